@@ -1,0 +1,77 @@
+/**
+ * The vocabulary in which kernel code says where it may be interleaved. A path that can interleave is a generator;
+ * each `yield` stands just before a shared effect and names the object touched. What does not yield is atomic.
+ * Here are only the words; `src/sched/` runs the tasks.
+ */
+
+/** What the step after a point does to its object. Two `Read`s of one object commute; nothing else on one object does. */
+export const PointKind = {
+  /** Looks at the object. */
+  Read: 0,
+  /** Changes the object (lock word, reference count, page-table entry, interrupt line). */
+  Write: 1,
+  /** Cannot go on until `ready()`: the task waits. */
+  Wait: 2,
+} as const;
+export type PointKind = (typeof PointKind)[keyof typeof PointKind];
+
+/** What a step costs, as an index into a cost profile (`src/hardware/cost-profile.ts`). */
+export const StepCost = {
+  /** Plain work that is not charged here. */
+  None: 0,
+  /** A locked read-modify-write on a line that may have to come from another CPU. */
+  AtomicUpdate: 1,
+  /** A plain load of a shared line. */
+  SharedLoad: 2,
+  /** Entering or leaving the kernel, or taking an exception. */
+  KernelEntry: 3,
+  /** Sending an inter-processor interrupt. */
+  InterruptSend: 4,
+  /** Taking one. */
+  InterruptEntry: 5,
+  /** Putting a task to sleep or waking it: a context switch. */
+  ContextSwitch: 6,
+  /** Filling or copying one page. */
+  PageCopy: 7,
+} as const;
+export type StepCost = (typeof StepCost)[keyof typeof StepCost];
+
+/** Something more than one CPU may touch: a lock word, a reference count, a page-table page, a VMA. */
+export class SharedObject {
+  /** As shown in schedules and reports; unique within a run, the same in every run of the same schedule. */
+  readonly name: string;
+  /** The CPU whose cache holds the line, -1 when none. Only the cost model reads it. */
+  lineOwner = -1;
+
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** A place where another task may run. Made once per object and reused, so that a yield allocates nothing. */
+export class SchedPoint {
+  readonly kind: PointKind;
+  readonly object: SharedObject;
+  /** The operation about to happen, a kernel function name where there is one: `down_read`, `set_pte_at`. */
+  readonly operation: string;
+  readonly cost: StepCost;
+  /** For `Wait` points: may the task go on? `null` on the others, which always may. */
+  readonly ready: (() => boolean) | null;
+
+  constructor(
+    kind: PointKind,
+    object: SharedObject,
+    operation: string,
+    cost: StepCost = StepCost.None,
+    ready: (() => boolean) | null = null,
+  ) {
+    this.kind = kind;
+    this.object = object;
+    this.operation = operation;
+    this.cost = cost;
+    this.ready = ready;
+  }
+}
+
+/** A path that may be interleaved: it gives the CPU back at each `yield`, which stands just before a shared effect. */
+export type Task<T> = Generator<SchedPoint, T, void>;
