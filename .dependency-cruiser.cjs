@@ -29,7 +29,7 @@ const only = (name, pkg, file) => ({
   to: { path: `node_modules/${pkg}` },
 });
 const kernelOrder = (from, later) => ({
-  name: `kernel-${from}-below-${later.replace(/[()|]/g, '-')}`,
+  name: `kernel-${from}-below-${later.replace(/[()]/g, '').replaceAll('|', '-')}`,
   severity: 'error',
   from: { path: `^src/kernel/${from}/` },
   to: { path: `^src/kernel/${later}/` },
