@@ -1,0 +1,151 @@
+/**
+ * What generic kernel code asks of an architecture's part of the kernel: which address space a CPU runs in, flushing
+ * TLBs, what a fault was, which protection a mapping gets. There is one instance per machine, as it holds the CPUs'
+ * TLB bookkeeping. How a flush reaches other CPUs (interrupts, broadcast) is the architecture's business.
+ */
+import { SharedObject, type Task } from '../base/task.ts';
+import type { Mmu } from './mmu.ts';
+import type { PagingFormat } from './paging-format.ts';
+
+/** The architecture's part of an mm (`mm->context` and `mm_cpumask`). Each architecture extends it. */
+export class MmContext extends SharedObject {
+  /** Frame of the root table. */
+  readonly rootFrame: number;
+  /** `mm_cpumask`: the CPUs whose TLB may hold something of this mm, one bit each, low word first. */
+  readonly cpuMask: Int32Array;
+
+  constructor(name: string, rootFrame: number, cpuCount: number) {
+    super(name);
+    this.rootFrame = rootFrame;
+    this.cpuMask = new Int32Array(Math.ceil(cpuCount / 32));
+  }
+
+  hasCpu(cpu: number): boolean {
+    return ((this.cpuMask[cpu >> 5] as number) & (1 << (cpu & 31))) !== 0;
+  }
+}
+
+/** How the exception came to the kernel. */
+export const EntryKind = {
+  /** A page fault: look for the VMA. */
+  PageFault: 0,
+  /** An exception that is a signal in user mode whatever the VMAs say (x86 #GP and #SS, an external abort). */
+  Signal: 1,
+} as const;
+export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
+
+/** One exception, decoded: filled by `KernelArch.faultInfo`. A reused object of the caller. */
+export class PageFaultInfo {
+  kind: EntryKind = EntryKind.PageFault;
+  /** The faulting address as the hardware reports it, tag bits included. */
+  addressHi = 0;
+  addressLo = 0;
+  /** Its page number with tag bits removed (`untagged_addr`). */
+  page = 0;
+  write = false;
+  instruction = false;
+  user = false;
+  /** A translation was there and forbade the access. */
+  protection = false;
+  /** Refused by a protection key. */
+  protectionKey = false;
+  shadowStack = false;
+  /** The address lies outside what user space can ever map: SEGV_MAPERR without looking. */
+  beyondUser = false;
+  /** A reserved bit was set in an entry: our page tables are broken. */
+  corrupt = false;
+  /** Which rights were in force when the fault happened, for `pkeyPermits` (x86 PKRU, arm64 POR_EL0). */
+  keyRights = 0;
+  /** The signal and code of `EntryKind.Signal`. */
+  signal = 0;
+  code = 0;
+}
+
+/** Answer of `accessError`: allowed, or the si_code to send. */
+export const AccessVerdict = {
+  Allowed: 0,
+  /** SEGV_ACCERR. */
+  Denied: 1,
+  /** SEGV_PKUERR. */
+  DeniedByKey: 2,
+} as const;
+export type AccessVerdict = (typeof AccessVerdict)[keyof typeof AccessVerdict];
+
+export interface KernelArch {
+  readonly name: string;
+  readonly format: PagingFormat;
+  /** First page number beyond user space (`TASK_SIZE / PAGE_SIZE`). */
+  readonly taskSizePages: number;
+  /** The MMU of each CPU. */
+  readonly mmus: readonly Mmu[];
+
+  /** A new, unused context around an allocated, zeroed root table. */
+  createMmContext(name: string, rootFrame: number): MmContext;
+  /** Removes the context for good; no CPU may have it loaded. */
+  destroyMmContext(context: MmContext): void;
+
+  /**
+   * Makes CPU `cpu` run in `next`; null is a kernel thread, which keeps what is loaded without using it (lazy TLB).
+   * The scheduler calls it before the first step of a task of another mm. Interrupts are off inside.
+   */
+  switchMm(cpu: number, next: MmContext | null): Task<void>;
+  /** The mm's root table is about to go away: a CPU that still has it loaded lazily leaves it. Called on every CPU that
+   * `createMmContext`'s mm may be lazy on, by exit, before the root is freed. */
+  leaveMm(cpu: number, context: MmContext): Task<void>;
+
+  /**
+   * When it returns, no CPU's TLB holds what the ptes of [startPage, endPage) allowed before.
+   * @param strideShift log2 of the bytes one entry maps: 12 for ptes, 21 for x86 pmds
+   * @param freedTables page-table pages of the range are about to be freed: paging-structure caches count too
+   */
+  flushTlbRange(
+    cpu: number,
+    context: MmContext,
+    startPage: number,
+    endPage: number,
+    strideShift: number,
+    freedTables: boolean,
+  ): Task<void>;
+  /** One page (`flush_tlb_page`). */
+  flushTlbPage(cpu: number, context: MmContext, page: number): Task<void>;
+  /** Everything of the mm (`flush_tlb_mm`). */
+  flushTlbMm(cpu: number, context: MmContext): Task<void>;
+  /** A fault that found nothing to do: the own CPU's stale entry goes (`flush_tlb_fix_spurious_fault`), if it must. */
+  flushSpuriousFault(cpu: number, context: MmContext, page: number): Task<void>;
+
+  /**
+   * `vm_get_page_prot`: `EntryFlag` bits (with `Present`, and Young where Linux's protections have it) of a fresh leaf
+   * of a VMA with these flags. A private writable VMA gives a leaf without `Write`.
+   */
+  pageProtection(vmFlags: number, vmFlagsHigh: number): number;
+  /** Flags that `pte_mkwrite(pte, vma)` sets: `Write`, or `ShadowStack` for a shadow-stack VMA. */
+  writableFlags(vmFlags: number, vmFlagsHigh: number): number;
+  /**
+   * Would a store to a leaf with these flags that is not dirty need a fault first? False where the hardware sets Dirty.
+   */
+  readonly hardwareDirty: boolean;
+  /** New mappings of file pages around a fault are installed old (`arch_wants_old_prefaulted_pte`). */
+  readonly wantsOldPrefaultedPte: boolean;
+
+  /** `untagged_addr` of an address of the running process, as a byte address. */
+  untaggedAddress(cpu: number, address: bigint): bigint;
+  /** `untagged_addr_remote`: of an address of another process' mm. */
+  untaggedAddressRemote(context: MmContext, address: bigint): bigint;
+
+  /** Decodes the fault that `mmus[cpu]` just reported; CR2 / FAR_EL1 and the error code are pure functions of it. */
+  faultInfo(cpu: number, out: PageFaultInfo): void;
+  /** `access_error`: does a VMA with these flags forbid the faulting access? Looked at before `handle_mm_fault`. */
+  accessError(info: PageFaultInfo, vmFlags: number, vmFlagsHigh: number): AccessVerdict;
+  /**
+   * `arch_vma_access_permitted`: may the running task (or, with `foreign`, anybody through it) touch a VMA with this
+   * protection key?
+   */
+  vmaAccessPermitted(
+    cpu: number,
+    vmFlags: number,
+    vmFlagsHigh: number,
+    write: boolean,
+    instruction: boolean,
+    foreign: boolean,
+  ): boolean;
+}
