@@ -1,0 +1,109 @@
+/**
+ * A process as the kernel sees it: `task_struct` with the parts of `signal_struct` that a single-threaded process
+ * needs. What the CPU runs of it is `SchedTask`.
+ * Left out: threads (a process has one), sessions and process groups, timers, files (userland keeps descriptors).
+ */
+import { SharedObject } from '../base/task.ts';
+import { SchedTask } from '../sched/task.ts';
+import type { Kernel } from './kernel.ts';
+import { RwSemaphore } from './lock/rwsem.ts';
+import type { MmStruct } from './mm/mm.ts';
+import type { Credentials } from './process/credentials.ts';
+import { SIGKILL, type SignalInfo } from './signal.ts';
+
+/** `task->exit_state`: running, dead but not waited for, or waited for and out of the pid table. */
+export const ExitState = { Running: 0, Zombie: 1, Dead: 2 } as const;
+export type ExitState = (typeof ExitState)[keyof typeof ExitState];
+
+/** What a debugger holds over a task; `cred` is the debugger's at the time it attached (`ptracer_cred`). */
+export interface PtraceLink {
+  readonly tracer: TaskStruct;
+  readonly tracerCredentials: Credentials;
+}
+
+/** How a task is made; `mm` null makes a kernel thread. */
+export interface TaskStructInit {
+  readonly kernel: Kernel;
+  readonly pid: number;
+  readonly name: string;
+  /** Index of the CPU it starts on. */
+  readonly cpu: number;
+  readonly mm: MmStruct | null;
+  readonly credentials: Credentials;
+  readonly parent: TaskStruct | null;
+}
+
+export class TaskStruct extends SchedTask {
+  readonly kernel: Kernel;
+  readonly pid: number;
+  /** As yield points name it: wait queues, `task_lock`, signals. */
+  readonly object: SharedObject;
+  /** `task->mm`; null for a kernel thread and once `exit_mm` has run. */
+  mm: MmStruct | null;
+  credentials: Credentials;
+  /** `real_parent`: who forked it, or who inherited it. */
+  parent: TaskStruct | null;
+  readonly children = new Set<TaskStruct>();
+  /** Set while a debugger is attached. */
+  ptrace: PtraceLink | null = null;
+  /** A tracing stop asked for (PTRACE_INTERRUPT) and not yet reached. */
+  ptraceTrapPending = false;
+  /** In a tracing stop: PEEK and POKE are allowed, its own code does not run. */
+  ptraceStopped = false;
+  /** Tasks this one traces, in the order of attaching. */
+  readonly tracees = new Set<TaskStruct>();
+  /** Faults counted in this thread, also those it causes in another address space by remote access. */
+  minFlt = 0;
+  majFlt = 0;
+  exitState: ExitState = ExitState.Running;
+  /** As `wait4` reports it: exit code << 8, or the signal number. */
+  exitStatus = 0;
+  /** Signals sent and not yet delivered, in order; `SIGKILL` among them is fatal at once. */
+  readonly pendingSignals: SignalInfo[] = [];
+  /** Held for write by execve while credentials and mm change, for read by `mm_access`. */
+  readonly execUpdateLock: RwSemaphore;
+  #fatalSignal = false;
+
+  constructor(init: TaskStructInit) {
+    super(init.pid, init.name, init.cpu);
+    this.kernel = init.kernel;
+    this.pid = init.pid;
+    this.object = new SharedObject(`task ${init.pid}`);
+    this.mm = init.mm;
+    this.credentials = init.credentials;
+    this.parent = init.parent;
+    this.execUpdateLock = new RwSemaphore(`exec_update_lock ${init.pid}`);
+  }
+
+  /** Real, effective user id: shorthand for what reports print. */
+  get uid(): number {
+    return this.credentials.uid;
+  }
+  get euid(): number {
+    return this.credentials.euid;
+  }
+
+  /** `capable`: is the capability in the effective set? */
+  capable(capability: number): boolean {
+    return this.credentials.capEffective.has(capability);
+  }
+
+  /**
+   * Queues a signal. SIGKILL makes every killable wait end and every retry loop stop.
+   * @see Linux kernel/signal.c, `send_signal_locked` and `complete_signal`
+   */
+  sendSignal(info: SignalInfo): void {
+    this.pendingSignals.push(info);
+    if (info.signal === SIGKILL) this.#fatalSignal = true;
+  }
+
+  /** @see Linux include/linux/sched/signal.h, `fatal_signal_pending` */
+  override fatalSignalPending(): boolean {
+    return this.#fatalSignal;
+  }
+
+  /** Any signal pending, fatal or not. */
+  signalPending(): boolean {
+    return this.pendingSignals.length > 0;
+  }
+}
