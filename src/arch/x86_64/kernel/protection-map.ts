@@ -1,0 +1,35 @@
+/**
+ * Which protection a fresh leaf of a mapping gets. Write and execute imply read, as the hardware has no bit against
+ * reading; a private writable mapping starts without Write, so that the first store makes a copy.
+ * @see Linux arch/x86/mm/pgprot.c, `protection_map` and `vm_get_page_prot`
+ */
+import { ENTRY_KEY_SHIFT, EntryFlag } from '../../paging-format.ts';
+import { VmAccess } from '../../vm-access.ts';
+
+/** VM_PKEY_BIT0..3 are bits 32–35 of the flag word, VM_SHADOW_STACK is bit 37: here of its high half. */
+const VMH_PKEY_MASK = 0xf;
+export const VMH_SHADOW_STACK = 1 << 5;
+
+const { Present, Read, Write, User, Exec, Young, Protnone, ShadowStack, Dirty } = EntryFlag;
+const NONE = Present | Read | Protnone | Young;
+const READONLY = Present | Read | User | Young;
+
+/** The protection key of a VMA. */
+export function vmaPkey(vmFlagsHigh: number): number {
+  return vmFlagsHigh & VMH_PKEY_MASK;
+}
+
+/** `vm_get_page_prot`: `EntryFlag` bits. */
+export function pageProtection(vmFlags: number, vmFlagsHigh: number): number {
+  const key = vmaPkey(vmFlagsHigh) << ENTRY_KEY_SHIFT;
+  if ((vmFlags & (VmAccess.Read | VmAccess.Write | VmAccess.Exec)) === 0) return NONE | key;
+  const exec = (vmFlags & VmAccess.Exec) !== 0 ? Exec : 0;
+  const sharedWrite = VmAccess.Shared | VmAccess.Write;
+  const write = (vmFlags & sharedWrite) === sharedWrite ? Write : 0;
+  return READONLY | exec | write | key;
+}
+
+/** What `pte_mkwrite(pte, vma)` sets. A shadow-stack leaf is not writable but dirty. */
+export function writableFlags(vmFlagsHigh: number): number {
+  return (vmFlagsHigh & VMH_SHADOW_STACK) !== 0 ? ShadowStack | Dirty : Write;
+}

@@ -1,0 +1,68 @@
+/**
+ * The kernel of one machine: what Linux keeps in global variables. Nothing of it is a module variable, so that
+ * thousands of kernels can live one after another, or beside each other, in one program.
+ */
+import type { KernelArch } from '../arch/kernel-arch.ts';
+import type { EventSink } from '../hardware/event-sink.ts';
+import type { Machine } from '../hardware/machine.ts';
+import type { FrameTable } from './frame/frame-table.ts';
+import { PageTables } from './mm/page-table.ts';
+import type { TaskStruct } from './task-struct.ts';
+
+/** Settings that a real kernel takes from sysctl, its command line or its configuration. */
+export interface KernelConfig {
+  /** `sysctl vm.max_map_count`. */
+  readonly maxMapCount: number;
+  /** `sysctl vm.mmap_min_addr`, in pages. */
+  readonly mmapMinPage: number;
+  /** The boot parameter stack_guard_gap, in pages. */
+  readonly stackGuardGapPages: number;
+  /** CONFIG_PER_VMA_LOCK: user-mode faults try the VMA's own lock before mmap_lock. Not built yet: must be false. */
+  readonly perVmaLocks: boolean;
+  /** `sysctl vm.overcommit_memory`: 0 heuristic, 1 always, 2 never. */
+  readonly overcommitMemory: 0 | 1 | 2;
+}
+
+export const defaultKernelConfig: KernelConfig = {
+  maxMapCount: 65530,
+  mmapMinPage: 16,
+  stackGuardGapPages: 256,
+  perVmaLocks: false,
+  overcommitMemory: 0,
+};
+
+export class Kernel {
+  readonly machine: Machine;
+  readonly arch: KernelArch;
+  readonly frames: FrameTable;
+  readonly pageTables: PageTables;
+  readonly config: KernelConfig;
+  readonly events: EventSink;
+  /** Every task that is not reaped, by pid. */
+  readonly tasks = new Map<number, TaskStruct>();
+  /** The pid handed out last. */
+  lastPid = 0;
+  /** Numbers for the names of objects: the n-th of its kind has the same name in every run of a schedule. */
+  readonly #serials = new Map<string, number>();
+
+  constructor(
+    machine: Machine,
+    arch: KernelArch,
+    frames: FrameTable,
+    config: KernelConfig = defaultKernelConfig,
+  ) {
+    this.machine = machine;
+    this.arch = arch;
+    this.frames = frames;
+    this.pageTables = new PageTables(machine.memory, arch.format);
+    this.config = config;
+    this.events = machine.events;
+  }
+
+  /** The next number for an object of `kind`, from 1. */
+  nextSerial(kind: string): number {
+    const serial = (this.#serials.get(kind) ?? 0) + 1;
+    this.#serials.set(kind, serial);
+    return serial;
+  }
+}

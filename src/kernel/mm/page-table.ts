@@ -1,0 +1,171 @@
+/**
+ * Page tables in memory: reading and writing entries, the lock of each table, walking down and allocating what is
+ * missing. Every change of an entry that the hardware may see is one atomic step, as the MMU may set Accessed and Dirty
+ * at any time. Left out: tables are not kept alive by RCU (there is no lockless walker that could hold one longer
+ * than a step, and a task that waits for a table's lock looks at the upper entry again).
+ * @see Linux mm/memory.c `__pte_alloc`, mm/pgtable-generic.c `__pte_offset_map_lock`, include/linux/pgtable.h
+ */
+import { type PagingFormat, pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';
+import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
+import type { Halves } from '../../base/u64.ts';
+import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
+import { SpinLock } from '../lock/spinlock.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import type { MmStruct } from './mm.ts';
+
+/** One page-table page. Entries are in physical memory; here is what Linux keeps in its `struct ptdesc`. */
+export class TablePage extends SharedObject {
+  readonly frame: number;
+  /** Index into the format's levels. */
+  readonly level: number;
+  /** The split lock of a pmd or pte table; tables above use the mm's `page_table_lock`, given here as well. */
+  readonly lock: SpinLock;
+  /** Just before an entry changes. */
+  readonly setEntry: SchedPoint;
+  /** Just before an entry is read without its lock. */
+  readonly readEntry: SchedPoint;
+  /** The table went back to the allocator. */
+  freed = false;
+
+  constructor(frame: number, level: number, name: string, sharedLock: SpinLock | null) {
+    super(`${name}@${frame.toString(16)}`);
+    this.frame = frame;
+    this.level = level;
+    this.lock = sharedLock ?? new SpinLock(`ptl ${this.name}`);
+    this.setEntry = new SchedPoint(PointKind.Write, this, 'set_pte_at', StepCost.AtomicUpdate);
+    this.readEntry = new SchedPoint(PointKind.Read, this, 'ptep_get', StepCost.SharedLoad);
+  }
+}
+
+/** All page-table pages of a machine. `hi` and `lo` hold the entry read last. */
+export class PageTables implements Halves {
+  readonly format: PagingFormat;
+  /** The level of ptes. */
+  readonly lastLevel: number;
+  hi = 0;
+  lo = 0;
+  readonly #memory: PhysicalMemory;
+  readonly #tables = new Map<number, TablePage>();
+  /** Scratch for entries that are being made. */
+  readonly #made: Halves = { hi: 0, lo: 0 };
+
+  constructor(memory: PhysicalMemory, format: PagingFormat) {
+    this.#memory = memory;
+    this.format = format;
+    this.lastLevel = format.levels.length - 1;
+  }
+
+  /** The table in `frame`; a frame that holds none is our mistake. */
+  tableAt(frame: number): TablePage {
+    const table = this.#tables.get(frame);
+    if (table === undefined) throw new Error(`frame 0x${frame.toString(16)} holds no page table`);
+    return table;
+  }
+
+  /** Tables in use, of all address spaces. */
+  get count(): number {
+    return this.#tables.size;
+  }
+
+  add(table: TablePage): void {
+    this.#tables.set(table.frame, table);
+  }
+
+  remove(table: TablePage): void {
+    table.freed = true;
+    this.#tables.delete(table.frame);
+  }
+
+  /** Entry `index` of `table`, into `hi` and `lo`. */
+  read(table: TablePage, index: number): void {
+    const { frame } = table;
+    const low = ((frame % 0x10_0000) * 0x1000 + index * 8) | 0;
+    if (!this.#memory.read64(Math.floor(frame / 0x10_0000), low))
+      throw new Error(`no memory at ${table.name}`);
+    this.hi = this.#memory.hi;
+    this.lo = this.#memory.lo;
+  }
+
+  /** Writes entry `index`: one atomic 64-bit store. Yield at `table.setEntry` first. */
+  write(table: TablePage, index: number, hi: number, lo: number): void {
+    const { frame } = table;
+    const low = ((frame % 0x10_0000) * 0x1000 + index * 8) | 0;
+    if (!this.#memory.write64(Math.floor(frame / 0x10_0000), low, hi, lo)) {
+      throw new Error(`no memory at ${table.name}`);
+    }
+  }
+
+  /** Is the entry still what was read before (`pte_same`)? Reads it again. */
+  same(table: TablePage, index: number, hi: number, lo: number): boolean {
+    this.read(table, index);
+    return this.hi === hi && this.lo === lo;
+  }
+
+  /** Writes a leaf made of a frame and `EntryFlag` bits. */
+  setLeaf(table: TablePage, index: number, frame: number, flags: number): void {
+    this.format.pack(frame, flags, table.level, this.#made);
+    this.write(table, index, this.#made.hi, this.#made.lo);
+  }
+
+  /** `ptep_get_and_clear`: the old entry, with what the hardware set last, is in `hi` and `lo`; the entry is none. */
+  getAndClear(table: TablePage, index: number): void {
+    this.read(table, index);
+    this.write(table, index, 0, 0);
+  }
+
+  /**
+   * Sets and clears flags of a live entry in one atomic step, so that Young and Dirty set by the hardware meanwhile are
+   * kept. The new entry is in `hi` and `lo`; true when it differs from the old one.
+   */
+  change(table: TablePage, index: number, set: number, clear: number): boolean {
+    this.read(table, index);
+    this.format.change(this.hi, this.lo, table.level, set, clear, this.#made);
+    if (this.#made.hi === this.hi && this.#made.lo === this.lo) return false;
+    this.hi = this.#made.hi;
+    this.lo = this.#made.lo;
+    this.write(table, index, this.hi, this.lo);
+    return true;
+  }
+
+  /** `EntryFlag` bits and frame of the entry read last, which came from a table of `level`. */
+  flags(level: number): number {
+    return this.format.flagsOf(this.hi, this.lo, level);
+  }
+  frame(level: number): number {
+    return this.format.frameOf(this.hi, this.lo, level);
+  }
+
+  /**
+   * Walks from `root` to the table of `level` that covers `page`, without locks: a snapshot. Null when a table on the
+   * way is missing or a leaf maps the page above.
+   */
+  lookup(root: TablePage, page: number, level: number): TablePage | null {
+    let table = root;
+    while (table.level < level) {
+      this.read(table, tableIndex(this.format, page, table.level));
+      if (!this.format.isTable(this.hi, this.lo, table.level)) return null;
+      table = this.tableAt(this.format.frameOf(this.hi, this.lo, table.level));
+    }
+    return table;
+  }
+
+  /** The pte of `page` as the hardware would find it, into `hi` and `lo`: a snapshot. False when there is no pte table. */
+  lookupPte(root: TablePage, page: number): boolean {
+    const table = this.lookup(root, page, this.lastLevel);
+    if (table === null) return false;
+    this.read(table, tableIndex(this.format, page, this.lastLevel));
+    return true;
+  }
+}
+
+/** Index of `page` in its pte table. */
+export function pteIndex(pageTables: PageTables, page: number): number {
+  return tableIndex(pageTables.format, page, pageTables.lastLevel);
+}
+
+/** First page after `page` that another entry of `level` covers, at most `end`: `pmd_addr_end` and its like. */
+export function entryEnd(format: PagingFormat, page: number, end: number, level: number): number {
+  const pages = pagesPerEntry(format, level);
+  const next = (Math.floor(page / pages) + 1) * pages;
+  return next < end ? next : end;
+}
