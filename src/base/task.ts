@@ -40,12 +40,25 @@ export type StepCost = (typeof StepCost)[keyof typeof StepCost];
 export class SharedObject {
   /** As shown in schedules and reports; unique within a run, the same in every run of the same schedule. */
   readonly name: string;
-  /** The CPU whose cache holds the line, -1 when none. Only the cost model reads it. */
+  /** The CPU whose cache holds the line alone; -1 none yet, -2 several hold it unchanged. Only the cost model reads it. */
   lineOwner = -1;
 
   constructor(name: string) {
     this.name = name;
   }
+
+  /** Who holds it, if it is a lock that is held: deadlock reports name them. */
+  holders(): readonly Holder[] {
+    return [];
+  }
+}
+
+/** Somebody who holds a lock. */
+export interface Holder {
+  /** Of the task. */
+  readonly name: string;
+  /** `read`, `write`, or what the lock calls it. */
+  readonly mode: string;
 }
 
 /** A place where another task may run. Made once per object and reused, so that a yield allocates nothing. */

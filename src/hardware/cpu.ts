@@ -1,0 +1,45 @@
+/**
+ * One processor as the scheduler and the interrupt lines see it: a clock, an interrupt gate, a queue of interrupts.
+ * What it translates with (registers, TLB) belongs to the architecture's MMU; which task it runs, to the run loop.
+ * Left out: interrupt priorities and NMIs, frequency changes, SMT siblings.
+ */
+import { SharedObject, type Task } from '../base/task.ts';
+
+/** An interrupt that was sent and not yet taken. */
+export interface Interrupt {
+  /** What it is for: `tlb flush`, `call function`. */
+  readonly name: string;
+  /** The CPU that sent it. */
+  readonly from: number;
+  /** When it reaches the target, in cycles of virtual time. */
+  readonly arrivesAt: number;
+  /** Makes the handler; it runs on the target with interrupts disabled. */
+  readonly handler: () => Task<void>;
+}
+
+export class Cpu {
+  readonly id: number;
+  /** Virtual time, in cycles since the machine was switched on. Never goes back. */
+  time = 0;
+  /** Depth of local_irq_save and of interrupt handlers; interrupts are taken only at 0. */
+  interruptsDisabled = 0;
+  /** In order of sending. */
+  readonly pendingInterrupts: Interrupt[] = [];
+  /** The interrupt line, as schedules and reports name it. */
+  readonly interruptLine: SharedObject;
+
+  constructor(id: number) {
+    this.id = id;
+    this.interruptLine = new SharedObject(`interrupts of cpu ${id}`);
+  }
+
+  /** Charges work to this CPU. */
+  advance(cycles: number): void {
+    this.time += cycles;
+  }
+
+  /** Waits, in virtual time: the clock moves on to `time` if it is not there yet. */
+  waitUntil(time: number): void {
+    if (time > this.time) this.time = time;
+  }
+}

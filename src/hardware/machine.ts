@@ -1,0 +1,43 @@
+/** A board: memory, CPUs, what joins them, what it costs, and where events go. No operating system. */
+import { type CostProfile, flatProfile } from './cost-profile.ts';
+import { Cpu } from './cpu.ts';
+import { EventSink } from './event-sink.ts';
+import { Interconnect } from './interconnect.ts';
+import { PhysicalMemory } from './physical-memory.ts';
+
+export interface MachineOptions {
+  /** How many; at least 1. */
+  readonly cpus: number;
+  /** Its regions; without it there is no memory and every access is a bus error. */
+  readonly memory?: PhysicalMemory;
+  /** Default: `flat`, one cycle per step. */
+  readonly profile?: CostProfile;
+  /** Default: a sink that is off. */
+  readonly events?: EventSink;
+}
+
+export class Machine {
+  readonly memory: PhysicalMemory;
+  readonly cpus: readonly Cpu[];
+  readonly interconnect: Interconnect;
+  readonly profile: CostProfile;
+  readonly events: EventSink;
+
+  /** @throws RangeError when `cpus` is not a whole number from 1 to 4096 */
+  constructor(options: MachineOptions) {
+    const { cpus } = options;
+    if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) throw new RangeError(`a machine with ${cpus} cpus`);
+    this.memory = options.memory ?? new PhysicalMemory();
+    this.profile = options.profile ?? flatProfile;
+    this.events = options.events ?? new EventSink();
+    this.cpus = Array.from({ length: cpus }, (_, id) => new Cpu(id));
+    this.interconnect = new Interconnect(this.cpus, this.profile, this.events);
+  }
+
+  /** @throws Error when there is no such CPU */
+  cpu(id: number): Cpu {
+    const cpu = this.cpus[id];
+    if (cpu === undefined) throw new Error(`no cpu ${id} on a machine with ${this.cpus.length}`);
+    return cpu;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * A task as the scheduler sees it: a stack of generators on one CPU. The lowest is the task's own path; an interrupt
+ * handler or the work of a context switch runs nested on top of it and leaves the pending point below untouched.
+ * Left out: priorities, moving a running task to another CPU, threads sharing a task.
+ */
+import { PointKind, SchedPoint, SharedObject, type Task } from '../base/task.ts';
+import type { Cpu } from '../hardware/cpu.ts';
+import type { Machine } from '../hardware/machine.ts';
+import { type Candidate, CandidateKind, stepCode } from './policy/policy.ts';
+
+export const TaskState = {
+  /** Not started, or its last path has ended: it can be started (again). */
+  Idle: 0,
+  /** Started and not at its end; running, waiting or ready to run. */
+  Live: 1,
+} as const;
+export type TaskState = (typeof TaskState)[keyof typeof TaskState];
+
+export const FrameKind = { Body: 0, Interrupt: 1, Switch: 2 } as const;
+export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
+
+/** One generator of a task's stack with the point before which it stands. */
+export interface Frame {
+  readonly kind: FrameKind;
+  readonly name: string;
+  readonly generator: Task<unknown>;
+  point: SchedPoint;
+}
+
+export class SchedTask {
+  /** Unique within a run and the same in every run: schedules name tasks by it. 0 or more. */
+  readonly id: number;
+  readonly name: string;
+  /** Index of its CPU. */
+  readonly cpu: number;
+  state: TaskState = TaskState.Idle;
+  /** Lowest first. The run loop pushes and pops; others only look. */
+  readonly frames: Frame[] = [];
+  /** Depth of preempt_disable; above 0 no other task of its CPU runs, and a wait is a spin. */
+  preemptDisabled = 0;
+  /** A service task: a run does not wait for it to end, and it may wait for ever without being a deadlock. */
+  background = false;
+  /** It offered its CPU to others (sched_yield); policies of the CPU's time look at it. */
+  yielding = false;
+  /** Its machine and CPU, from the first start on. */
+  machine: Machine | null = null;
+  processor: Cpu | null = null;
+  /** What its path returned. */
+  result: unknown = undefined;
+  /** Virtual time at which it became ready to run: of the step that ended its wait, or started it. */
+  readyAt = 0;
+  /** When it last came onto its CPU, in virtual time. */
+  switchedInAt = 0;
+  /** Number of the step that ran it last. */
+  lastStep = 0;
+  /** Its wait was looked at and was not over. */
+  blocked = false;
+  /** Its next step as a policy sees it; reused. */
+  readonly candidate: Candidate;
+  readonly startPoint: SchedPoint;
+
+  constructor(id: number, name: string, cpu: number) {
+    this.id = id;
+    this.name = name;
+    this.cpu = cpu;
+    this.startPoint = new SchedPoint(PointKind.Read, new SharedObject(`task ${name}`), 'start');
+    this.candidate = {
+      kind: CandidateKind.Step,
+      code: stepCode(id),
+      cpu,
+      task: this,
+      point: this.startPoint,
+      time: 0,
+      switches: false,
+      preempts: false,
+    };
+  }
+
+  /** Is a fatal signal waiting? Killable waits end then. A kernel's task overrides it. */
+  fatalSignalPending(): boolean {
+    return false;
+  }
+
+  /** The point before which it stands, null when it is not live. */
+  pendingPoint(): SchedPoint | null {
+    return this.frames.length === 0 ? null : (this.frames[this.frames.length - 1] as Frame).point;
+  }
+
+  /** May it neither sleep nor lose its CPU? (in_atomic or irqs_disabled) */
+  atomic(): boolean {
+    return this.preemptDisabled > 0 || (this.processor !== null && this.processor.interruptsDisabled > 0);
+  }
+}
+
+/**
+ * To be called where a path may sleep, whether or not it does this time.
+ * @throws Error when it must not: a spinlock is held or interrupts are off. @see Linux `might_sleep`
+ */
+export function mightSleep(current: SchedTask, operation: string, object: SharedObject): void {
+  if (!current.atomic()) return;
+  const interrupts = current.processor?.interruptsDisabled ?? 0;
+  throw new Error(
+    `sleeping in atomic context: ${current.name} in ${operation} on ${object.name} ` +
+      `(preempt disabled ${current.preemptDisabled}, interrupts disabled ${interrupts})`,
+  );
+}
+
+/** Offers the CPU to the other tasks on it. @see Linux `sched_yield` */
+export function* yieldCpu(current: SchedTask): Task<void> {
+  current.yielding = true;
+  yield current.startPoint;
+  current.yielding = false;
+}
