@@ -1,0 +1,130 @@
+/**
+ * anon_vma: which VMAs may map the anonymous pages of a VMA. A VMA is chained to its own anon_vma and, after a fork, to
+ * those of its ancestors, since it may still map pages that they faulted in. How many chain entries a VMA has decides
+ * merges (a fork child does not merge with a VMA of no anon_vma), so the chains are kept exactly.
+ * Left out: the interval tree (a set of chain entries is searched instead) and the anon_vma's lock, which the paths
+ * that look pages up by it will bring along.
+ * @see Linux mm/rmap.c, `anon_vma_clone`, `anon_vma_fork`, `unlink_anon_vmas`, `__anon_vma_prepare`
+ */
+import type { VmArea } from './vma.ts';
+
+export class AnonVma {
+  readonly kind = 'anon_vma';
+  /** In reports, and to tell two apart. */
+  readonly id: number;
+  /** The anon_vma of the process that did not inherit any of this family; itself at the top. */
+  readonly root: AnonVma;
+  parent: AnonVma;
+  /** Child anon_vmas; the top counts itself. */
+  numChildren = 0;
+  /** VMAs whose `anonVma` is this one. */
+  numActiveVmas = 0;
+  /** One entry per VMA that may map pages of this anon_vma. */
+  readonly chains = new Set<AnonVmaChain>();
+
+  constructor(id: number, parent: AnonVma | null) {
+    this.id = id;
+    this.parent = parent ?? this;
+    this.root = parent === null ? this : parent.root;
+  }
+}
+
+/** Links one VMA with one anon_vma. */
+export class AnonVmaChain {
+  readonly vma: VmArea;
+  readonly anonVma: AnonVma;
+
+  constructor(vma: VmArea, anonVma: AnonVma) {
+    this.vma = vma;
+    this.anonVma = anonVma;
+  }
+}
+
+/** Chains `vma` to `anonVma`: newest first in the VMA's list, as in Linux. */
+export function anonVmaChainLink(vma: VmArea, anonVma: AnonVma): void {
+  const chain = new AnonVmaChain(vma, anonVma);
+  vma.anonVmaChain.unshift(chain);
+  anonVma.chains.add(chain);
+}
+
+/**
+ * A fresh anon_vma for a VMA that has none: the top of a new family.
+ * @see mm/rmap.c, `__anon_vma_prepare`
+ */
+export function attachNewAnonVma(vma: VmArea, id: number): AnonVma {
+  const anonVma = new AnonVma(id, null);
+  anonVma.numChildren++;
+  attachAnonVma(vma, anonVma);
+  return anonVma;
+}
+
+/** Gives `vma`, which has none, an existing anon_vma (that of a neighbour it could merge with). */
+export function attachAnonVma(vma: VmArea, anonVma: AnonVma): void {
+  if (vma.anonVma !== null) throw new Error(`${vma.name} has an anon_vma already`);
+  vma.anonVma = anonVma;
+  anonVmaChainLink(vma, anonVma);
+  anonVma.numActiveVmas++;
+}
+
+/**
+ * Chains `target` to everything `source` is chained to: the target may map the same pages. A target without an
+ * anon_vma of its own may take over an ancestor's that has no VMA and at most one child left, so that repeated forks
+ * do not pile anon_vmas up.
+ * @see mm/rmap.c, `anon_vma_clone`
+ */
+export function anonVmaClone(target: VmArea, source: VmArea): void {
+  for (let i = source.anonVmaChain.length - 1; i >= 0; i--) {
+    const { anonVma } = source.anonVmaChain[i] as AnonVmaChain;
+    anonVmaChainLink(target, anonVma);
+    if (
+      target.anonVma === null &&
+      source.anonVma !== null &&
+      anonVma.numChildren < 2 &&
+      anonVma.numActiveVmas === 0
+    ) {
+      target.anonVma = anonVma;
+    }
+  }
+  if (target.anonVma !== null) target.anonVma.numActiveVmas++;
+}
+
+/**
+ * The child's VMA after fork: chained to all of the parent's anon_vmas, with an anon_vma of its own for what it will
+ * fault in itself (unless it could take an old one over). Nothing when the parent's VMA has none.
+ * @see mm/rmap.c, `anon_vma_fork`
+ */
+export function anonVmaFork(child: VmArea, parent: VmArea, id: number): void {
+  if (parent.anonVma === null) return;
+  child.anonVma = null;
+  anonVmaClone(child, parent);
+  if (child.anonVma !== null) return;
+  const anonVma = new AnonVma(id, parent.anonVma);
+  anonVma.parent.numChildren++;
+  attachAnonVma(child, anonVma);
+}
+
+/**
+ * Takes `vma` out of every anon_vma; it is about to be freed, or merged away. Doing it twice is harmless.
+ * @see mm/rmap.c, `unlink_anon_vmas`
+ */
+export function unlinkAnonVmas(vma: VmArea): void {
+  for (const chain of vma.anonVmaChain) {
+    const { anonVma } = chain;
+    anonVma.chains.delete(chain);
+    if (anonVma.chains.size === 0) anonVma.parent.numChildren--;
+  }
+  vma.anonVmaChain.length = 0;
+  if (vma.anonVma !== null) {
+    vma.anonVma.numActiveVmas--;
+    vma.anonVma = null;
+  }
+}
+
+/**
+ * Has this VMA, or the one it was forked from, pages of an ancestor that were not copied? True when it is chained to
+ * more than its own anon_vma.
+ * @see mm/vma.c, `vma_had_uncowed_parents`
+ */
+export function vmaHadUncowedParents(vma: VmArea | null): boolean {
+  return vma !== null && vma.anonVma !== null && vma.anonVmaChain.length !== 1;
+}

@@ -1,0 +1,155 @@
+/**
+ * An address space: its VMAs, its page tables, its locks and its counters.
+ * Left out: NUMA state, notifiers, core-dump state, the fields of /proc that no modelled path reads.
+ * @see Linux include/linux/mm_types.h, `struct mm_struct`
+ */
+import type { MmContext } from '../../arch/kernel-arch.ts';
+import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import type { Kernel } from '../kernel.ts';
+import { RwSemaphore } from '../lock/rwsem.ts';
+import { SpinLock } from '../lock/spinlock.ts';
+import { isDataMapping, isExecMapping, isStackMapping } from './vma-flags.ts';
+import { VmaTree } from './vma-tree.ts';
+
+/** Indexes of the resident-set counters. @see include/linux/mm_types_task.h */
+export const MM_FILEPAGES = 0;
+export const MM_ANONPAGES = 1;
+export const MM_SWAPENTS = 2;
+export const MM_SHMEMPAGES = 3;
+export const NR_MM_COUNTERS = 4;
+
+/** Bits of `mm.flagBits`. Numbers are ours: user space sees none of them. @see include/linux/mm_types.h, `MMF_` */
+export const MMF_HAS_PINNED = 1 << 0;
+export const MMF_UNSTABLE = 1 << 1;
+export const MMF_OOM_SKIP = 1 << 2;
+export const MMF_HUGE_ZERO_FOLIO = 1 << 3;
+export const MMF_TOPDOWN = 1 << 4;
+
+/** `mm->dumpable`: who may look at the process. @see include/linux/sched/coredump.h */
+export const SUID_DUMP_DISABLE = 0;
+export const SUID_DUMP_USER = 1;
+export const SUID_DUMP_ROOT = 2;
+
+export interface MmInit {
+  readonly kernel: Kernel;
+  /** Unique in the kernel; `mm 1`, from the serial `Kernel.nextSerial('mm')`. */
+  readonly name: string;
+  /** First page beyond what the process may map; from `KernelArch.taskSizePages`. */
+  readonly taskSizePages: number;
+  /** Where top-down placement starts: the page after the highest one it may use (`mm->mmap_base`). */
+  readonly mmapBasePage: number;
+}
+
+export class MmStruct {
+  readonly kernel: Kernel;
+  readonly name: string;
+  /** `mm->mm_users`: users of the address space. At 0 `exit_mmap` runs. */
+  mmUsers = 1;
+  /** `mm->mm_count`: users of this structure; all of `mmUsers` count as one. */
+  mmCount = 1;
+  /** Just before `mmUsers` or `mmCount` changes. */
+  readonly usersWrite: SchedPoint;
+
+  readonly mmapLock: RwSemaphore;
+  /** `mm->mm_lock_seq`: odd while mmap_lock is held for writing. Moved by the functions of `lock/mmap-lock.ts` only. */
+  mmLockSeq = 0;
+  /** Of the page-table levels above pmd. */
+  readonly pageTableLock: SpinLock;
+  /** `mm->write_protect_seq`: odd while fork write-protects ptes. */
+  writeProtectSeq = 0;
+  /** `mm->tlb_flush_pending`: mmu_gathers at work on this mm. */
+  tlbFlushPending = 0;
+
+  readonly vmas: VmaTree;
+  /** Just before the tree is replaced by its next version. */
+  readonly treeStore: SchedPoint;
+  /** Number of VMAs. */
+  mapCount = 0;
+
+  /** Frame of the root table, -1 when there is none (not yet, or no longer). */
+  pgd = -1;
+  /** Set together with `pgd`. */
+  context: MmContext | null = null;
+  /** Bytes of page tables (`mm->pgtables_bytes`). */
+  pgtablesBytes = 0;
+
+  /** Resident pages and swap entries, by `MM_*PAGES`. */
+  readonly rss = new Int32Array(NR_MM_COUNTERS);
+  /** Pages: all VMAs; locked; pinned for long; private writable; executable; stack. */
+  totalVm = 0;
+  lockedVm = 0;
+  pinnedVm = 0;
+  dataVm = 0;
+  execVm = 0;
+  stackVm = 0;
+  /** Pages charged against the overcommit limit for this mm's VM_ACCOUNT mappings. */
+  accountedPages = 0;
+
+  readonly taskSizePages: number;
+  mmapBasePage: number;
+  /** Byte addresses, as prctl(PR_SET_MM_MAP) sets them. */
+  startCode = 0n;
+  endCode = 0n;
+  startData = 0n;
+  endData = 0n;
+  startBrk = 0n;
+  brk = 0n;
+  startStack = 0n;
+  argStart = 0n;
+  argEnd = 0n;
+  envStart = 0n;
+  envEnd = 0n;
+  /** VM_* bits that every new mapping gets (`mm->def_flags`, from mlockall). */
+  defFlags = 0;
+  dumpable: number = SUID_DUMP_USER;
+  /** MMF_* bits. */
+  flagBits = MMF_TOPDOWN;
+  #vmaSerial = 0;
+
+  constructor(init: MmInit) {
+    this.kernel = init.kernel;
+    this.name = init.name;
+    this.taskSizePages = init.taskSizePages;
+    this.mmapBasePage = init.mmapBasePage;
+    this.mmapLock = new RwSemaphore(`mmap_lock ${init.name}`);
+    this.pageTableLock = new SpinLock(`page_table_lock ${init.name}`);
+    const users = new SharedObject(`mm_users ${init.name}`);
+    this.usersWrite = new SchedPoint(PointKind.Write, users, 'mm_users', StepCost.AtomicUpdate);
+    const tree = new SharedObject(`mm_mt ${init.name}`);
+    this.treeStore = new SchedPoint(PointKind.Write, tree, 'vma_iter_store', StepCost.AtomicUpdate);
+    this.vmas = new VmaTree();
+  }
+
+  /** The sequence that a write-locked VMA carries. */
+  get lockSequence(): number {
+    return this.mmLockSeq;
+  }
+
+  /** Held for writing, by whomever. */
+  get mmapWriteLocked(): boolean {
+    return this.mmLockSeq % 2 === 1;
+  }
+
+  /** Numbers VMAs for their names. */
+  nextVmaSerial(): number {
+    this.#vmaSerial++;
+    return this.#vmaSerial;
+  }
+
+  /** Resident pages of all kinds (`get_mm_rss`). */
+  get residentPages(): number {
+    const { rss } = this;
+    return (rss[MM_FILEPAGES] as number) + (rss[MM_ANONPAGES] as number) + (rss[MM_SHMEMPAGES] as number);
+  }
+}
+
+/**
+ * Counts `pages` (negative: takes off) of a mapping with these flags.
+ * @see Linux mm/mmap.c, `vm_stat_account`
+ */
+export function vmStatAccount(mm: MmStruct, flags: number, pages: number): void {
+  mm.totalVm += pages;
+  if (isExecMapping(flags)) mm.execVm += pages;
+  else if (isStackMapping(flags)) mm.stackVm += pages;
+  else if (isDataMapping(flags)) mm.dataVm += pages;
+}

@@ -1,0 +1,63 @@
+/**
+ * Constants of the mapping system calls, with user space's values.
+ * @see Linux include/uapi/asm-generic/mman-common.h, include/uapi/linux/mman.h, arch/x86/include/uapi/asm/mman.h
+ */
+
+export const PROT_NONE = 0;
+export const PROT_READ = 0x1;
+export const PROT_WRITE = 0x2;
+export const PROT_EXEC = 0x4;
+/** Accepted and without effect. */
+export const PROT_SEM = 0x8;
+/** arm64: branch target identification. */
+export const PROT_BTI = 0x10;
+/** arm64: memory tagging. */
+export const PROT_MTE = 0x20;
+export const PROT_GROWSDOWN = 0x0100_0000;
+export const PROT_GROWSUP = 0x0200_0000;
+
+export const MAP_SHARED = 0x01;
+export const MAP_PRIVATE = 0x02;
+export const MAP_SHARED_VALIDATE = 0x03;
+export const MAP_DROPPABLE = 0x08;
+/** The bits that hold one of the four above. */
+export const MAP_TYPE = 0x0f;
+export const MAP_FIXED = 0x10;
+export const MAP_ANONYMOUS = 0x20;
+export const MAP_GROWSDOWN = 0x0100;
+export const MAP_DENYWRITE = 0x0800;
+export const MAP_EXECUTABLE = 0x1000;
+export const MAP_LOCKED = 0x2000;
+export const MAP_NORESERVE = 0x4000;
+export const MAP_POPULATE = 0x8000;
+export const MAP_NONBLOCK = 0x1_0000;
+export const MAP_STACK = 0x2_0000;
+export const MAP_HUGETLB = 0x4_0000;
+export const MAP_SYNC = 0x8_0000;
+export const MAP_FIXED_NOREPLACE = 0x10_0000;
+export const MAP_UNINITIALIZED = 0x400_0000;
+/** x86: below 2 GiB. */
+export const MAP_32BIT = 0x40;
+/** x86: not below 4 GiB. */
+export const MAP_ABOVE4G = 0x80;
+
+/** The flags that MAP_SHARED_VALIDATE accepts on every file. @see include/linux/mman.h, `LEGACY_MAP_MASK` */
+export const LEGACY_MAP_MASK =
+  MAP_SHARED |
+  MAP_PRIVATE |
+  MAP_FIXED |
+  MAP_ANONYMOUS |
+  MAP_DENYWRITE |
+  MAP_EXECUTABLE |
+  MAP_UNINITIALIZED |
+  MAP_GROWSDOWN |
+  MAP_LOCKED |
+  MAP_NORESERVE |
+  MAP_POPULATE |
+  MAP_NONBLOCK |
+  MAP_STACK |
+  MAP_HUGETLB |
+  MAP_32BIT |
+  MAP_ABOVE4G |
+  // The huge page size field, bits 31:26.
+  (0x3f << 26);

@@ -1,0 +1,347 @@
+/**
+ * The VMAs of an address space, in a persistent B+ tree keyed by pages. Every change makes new nodes along one path and
+ * then a new root; a version once taken (`snapshot`) stays as it was, which is what a lockless reader relies on. Each
+ * node knows the largest gap between the VMAs below it, so that placing a mapping looks at few nodes.
+ * Cost: every operation touches O(log n) nodes of at most 32 entries.
+ * Left out: maple-tree states (pause, overflow) and node preallocation.
+ * @see Linux lib/maple_tree.c, of which this has the interface that mm/vma.c uses
+ */
+import type { VmArea } from './vma.ts';
+
+const MAX_ENTRIES = 32;
+const MIN_ENTRIES = 10;
+
+/** Leaf or inner node. `starts` and `ends` are the ranges of the entries; both kinds have them. Never changed once linked. */
+interface Node {
+  readonly leaf: boolean;
+  readonly starts: readonly number[];
+  readonly ends: readonly number[];
+  /** VMAs of a leaf. */
+  readonly vmas: readonly VmArea[];
+  /** Children of an inner node. */
+  readonly children: readonly Node[];
+  /** Largest gap between two neighbouring entries at or below this node, in pages. */
+  readonly gap: number;
+}
+
+const noVmas: readonly VmArea[] = [];
+const noChildren: readonly Node[] = [];
+const emptyLeaf: Node = { leaf: true, starts: [], ends: [], vmas: noVmas, children: noChildren, gap: 0 };
+
+function largestGap(starts: readonly number[], ends: readonly number[], children: readonly Node[]): number {
+  let gap = 0;
+  for (let i = 1; i < starts.length; i++) {
+    const between = (starts[i] as number) - (ends[i - 1] as number);
+    if (between > gap) gap = between;
+  }
+  for (const child of children) if (child.gap > gap) gap = child.gap;
+  return gap;
+}
+
+function leafNode(starts: readonly number[], ends: readonly number[], vmas: readonly VmArea[]): Node {
+  return { leaf: true, starts, ends, vmas, children: noChildren, gap: largestGap(starts, ends, noChildren) };
+}
+
+function innerNode(children: readonly Node[]): Node {
+  const starts: number[] = [];
+  const ends: number[] = [];
+  for (const child of children) {
+    starts.push(child.starts[0] as number);
+    ends.push(child.ends.at(-1) as number);
+  }
+  return { leaf: false, starts, ends, vmas: noVmas, children, gap: largestGap(starts, ends, children) };
+}
+
+/** The first entry that ends above `page`; `length` when there is none. */
+function firstEndingAbove(ends: readonly number[], page: number): number {
+  let low = 0;
+  let high = ends.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ends[middle] as number) > page) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** The last entry that starts below `page`; -1 when there is none. */
+function lastStartingBelow(starts: readonly number[], page: number): number {
+  let low = 0;
+  let high = starts.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((starts[middle] as number) < page) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
+}
+
+const withItem = <T>(items: readonly T[], at: number, removed: number, ...added: T[]): T[] => {
+  const copy = items.slice();
+  copy.splice(at, removed, ...added);
+  return copy;
+};
+
+/** One node, or two when it grew too large. */
+function splitIfLarge(node: Node): readonly Node[] {
+  const count = node.starts.length;
+  if (count <= MAX_ENTRIES) return [node];
+  const half = count >> 1;
+  if (!node.leaf) return [innerNode(node.children.slice(0, half)), innerNode(node.children.slice(half))];
+  return [
+    leafNode(node.starts.slice(0, half), node.ends.slice(0, half), node.vmas.slice(0, half)),
+    leafNode(node.starts.slice(half), node.ends.slice(half), node.vmas.slice(half)),
+  ];
+}
+
+function joined(left: Node, right: Node): Node {
+  if (!left.leaf) return innerNode([...left.children, ...right.children]);
+  return leafNode(
+    [...left.starts, ...right.starts],
+    [...left.ends, ...right.ends],
+    [...left.vmas, ...right.vmas],
+  );
+}
+
+function insertInto(node: Node, start: number, end: number, vma: VmArea): readonly Node[] {
+  const at = firstEndingAbove(node.ends, start);
+  if (node.leaf) {
+    if (at < node.starts.length && (node.starts[at] as number) < end) {
+      throw new Error(`${vma.name} would overlap ${(node.vmas[at] as VmArea).name} in the tree`);
+    }
+    return splitIfLarge(
+      leafNode(
+        withItem(node.starts, at, 0, start),
+        withItem(node.ends, at, 0, end),
+        withItem(node.vmas, at, 0, vma),
+      ),
+    );
+  }
+  const child = Math.min(at, node.children.length - 1);
+  const replaced = insertInto(node.children[child] as Node, start, end, vma);
+  return splitIfLarge(innerNode(withItem(node.children, child, 1, ...replaced)));
+}
+
+/** `children` with the one at `at` joined to a neighbour if it became too small. */
+function rebalanced(children: readonly Node[], at: number): readonly Node[] {
+  const child = children[at] as Node;
+  if (child.starts.length >= MIN_ENTRIES || children.length === 1) return children;
+  const left = at > 0 ? at - 1 : at;
+  const both = splitIfLarge(joined(children[left] as Node, children[left + 1] as Node));
+  return withItem(children, left, 2, ...both);
+}
+
+function removeFrom(node: Node, start: number): Node {
+  const at = firstEndingAbove(node.ends, start);
+  if (node.leaf) {
+    if (node.starts[at] !== start) throw new Error(`no VMA starts at page 0x${start.toString(16)}`);
+    return leafNode(withItem(node.starts, at, 1), withItem(node.ends, at, 1), withItem(node.vmas, at, 1));
+  }
+  const child = node.children[at];
+  if (child === undefined) throw new Error(`no VMA starts at page 0x${start.toString(16)}`);
+  const less = removeFrom(child, start);
+  if (less.starts.length === 0) return innerNode(withItem(node.children, at, 1));
+  return innerNode(rebalanced(withItem(node.children, at, 1, less), at));
+}
+
+function resized(node: Node, from: number, start: number, end: number): Node {
+  const at = firstEndingAbove(node.ends, from);
+  if (node.leaf) {
+    if (node.starts[at] !== from) throw new Error(`no VMA starts at page 0x${from.toString(16)}`);
+    return leafNode(withItem(node.starts, at, 1, start), withItem(node.ends, at, 1, end), node.vmas);
+  }
+  const child = node.children[at];
+  if (child === undefined) throw new Error(`no VMA starts at page 0x${from.toString(16)}`);
+  return innerNode(withItem(node.children, at, 1, resized(child, from, start, end)));
+}
+
+/** The end of the highest gap of `length` pages that ends at or below `high` and starts at or above `low`; -1 if none. */
+function highestGapEnd(node: Node, length: number, low: number, high: number): number {
+  for (let i = lastStartingBelow(node.starts, high); i >= 0; i--) {
+    const end = node.ends[i] as number;
+    const after = i + 1 < node.starts.length ? Math.min(node.starts[i + 1] as number, high) : -1;
+    if (after - Math.max(end, low) >= length) return after;
+    if (end <= low) return -1;
+    const child = node.children[i];
+    if (child !== undefined && child.gap >= length) {
+      const found = highestGapEnd(child, length, low, high);
+      if (found !== -1) return found;
+    }
+  }
+  return -1;
+}
+
+/** The start of the lowest such gap; -1 if none. */
+function lowestGapStart(node: Node, length: number, low: number, high: number): number {
+  for (let i = firstEndingAbove(node.ends, low); i < node.starts.length; i++) {
+    const start = node.starts[i] as number;
+    const before = i > 0 ? Math.max(node.ends[i - 1] as number, low) : -1;
+    if (before !== -1 && Math.min(start, high) - before >= length) return before;
+    if (start >= high) return -1;
+    const child = node.children[i];
+    if (child !== undefined && child.gap >= length) {
+      const found = lowestGapStart(child, length, low, high);
+      if (found !== -1) return found;
+    }
+  }
+  return -1;
+}
+
+/** Appends the VMAs of `node` with a page in [start, end). */
+function collect(node: Node, start: number, end: number, found: VmArea[]): void {
+  for (let at = firstEndingAbove(node.ends, start); at < node.starts.length; at++) {
+    if ((node.starts[at] as number) >= end) return;
+    if (node.leaf) found.push(node.vmas[at] as VmArea);
+    else collect(node.children[at] as Node, start, end, found);
+  }
+}
+
+/** One version of the tree: reading only. */
+export class VmaTreeView {
+  /** Of no use outside this file. */
+  protected root: Node;
+
+  protected constructor(root: Node) {
+    this.root = root;
+  }
+
+  get empty(): boolean {
+    return this.root.starts.length === 0;
+  }
+
+  /** The first VMA that ends above `page`: the one that holds it, or else the next above (`find_vma`). */
+  find(page: number): VmArea | null {
+    let node = this.root;
+    for (;;) {
+      const at = firstEndingAbove(node.ends, page);
+      if (at === node.ends.length) return null;
+      if (node.leaf) return node.vmas[at] as VmArea;
+      node = node.children[at] as Node;
+    }
+  }
+
+  /** The VMA that holds `page` (`vma_lookup`). */
+  lookup(page: number): VmArea | null {
+    let node = this.root;
+    for (;;) {
+      const at = firstEndingAbove(node.ends, page);
+      if (at === node.ends.length || (node.starts[at] as number) > page) return null;
+      if (node.leaf) return node.vmas[at] as VmArea;
+      node = node.children[at] as Node;
+    }
+  }
+
+  /** The first VMA with a page in [start, end) (`find_vma_intersection`, `vma_find`). */
+  findIntersection(start: number, end: number): VmArea | null {
+    let node = this.root;
+    for (;;) {
+      const at = firstEndingAbove(node.ends, start);
+      if (at === node.ends.length || (node.starts[at] as number) >= end) return null;
+      if (node.leaf) return node.vmas[at] as VmArea;
+      node = node.children[at] as Node;
+    }
+  }
+
+  /** The last VMA that starts below `page` (`vma_prev` of an iterator at `page`, when no VMA straddles it). */
+  findPrevious(page: number): VmArea | null {
+    let node = this.root;
+    for (;;) {
+      const at = lastStartingBelow(node.starts, page);
+      if (at === -1) return null;
+      if (node.leaf) return node.vmas[at] as VmArea;
+      node = node.children[at] as Node;
+    }
+  }
+
+  first(): VmArea | null {
+    return this.find(-1);
+  }
+
+  /** Every VMA, from the lowest. */
+  *[Symbol.iterator](): Generator<VmArea, void, void> {
+    const stack: { readonly node: Node; at: number }[] = [{ node: this.root, at: 0 }];
+    for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
+      if (top.node.leaf) {
+        yield* top.node.vmas;
+        stack.pop();
+      } else if (top.at < top.node.children.length) {
+        stack.push({ node: top.node.children[top.at++] as Node, at: 0 });
+      } else {
+        stack.pop();
+      }
+    }
+  }
+
+  /** VMAs with a page in [start, end), from the lowest. The list is of this version. */
+  inRange(start: number, end: number): VmArea[] {
+    const found: VmArea[] = [];
+    collect(this.root, start, end, found);
+    return found;
+  }
+
+  /**
+   * The highest free range of `length` pages inside [low, high): its first page, or -1.
+   * @see Linux lib/maple_tree.c, `mas_empty_area_rev`
+   */
+  findGapTopDown(length: number, low: number, high: number): number {
+    if (high - low < length) return -1;
+    const { starts, ends } = this.root;
+    const lastEnd = ends.at(-1);
+    if (lastEnd === undefined || high - Math.max(lastEnd, low) >= length) return high - length;
+    const gapEnd = highestGapEnd(this.root, length, low, high);
+    if (gapEnd !== -1) return gapEnd - length;
+    const firstStart = Math.min(starts[0] as number, high);
+    return firstStart - low >= length ? firstStart - length : -1;
+  }
+
+  /** The lowest free range of `length` pages inside [low, high): its first page, or -1 (`mas_empty_area`). */
+  findGapBottomUp(length: number, low: number, high: number): number {
+    if (high - low < length) return -1;
+    const { starts, ends } = this.root;
+    const firstStart = starts[0];
+    if (firstStart === undefined || Math.min(firstStart, high) - low >= length) return low;
+    const found = lowestGapStart(this.root, length, low, high);
+    if (found !== -1) return found;
+    const lastEnd = Math.max(ends.at(-1) as number, low);
+    return high - lastEnd >= length ? lastEnd : -1;
+  }
+}
+
+/** The tree of an mm. Each method is one step that no reader can see half of. */
+export class VmaTree extends VmaTreeView {
+  constructor() {
+    super(emptyLeaf);
+  }
+
+  /** This version, for a reader that must not see later changes. Ranges in it stay; VMA objects are shared. */
+  snapshot(): VmaTreeView {
+    const view = new VmaTree();
+    view.root = this.root;
+    return view;
+  }
+
+  /** Adds a VMA with its present range. @throws Error when it overlaps one that is there */
+  insert(vma: VmArea): void {
+    const parts = insertInto(this.root, vma.start, vma.end, vma);
+    this.root = parts.length === 1 ? (parts[0] as Node) : innerNode(parts);
+  }
+
+  /** Takes out the VMA whose range in the tree starts at `start`. */
+  remove(start: number): void {
+    let root = removeFrom(this.root, start);
+    while (!root.leaf && root.children.length === 1) root = root.children[0] as Node;
+    if (root.starts.length === 0) root = emptyLeaf;
+    this.root = root;
+  }
+
+  /**
+   * The VMA whose range in the tree starts at `from` has the range [start, end) from now on. Its place in the order
+   * must stay the same; VMAs in the way are taken out first.
+   */
+  resize(from: number, start: number, end: number): void {
+    const before = this.findPrevious(from);
+    if (before !== null && before.end > start)
+      throw new Error(`page 0x${start.toString(16)} is taken by ${before.name}`);
+    this.root = resized(this.root, from, start, end);
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * One VMA: a range of pages with one set of attributes. Start and end are page numbers; only mm code that holds
+ * mmap_lock for writing and has called `vmaStartWrite` may change a VMA that is in a tree.
+ * Left out so far: memory policy, anonymous VMA names, userfaultfd contexts other than their flags.
+ * @see Linux include/linux/mm_types.h, `struct vm_area_struct`
+ */
+import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import type { AddressSpace } from '../frame/address-space.ts';
+import type { AnonVma, AnonVmaChain } from './anon-vma.ts';
+import type { MmStruct } from './mm.ts';
+import { isCowMapping, VM_GROWSDOWN, VM_SHARED } from './vma-flags.ts';
+
+/** An open file as a mapping sees it (`struct file`): several VMAs hold references to one. */
+export interface MappedFile {
+  readonly name: string;
+  /** The pages, by index. */
+  readonly mapping: AddressSpace;
+  /** `f_mode & FMODE_WRITE`. */
+  readonly writable: boolean;
+  /** `f_mode & FMODE_READ`. */
+  readonly readable: boolean;
+  /** How /proc/pid/smaps names it: 'shmem' for shared anonymous memory, `memfd:NAME` for a memfd, a path. */
+  readonly kind: string;
+  /** References held by VMAs and descriptors (`f_count`). */
+  count: number;
+}
+
+/** What a kind of mapping does differently (`struct vm_operations_struct`). A VMA without operations is anonymous. */
+export interface VmOperations {
+  readonly name: string;
+  /** May a VMA with these operations be unlinked by a merge? Not when closing it means something (`->close`). */
+  readonly hasClose: boolean;
+  /** May fault-around map neighbouring cached pages (`->map_pages`)? */
+  readonly hasMapPages: boolean;
+  /** `->may_split`: 0, or a negative errno. */
+  readonly maySplit?: (vma: VmArea, page: number) => number;
+}
+
+export class VmArea extends SharedObject {
+  /** First page. */
+  start: number;
+  /** The page after the last one. */
+  end: number;
+  /** VM_* bits 31:0, int32. */
+  flags: number;
+  /** VM_* bits 63:32, as VMH_*. */
+  flagsHigh: number;
+  /**
+   * Offset of the first page, in pages. Private anonymous: the start page at creation. Shared anonymous: into the
+   * object, from 0. @see spec of pgoff in include/linux/mm_types.h, `vm_pgoff`
+   */
+  pgoff: number;
+  mm: MmStruct;
+  anonVma: AnonVma | null = null;
+  /** Newest first; one entry more than its own when forked. */
+  readonly anonVmaChain: AnonVmaChain[] = [];
+  file: MappedFile | null = null;
+  /** Null means anonymous (`vma_is_anonymous`). */
+  ops: VmOperations | null = null;
+  /** Out of the tree: a reader that still sees it must look again. */
+  detached = true;
+  /** Equal to the mm's lock sequence while write-locked (`vm_lock_seq`). */
+  vmLockSeq = -1;
+  /** Just before start, end, flags, pgoff … of a VMA in a tree change. */
+  readonly change: SchedPoint;
+
+  constructor(mm: MmStruct, start: number, end: number, flags: number, flagsHigh: number, pgoff: number) {
+    super(`vma ${mm.nextVmaSerial()} of ${mm.name}`);
+    this.mm = mm;
+    this.start = start;
+    this.end = end;
+    this.flags = flags;
+    this.flagsHigh = flagsHigh;
+    this.pgoff = pgoff;
+    this.change = new SchedPoint(PointKind.Write, this, 'vma_start_write', StepCost.AtomicUpdate);
+  }
+
+  /** Number of pages (`vma_pages`). */
+  get pages(): number {
+    return this.end - this.start;
+  }
+
+  /** `vma_is_anonymous`. Shared anonymous memory is not: it is an unlinked file. */
+  get anonymous(): boolean {
+    return this.ops === null;
+  }
+
+  /** `is_cow_mapping`. */
+  get cow(): boolean {
+    return isCowMapping(this.flags);
+  }
+
+  get shared(): boolean {
+    return (this.flags & VM_SHARED) !== 0;
+  }
+
+  contains(page: number): boolean {
+    return page >= this.start && page < this.end;
+  }
+
+  /** The object offset, in pages, of a page of this VMA (`linear_page_index`). */
+  indexOf(page: number): number {
+    return page - this.start + this.pgoff;
+  }
+}
+
+/**
+ * Where the VMA begins for placing others: the guard gap below a stack counts to it, down to page 0.
+ * @see include/linux/mm.h, `vm_start_gap`
+ */
+export function vmStartGap(vma: VmArea, stackGuardGapPages: number): number {
+  if ((vma.flags & VM_GROWSDOWN) === 0) return vma.start;
+  return vma.start > stackGuardGapPages ? vma.start - stackGuardGapPages : 0;
+}
