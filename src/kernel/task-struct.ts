@@ -8,6 +8,7 @@ import { SchedTask } from '../sched/task.ts';
 import type { Kernel } from './kernel.ts';
 import { RwSemaphore } from './lock/rwsem.ts';
 import type { MmStruct } from './mm/mm.ts';
+import { defaultResourceLimits, type ResourceLimits } from './mm/rlimit.ts';
 import type { Credentials } from './process/credentials.ts';
 import { SIGKILL, type SignalInfo } from './signal.ts';
 
@@ -46,6 +47,8 @@ export class TaskStruct extends SchedTask {
   readonly children = new Set<TaskStruct>();
   /** Set while a debugger is attached. */
   ptrace: PtraceLink | null = null;
+  /** `signal->rlim`: inherited over fork, replaced as a whole by setrlimit. */
+  rlimits: ResourceLimits;
   /** A tracing stop asked for (PTRACE_INTERRUPT) and not yet reached. */
   ptraceTrapPending = false;
   /** In a tracing stop: PEEK and POKE are allowed, its own code does not run. */
@@ -72,6 +75,7 @@ export class TaskStruct extends SchedTask {
     this.mm = init.mm;
     this.credentials = init.credentials;
     this.parent = init.parent;
+    this.rlimits = init.parent?.rlimits ?? defaultResourceLimits;
     this.execUpdateLock = new RwSemaphore(`exec_update_lock ${init.pid}`);
   }
 
