@@ -72,7 +72,7 @@ export class FrameTable {
     this.#memory = init.memory;
     this.#poison = init.poisonFreed === true ? new Uint8Array(4096).fill(PAGE_POISON) : null;
     this.buddy = new BuddyAllocator(init.firstFrame, init.frameCount);
-    this.zeroFrame = this.allocate(true);
+    this.zeroFrame = this.allocateZeroed();
     this.#flags[this.zeroFrame - this.firstFrame] = FrameFlag.Zero | FrameFlag.Reserved | FrameFlag.Uptodate;
   }
 
@@ -90,9 +90,10 @@ export class FrameTable {
 
   /**
    * A block of 2^order frames with one reference, no flags and no mapping; its first frame, or `NO_FRAME` (-1) when
-   * there is no memory. User memory must be asked for zeroed: other frames hold anything.
+   * there is no memory. The frame may hold anything: what user space sees comes from `allocateZeroed` or is copied
+   * over whole.
    */
-  allocate(zeroed: boolean, order = 0): number {
+  allocate(order = 0): number {
     const frame = this.buddy.allocate(order);
     if (frame === NO_FRAME) return NO_FRAME;
     const at = frame - this.firstFrame;
@@ -106,8 +107,15 @@ export class FrameTable {
       this.#flags[at + tail] = FrameFlag.Tail;
       this.#index[at + tail] = at;
     }
-    if (zeroed) for (let i = 0; i < count; i++) this.#memory.zeroFrame(frame + i);
     this.observer?.allocated(frame, order);
+    return frame;
+  }
+
+  /** `allocate`, filled with zeros (`__GFP_ZERO`). */
+  allocateZeroed(order = 0): number {
+    const frame = this.allocate(order);
+    if (frame === NO_FRAME) return NO_FRAME;
+    for (let i = 0; i < 2 ** order; i++) this.#memory.zeroFrame(frame + i);
     return frame;
   }
 
@@ -241,12 +249,12 @@ export class FrameTable {
     return ((this.#flags[this.#at(frame)] as number) & flag) !== 0;
   }
 
-  setFlags(frame: number, flags: number): void {
+  setFlag(frame: number, flags: number): void {
     const at = this.#at(frame);
     this.#flags[at] = (this.#flags[at] as number) | flags;
   }
 
-  clearFlags(frame: number, flags: number): void {
+  clearFlag(frame: number, flags: number): void {
     const at = this.#at(frame);
     this.#flags[at] = (this.#flags[at] as number) & ~flags;
   }
