@@ -1,0 +1,40 @@
+/** The commands, their options and their help. Each command's code is loaded only when it runs: `--help` is instant. */
+import { Command } from 'commander';
+import { addDecodeCommand } from './commands/decode.ts';
+import { addMapsCommand } from './commands/maps.ts';
+import { addReplayCommand } from './commands/replay.ts';
+import { addRunCommand } from './commands/run.ts';
+import { addVerifyCommand } from './commands/verify.ts';
+import { addWalkCommand } from './commands/walk.ts';
+import type { Session } from './session.ts';
+import { version } from './version.ts';
+
+export function buildProgram(session: Session): Command {
+  const program = new Command('tablewalk')
+    .description('A bit-accurate x86-64 MMU under a small Linux-like memory manager.')
+    .version(version, '--version', 'print the version')
+    .helpOption('-h, --help', 'print this help')
+    .configureOutput({
+      writeOut: (text) => session.print(text),
+      writeErr: (text) => session.problem(text.trimEnd().replace(/^error: /, 'tablewalk: ')),
+      outputError: (text, write) => write(text),
+    })
+    .showSuggestionAfterError(true)
+    .exitOverride()
+    .addHelpText('after', afterHelp);
+  const commands = [
+    addRunCommand,
+    addVerifyCommand,
+    addReplayCommand,
+    addWalkCommand,
+    addMapsCommand,
+    addDecodeCommand,
+  ];
+  for (const add of commands) add(program, session);
+  for (const command of program.commands) command.copyInheritedSettings(program).allowExcessArguments(false);
+  return program;
+}
+
+const afterHelp = `
+Exit status: 0 all is well; 1 a check failed; 2 bad usage or input; 130 interrupted.
+'tablewalk COMMAND --help' has the options and an example of each command.`;
