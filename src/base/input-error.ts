@@ -58,6 +58,7 @@ function compose(reason: string, { file, line, column, expected, found }: InputE
   const got = found === undefined ? '' : `found ${found}`;
   const comparison = [wanted, got].filter((part) => part !== '').join(', ');
   // A bare line or column number would read as a part of the sentence.
-  const lead = file === undefined && place !== '' ? `at ${line === undefined ? `column ${column}` : place}` : place;
+  const lead =
+    file === undefined && place !== '' ? `at ${line === undefined ? `column ${column}` : place}` : place;
   return [lead, reason, comparison].filter((part) => part !== '').join(': ');
 }

@@ -6,7 +6,7 @@
 import { PointKind, SchedPoint, SharedObject, type Task } from '../base/task.ts';
 import type { Cpu } from '../hardware/cpu.ts';
 import type { Machine } from '../hardware/machine.ts';
-import { type Candidate, CandidateKind, stepCode } from './policy/policy.ts';
+import { type Candidate, CandidateKind, idleCode, stepCode } from './policy/policy.ts';
 
 export const TaskState = {
   /** Not started, or its last path has ended: it can be started (again). */
@@ -28,7 +28,7 @@ export interface Frame {
 }
 
 export class SchedTask {
-  /** Unique within a run and the same in every run: schedules name tasks by it. 0 or more. */
+  /** Unique within a run and the same in every run: schedules name tasks by it. 0 or more; the run loop's own below. */
   readonly id: number;
   readonly name: string;
   /** Index of its CPU. */
@@ -66,7 +66,7 @@ export class SchedTask {
     this.startPoint = new SchedPoint(PointKind.Read, new SharedObject(`task ${name}`), 'start');
     this.candidate = {
       kind: CandidateKind.Step,
-      code: stepCode(id),
+      code: id < 0 ? idleCode(cpu) : stepCode(id),
       cpu,
       task: this,
       point: this.startPoint,

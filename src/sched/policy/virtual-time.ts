@@ -29,7 +29,8 @@ export class VirtualTimePolicy implements Policy {
     if (candidate.kind === CandidateKind.Interrupt) return false;
     for (let index = 0; index < count; index++) {
       const other = candidates[index] as Candidate;
-      if (other.cpu !== candidate.cpu || other === candidate || other.kind === CandidateKind.Interrupt) continue;
+      if (other.cpu !== candidate.cpu || other === candidate || other.kind === CandidateKind.Interrupt)
+        continue;
       if (candidate.preempts && !other.switches) return !this.#sliceUsed(other);
       if (!candidate.switches && other.preempts) return this.#sliceUsed(candidate);
     }

@@ -1,0 +1,367 @@
+/**
+ * Runs tasks on the CPUs of a machine, one step at a time. A step resumes one task at the point before which it stands
+ * and ends at its next point; between steps, whatever can happen next is a candidate:
+ * - of each CPU, its current task if it is not waiting;
+ * - the other tasks of a CPU whose current task waits, has ended, or may be preempted (preemption and interrupts on);
+ * - the oldest pending interrupt of each CPU that has interrupts enabled. Its handler runs nested on the current task,
+ *   also when that one waits or spins, or on the CPU's idle context. Tasks of the CPU may go on before it is taken
+ *   (delivery takes time) unless `promptInterrupts` is set.
+ * Where there is more than one candidate the policy chooses and the choice is recorded; so the run is a function of
+ * the tasks and the schedule. Left out: moving tasks between CPUs, timer interrupts.
+ */
+import { PointKind, type SchedPoint, type Task } from '../base/task.ts';
+import type { Cpu } from '../hardware/cpu.ts';
+import type { Machine } from '../hardware/machine.ts';
+import { CpuSlot } from './cpu-slot.ts';
+import { LineCosts } from './line-costs.ts';
+import {
+  type Candidate,
+  CandidateKind,
+  type ImpossibleChoice,
+  type Policy,
+  type RunView,
+} from './policy/policy.ts';
+import { VirtualTimePolicy } from './policy/virtual-time.ts';
+import {
+  findCycle,
+  formatOffered,
+  type RunResult,
+  reportPending,
+  reportWaits,
+  TaskFailure,
+  type Unfinished,
+  UnfinishedRun,
+} from './run-result.ts';
+import { formatSchedule, type Schedule, ScheduleRecorder } from './schedule-text.ts';
+import { type Frame, FrameKind, type SchedTask, TaskState } from './task.ts';
+
+/** Work of a context switch (the kernel's switch_mm); it runs on `cpu` with interrupts disabled, before `next` does. */
+export type SwitchHook = (cpu: Cpu, previous: SchedTask | null, next: SchedTask) => Task<void> | null;
+
+export interface RunLoopOptions {
+  /** Default: `VirtualTimePolicy`. */
+  readonly policy?: Policy;
+  /** A pending interrupt is the only thing that can happen on its CPU: fewer interleavings, late delivery unseen. */
+  readonly promptInterrupts?: boolean;
+}
+
+export interface RunOptions {
+  /** Bound on steps of this call; default none. */
+  readonly maxSteps?: number;
+  /** End as soon as this task is at its end, whatever the others do. */
+  readonly until?: SchedTask;
+  /** Looks at the state after every step; false stops the run. A run with it is slower. */
+  readonly afterStep?: () => boolean;
+}
+
+export class RunLoop implements RunView {
+  readonly machine: Machine;
+  policy: Policy;
+  /** Set by the kernel before tasks run. */
+  onSwitch: SwitchHook | null = null;
+  steps = 0;
+  lastCode: number | null = null;
+  readonly #slots: readonly CpuSlot[];
+  readonly #late: boolean;
+  readonly #recorder = new ScheduleRecorder();
+  readonly #candidates: Candidate[] = [];
+  readonly #costs: LineCosts;
+  /** Live tasks, and those of them that are not in the background. */
+  #live = 0;
+  #foreground = 0;
+  /** Virtual time of the step being made or made last. */
+  #now = 0;
+  #stepping: SchedTask | null = null;
+  #running = false;
+
+  constructor(machine: Machine, options: RunLoopOptions = {}) {
+    this.machine = machine;
+    this.policy = options.policy ?? new VirtualTimePolicy();
+    this.#late = options.promptInterrupts !== true;
+    this.#slots = machine.cpus.map((cpu) => new CpuSlot(cpu));
+    this.#costs = new LineCosts(machine.profile);
+    for (const { idle, cpu } of this.#slots) {
+      idle.machine = machine;
+      idle.processor = cpu;
+    }
+  }
+
+  get choices(): number {
+    return this.#recorder.length;
+  }
+
+  /** What was chosen so far. A live view. */
+  get schedule(): Schedule {
+    return this.#recorder;
+  }
+
+  /** The task whose context is on a CPU, null before the first. */
+  currentTask(cpu: number): SchedTask | null {
+    return this.#slot(cpu).current;
+  }
+
+  /** The task that makes the step just now; null between steps. */
+  get stepping(): SchedTask | null {
+    return this.#stepping;
+  }
+
+  /**
+   * Makes a task live: it will run `body` on its CPU. May be called from inside a task (fork). A task that has come to
+   * its end can be started again.
+   */
+  start(task: SchedTask, body: Task<unknown>): void {
+    if (task.state === TaskState.Live) throw new Error(`task ${task.name} is started twice`);
+    const slot = this.#slot(task.cpu);
+    task.machine = this.machine;
+    task.processor = slot.cpu;
+    task.state = TaskState.Live;
+    task.result = undefined;
+    task.blocked = false;
+    if (this.#running) task.readyAt = this.#now;
+    task.frames.push({ kind: FrameKind.Body, name: task.name, generator: body, point: task.startPoint });
+    slot.add(task);
+    this.#live++;
+    if (!task.background) this.#foreground++;
+    const { events } = this.machine;
+    if (events.enabled) {
+      events.emit({ kind: 'task-start', time: slot.cpu.time, cpu: task.cpu, task: task.name });
+    }
+  }
+
+  /**
+   * Runs until every task is at its end (background tasks aside) or nothing can happen any more.
+   * @throws TaskFailure when a task throws
+   */
+  run(options: RunOptions = {}): RunResult {
+    if (this.#running) throw new Error('a task may not run the run loop it runs in');
+    this.#running = true;
+    try {
+      return this.#loop(options);
+    } catch (error) {
+      throw new TaskFailure(this.#stepping?.name ?? 'run loop', formatSchedule(this.#recorder), error);
+    } finally {
+      this.#running = false;
+      this.#stepping = null;
+    }
+  }
+
+  /**
+   * Starts `task` with `body` and runs until that path is at its end; other live tasks run beside it.
+   * @returns what the path returned
+   * @throws UnfinishedRun when it cannot come to its end, TaskFailure when a task throws
+   */
+  complete<T>(task: SchedTask, body: Task<T>): T {
+    this.start(task, body);
+    const result = this.run({ until: task });
+    if (result.kind !== 'finished') throw new UnfinishedRun(result);
+    return task.result as T;
+  }
+
+  #loop({ maxSteps, until, afterStep }: RunOptions): RunResult {
+    const limit = maxSteps === undefined ? Number.POSITIVE_INFINITY : this.steps + maxSteps;
+    while (!this.#isOver(until)) {
+      if (this.steps >= limit) return { kind: 'step-limit', ...this.#unfinished() };
+      const count = this.#collect();
+      if (count === 0) return this.#deadlock();
+      const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
+      if (typeof choice !== 'number') return this.#impossible(choice, count);
+      const chosen = this.#candidates[choice] as Candidate;
+      if (count > 1) this.#recorder.add(chosen.code);
+      this.lastCode = chosen.code;
+      if (afterStep === undefined && this.#mayRunOn(chosen)) this.#runOn(chosen.task as SchedTask, limit);
+      else this.#step(chosen);
+      if (afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };
+    }
+    return { kind: 'finished', steps: this.steps };
+  }
+
+  #isOver(until: SchedTask | undefined): boolean {
+    return until === undefined ? this.#foreground === 0 : until.state === TaskState.Idle;
+  }
+
+  #collect(): number {
+    const slots = this.#slots;
+    let count = 0;
+    for (let index = 0; index < slots.length; index++) {
+      count = (slots[index] as CpuSlot).collect(this.#candidates, count, this.#now, this.#late);
+    }
+    return count;
+  }
+
+  #mayRunOn(chosen: Candidate): boolean {
+    return (
+      this.#live === 1 &&
+      chosen.kind === CandidateKind.Step &&
+      !chosen.switches &&
+      this.machine.interconnect.pending === 0 &&
+      this.policy.beforeStep === undefined
+    );
+  }
+
+  /** One step. */
+  #step(chosen: Candidate): void {
+    const slot = this.#slot(chosen.cpu);
+    this.policy.beforeStep?.(chosen, this);
+    this.steps++;
+    slot.cpu.waitUntil(chosen.time);
+    if (chosen.kind === CandidateKind.Interrupt) {
+      this.#takeInterrupt(slot);
+      return;
+    }
+    const task = chosen.task as SchedTask;
+    this.#stepping = task;
+    task.lastStep = this.steps;
+    if (chosen.switches && this.#switch(slot, task)) return;
+    this.#resume(slot, task);
+  }
+
+  /** Resumes the topmost path of a task up to its next point. */
+  #resume(slot: CpuSlot, task: SchedTask): void {
+    const frame = task.frames[task.frames.length - 1] as Frame;
+    this.#costs.charge(slot.cpu, frame.point);
+    this.#now = slot.cpu.time;
+    const { done, value } = frame.generator.next();
+    if (done) this.#frameDone(slot, task, frame, value);
+    else frame.point = value;
+    this.#now = slot.cpu.time;
+  }
+
+  /**
+   * As long as one task is all there is, it runs on without candidates being collected.
+   * Measured: 4 times as fast as single steps.
+   */
+  #runOn(task: SchedTask, limit: number): void {
+    const slot = this.#slot(task.cpu);
+    const frame = task.frames[task.frames.length - 1] as Frame;
+    const { generator } = frame;
+    const { cpu } = slot;
+    const { interconnect } = this.machine;
+    const costs = this.#costs;
+    let { point } = frame;
+    let steps = this.steps;
+    this.#stepping = task;
+    cpu.waitUntil(task.readyAt);
+    do {
+      costs.charge(cpu, point);
+      this.#now = cpu.time;
+      this.steps = ++steps;
+      const { done, value } = generator.next();
+      if (done) {
+        this.#frameDone(slot, task, frame, value);
+        break;
+      }
+      frame.point = point = value;
+    } while (
+      steps < limit &&
+      this.#live === 1 &&
+      interconnect.pending === 0 &&
+      (point.ready === null || point.ready())
+    );
+    this.#now = cpu.time;
+    task.lastStep = steps;
+  }
+
+  #frameDone(slot: CpuSlot, task: SchedTask, frame: Frame, value: unknown): void {
+    task.frames.pop();
+    const { events } = this.machine;
+    if (frame.kind !== FrameKind.Body) {
+      slot.cpu.interruptsDisabled--;
+      task.preemptDisabled--;
+      task.blocked = task.pendingPoint()?.kind === PointKind.Wait;
+      if (frame.kind === FrameKind.Interrupt && events.enabled) {
+        events.emit({ kind: 'interrupt-done', time: slot.cpu.time, cpu: slot.cpu.id, name: frame.name });
+      }
+      return;
+    }
+    if (task.atomic()) {
+      throw new Error(`${task.name} ended with preemption or interrupts disabled`);
+    }
+    task.state = TaskState.Idle;
+    task.result = value;
+    slot.remove(task);
+    this.#live--;
+    if (!task.background) this.#foreground--;
+    if (events.enabled) {
+      events.emit({ kind: 'task-finish', time: slot.cpu.time, cpu: slot.cpu.id, task: task.name });
+    }
+  }
+
+  #takeInterrupt(slot: CpuSlot): void {
+    const { cpu } = slot;
+    const interrupt = cpu.pendingInterrupts.shift();
+    if (interrupt === undefined) throw new Error(`cpu ${cpu.id} has no interrupt to take`);
+    this.machine.interconnect.pending--;
+    const task = slot.context();
+    this.#stepping = task;
+    const { events } = this.machine;
+    if (events.enabled) {
+      const { name, from } = interrupt;
+      events.emit({ kind: 'interrupt-take', time: cpu.time, cpu: cpu.id, from, name, over: task.name });
+    }
+    this.#nest(slot, task, FrameKind.Interrupt, interrupt.name, interrupt.handler(), slot.interrupt.point);
+  }
+
+  /** Puts `next` on the CPU. True when that was the whole step: the kernel's work of switching is under way. */
+  #switch(slot: CpuSlot, next: SchedTask): boolean {
+    const { cpu, current } = slot;
+    slot.current = next;
+    this.#costs.chargeSwitch(cpu, current === null, next.pendingPoint() as SchedPoint);
+    next.switchedInAt = cpu.time;
+    const { events } = this.machine;
+    if (events.enabled) {
+      const from = current?.name ?? null;
+      events.emit({ kind: 'task-switch', time: cpu.time, cpu: cpu.id, task: next.name, from });
+    }
+    const work = this.onSwitch?.(cpu, current, next) ?? null;
+    if (work === null) return false;
+    const depth = next.frames.length;
+    this.#nest(slot, next, FrameKind.Switch, `switch to ${next.name}`, work, slot.switchPoint);
+    return next.frames.length > depth;
+  }
+
+  /** Runs a path on top of a task's, with interrupts and preemption disabled, up to its first point. */
+  #nest(
+    slot: CpuSlot,
+    task: SchedTask,
+    kind: FrameKind,
+    name: string,
+    generator: Task<void>,
+    point: SchedPoint,
+  ): void {
+    task.blocked = false;
+    task.preemptDisabled++;
+    slot.cpu.interruptsDisabled++;
+    task.frames.push({ kind, name, generator, point });
+    this.#resume(slot, task);
+  }
+
+  #deadlock(): RunResult {
+    const unfinished = this.#unfinished();
+    return { kind: 'deadlock', cycle: findCycle(unfinished.waits), ...unfinished };
+  }
+
+  #impossible({ position, wanted }: ImpossibleChoice, count: number): RunResult {
+    return {
+      kind: 'impossible-choice',
+      position,
+      wanted: wanted === null ? null : (formatOffered([wanted])[0] as string),
+      offered: formatOffered(this.#candidates.slice(0, count).map((candidate) => candidate.code)),
+      ...this.#unfinished(),
+    };
+  }
+
+  #unfinished(): Unfinished {
+    return {
+      steps: this.steps,
+      schedule: formatSchedule(this.#recorder),
+      waits: reportWaits(this.#slots),
+      pending: reportPending(this.#slots),
+    };
+  }
+
+  #slot(cpu: number): CpuSlot {
+    const slot = this.#slots[cpu];
+    if (slot === undefined) throw new Error(`no cpu ${cpu} on a machine with ${this.#slots.length}`);
+    return slot;
+  }
+}
