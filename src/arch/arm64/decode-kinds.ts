@@ -1,0 +1,196 @@
+/** The arm64 words that `tablewalk decode` explains: stage 1 descriptors, ESR_EL1 and TCR_EL1. */
+import { InputError } from '../../base/input-error.ts';
+import type { FieldValue } from '../../base/layout.ts';
+import { hex } from '../../base/u64.ts';
+import { type Decoded, type DecodeKind, type DecodeOptions, decodeWith } from '../decode-kind.ts';
+import {
+  type DescriptorContext,
+  descriptorAddress,
+  descriptorForm,
+  descriptorShift,
+  type GranuleShift,
+  layoutOfDescriptor,
+  levelExists,
+} from './entries.ts';
+import {
+  DATA_ABORT_CLASSES,
+  ESR_EL1,
+  ESR_EL1_DATA_ABORT,
+  ESR_EL1_INSTRUCTION_ABORT,
+  EXCEPTION_CLASSES,
+  faultStatusName,
+  INSTRUCTION_ABORT_CLASSES,
+  TCR_EL1,
+} from './registers.ts';
+
+const GRANULES: Readonly<Record<string, GranuleShift>> = { '4k': 12, '16k': 14, '64k': 16 };
+
+/** @throws InputError when the granule is unknown, or the level is missing or does not exist with this granule */
+function contextOf(options: DecodeOptions): DescriptorContext {
+  const granule = GRANULES[options.granule ?? '4k'];
+  if (granule === undefined) {
+    throw new InputError('unknown granule', { expected: '4k, 16k or 64k', found: String(options.granule) });
+  }
+  if (options.level === undefined) {
+    throw new InputError('a descriptor means something at a level only', { expected: '--level -1 to 3' });
+  }
+  const context: DescriptorContext = { granule, level: options.level, lpa: options.lpa === true };
+  if (!levelExists(context)) {
+    throw new InputError(`no lookup level ${options.level} with a ${options.granule ?? '4k'} granule`, {
+      expected:
+        granule === 12 ? '0 to 3, and -1 with 52-bit addresses' : granule === 14 ? '0 to 3' : '1 to 3',
+    });
+  }
+  return context;
+}
+
+const SHAREABILITY = ['non-shareable', 'reserved', 'outer shareable', 'inner shareable'];
+const ACCESS_PERMISSIONS = [
+  'EL1 read-write, no EL0 data access',
+  'EL1 and EL0 read-write',
+  'EL1 read-only, no EL0 data access',
+  'EL1 and EL0 read-only',
+];
+const TABLE_LIMITS = [
+  'no effect',
+  'no EL0 data access below',
+  'no write access below',
+  'no write access and no EL0 data access below',
+];
+
+const descriptorWords = ({ name, value, kind }: FieldValue): string | null => {
+  const index = Number(value & 3n);
+  if (name === 'SH') return SHAREABILITY[index] ?? null;
+  if (name === 'AP') return ACCESS_PERMISSIONS[index] ?? null;
+  if (name === 'APTable') return TABLE_LIMITS[index] ?? null;
+  if (name === 'AttrIndx') return `MAIR_EL1 field Attr${value}`;
+  return kind === 'address' ? hex(value) : null;
+};
+
+function descriptorRemarks(value: bigint, context: DescriptorContext): string[] {
+  const form = descriptorForm(value, context);
+  if (form === 'invalid') {
+    if (value === 0n) return ['invalid: a Translation fault'];
+    return [
+      'invalid: a Translation fault; the hardware looks at bit 0 only',
+      'Linux keeps swap entries and PROT_NONE pages in descriptors with bit 0 clear',
+    ];
+  }
+  if (form === 'reserved') {
+    return [`bits 1:0 = 0b01 are reserved at level ${context.level} with this granule: a Translation fault`];
+  }
+  const address = hex(descriptorAddress(value, layoutOfDescriptor(value, context)));
+  if (form === 'table') return [`next table at ${address}`];
+  const bytes = 2n ** BigInt(descriptorShift(context.granule, context.level));
+  const remarks = [`maps ${hex(bytes)} bytes at ${address}`];
+  const AF = 1n << 10n;
+  if ((value & AF) === 0n)
+    remarks.push('AF = 0: an Access flag fault, unless TCR_EL1.HA = 1 and the walker sets it');
+  const DBM = 1n << 51n;
+  if ((value & DBM) !== 0n) {
+    remarks.push('DBM = 1: with TCR_EL1.HD = 1, AP[2] = 1 is writable-clean and AP[2] = 0 writable-dirty');
+  }
+  return remarks;
+}
+
+const descriptorKind: DecodeKind = {
+  name: 'arm64.descriptor',
+  summary: 'stage 1 table, block or page descriptor of VMSAv8-64',
+  width: 64,
+  options: ['granule', 'level', 'lpa'],
+  example: '0x60000041234f53',
+  decode: (value, options) => {
+    const context = contextOf(options);
+    const layout = layoutOfDescriptor(value, context);
+    const remarks = descriptorRemarks(value, context);
+    const source = 'Arm ARM (DDI 0487), "VMSAv8-64 descriptor formats"';
+    return decodeWith('arm64.descriptor', layout, value, source, descriptorWords, remarks);
+  },
+};
+
+const esrWords = ({ name, value }: FieldValue): string | null => {
+  if (name === 'EC') return EXCEPTION_CLASSES[Number(value)] ?? 'reserved';
+  return name === 'DFSC' || name === 'IFSC' ? faultStatusName(Number(value)) : null;
+};
+
+function decodeEsr(value: bigint): Decoded {
+  const exceptionClass = Number(ESR_EL1.get(value, 'EC'));
+  const source = 'Arm ARM (DDI 0487), "ESR_EL1, Exception Syndrome Register (EL1)"';
+  if (DATA_ABORT_CLASSES.includes(exceptionClass)) {
+    const write = ESR_EL1_DATA_ABORT.has(value, 'WnR') ? 'write' : 'read';
+    const status = faultStatusName(Number(ESR_EL1_DATA_ABORT.get(value, 'DFSC')));
+    const remark = `${EXCEPTION_CLASSES[exceptionClass]}: ${write}, ${status}`;
+    return decodeWith('esr_el1', ESR_EL1_DATA_ABORT, value, source, esrWords, [remark]);
+  }
+  if (INSTRUCTION_ABORT_CLASSES.includes(exceptionClass)) {
+    const status = faultStatusName(Number(ESR_EL1_INSTRUCTION_ABORT.get(value, 'IFSC')));
+    const remark = `${EXCEPTION_CLASSES[exceptionClass]}: ${status}`;
+    return decodeWith('esr_el1', ESR_EL1_INSTRUCTION_ABORT, value, source, esrWords, [remark]);
+  }
+  return decodeWith('esr_el1', ESR_EL1, value, source, esrWords, [
+    'the ISS of this exception class is not taken apart: only those of Data Aborts and Instruction Aborts are',
+  ]);
+}
+
+const TG0 = ['4 KiB', '64 KiB', '16 KiB', 'reserved'];
+const TG1 = ['reserved', '16 KiB', '4 KiB', '64 KiB'];
+const IPS = [
+  '32 bits',
+  '36 bits',
+  '40 bits',
+  '42 bits',
+  '44 bits',
+  '48 bits',
+  '52 bits',
+  '56 bits (FEAT_D128)',
+];
+const CACHEABILITY = [
+  'non-cacheable',
+  'write-back, read-allocate, write-allocate',
+  'write-through, read-allocate, no write-allocate',
+  'write-back, read-allocate, no write-allocate',
+];
+
+const tcrWords = ({ name, value }: FieldValue): string | null => {
+  const index = Number(value);
+  if (name === 'TG0') return TG0[index] ?? null;
+  if (name === 'TG1') return TG1[index] ?? null;
+  if (name === 'IPS') return IPS[index] ?? null;
+  if (name.startsWith('SH')) return SHAREABILITY[index] ?? null;
+  if (/^[IO]RGN[01]$/.test(name)) return CACHEABILITY[index] ?? null;
+  return /^T[01]SZ$/.test(name) ? `${64n - value}-bit addresses` : null;
+};
+
+function tcrRemarks(value: bigint): string[] {
+  const remarks: string[] = [];
+  if (TCR_EL1.has(value, 'HD') && !TCR_EL1.has(value, 'HA'))
+    remarks.push('HD = 1 has no effect while HA = 0');
+  if (TCR_EL1.has(value, 'EPD0'))
+    remarks.push('EPD0 = 1: T0SZ, TG0 and the walk attributes of TTBR0_EL1 are not used for walks');
+  if (TCR_EL1.has(value, 'EPD1'))
+    remarks.push('EPD1 = 1: T1SZ, TG1 and the walk attributes of TTBR1_EL1 are not used for walks');
+  return remarks;
+}
+
+export const ARM64_DECODE_KINDS: readonly DecodeKind[] = [
+  descriptorKind,
+  {
+    name: 'esr_el1',
+    summary: 'ESR_EL1, the syndrome of an exception taken to EL1',
+    width: 64,
+    options: [],
+    example: '0x9200004f',
+    decode: decodeEsr,
+  },
+  {
+    name: 'tcr_el1',
+    summary: 'TCR_EL1, control of the EL1&0 stage 1 translation',
+    width: 64,
+    options: [],
+    example: '0x400005f5b5503510',
+    decode: (value) => {
+      const source = 'Arm ARM (DDI 0487), "TCR_EL1, Translation Control Register (EL1)"';
+      return decodeWith('tcr_el1', TCR_EL1, value, source, tcrWords, tcrRemarks(value));
+    },
+  },
+];

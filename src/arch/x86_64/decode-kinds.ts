@@ -1,0 +1,136 @@
+/**
+ * The x86-64 words that `tablewalk decode` explains: paging-structure entries (with what Linux keeps in the bits the
+ * hardware does not look at), control registers, MSRs, the page-fault error code and the INVPCID descriptor.
+ */
+import { InputError } from '../../base/input-error.ts';
+import type { FieldValue, Layout } from '../../base/layout.ts';
+import { hex, lowHalf, maskOf } from '../../base/u64.ts';
+import { bitRange, type Decoded, type DecodeKind, type DecodeOptions, decodeWith } from '../decode-kind.ts';
+import { Entry, entryLayout, LEVEL_NAMES, mapsPage, PDE_2M, PDPTE_1G, PTE } from './entries.ts';
+import { linuxRemarks } from './kernel/entry-remarks.ts';
+import { memoryTypeName, patIndex, patType } from './memory-type.ts';
+import { REGISTER_KINDS } from './register-kinds.ts';
+import { PAT_AT_RESET } from './registers.ts';
+
+const DEFAULT_MAX_PHYS_ADDR = 52;
+
+/** @throws InputError when MAXPHYADDR is not one the architecture allows */
+export function maxPhysAddrOf(options: DecodeOptions): number {
+  const bits = options.maxPhysAddr ?? DEFAULT_MAX_PHYS_ADDR;
+  if (!Number.isInteger(bits) || bits < 32 || bits > 52) {
+    throw new InputError('MAXPHYADDR out of range', { expected: '32 to 52', found: String(bits) });
+  }
+  return bits;
+}
+
+/** Bits of a present entry that the processor refuses, with the rule. */
+function reservedBitRemarks(level: number, leaf: boolean, value: bigint, options: DecodeOptions): string[] {
+  const remarks: string[] = [];
+  const width = maxPhysAddrOf(options);
+  const above = width < 52 ? value & maskOf(51, width) : 0n;
+  if (above !== 0n) {
+    remarks.push(
+      `address ${bitRange(51, width)} reserved (MAXPHYADDR ${width}), not zero: ${hex(above)}; a #PF with RSVD`,
+    );
+  }
+  if (options.nxe === false && PTE.has(value, 'XD')) {
+    remarks.push('XD is reserved while EFER.NXE = 0; a #PF with RSVD');
+  }
+  if (level >= 4 && options.vendor === 'amd' && (lowHalf(value) & Entry.BIT_8) !== 0) {
+    remarks.push('bit 8 must be 0 on AMD; a #PF with RSVD');
+  }
+  if (level === 3 && leaf) remarks.push('PS = 1 is reserved on a processor without 1-GByte pages');
+  return remarks;
+}
+
+/** What a present leaf allows and how it is cached. */
+function leafRemarks(level: number, value: bigint): string[] {
+  const remarks: string[] = [];
+  const patBit = level === 1 ? PTE.has(value, 'PAT') : PDE_2M.has(value, 'PAT');
+  const index = patIndex(patBit, PTE.has(value, 'PCD'), PTE.has(value, 'PWT'));
+  const type = memoryTypeName(patType(PAT_AT_RESET, index));
+  remarks.push(
+    `memory type from IA32_PAT field PA${index} (${type} in its reset value), combined with the MTRRs`,
+  );
+  if (PTE.has(value, 'D') && !PTE.has(value, 'RW')) {
+    remarks.push('D = 1 with R/W = 0: a shadow-stack page, if CR4.CET = 1 and R/W = 1 in every entry above');
+  }
+  return remarks;
+}
+
+function accessRemark(value: bigint): string {
+  const who = PTE.has(value, 'US') ? 'user-mode and supervisor-mode' : 'supervisor-mode only';
+  const write = PTE.has(value, 'RW') ? 'reads and writes' : 'reads';
+  const fetch = PTE.has(value, 'XD') ? 'no fetches' : 'fetches';
+  return `this entry allows: ${who}, ${write}, ${fetch}; the translation allows what every level allows`;
+}
+
+const entryWords = ({ name, value, kind }: FieldValue): string | null => {
+  if (name === 'PKEY') return `key ${value}`;
+  return kind === 'address' ? `frame ${hex(value >> 12n)}` : null;
+};
+
+const FORMAT_SECTION = 'Intel SDM vol. 3A, "Paging-Structure Entries" of 4-Level and 5-Level Paging';
+
+/** Decodes an entry of a level. @param forced the form to use whatever PS says; null follows PS */
+function decodeEntry(
+  kind: string,
+  level: number,
+  forced: boolean | null,
+  value: bigint,
+  options: DecodeOptions,
+): Decoded {
+  const bySize = mapsPage(level, lowHalf(value));
+  const present = PTE.has(value, 'P');
+  const leaf = forced ?? bySize;
+  const layout = entryLayout(level, leaf);
+  if (!present) {
+    const remarks = ['P = 0: not present; the hardware looks at no other bit', ...linuxRemarks(value, level)];
+    return { ...decodeWith(kind, layout, value, FORMAT_SECTION, entryWords), remarks };
+  }
+  const remarks: string[] = [];
+  if (forced !== null && forced !== bySize) {
+    const form = bySize ? 'maps a page' : 'references a table';
+    remarks.push(
+      `PS = ${bySize ? 1 : 0}: as a ${LEVEL_NAMES[level]} this entry ${form}, it is not of the form asked for`,
+    );
+  }
+  remarks.push(accessRemark(value), ...reservedBitRemarks(level, leaf, value, options));
+  if (leaf) remarks.push(...leafRemarks(level, value));
+  remarks.push(...linuxRemarks(value, level));
+  return decodeWith(kind, layout, value, FORMAT_SECTION, entryWords, remarks);
+}
+
+function entryKind(
+  name: string,
+  level: number,
+  layout: Layout,
+  forced: boolean | null,
+  example: string,
+): DecodeKind {
+  const kind = `x86_64.${name}`;
+  return {
+    name: kind,
+    summary:
+      forced === null && (level === 2 || level === 3)
+        ? `${LEVEL_NAMES[level]}, form chosen by PS`
+        : layout.title,
+    width: 64,
+    options: ['maxPhysAddr', 'nxe', 'vendor'],
+    example,
+    decode: (value, options) => decodeEntry(kind, level, forced, value, options),
+  };
+}
+
+const ENTRY_KINDS: readonly DecodeKind[] = [
+  entryKind('pml5e', 5, entryLayout(5, false), null, '0x102003067'),
+  entryKind('pml4e', 4, entryLayout(4, false), null, '0x102004067'),
+  entryKind('pdpte', 3, entryLayout(3, false), null, '0x102005067'),
+  entryKind('pdpte-1g', 3, PDPTE_1G, true, '0x80000000c00000e3'),
+  entryKind('pde', 2, entryLayout(2, false), null, '0x102006067'),
+  entryKind('pde-2m', 2, PDE_2M, true, '0x80000000054000e7'),
+  entryKind('pte', 1, PTE, true, '0x8000000012345067'),
+];
+
+/** Every x86-64 kind. */
+export const X86_64_DECODE_KINDS: readonly DecodeKind[] = [...ENTRY_KINDS, ...REGISTER_KINDS];
