@@ -57,6 +57,8 @@ export class VmArea extends SharedObject {
   file: MappedFile | null = null;
   /** Null means anonymous (`vma_is_anonymous`). */
   ops: VmOperations | null = null;
+  /** The userfaultfd this range is registered with (`vm_userfaultfd_ctx`); VMAs of different ones do not merge. */
+  userfaultfd: object | null = null;
   /** Out of the tree: a reader that still sees it must look again. */
   detached = true;
   /** Equal to the mm's lock sequence while write-locked (`vm_lock_seq`). */

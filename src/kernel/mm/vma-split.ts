@@ -1,0 +1,117 @@
+/**
+ * Splitting a VMA in two, and changing the attributes of a part of one.
+ * Left out: huge pages across the split (none exist yet), allocation failure.
+ * @see Linux mm/vma.c, `__split_vma`, `split_vma`, `vma_modify`
+ */
+import type { Task } from '../../base/task.ts';
+import { ENOMEM } from '../errno.ts';
+import { anonVmaClone } from './anon-vma.ts';
+import type { MmStruct } from './mm.ts';
+import { VmArea } from './vma.ts';
+import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.ts';
+import { vmaMergeExistingRange } from './vma-merge.ts';
+
+/** A VMA like `vma` over [start, end), not in the tree; it holds the file and is chained to the same anon_vmas. */
+function duplicateForSplit(mm: MmStruct, vma: VmArea, start: number, end: number): VmArea {
+  const copy = new VmArea(mm, start, end, vma.flags, vma.flagsHigh, vma.indexOf(start));
+  copy.ops = vma.ops;
+  copy.userfaultfd = vma.userfaultfd;
+  copy.file = vma.file;
+  if (copy.file !== null) copy.file.count++;
+  copy.anonVma = vma.anonVma;
+  anonVmaClone(copy, vma);
+  return copy;
+}
+
+/**
+ * Splits `vma` at page `at`, which lies inside it. With `newBelow` the new VMA is the lower part, otherwise the upper;
+ * `vma` keeps the other. Does not look at the map limit, as munmap may pass it for a moment.
+ * Returns 0, or what the mapping's `maySplit` says.
+ * @see mm/vma.c, `__split_vma`
+ */
+export function* splitVmaUnlimited(mm: MmStruct, vma: VmArea, at: number, newBelow: boolean): Task<number> {
+  if (at <= vma.start || at >= vma.end) throw new Error(`${vma.name} cannot be split at page 0x${at.toString(16)}`);
+  const error = vma.ops?.maySplit?.(vma, at) ?? 0;
+  if (error !== 0) return error;
+  const part = newBelow
+    ? duplicateForSplit(mm, vma, vma.start, at)
+    : duplicateForSplit(mm, vma, at, vma.end);
+  yield* vmaStartWrite(mm, vma);
+  vmaInitWriteLocked(mm, part);
+  const from = vma.start;
+  if (newBelow) {
+    vma.pgoff += at - vma.start;
+    vma.start = at;
+  } else {
+    vma.end = at;
+  }
+  yield mm.treeStore;
+  mm.vmas.resize(from, vma.start, vma.end);
+  mm.vmas.insert(part);
+  vmaMarkAttached(part);
+  mm.mapCount++;
+  return 0;
+}
+
+/** `splitVmaUnlimited`, unless the mm has as many VMAs as it may: -ENOMEM. @see mm/vma.c, `split_vma` */
+export function* splitVma(mm: MmStruct, vma: VmArea, at: number, newBelow: boolean): Task<number> {
+  if (mm.mapCount >= mm.kernel.config.maxMapCount) return -ENOMEM;
+  return yield* splitVmaUnlimited(mm, vma, at, newBelow);
+}
+
+/** What `vmaModify` is to change. */
+export interface VmaChange {
+  readonly flags: number;
+  readonly flagsHigh: number;
+}
+
+/** How `vmaModify` ended. */
+export interface ModifiedVma {
+  /** 0 or -ENOMEM and the like; parts that were split before the error stay split. */
+  readonly error: number;
+  /** The VMA that covers the range now. */
+  readonly vma: VmArea;
+  /** It was merged and has the asked attributes already, with the sticky flags of all its parts. */
+  readonly merged: boolean;
+}
+
+/**
+ * Makes [start, end) of `vma` a VMA of its own, or a part of a neighbour that has the asked attributes already. Without
+ * a merge the caller sets the attributes.
+ * @param prev the VMA before `vma`, or `vma` itself when the range does not begin at its start
+ * @see mm/vma.c, `vma_modify`, `vma_modify_flags`
+ */
+export function* vmaModify(
+  mm: MmStruct,
+  prev: VmArea | null,
+  vma: VmArea,
+  start: number,
+  end: number,
+  change: VmaChange,
+): Task<ModifiedVma> {
+  const next = end === vma.end ? mm.vmas.find(vma.end) : null;
+  const merged = yield* vmaMergeExistingRange({
+    mm,
+    start,
+    end,
+    flags: change.flags,
+    flagsHigh: change.flagsHigh,
+    pgoff: vma.indexOf(start),
+    file: vma.file,
+    userfaultfd: vma.userfaultfd,
+    anonVma: vma.anonVma,
+    prev,
+    middle: vma,
+    next,
+  });
+  if (merged !== null) return { error: 0, vma: merged, merged: true };
+  if (vma.start < start) {
+    const error = yield* splitVma(mm, vma, start, true);
+    if (error !== 0) return { error, vma, merged: false };
+  }
+  if (vma.end > end) {
+    const error = yield* splitVma(mm, vma, end, false);
+    if (error !== 0) return { error, vma, merged: false };
+  }
+  return { error: 0, vma, merged: false };
+}
