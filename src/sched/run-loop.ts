@@ -165,14 +165,18 @@ export class RunLoop implements RunView {
       if (count === 0) return this.#deadlock();
       const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
       if (typeof choice !== 'number') return this.#impossible(choice, count);
-      const chosen = this.#candidates[choice] as Candidate;
-      if (count > 1) this.#recorder.add(chosen.code);
-      this.lastCode = chosen.code;
-      if (afterStep === undefined && this.#mayRunOn(chosen)) this.#runOn(chosen.task as SchedTask, limit);
-      else this.#step(chosen);
+      this.#make(this.#candidates[choice] as Candidate, count, afterStep === undefined, limit);
       if (afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };
     }
     return { kind: 'finished', steps: this.steps };
+  }
+
+  /** Makes the chosen step, or as many as its task can make alone if nobody looks on. */
+  #make(chosen: Candidate, count: number, unobserved: boolean, limit: number): void {
+    if (count > 1) this.#recorder.add(chosen.code);
+    this.lastCode = chosen.code;
+    if (unobserved && this.#mayRunOn(chosen)) this.#runOn(chosen.task as SchedTask, limit);
+    else this.#step(chosen);
   }
 
   #isOver(until: SchedTask | undefined): boolean {
