@@ -1,0 +1,55 @@
+/**
+ * What the verifier needs of an architecture: to take one line of a vector file, run it and say what came out
+ * differently. Each architecture brings its own runner; the verifier counts, filters and reports.
+ */
+import type { Retention } from '../../hardware/retention.ts';
+import type { Place } from '../json-fields.ts';
+
+/** One thing that was not as recorded. */
+export interface Mismatch {
+  /** `outcome`, or the entry: `entry 0xa017b620`. */
+  readonly what: string;
+  readonly expected: string;
+  readonly got: string;
+}
+
+/** The first step of a vector that did not come out as recorded. */
+export interface VectorDifference {
+  readonly id: string;
+  readonly file: string;
+  readonly line: number;
+  /** From 1. */
+  readonly step: number;
+  readonly steps: number;
+  /** The registers at the step, one line each. */
+  readonly state: readonly string[];
+  /** The step in words: `user write of 0x7f00… through DS`. */
+  readonly operation: string;
+  readonly mismatches: readonly Mismatch[];
+  /** The walk, level by level, as the model made it; empty for steps that translate nothing. */
+  readonly explanation: readonly string[];
+}
+
+/** One vector, run. */
+export interface VectorOutcome {
+  readonly id: string;
+  readonly sequence: boolean;
+  /** Steps that were run: up to the one that differed. */
+  readonly steps: number;
+  readonly tags: readonly string[];
+  readonly difference: VectorDifference | null;
+}
+
+export interface VectorRunner {
+  /**
+   * Runs one parsed line from a fresh state.
+   * @throws InputError naming file, line and field when it is not a vector of this architecture
+   */
+  run(value: unknown, place: Place & { readonly line: number }): VectorOutcome;
+}
+
+export interface VectorArchitecture {
+  /** As in a vector's field `arch`. */
+  readonly name: string;
+  createRunner(retention: Retention): VectorRunner;
+}

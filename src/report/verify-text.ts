@@ -1,0 +1,96 @@
+/** What `verify` prints: counts by tag group, the first difference in full, and the closing line. */
+import type { VectorDifference } from '../conformance/verify/vector-runner.ts';
+import type { Count, VerifyResult } from '../conformance/verify/verify.ts';
+
+/** Tags in the order in which they are shown; a tag that no group names is shown last. */
+const GROUPS: readonly (readonly [title: string, tags: RegExp])[] = [
+  ['paging', /^(l4|la57|pml5slot0|pcid|no1g|intel-only-nonleaf-g)$/],
+  ['access', /^(read|write|fetch|cpl\d|ss|unaligned)$/],
+  ['outcome', /^(ok|pf|gp|ss-fault|ad-update|a-undetermined)$/],
+  ['leaf', /^leaf/],
+  ['reason', /^(np|us|ro|wp|nx|smep|smap|noncanon|multi|pk[us]-[aw]d|rsvd-.*|level\d)$/],
+  ['state', /^(wp[n0]|nxe0|.*-on)$/i],
+  ['sequence', /^seq-/],
+  ['step', /^(mov.*|inv.*|wrpkru|.*-gp|write64)$/],
+];
+
+const withCommas = (count: number): string => count.toLocaleString('en-US');
+
+function groupText(title: string, tags: readonly (readonly [string, Readonly<Count>])[]): string {
+  const items = tags.map(([tag, { passed, failed }]) =>
+    failed === 0 ? `${tag} ${withCommas(passed)}` : `${tag} ${withCommas(passed)} (${withCommas(failed)} FAILED)`,
+  );
+  return wrap(`  ${title.padEnd(9)}`, items);
+}
+
+const WIDTH = 110;
+
+/** Items separated by ` · `, wrapped under each other. */
+function wrap(title: string, items: readonly string[]): string {
+  const lines: string[] = [];
+  let line = title;
+  for (const item of items) {
+    const joined = line === title || line.trim() === '' ? `${line} ${item}` : `${line} · ${item}`;
+    if (joined.length > WIDTH && line.trim() !== '') {
+      lines.push(line);
+      line = `${' '.repeat(title.length)} ${item}`;
+    } else line = joined;
+  }
+  return [...lines, line].join('\n');
+}
+
+/** Passed vectors by tag, in groups; one vector counts under each of its tags. */
+export function tagTable(tags: VerifyResult['tags']): string {
+  const left = new Map([...tags].sort(([a], [b]) => (a < b ? -1 : 1)));
+  const lines: string[] = [];
+  for (const [title, pattern] of GROUPS) {
+    const members = [...left].filter(([tag]) => pattern.test(tag));
+    for (const [tag] of members) left.delete(tag);
+    if (members.length > 0) lines.push(groupText(title, members));
+  }
+  left.delete('seq');
+  if (left.size > 0) lines.push(groupText('other', [...left]));
+  return lines.join('\n');
+}
+
+/** Everything about one vector that came out differently. */
+export function differenceText(difference: VectorDifference): string {
+  const { id, file, line, step, steps, state, operation, mismatches, explanation } = difference;
+  const place = steps === 1 ? '' : `, step ${step} of ${steps}`;
+  const rows = [{ what: '', expected: 'expected', got: 'got' }, ...mismatches];
+  const width = (of: (row: (typeof rows)[number]) => string): number =>
+    Math.max(...rows.map((row) => of(row).length));
+  const [what, expected] = [width((row) => row.what), width((row) => row.expected)];
+  return [
+    `${id}${place} (${file}:${line})`,
+    ...state.map((text) => `  ${text}`),
+    `  ${operation}`,
+    ...rows.map((row) => `    ${row.what.padEnd(what)}  ${row.expected.padEnd(expected)}  ${row.got}`),
+    ...(explanation.length > 0 ? ['  the walk:', ...explanation.map((text) => `    ${text}`)] : []),
+  ].join('\n');
+}
+
+/** `N passed, M failed`, and what was not run. */
+export function verifyClosingLine({ passed, failed, unsupported, stopped }: VerifyResult): string {
+  const rest = unsupported > 0 ? `, ${unsupported} unsupported` : '';
+  return `${passed} passed, ${failed} failed${rest}${stopped ? ' (stopped early)' : ''}`;
+}
+
+export function verifyText(result: VerifyResult): string {
+  const { singles, sequences, steps, first, failedIds, failed } = result;
+  const lines = [
+    `${withCommas(singles.passed + singles.failed)} single accesses, ` +
+      `${withCommas(sequences.passed + sequences.failed)} sequences, ${withCommas(steps)} steps, ` +
+      `TLB retention: ${result.retention}`,
+    tagTable(result.tags),
+  ];
+  if (first !== null) lines.push('', 'first difference:', differenceText(first), '');
+  if (failed > 1) lines.push(wrap('failed:', failed > failedIds.length ? [...failedIds, '…'] : failedIds));
+  lines.push(verifyClosingLine(result));
+  return `${lines.filter((line, at) => line !== '' || at > 0).join('\n')}\n`;
+}
+
+/** One documented object for `--json`. */
+export function verifyJson(result: VerifyResult): object {
+  return { ...result, tags: Object.fromEntries(result.tags) };
+}
