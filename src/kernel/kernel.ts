@@ -7,6 +7,7 @@ import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { PageTables } from './mm/page-table.ts';
+import type { RemoteAccessDesign } from './remote/design.ts';
 import type { TaskStruct } from './task-struct.ts';
 
 /** Settings that a real kernel takes from sysctl, its command line or its configuration. */
@@ -38,6 +39,8 @@ export class Kernel {
   readonly pageTables: PageTables;
   readonly config: KernelConfig;
   readonly events: EventSink;
+  /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
+  remoteAccess: RemoteAccessDesign | null = null;
   /** Every task that is not reaped, by pid. */
   readonly tasks = new Map<number, TaskStruct>();
   /** The pid handed out last. */

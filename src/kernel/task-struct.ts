@@ -3,14 +3,15 @@
  * needs. What the CPU runs of it is `SchedTask`.
  * Left out: threads (a process has one), sessions and process groups, timers, files (userland keeps descriptors).
  */
-import { SharedObject } from '../base/task.ts';
+import { PointKind, SchedPoint, SharedObject, StepCost } from '../base/task.ts';
 import { SchedTask } from '../sched/task.ts';
 import type { Kernel } from './kernel.ts';
 import { RwSemaphore } from './lock/rwsem.ts';
+import { SpinLock } from './lock/spinlock.ts';
 import type { MmStruct } from './mm/mm.ts';
 import { defaultResourceLimits, type ResourceLimits } from './mm/rlimit.ts';
 import type { Credentials } from './process/credentials.ts';
-import { SIGKILL, type SignalInfo } from './signal.ts';
+import { SIGCHLD, SIGKILL, type SignalInfo } from './signal.ts';
 
 /** `task->exit_state`: running, dead but not waited for, or waited for and out of the pid table. */
 export const ExitState = { Running: 0, Zombie: 1, Dead: 2 } as const;
@@ -37,8 +38,18 @@ export interface TaskStructInit {
 export class TaskStruct extends SchedTask {
   readonly kernel: Kernel;
   readonly pid: number;
-  /** As yield points name it: wait queues, `task_lock`, signals. */
+  /** As yield points name it: wait queues, signals, who traces it. */
   readonly object: SharedObject;
+  /** `task->alloc_lock`, taken by `task_lock`: keeps `mm` while a reference to it is taken. */
+  readonly allocLock: SpinLock;
+  /** Just before its credentials or its mm's dumpability change. */
+  readonly credentialsWrite: SchedPoint;
+  /** Just before who traces it, or whether it is stopped, changes. */
+  readonly ptraceWrite: SchedPoint;
+  /** In a tracing stop: until the debugger lets go, or SIGKILL. */
+  readonly ptraceResumed: SchedPoint;
+  /** Just before it becomes a zombie, is reaped, or gets or loses a child. */
+  readonly familyWrite: SchedPoint;
   /** `task->mm`; null for a kernel thread and once `exit_mm` has run. */
   mm: MmStruct | null;
   credentials: Credentials;
@@ -71,7 +82,14 @@ export class TaskStruct extends SchedTask {
     super(init.pid, init.name, init.cpu);
     this.kernel = init.kernel;
     this.pid = init.pid;
-    this.object = new SharedObject(`task ${init.pid}`);
+    const object = new SharedObject(`process ${init.pid}`);
+    this.object = object;
+    this.allocLock = new SpinLock(`alloc_lock ${init.pid}`);
+    this.credentialsWrite = new SchedPoint(PointKind.Write, object, 'commit_creds', StepCost.AtomicUpdate);
+    this.ptraceWrite = new SchedPoint(PointKind.Write, object, 'ptrace', StepCost.AtomicUpdate);
+    this.familyWrite = new SchedPoint(PointKind.Write, object, 'tasklist_lock', StepCost.AtomicUpdate);
+    const resumed = (): boolean => this.ptrace === null || this.fatalSignalPending();
+    this.ptraceResumed = new SchedPoint(PointKind.Wait, object, 'ptrace_stop', StepCost.None, resumed);
     this.mm = init.mm;
     this.credentials = init.credentials;
     this.parent = init.parent;
@@ -97,6 +115,8 @@ export class TaskStruct extends SchedTask {
    * @see Linux kernel/signal.c, `send_signal_locked` and `complete_signal`
    */
   sendSignal(info: SignalInfo): void {
+    // Ignored by default, and a signal that is ignored is not queued (`sig_ignored`); whoever waits sees the child.
+    if (info.signal === SIGCHLD) return;
     this.pendingSignals.push(info);
     if (info.signal === SIGKILL) this.#fatalSignal = true;
   }

@@ -53,6 +53,8 @@ export class MmStruct {
   readonly mmapLock: RwSemaphore;
   /** `mm->mm_lock_seq`: odd while mmap_lock is held for writing. Moved by the functions of `lock/mmap-lock.ts` only. */
   mmLockSeq = 0;
+  /** `mm->arg_lock`: of the addresses of strings, code, data and heap below. */
+  readonly argLock: SpinLock;
   /** Of the page-table levels above pmd. */
   readonly pageTableLock: SpinLock;
   /** `mm->write_protect_seq`: odd while fork write-protects ptes. */
@@ -112,6 +114,7 @@ export class MmStruct {
     this.taskSizePages = init.taskSizePages;
     this.mmapBasePage = init.mmapBasePage;
     this.mmapLock = new RwSemaphore(`mmap_lock ${init.name}`);
+    this.argLock = new SpinLock(`arg_lock ${init.name}`);
     this.pageTableLock = new SpinLock(`page_table_lock ${init.name}`);
     const users = new SharedObject(`mm_users ${init.name}`);
     this.usersWrite = new SchedPoint(PointKind.Write, users, 'mm_users', StepCost.AtomicUpdate);

@@ -1,0 +1,67 @@
+/**
+ * The end of a process: its memory goes at once, its pid stays until somebody has waited for it.
+ * Left out: thread groups, process groups, ignored SIGCHLD (which would reap at once), core dumps.
+ * @see Linux kernel/exit.c, `do_exit`, `exit_mm`, `exit_notify`, `release_task`
+ */
+import type { Task } from '../../base/task.ts';
+import { SIGCHLD } from '../signal.ts';
+import { ExitState, type TaskStruct } from '../task-struct.ts';
+import { mmput } from './task-mm.ts';
+
+/**
+ * Ends `current`. Afterwards it must not run.
+ * @param status as `wait4` reports it: exit code << 8, or the number of the signal that ended it
+ */
+export function* doExit(current: TaskStruct, status: number): Task<void> {
+  current.exitStatus = status;
+  yield* exitMm(current);
+  exitPtrace(current);
+  yield current.familyWrite;
+  forgetOriginalParent(current);
+  current.exitState = ExitState.Zombie;
+  const { parent } = current;
+  // Nobody who could wait: nothing keeps the pid.
+  if (parent === null) releaseTask(current);
+  else parent.sendSignal({ signal: SIGCHLD, code: 0, address: 0n });
+}
+
+/** Lets go of the address space; the last user tears it down (`exit_mmap`). */
+function* exitMm(current: TaskStruct): Task<void> {
+  const { mm } = current;
+  if (mm === null) return;
+  yield* current.allocLock.lock(current);
+  current.mm = null;
+  yield* current.allocLock.unlock(current);
+  yield* mmput(current, mm);
+}
+
+/** A dying debugger lets all go; a dying tracee is let go. @see Linux kernel/ptrace.c, `exit_ptrace` */
+function exitPtrace(current: TaskStruct): void {
+  for (const tracee of current.tracees) {
+    tracee.ptrace = null;
+    tracee.ptraceTrapPending = false;
+  }
+  current.tracees.clear();
+  current.ptrace?.tracer.tracees.delete(current);
+  current.ptrace = null;
+}
+
+/** Children go to init (pid 1), if there is one; else nobody waits for them, and dead ones go now. */
+function forgetOriginalParent(current: TaskStruct): void {
+  const init = current.kernel.tasks.get(1) ?? null;
+  const reaper = init === current || init?.exitState !== ExitState.Running ? null : init;
+  for (const child of current.children) {
+    child.parent = reaper;
+    if (reaper !== null) reaper.children.add(child);
+    else if (child.exitState === ExitState.Zombie) releaseTask(child);
+  }
+  current.children.clear();
+}
+
+/** The pid is free, the task is gone. @see Linux kernel/exit.c, `release_task` */
+export function releaseTask(task: TaskStruct): void {
+  task.exitState = ExitState.Dead;
+  task.parent?.children.delete(task);
+  task.parent = null;
+  task.kernel.tasks.delete(task.pid);
+}

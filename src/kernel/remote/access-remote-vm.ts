@@ -1,0 +1,45 @@
+/**
+ * The entries to remote memory that every debugger interface uses. Which locks are taken is the design's business.
+ * @see Linux mm/memory.c, `access_remote_vm` and `access_process_vm`
+ */
+import type { Task } from '../../base/task.ts';
+import type { MmStruct } from '../mm/mm.ts';
+import { getTaskMm, mmput } from '../process/task-mm.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { v0MmapLock } from './designs/v0-mmap-lock.ts';
+
+/**
+ * Moves `length` bytes between `buffer` and `address` of `mm`, whose users the caller has a reference to.
+ * @param address a byte address, as the caller got it: tag bits are removed
+ * @returns bytes moved; every failure is a short count
+ */
+export function* accessRemoteVm(
+  current: TaskStruct,
+  mm: MmStruct,
+  address: bigint,
+  buffer: Uint8Array,
+  length: number,
+  gupFlags: number,
+): Task<number> {
+  const page = Number(address >> 12n);
+  const offset = Number(address & 0xfffn);
+  const transfer = { mm, page, offset, buffer, length, gupFlags };
+  const design = current.kernel.remoteAccess ?? v0MmapLock;
+  return yield* design.accessRemoteVm(current, transfer);
+}
+
+/** The same for a task, whose mm is taken for the time of the transfer; 0 when it has none. */
+export function* accessProcessVm(
+  current: TaskStruct,
+  task: TaskStruct,
+  address: bigint,
+  buffer: Uint8Array,
+  length: number,
+  gupFlags: number,
+): Task<number> {
+  const mm = yield* getTaskMm(current, task);
+  if (mm === null) return 0;
+  const moved = yield* accessRemoteVm(current, mm, address, buffer, length, gupFlags);
+  yield* mmput(current, mm);
+  return moved;
+}

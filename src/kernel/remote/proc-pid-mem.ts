@@ -1,0 +1,133 @@
+/**
+ * /proc/PID/mem: an open file that keeps the address space's structure but not its memory.
+ * Left out: the choice of path (a caller names a pid), mmap of the file, which Linux does not allow either.
+ * @see Linux fs/proc/base.c, `mem_open`, `mem_rw`, `proc_mem_foll_force`
+ */
+import type { Task } from '../../base/task.ts';
+import { EFAULT, EINVAL, EIO, ENOENT } from '../errno.ts';
+import { FOLL_FORCE, FOLL_WRITE } from '../gup/foll-flags.ts';
+import type { MmStruct } from '../mm/mm.ts';
+import { mmAccess, PTRACE_MODE_ATTACH, PTRACE_MODE_FSCREDS } from '../process/ptrace-access.ts';
+import { findTaskByPid, mmdrop, mmgetNotZero, mmgrab, mmput } from '../process/task-mm.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { accessRemoteVm } from './access-remote-vm.ts';
+import { getFromUser, MAX_RW_COUNT, putToUser, type UserBuffer } from './user-buffer.ts';
+
+const PAGE_SIZE = 4096;
+
+/** `proc_mem.force_override=`: when a write or read may go against the VMA's protection. */
+export type ProcMemForce = 'always' | 'ptrace' | 'never';
+
+/** The open file. */
+export interface ProcMemFile {
+  readonly task: TaskStruct;
+  /** Counted in `mmCount`: the structure stays, the memory may go. */
+  readonly mm: MmStruct;
+  readonly force: ProcMemForce;
+}
+
+/**
+ * The mm behind a file of /proc/PID, by its structure, or -ENOENT (no such pid), -ESRCH (no mm any more), -EACCES.
+ * @see Linux fs/proc/base.c, `proc_mem_open`
+ */
+export function* procMemOpen(current: TaskStruct, pid: number, mode: number): Task<ProcMemFile | number> {
+  const task = findTaskByPid(current, pid);
+  if (task === null) return -ENOENT;
+  const mm = yield* mmAccess(current, task, mode | PTRACE_MODE_FSCREDS);
+  if (typeof mm === 'number') return mm;
+  yield* mmgrab(current, mm);
+  yield* mmput(current, mm);
+  return { task, mm, force: 'always' };
+}
+
+/** open("/proc/PID/mem"). */
+export function* openProcMem(
+  current: TaskStruct,
+  pid: number,
+  force: ProcMemForce = 'always',
+): Task<ProcMemFile | number> {
+  const file = yield* procMemOpen(current, pid, PTRACE_MODE_ATTACH);
+  return typeof file === 'number' ? file : { ...file, force };
+}
+
+/** close: the structure goes when nobody else holds it. */
+export function* closeProcMem(current: TaskStruct, file: ProcMemFile): Task<void> {
+  yield* mmdrop(current, file.mm);
+}
+
+function forceFlags(current: TaskStruct, file: ProcMemFile): number {
+  if (file.force === 'never') return 0;
+  if (file.force === 'always') return FOLL_FORCE;
+  const traced = file.task.ptrace?.tracer === current && file.task.mm === file.mm;
+  return traced ? FOLL_FORCE : 0;
+}
+
+/** pread: bytes read, 0 when the memory is gone, or -errno. `offset` is the address, as the 64-bit word passed. */
+export function* readProcMem(
+  current: TaskStruct,
+  file: ProcMemFile,
+  offset: bigint,
+  buffer: UserBuffer,
+  length: bigint,
+): Task<number> {
+  return yield* memRw(current, file, offset, buffer, length, false);
+}
+
+/** pwrite. */
+export function* writeProcMem(
+  current: TaskStruct,
+  file: ProcMemFile,
+  offset: bigint,
+  buffer: UserBuffer,
+  length: bigint,
+): Task<number> {
+  return yield* memRw(current, file, offset, buffer, length, true);
+}
+
+/**
+ * What the file system layer checks before the file sees the call.
+ * @see Linux fs/read_write.c, `ksys_pread64`, `vfs_read`
+ */
+function refusedByVfs(current: TaskStruct, offset: bigint, buffer: UserBuffer, length: bigint): number {
+  if (BigInt.asIntN(64, offset) < 0n || BigInt.asIntN(64, length) < 0n) return -EINVAL;
+  const limit = BigInt(current.kernel.arch.taskSizePages) << 12n;
+  if (typeof buffer === 'bigint' && (buffer > limit || length > limit - buffer)) return -EFAULT;
+  return 0;
+}
+
+function* memRw(
+  current: TaskStruct,
+  file: ProcMemFile,
+  offset: bigint,
+  buffer: UserBuffer,
+  length: bigint,
+  write: boolean,
+): Task<number> {
+  const refused = refusedByVfs(current, offset, buffer, length);
+  if (refused !== 0) return refused;
+  if (!(yield* mmgetNotZero(current, file.mm))) return 0;
+  const gupFlags = (write ? FOLL_WRITE : 0) | forceFlags(current, file);
+  const total = Number(length < MAX_RW_COUNT ? length : MAX_RW_COUNT);
+  const bounce = new Uint8Array(PAGE_SIZE);
+  let copied = 0;
+  while (copied < total) {
+    const wanted = Math.min(total - copied, PAGE_SIZE);
+    if (write && (yield* getFromUser(current, buffer, copied, bounce, wanted)) !== 0) {
+      copied = -EFAULT;
+      break;
+    }
+    const moved = yield* accessRemoteVm(current, file.mm, offset + BigInt(copied), bounce, wanted, gupFlags);
+    if (moved === 0) {
+      if (copied === 0) copied = -EIO;
+      break;
+    }
+    // Even after pages that went well: the count is lost.
+    if (!write && (yield* putToUser(current, buffer, copied, bounce, moved)) !== 0) {
+      copied = -EFAULT;
+      break;
+    }
+    copied += moved;
+  }
+  yield* mmput(current, file.mm);
+  return copied;
+}
