@@ -1,0 +1,15 @@
+/** Every operation that can be replayed, by its name in traces. What is not here makes a trace unsupported. */
+import { memoryOperations } from './memory.ts';
+import type { Operation } from './operation.ts';
+import { processOperations } from './process.ts';
+import { ptraceOperations } from './ptrace.ts';
+import { remoteOperations } from './remote.ts';
+
+export type { Operation } from './operation.ts';
+
+export const OPERATIONS: Readonly<Record<string, Operation>> = {
+  ...memoryOperations,
+  ...processOperations,
+  ...remoteOperations,
+  ...ptraceOperations,
+};

@@ -1,0 +1,106 @@
+/**
+ * Replays recorded traces: a fresh kernel for each, every step of it made through the kernel's own system calls, and
+ * result and state compared field by field after each. A trace ends at its first difference. A trace that asks for
+ * something that is not built is unsupported, whatever its other steps would have given.
+ */
+import { Unsupported } from '../../kernel/unsupported.ts';
+import { compareResult, compareState, type Difference } from './compare.ts';
+import { type Operation, OPERATIONS } from './ops/table.ts';
+import type { ProcessState, Step, Trace } from './trace.ts';
+import { ReplayWorld, type ReplayOptions } from './world.ts';
+
+/** How one trace went. */
+export type TraceOutcome =
+  | { readonly kind: 'passed'; readonly trace: Trace }
+  | { readonly kind: 'failed'; readonly trace: Trace; readonly difference: Difference }
+  /** `missing` names what is not built, sorted. */
+  | { readonly kind: 'unsupported'; readonly trace: Trace; readonly missing: readonly string[] };
+
+/** Replays one trace. @throws InputError when an argument of the trace cannot be read */
+export function replayTrace(trace: Trace, options: ReplayOptions): TraceOutcome {
+  const missing = missingOperations(trace, options);
+  if (missing.length > 0) return { kind: 'unsupported', trace, missing };
+  try {
+    const difference = firstDifference(trace, options);
+    return difference === null ? { kind: 'passed', trace } : { kind: 'failed', trace, difference };
+  } catch (error) {
+    const unsupported = findUnsupported(error);
+    if (unsupported === undefined) throw error;
+    return { kind: 'unsupported', trace, missing: [unsupported.what] };
+  }
+}
+
+/** The outcomes of many traces, in their order. */
+export async function* replayTraces(
+  traces: AsyncIterable<Trace> | Iterable<Trace>,
+  options: ReplayOptions,
+): AsyncGenerator<TraceOutcome> {
+  for await (const trace of traces) yield replayTrace(trace, options);
+}
+
+/** What the trace needs that can be told before anything runs. */
+function missingOperations(trace: Trace, options: ReplayOptions): string[] {
+  const missing = new Set<string>();
+  if (trace.arch !== options.architecture.name) missing.add(`architecture ${trace.arch}`);
+  for (const step of trace.steps) {
+    const operation = operationOf(step);
+    if (operation === undefined) missing.add(step.op);
+    else for (const name of operation.missing?.(step.args) ?? []) missing.add(`${step.op} ${name}`);
+    for (const name of step.args.names) {
+      if (operation !== undefined && !operation.arguments.includes(name)) missing.add(`${step.op} with ${name}`);
+    }
+  }
+  return [...missing].sort();
+}
+
+const operationOf = (step: Step): Operation | undefined =>
+  Object.hasOwn(OPERATIONS, step.op) ? OPERATIONS[step.op] : undefined;
+
+function firstDifference(trace: Trace, options: ReplayOptions): Difference | null {
+  const world = new ReplayWorld(trace, options);
+  /** What every process should look like, from the last time the trace showed it. */
+  const expected = new Map<number, ProcessState>([[1, { vmas: [], pages: [], rss: NOTHING_RESIDENT }]]);
+  for (const step of trace.steps) {
+    const difference = stepDifference(world, step, expected);
+    if (difference !== null) return difference;
+  }
+  return null;
+}
+
+const NOTHING_RESIDENT = { rss: 0, anon: 0, swap: 0, lck: 0 };
+
+function stepDifference(world: ReplayWorld, step: Step, expected: Map<number, ProcessState>): Difference | null {
+  const place = { step, notes: [] };
+  let run: { readonly result: ReturnType<Operation['run']> };
+  try {
+    run = { result: (operationOf(step) as Operation).run(world, step) };
+  } catch (error) {
+    if (findUnsupported(error) !== undefined || !isBrokenInvariant(error)) throw error;
+    return { ...place, process: undefined, field: 'broken', expected: ['the step ends'], ...brokenInvariant(error) };
+  }
+  const notes = run.result.notes ?? [];
+  const parts = compareResult(step.result, run.result.values);
+  if (parts !== null) return { step, notes, process: undefined, ...parts };
+  expected.set(step.pid, step.state);
+  for (const [pid, state] of step.others) expected.set(pid, state);
+  for (const [pid, state] of expected) {
+    const difference = compareState(state, world.stateOf(pid));
+    if (difference !== null) return { step, notes, process: pid, ...difference };
+  }
+  return null;
+}
+
+/** The error or one of its causes says that something is not built. */
+function findUnsupported(error: unknown): Unsupported | undefined {
+  for (let at: unknown = error; at instanceof Error; at = at.cause) if (at instanceof Unsupported) return at;
+  return undefined;
+}
+
+/** Input errors are the trace's fault; everything else that is thrown is ours. */
+const isBrokenInvariant = (error: unknown): error is Error => error instanceof Error && error.name !== 'InputError';
+
+function brokenInvariant(error: Error): { readonly got: readonly string[]; readonly notes: readonly string[] } {
+  const cause = error.cause instanceof Error ? error.cause : error;
+  const frames = (cause.stack ?? '').split('\n').filter((line) => line.trimStart().startsWith('at '));
+  return { got: [`an invariant broke: ${error.message}`], notes: frames.slice(0, 8).map((line) => line.trim()) };
+}

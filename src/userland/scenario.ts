@@ -1,0 +1,121 @@
+/**
+ * A scenario: processes that run programs on one machine, what they tell each other, and what must hold. A scenario
+ * is data and functions without state of their own; `runScenario` makes a fresh machine and kernel for every run, so
+ * that a run is a function of scenario, configuration and seed or schedule.
+ * Left out: threads of one process, files, sockets, and any notion of real time.
+ */
+import type { Task } from '../base/task.ts';
+import { InputError } from '../base/input-error.ts';
+import type { Share } from './share.ts';
+import type { User } from './user.ts';
+import type { WorldView } from './world-view.ts';
+
+/**
+ * A program: a generator that makes calls with `yield* u.…`. Between two calls it takes no time and cannot be
+ * interrupted. It ends as `exit(0)` when it returns; what it returns is part of the result of the run.
+ */
+export type Program = (u: User, share: Share) => Task<unknown>;
+
+/** `true` when it holds; `false`, or a text that says more, when it does not. */
+export type Assertion = (world: WorldView) => boolean | string;
+
+/** The architectures a scenario can run on. */
+export type ScenarioArch = 'x86_64' | 'arm64' | 'both';
+
+export interface Scenario {
+  /** One line: what happens, or what is shown. */
+  readonly title: string;
+  /** Longer explanation for reports. */
+  readonly description?: string;
+  /** Default: both. A run on another architecture is refused with an `InputError`. */
+  readonly arch?: ScenarioArch;
+  /** CPUs of the machine, 1…64; default 1. The configuration of a run may change it. */
+  readonly cpus?: number;
+  /** TLB retention this scenario is about; default `profile`. The configuration of a run may change it. */
+  readonly retention?: 'profile' | 'adversarial' | 'none';
+  /**
+   * One process for each, all there from the start, with pids 1, 2, … in this order and an empty address space each.
+   * Process number n starts on CPU (n - 1) mod cpus, unless `placement` says otherwise.
+   */
+  readonly programs: Readonly<Record<string, Program>>;
+  /** CPU by program name. */
+  readonly placement?: Readonly<Record<string, number>>;
+  /** Must hold at every point where the scheduler may switch. The name is a sentence: it is what a violation prints. */
+  readonly always?: Readonly<Record<string, Assertion>>;
+  /** Must hold when every process has ended. */
+  readonly finally?: Readonly<Record<string, Assertion>>;
+  /** File it was loaded from, for messages. Set by loaders, not by authors. */
+  readonly file?: string;
+}
+
+const KEYS: ReadonlySet<string> = new Set([
+  'title',
+  'description',
+  'arch',
+  'cpus',
+  'retention',
+  'programs',
+  'placement',
+  'always',
+  'finally',
+  'file',
+]);
+
+/**
+ * Checks a scenario and gives it back: `export default defineScenario({ title, programs: { *debugger(u, share) {…} } })`.
+ * @throws InputError for an unknown key, a value of the wrong kind, or a placement on a CPU that is not there
+ */
+export function defineScenario(scenario: Scenario): Scenario {
+  return checkScenario(scenario);
+}
+
+/** `defineScenario` for a value of unknown origin, such as the default export of a module. */
+export function checkScenario(value: unknown): Scenario {
+  if (typeof value !== 'object' || value === null) {
+    throw new InputError('not a scenario', { expected: 'the result of defineScenario({…})', found: typeof value });
+  }
+  const scenario = value as Scenario;
+  for (const key of Object.keys(scenario)) {
+    if (!KEYS.has(key)) throw new InputError(`a scenario has no "${key}"`, { expected: [...KEYS].join(', ') });
+  }
+  if (typeof scenario.title !== 'string' || scenario.title === '') throw new InputError('a scenario needs a title');
+  checkPrograms(scenario);
+  checkOneOf('arch', scenario.arch, ['x86_64', 'arm64', 'both']);
+  checkOneOf('retention', scenario.retention, ['profile', 'adversarial', 'none']);
+  checkCpus(scenario);
+  for (const group of ['always', 'finally'] as const) {
+    for (const [name, assertion] of Object.entries(scenario[group] ?? {})) {
+      if (typeof assertion !== 'function') throw new InputError(`${group} "${name}" is not a function`);
+    }
+  }
+  return scenario;
+}
+
+function checkPrograms(scenario: Scenario): void {
+  const programs: unknown = scenario.programs;
+  const names = typeof programs === 'object' && programs !== null ? Object.entries(programs) : [];
+  if (names.length === 0) throw new InputError('a scenario needs "programs", at least one');
+  for (const [name, program] of names) {
+    if (typeof program !== 'function') {
+      throw new InputError(`program "${name}" is not a function`, { expected: `*${name}(u, share) {…}` });
+    }
+  }
+}
+
+function checkOneOf(key: string, value: unknown, allowed: readonly string[]): void {
+  if (value !== undefined && !allowed.includes(value as string)) {
+    throw new InputError(`"${key}" is not known`, { expected: allowed.join(', '), found: String(value) });
+  }
+}
+
+function checkCpus({ cpus = 1, placement = {}, programs }: Scenario): void {
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > 64) {
+    throw new InputError('"cpus" is out of range', { expected: 'a whole number from 1 to 64', found: String(cpus) });
+  }
+  for (const [name, cpu] of Object.entries(placement)) {
+    if (!Object.hasOwn(programs, name)) throw new InputError(`"placement" names no program: "${name}"`);
+    if (!Number.isInteger(cpu) || cpu < 0 || cpu >= cpus) {
+      throw new InputError(`"placement" puts "${name}" on CPU ${cpu}`, { expected: `0 to ${cpus - 1}` });
+    }
+  }
+}

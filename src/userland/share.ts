@@ -1,0 +1,66 @@
+/**
+ * Variables that the programs of one scenario share, outside the emulated machine: the addresses and process numbers
+ * they tell each other, and the signals "go on now" between them. `set` and `get` take no time and are atomic with the
+ * step before them; `wait` is a point where the scheduler decides.
+ */
+import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../base/task.ts';
+
+/** What a shared variable may hold: plain values only, so that results can be compared and printed. */
+export type SharedValue = bigint | number | string | boolean;
+
+export class Share {
+  readonly #values = new Map<string, SharedValue>();
+  readonly #objects = new Map<string, SharedObject>();
+
+  /** Sets a variable and lets those who wait for it go on. */
+  set(name: string, value: SharedValue): void {
+    this.#values.set(name, value);
+  }
+
+  /** The value, or `undefined` while nobody has set it. */
+  get(name: string): SharedValue | undefined {
+    return this.#values.get(name);
+  }
+
+  /** The value of a variable that is set and holds a number, as a bigint; `undefined` otherwise. */
+  getWord(name: string): bigint | undefined {
+    const value = this.#values.get(name);
+    return typeof value === 'bigint' || typeof value === 'number' ? BigInt(value) : undefined;
+  }
+
+  /**
+   * Sleeps until the variable is set (or, with `until`, until it passes the test) and returns its value. A variable
+   * that nobody ever sets is reported as a deadlock.
+   */
+  *wait(name: string, until: (value: SharedValue) => boolean = () => true): Task<SharedValue> {
+    const ready = (): boolean => {
+      const value = this.#values.get(name);
+      return value !== undefined && until(value);
+    };
+    yield new SchedPoint(PointKind.Wait, this.#object(name), 'share.wait', StepCost.None, ready);
+    return this.#values.get(name) as SharedValue;
+  }
+
+  /** As `wait`, for a variable that holds a number. @throws TypeError when it holds something else */
+  *waitWord(name: string): Task<bigint> {
+    const value = yield* this.wait(name);
+    if (typeof value !== 'bigint' && typeof value !== 'number') {
+      throw new TypeError(`the shared variable "${name}" is ${JSON.stringify(value)}, not a number`);
+    }
+    return BigInt(value);
+  }
+
+  /** Every variable that is set, by name, sorted. */
+  entries(): [string, SharedValue][] {
+    return [...this.#values].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
+
+  #object(name: string): SharedObject {
+    let object = this.#objects.get(name);
+    if (object === undefined) {
+      object = new SharedObject(`share ${name}`);
+      this.#objects.set(name, object);
+    }
+    return object;
+  }
+}

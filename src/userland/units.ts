@@ -1,0 +1,80 @@
+/** Arguments of calls in the forms people write them, turned into what the kernel takes, with the checks on the way. */
+import { InputError } from '../base/input-error.ts';
+
+/** A 64-bit number: a JavaScript number where it is exact, a bigint for all of them. */
+export type Word = number | bigint;
+
+/** PROT_ bits by letter: `rw`, `rx`, `none`. */
+const PROTECTION_LETTERS: Readonly<Record<string, number>> = { r: 1, w: 2, x: 4 };
+
+/** @throws InputError for letters other than r, w, x (each once) or `none` */
+export function protectionBits(text: string): number {
+  if (text === 'none') return 0;
+  let bits = 0;
+  for (const letter of text) {
+    const bit = PROTECTION_LETTERS[letter] ?? 0;
+    if (bit === 0 || (bits & bit) !== 0) {
+      throw new InputError(`"${text}" is not a protection`, { expected: 'letters of rwx, or none', found: text });
+    }
+    bits |= bit;
+  }
+  return bits;
+}
+
+/**
+ * An unsigned 64-bit word from what a program wrote; negative numbers are their two's complement.
+ * @throws InputError when it is no whole number of 64 bits, or a `number` beyond 2^53 that lost digits already
+ */
+export function word(value: Word, what: string): bigint {
+  if (typeof value === 'number' && !Number.isSafeInteger(value)) {
+    throw new InputError(`${what}: ${value} is not exact as a number`, { expected: 'a bigint', found: `${value}` });
+  }
+  const exact = BigInt(value);
+  if (exact >= 1n << 64n || exact < -(1n << 63n)) {
+    throw new InputError(`${what}: 0x${exact.toString(16)} does not fit 64 bits`);
+  }
+  return BigInt.asUintN(64, exact);
+}
+
+/** As `word`, for counts of bytes that must fit a JavaScript number. @throws InputError when it does not */
+export function byteCount(value: Word, what: string): number {
+  const exact = word(value, what);
+  if (exact > BigInt(Number.MAX_SAFE_INTEGER)) {
+    throw new InputError(`${what}: ${exact} bytes are more than this program can move`);
+  }
+  return Number(exact);
+}
+
+/** The word of `nearest` candidates that is closest to what was typed, if any is close: for "did you mean". */
+export function nearestName(typed: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(typed.length / 3)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(typed.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein distance with transpositions of neighbours counted once. */
+function editDistance(a: string, b: string): number {
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const same = a[i - 1] === b[j - 1] ? 0 : 1;
+      let least = Math.min(cell(rows, i - 1, j) + 1, (row[j - 1] as number) + 1, cell(rows, i - 1, j - 1) + same);
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
+        least = Math.min(least, cell(rows, i - 2, j - 2) + 1);
+      }
+      row.push(least);
+    }
+    rows.push(row);
+  }
+  return cell(rows, a.length, b.length);
+}
+
+const cell = (rows: readonly (readonly number[])[], i: number, j: number): number => rows[i]?.[j] as number;

@@ -1,0 +1,282 @@
+/**
+ * What a process may do: the calls of a program. Every call is a task (`yield* u.load(address)`) that comes back with
+ * an `Outcome`: a value, an errno, or a signal. Addresses are bigints, lengths bytes.
+ *
+ * A signal without a handler kills the process, as the kernel's default action does: the call then never comes back.
+ * `attempt` and `sigaction` let a program see the signal as a value instead, as if its handler left by `siglongjmp`.
+ */
+import type { Task } from '../base/task.ts';
+import * as memory from './calls/memory.ts';
+import * as processCalls from './calls/process.ts';
+import type { ProcessContext } from './calls/process-context.ts';
+import * as remote from './calls/remote.ts';
+import { formatFailure, type Outcome } from './outcome.ts';
+import type { Program } from './scenario.ts';
+import type { Word } from './units.ts';
+
+/** Arguments of `User.mmap`. */
+export interface MmapArguments {
+  /** A hint, or the place itself with `fixed`. Without it the kernel chooses, top-down. */
+  readonly address?: bigint;
+  /** Length in bytes; the kernel rounds it up to pages. */
+  readonly bytes: Word;
+  /** Letters of `rwx`, or `none`. */
+  readonly prot: string;
+  /** MAP_SHARED in place of MAP_PRIVATE. */
+  readonly shared?: boolean;
+  /** MAP_FIXED: what is mapped there goes away. */
+  readonly fixed?: boolean;
+  /** MAP_FIXED_NOREPLACE: EEXIST when something is mapped there. */
+  readonly noreplace?: boolean;
+  /** MAP_GROWSDOWN: a stack that grows on faults below it. */
+  readonly growsDown?: boolean;
+  /** MAP_POPULATE: faults the pages in before it returns. */
+  readonly populate?: boolean;
+}
+
+/** A range of an address space. */
+export interface MemoryRange {
+  readonly address: bigint;
+  readonly bytes: Word;
+}
+
+/** How `wait` describes a child that ended. */
+export interface WaitResult {
+  readonly pid: number;
+  /** As `wait4` reports it: exit code << 8, or the number of the signal that killed it. */
+  readonly status: number;
+}
+
+/** What `processVmReadv` brought. */
+export interface VectorRead {
+  /** Bytes copied, maybe fewer than asked for. */
+  readonly bytes: number;
+  /** The copied bytes; empty when `local` named the place for them. */
+  readonly data: Uint8Array;
+}
+
+export type SignalName = 'SIGSEGV' | 'SIGBUS';
+
+export class User {
+  readonly #context: ProcessContext;
+
+  constructor(context: ProcessContext) {
+    this.#context = context;
+  }
+
+  /** The process number. @see getpid(2) */
+  get pid(): number {
+    return this.#context.task.pid;
+  }
+
+  /** The name of the program, as in the scenario. */
+  get name(): string {
+    return this.#context.task.name;
+  }
+
+  /**
+   * The process number of another program of the scenario, or of a process that `fork` named.
+   * @throws InputError when there is none of that name (yet)
+   */
+  pidOf(name: string): number {
+    return this.#context.pidOf(name);
+  }
+
+  /**
+   * Runs calls whose signals come back as values: `const r = yield* u.attempt(u.load(0n))`.
+   * As if a handler for SIGSEGV and SIGBUS had been set around it that leaves with `siglongjmp`.
+   */
+  *attempt<T>(call: Task<Outcome<T>>): Task<Outcome<T>> {
+    this.#context.attempts++;
+    const outcome = yield* call;
+    this.#context.attempts--;
+    return outcome;
+  }
+
+  /**
+   * The value of a call that must succeed: `const page = yield* u.must(u.mmap({ bytes: 4096, prot: 'rw' }))`.
+   * Otherwise the run ends as `assertion failed`, with the errno or signal.
+   */
+  *must<T>(call: Task<Outcome<T>>): Task<T> {
+    const outcome = yield* this.attempt(call);
+    if (outcome.ok) return outcome.value;
+    return yield* this.#context.fail(`a call that must succeed gave ${formatFailure(outcome)}`);
+  }
+
+  /** Ends the run as `assertion failed` with this text unless `condition` holds. */
+  *check(condition: boolean, text: string): Task<void> {
+    if (!condition) yield* this.#context.fail(text);
+  }
+
+  /**
+   * What SIGSEGV or SIGBUS does: `default` kills the process, `return` gives the signal to the call that raised it.
+   * Unlike sigaction(2) there is no handler to name: the program is its own.
+   */
+  sigaction(signal: SignalName, action: 'default' | 'return'): void {
+    if (action === 'return') this.#context.returnedSignals.add(signal);
+    else this.#context.returnedSignals.delete(signal);
+  }
+
+  /** Works for `cycles` cycles of virtual time without touching memory. */
+  compute(cycles: number): Task<void> {
+    return processCalls.compute(this.#context, cycles);
+  }
+
+  /**
+   * Maps anonymous memory and gives the address of its first byte.
+   * @errors EINVAL, ENOMEM, EEXIST (noreplace), EPERM … @see mmap(2); Linux mm/mmap.c, `do_mmap`
+   */
+  mmap(args: MmapArguments): Task<Outcome<bigint>> {
+    return memory.mmap(this.#context, args);
+  }
+
+  /** Unmaps every page that the range touches. @errors EINVAL, ENOMEM. @see munmap(2) */
+  munmap(address: bigint, bytes: Word): Task<Outcome<void>> {
+    return memory.munmap(this.#context, address, bytes);
+  }
+
+  /**
+   * Changes the protection of whole pages.
+   * @param prot letters of `rwx`, or `none`
+   * @errors EINVAL, ENOMEM (a hole; what lies before it has changed), EACCES. @see mprotect(2)
+   */
+  mprotect(address: bigint, bytes: Word, prot: string): Task<Outcome<void>> {
+    return memory.mprotect(this.#context, address, bytes, prot);
+  }
+
+  /** Moves the end of the heap; gives the new end, which is the old one where it could not move. @see brk(2) */
+  brk(address: bigint): Task<Outcome<bigint>> {
+    return memory.brk(this.#context, address);
+  }
+
+  /**
+   * Loads a little-endian number of 1, 2, 4 or 8 bytes, at any alignment.
+   * @signals SIGSEGV, SIGBUS
+   */
+  load(address: bigint, bytes: 1 | 2 | 4 | 8 = 8): Task<Outcome<bigint>> {
+    return memory.load(this.#context, address, bytes);
+  }
+
+  /**
+   * Stores a number of 1, 2, 4 or 8 bytes, little-endian, at any alignment: all of it or, on a fault, nothing.
+   * @signals SIGSEGV, SIGBUS
+   */
+  store(address: bigint, value: Word, bytes: 1 | 2 | 4 | 8 = 8): Task<Outcome<void>> {
+    return memory.store(this.#context, address, value, bytes);
+  }
+
+  /** Loads any number of bytes in ascending order, page by page, as a string instruction does. */
+  loadBytes(address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
+    return memory.loadBytes(this.#context, address, bytes);
+  }
+
+  /** Stores bytes in ascending order, page by page: a fault in the second page leaves the first one stored. */
+  storeBytes(address: bigint, data: Uint8Array): Task<Outcome<void>> {
+    return memory.storeBytes(this.#context, address, data);
+  }
+
+  /** Fetches an instruction at `address`; what the bytes would do is not modelled. @signals SIGSEGV, SIGBUS */
+  fetch(address: bigint): Task<Outcome<void>> {
+    return memory.fetch(this.#context, address);
+  }
+
+  /**
+   * Makes a copy of this process that runs `program`, and gives its pid. The copy starts on the same CPU.
+   * @param name of the child, for `pidOf` and reports; default: `NAME child`
+   * @errors ENOMEM, EINTR. @see fork(2); Linux kernel/fork.c, `dup_mmap`
+   */
+  fork(program: Program, name?: string): Task<Outcome<number>> {
+    return processCalls.fork(this.#context, program, name);
+  }
+
+  /** Ends the process. It does not come back. @param status 0…255. @see _exit(2) */
+  exit(status = 0): Task<Outcome<never>> {
+    return processCalls.exit(this.#context, status);
+  }
+
+  /** Waits until a child (or the one named) ends, and reaps it. @errors ECHILD. @see wait4(2) */
+  wait(pid?: number): Task<Outcome<WaitResult>> {
+    return processCalls.wait(this.#context, pid);
+  }
+
+  /** Sends SIGKILL. The target ends at its next return to user mode, or out of a killable wait. @errors ESRCH, EPERM */
+  kill(pid: number, signal: 'SIGKILL'): Task<Outcome<void>> {
+    return processCalls.kill(this.#context, pid, signal);
+  }
+
+  /** Takes another user id, which clears dumpability. @errors EPERM. @see setuid(2) */
+  setuid(uid: number): Task<Outcome<void>> {
+    return processCalls.setuid(this.#context, uid);
+  }
+
+  /** PR_SET_DUMPABLE: may processes of the same user look into this one? @errors EINVAL. @see prctl(2) */
+  setDumpable(dumpable: boolean): Task<Outcome<void>> {
+    return processCalls.setDumpable(this.#context, dumpable);
+  }
+
+  /**
+   * Becomes the tracer of `pid` and stops it: PTRACE_SEIZE, PTRACE_INTERRUPT, and waiting for the stop.
+   * @errors ESRCH, EPERM. @see ptrace(2)
+   */
+  ptraceAttach(pid: number): Task<Outcome<void>> {
+    return remote.ptraceAttach(this.#context, pid);
+  }
+
+  /** Lets a traced process go on. @errors ESRCH */
+  ptraceDetach(pid: number): Task<Outcome<void>> {
+    return remote.ptraceDetach(this.#context, pid);
+  }
+
+  /** PTRACE_PEEKDATA: 8 bytes of a stopped tracee, by FOLL_FORCE. @errors ESRCH (not its tracer), EIO */
+  peek(pid: number, address: bigint): Task<Outcome<bigint>> {
+    return remote.peek(this.#context, pid, address);
+  }
+
+  /**
+   * PTRACE_POKEDATA: writes 8 bytes of a stopped tracee by FOLL_FORCE, which copies a read-only private page.
+   * @errors ESRCH (not its tracer), EIO (a part may have been written)
+   */
+  poke(pid: number, address: bigint, value: Word): Task<Outcome<void>> {
+    return remote.poke(this.#context, pid, address, value);
+  }
+
+  /** Opens /proc/PID/mem and gives a handle of this process. @errors EACCES, ESRCH, ENOENT. @see proc_pid_mem(5) */
+  procMemOpen(pid: number): Task<Outcome<number>> {
+    return remote.procMemOpen(this.#context, pid);
+  }
+
+  /** Reads from /proc/PID/mem: the bytes that could be read, at least one. @errors EIO, EBADF */
+  procMemRead(handle: number, address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
+    return remote.procMemRead(this.#context, handle, address, bytes);
+  }
+
+  /** Writes to /proc/PID/mem and gives how many bytes were written. @errors EIO, EBADF */
+  procMemWrite(handle: number, address: bigint, data: Uint8Array): Task<Outcome<number>> {
+    return remote.procMemWrite(this.#context, handle, address, data);
+  }
+
+  /**
+   * process_vm_readv(2) into `local` ranges of this process, or into a buffer outside its address space whose content
+   * it gives back.
+   * @errors EFAULT (nothing could be copied), ESRCH, EPERM, EINVAL
+   */
+  processVmReadv(
+    pid: number,
+    remoteRanges: readonly MemoryRange[],
+    local?: readonly MemoryRange[],
+  ): Task<Outcome<VectorRead>> {
+    return remote.processVmReadv(this.#context, pid, remoteRanges, local);
+  }
+
+  /**
+   * process_vm_writev(2) of bytes, or from `local` ranges of this process; gives how many bytes were copied.
+   * @errors EFAULT (nothing could be copied), ESRCH, EPERM, EINVAL
+   */
+  processVmWritev(
+    pid: number,
+    remoteRanges: readonly MemoryRange[],
+    source: Uint8Array | readonly MemoryRange[],
+  ): Task<Outcome<number>> {
+    return remote.processVmWritev(this.#context, pid, remoteRanges, source);
+  }
+}

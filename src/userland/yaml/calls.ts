@@ -1,0 +1,201 @@
+/**
+ * The calls a YAML program may make: for each its arguments, and the call of `User` it stands for. `docs/scenarios.md`
+ * and the messages for unknown names come from this table.
+ */
+import { z } from 'zod';
+import type { Task } from '../../base/task.ts';
+import { type Outcome, success } from '../outcome.ts';
+import type { Program } from '../scenario.ts';
+import type { Share } from '../share.ts';
+import type { User } from '../user.ts';
+import { accessBytes, bytes, count, type Operand, operand, protection, valueOf, variableName } from './values.ts';
+
+/** What a call needs while it runs. */
+export interface CallContext {
+  readonly u: User;
+  readonly share: Share;
+  /** The programs that `fork` may start. */
+  readonly children: Readonly<Record<string, Program>>;
+  /** Handles of /proc/pid/mem by the variable that holds them belong to one process: their numbers are its own. */
+}
+
+export interface CallDefinition {
+  readonly schema: z.ZodType;
+  /** Arguments that must start at a page, when they are constants. */
+  readonly pageAligned: readonly string[];
+  readonly run: (context: CallContext, args: never) => Task<Outcome<unknown>>;
+}
+
+function call<Shape extends z.ZodRawShape>(
+  shape: Shape,
+  run: (context: CallContext, args: z.output<z.ZodObject<Shape>>) => Task<Outcome<unknown>>,
+  pageAligned: readonly (keyof Shape & string)[] = [],
+): CallDefinition {
+  return { schema: z.strictObject(shape), pageAligned, run: run as CallDefinition['run'] };
+}
+
+const width = accessBytes.default(8);
+const pid = operand(31);
+/** A list of ranges of another address space. */
+const vectors = z.array(z.strictObject({ address: operand(), bytes })).min(1);
+
+type Vector = { readonly address: Operand; readonly bytes: number };
+
+function* resolve(list: readonly Vector[], share: Share): Task<{ address: bigint; bytes: number }[]> {
+  const resolved: { address: bigint; bytes: number }[] = [];
+  for (const { address, bytes: length } of list) {
+    resolved.push({ address: yield* valueOf(address, share), bytes: length });
+  }
+  return resolved;
+}
+
+/** `size` bytes of `value`, little-endian, the word repeated. */
+function repeatWord(value: bigint, size: number): Uint8Array {
+  return Uint8Array.from({ length: size }, (_, i) => Number((value >> BigInt(8 * (i % 8))) & 0xffn));
+}
+
+function* asNumber(at: Operand, share: Share): Task<number> {
+  return Number(yield* valueOf(at, share));
+}
+
+const memoryCalls = {
+  mmap: call(
+    {
+      address: operand().optional(),
+      bytes,
+      prot: protection,
+      shared: z.boolean().optional(),
+      fixed: z.boolean().optional(),
+      noreplace: z.boolean().optional(),
+      growsDown: z.boolean().optional(),
+      populate: z.boolean().optional(),
+    },
+    function* ({ u, share }, { address, ...rest }) {
+      const at = address === undefined ? {} : { address: yield* valueOf(address, share) };
+      return yield* u.mmap({ ...dropUndefined(rest), ...at });
+    },
+    ['address'],
+  ),
+  munmap: call(
+    { address: operand(), bytes },
+    function* ({ u, share }, args) {
+      return yield* u.munmap(yield* valueOf(args.address, share), args.bytes);
+    },
+    ['address'],
+  ),
+  mprotect: call(
+    { address: operand(), bytes, prot: protection },
+    function* ({ u, share }, args) {
+      return yield* u.mprotect(yield* valueOf(args.address, share), args.bytes, args.prot);
+    },
+    ['address'],
+  ),
+  brk: call({ address: operand() }, function* ({ u, share }, args) {
+    return yield* u.brk(yield* valueOf(args.address, share));
+  }),
+  load: call({ address: operand(), bytes: width }, function* ({ u, share }, args) {
+    return yield* u.load(yield* valueOf(args.address, share), args.bytes);
+  }),
+  store: call({ address: operand(), value: operand(), bytes: width }, function* ({ u, share }, args) {
+    const value = yield* valueOf(args.value, share);
+    return yield* u.store(yield* valueOf(args.address, share), value, args.bytes);
+  }),
+  fetch: call({ address: operand() }, function* ({ u, share }, args) {
+    return yield* u.fetch(yield* valueOf(args.address, share));
+  }),
+};
+
+const processCalls = {
+  fork: call({ program: z.string() }, function* ({ u, children }, args) {
+    return yield* u.fork(children[args.program] as Program, args.program);
+  }),
+  exit: call({ status: count(0, 255).default(0) }, function* ({ u }, args) {
+    return yield* u.exit(args.status);
+  }),
+  wait: call({ pid: pid.optional() }, function* ({ u, share }, args) {
+    const result = yield* u.wait(args.pid === undefined ? undefined : yield* asNumber(args.pid, share));
+    return result.ok ? success(result.value.status) : result;
+  }),
+  kill: call({ pid, signal: z.enum(['SIGKILL']) }, function* ({ u, share }, args) {
+    return yield* u.kill(yield* asNumber(args.pid, share), args.signal);
+  }),
+  setuid: call({ uid: count(0, 0xffff_fffe) }, function* ({ u }, args) {
+    return yield* u.setuid(args.uid);
+  }),
+  compute: call({ cycles: count(0, 2 ** 40) }, function* ({ u }, args) {
+    yield* u.compute(args.cycles);
+    return success(undefined);
+  }),
+  set: call({ variable: variableName, value: operand() }, function* ({ share }, args) {
+    share.set(args.variable, yield* valueOf(args.value, share));
+    return success(undefined);
+  }),
+  'wait-for': call({ variable: variableName }, function* ({ share }, args) {
+    return success(yield* share.wait(args.variable));
+  }),
+  'pid-of': call({ program: z.string() }, function* ({ u }, args) {
+    yield* u.compute(0);
+    return success(u.pidOf(args.program));
+  }),
+};
+
+const remoteCalls = {
+  'ptrace-attach': call({ pid }, function* ({ u, share }, args) {
+    return yield* u.ptraceAttach(yield* asNumber(args.pid, share));
+  }),
+  'ptrace-detach': call({ pid }, function* ({ u, share }, args) {
+    return yield* u.ptraceDetach(yield* asNumber(args.pid, share));
+  }),
+  peek: call({ pid, address: operand() }, function* ({ u, share }, args) {
+    return yield* u.peek(yield* asNumber(args.pid, share), yield* valueOf(args.address, share));
+  }),
+  poke: call({ pid, address: operand(), value: operand() }, function* ({ u, share }, args) {
+    const target = yield* asNumber(args.pid, share);
+    const value = yield* valueOf(args.value, share);
+    return yield* u.poke(target, yield* valueOf(args.address, share), value);
+  }),
+  'mem-open': call({ pid }, function* ({ u, share }, args) {
+    return yield* u.procMemOpen(yield* asNumber(args.pid, share));
+  }),
+  'mem-read': call({ handle: pid, address: operand(), bytes }, function* ({ u, share }, args) {
+    const handle = yield* asNumber(args.handle, share);
+    return yield* u.procMemRead(handle, yield* valueOf(args.address, share), args.bytes);
+  }),
+  'mem-write': call({ handle: pid, address: operand(), value: operand(), bytes }, function* ({ u, share }, args) {
+    const handle = yield* asNumber(args.handle, share);
+    const data = repeatWord(yield* valueOf(args.value, share), args.bytes);
+    return yield* u.procMemWrite(handle, yield* valueOf(args.address, share), data);
+  }),
+  'process-vm-readv': call({ pid, remote: vectors }, function* ({ u, share }, args) {
+    const target = yield* asNumber(args.pid, share);
+    const result = yield* u.processVmReadv(target, yield* resolve(args.remote, share));
+    return result.ok ? success(result.value.data) : result;
+  }),
+  'process-vm-writev': call({ pid, remote: vectors, value: operand() }, function* ({ u, share }, args) {
+    const target = yield* asNumber(args.pid, share);
+    const size = args.remote.reduce((sum, vector) => sum + vector.bytes, 0);
+    const data = repeatWord(yield* valueOf(args.value, share), size);
+    return yield* u.processVmWritev(target, yield* resolve(args.remote, share), data);
+  }),
+};
+
+/** By name in the file. */
+export const CALLS: Readonly<Record<string, CallDefinition>> = { ...memoryCalls, ...processCalls, ...remoteCalls };
+
+/** The argument that a call with a plain value instead of a map means: `fork: child`, `wait-for: ready`. */
+export const PLAIN_ARGUMENT: Readonly<Record<string, string>> = {
+  fork: 'program',
+  exit: 'status',
+  compute: 'cycles',
+  'wait-for': 'variable',
+  'pid-of': 'program',
+  'ptrace-attach': 'pid',
+  'ptrace-detach': 'pid',
+  'mem-open': 'pid',
+  wait: 'pid',
+};
+
+/** Without the keys that hold `undefined`, which exact optional properties do not allow. */
+function dropUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as never;
+}

@@ -1,0 +1,125 @@
+/**
+ * The checks of a YAML scenario: what `always` and `finally` may say without a line of code. Each compares one thing of
+ * the world with what is written, and says what it found when they differ.
+ */
+import { z } from 'zod';
+import { hex } from '../../base/u64.ts';
+import type { Assertion } from '../scenario.ts';
+import type { ProcessView, WorldView } from '../world-view.ts';
+import { accessBytes, count, formatOperand, type Operand, operand, valueNow, variableName } from './values.ts';
+
+export interface CheckDefinition {
+  readonly schema: z.ZodType;
+  readonly make: (args: never) => Assertion;
+}
+
+function check<Shape extends z.ZodRawShape>(
+  shape: Shape,
+  make: (args: z.output<z.ZodObject<Shape>>) => Assertion,
+): CheckDefinition {
+  return { schema: z.strictObject(shape), make: make as CheckDefinition['make'] };
+}
+
+const place = { process: z.string(), address: operand() };
+
+/**
+ * A check of one address of one process. Where the variable of the address is not set yet, or the process is not there
+ * yet or no longer, there is nothing to check.
+ */
+function atAddress(
+  { process, address }: { readonly process: string; readonly address: Operand },
+  test: (process: ProcessView, address: bigint, world: WorldView) => boolean | string,
+): Assertion {
+  return (world) => {
+    const view = world.process(process);
+    const at = valueNow(address, world.share);
+    return view === undefined || view.state !== 'running' || at === undefined ? true : test(view, at, world);
+  };
+}
+
+const range = { equals: count(0, 2 ** 53 - 1), 'at-least': count(0, 2 ** 53 - 1), 'at-most': count(0, 2 ** 53 - 1) };
+
+/** By name in the file. */
+export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
+  memory: check({ ...place, value: operand(), bytes: accessBytes.default(8) }, (args) =>
+    atAddress(args, (process, address, world) => {
+      const expected = valueNow(args.value, world.share);
+      if (expected === undefined) return true;
+      const found = process.read(address, args.bytes);
+      const number = found === undefined ? undefined : littleEndian(found);
+      if (number === expected) return true;
+      return `${args.process} has ${number === undefined ? 'nothing' : hex(number)} at ${hex(address)}, not ${hex(expected)}`;
+    }),
+  ),
+  vma: check({ ...place, prot: z.string().optional(), mapped: z.boolean().default(true) }, (args) =>
+    atAddress(args, (process, address) => {
+      const vma = process.vmaAt(address);
+      if ((vma !== undefined) !== args.mapped) {
+        return `${args.process} has ${vma === undefined ? 'no mapping' : 'a mapping'} at ${hex(address)}`;
+      }
+      if (vma === undefined || args.prot === undefined || vma.permissions === args.prot) return true;
+      return `the mapping of ${args.process} at ${hex(address)} is ${vma.permissions}, not ${args.prot}`;
+    }),
+  ),
+  page: check(
+    {
+      ...place,
+      present: z.boolean().optional(),
+      writable: z.boolean().optional(),
+      zero: z.boolean().optional(),
+      exclusive: z.boolean().optional(),
+      mapcount: count(0, 2 ** 31).optional(),
+    },
+    (args) =>
+      atAddress(args, (process, address) => {
+        const page = process.pageAt(address);
+        const found: Readonly<Record<string, boolean | number>> = {
+          present: page !== undefined,
+          writable: page?.writable ?? false,
+          zero: page?.zero ?? false,
+          exclusive: page?.exclusive ?? false,
+          mapcount: page?.mapcount ?? 0,
+        };
+        for (const [key, value] of Object.entries(found)) {
+          const wanted = args[key as 'present'];
+          if (wanted !== undefined && wanted !== value) {
+            return `the page of ${args.process} at ${hex(address)}: ${key} is ${value}, not ${wanted}`;
+          }
+        }
+        return true;
+      }),
+  ),
+  counter: check(
+    {
+      name: z.string(),
+      equals: range.equals.optional(),
+      'at-least': range['at-least'].optional(),
+      'at-most': range['at-most'].optional(),
+    },
+    (args) => (world) => {
+      const value = world.counter(args.name);
+      const { equals, 'at-least': least, 'at-most': most } = args;
+      const holds =
+        (equals === undefined || value === equals) &&
+        (least === undefined || value >= least) &&
+        (most === undefined || value <= most);
+      return holds || `${args.name} is ${value}`;
+    },
+  ),
+  variable: check({ name: variableName, value: operand() }, (args) => (world) => {
+    const found = world.share.getWord(args.name);
+    const expected = valueNow(args.value, world.share);
+    if (found === expected) return true;
+    return `$${args.name} is ${found === undefined ? 'not set' : hex(found)}, not ${formatOperand(args.value)}`;
+  }),
+  exited: check({ process: z.string(), status: count(0, 0xffff) }, (args) => (world) => {
+    const process = world.process(args.process);
+    if (process === undefined) return `there is no process ${args.process}`;
+    if (process.state === 'running') return `${args.process} has not ended`;
+    return process.exitStatus === args.status || `${args.process} ended with status ${process.exitStatus}`;
+  }),
+};
+
+function littleEndian(bytes: Uint8Array): bigint {
+  return bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+}
