@@ -13,6 +13,8 @@ export class AddressSpace extends SharedObject {
   sizeBytes: number;
   /** Lives in memory only (tmpfs, memfd, shared anonymous): its pages count as shmem and are never written back. */
   readonly shmem: boolean;
+  /** Open files of it; with the last one an unlinked object goes away. */
+  openFiles = 0;
   /** Frame by index, in no particular order. */
   readonly #pages = new Map<number, number>();
   /** Just before a page is added or removed (`i_pages` lock). */

@@ -249,12 +249,12 @@ export class FrameTable {
     return ((this.#flags[this.#at(frame)] as number) & flag) !== 0;
   }
 
-  setFlag(frame: number, flags: number): void {
+  setFlags(frame: number, flags: number): void {
     const at = this.#at(frame);
     this.#flags[at] = (this.#flags[at] as number) | flags;
   }
 
-  clearFlag(frame: number, flags: number): void {
+  clearFlags(frame: number, flags: number): void {
     const at = this.#at(frame);
     this.#flags[at] = (this.#flags[at] as number) & ~flags;
   }

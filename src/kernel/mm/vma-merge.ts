@@ -7,8 +7,9 @@
  */
 import type { Task } from '../../base/task.ts';
 import { type AnonVma, anonVmaClone, unlinkAnonVmas, vmaHadUncowedParents } from './anon-vma.ts';
+import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
-import type { MappedFile, VmArea } from './vma.ts';
+import type { VmArea } from './vma.ts';
 import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vma-flags.ts';
 import { vmaMarkDetached, vmaStartWrite } from './vma-lock.ts';
 
@@ -29,6 +30,8 @@ export interface MergeRange {
   readonly middle: VmArea | null;
   /** The VMA after the range. */
   readonly next: VmArea | null;
+  /** VMAs that a new range is mapped over: detached, and taken out of the tree in the step in which it goes in. */
+  readonly replaced?: readonly VmArea[];
 }
 
 /** What the change of the tree will be. */
@@ -84,7 +87,9 @@ function canMergeRight(range: MergeRange, left: boolean): boolean {
   if (!attributesFit(range, next) || !anonVmasFit(range, next)) return false;
   if (range.pgoff + (range.end - range.start) !== next.pgoff) return false;
   // Each of the two fits the range; they must fit each other as well.
-  return !left || prev === null || prev.anonVma === null || next.anonVma === null || prev.anonVma === next.anonVma;
+  return (
+    !left || prev === null || prev.anonVma === null || next.anonVma === null || prev.anonVma === next.anonVma
+  );
 }
 
 /** A VMA whose driver wants to hear of its end cannot be merged away. @see mm/vma.c, `can_merge_remove_vma` */
@@ -147,13 +152,10 @@ function planExistingRange(range: MergeRange, middle: VmArea): MergePlan | null 
   };
 }
 
-/** The file reference of a VMA that goes away. */
-function dropFile(vma: VmArea): void {
-  if (vma.file !== null) vma.file.count--;
-}
-
 /** The tree's part, in one step: what goes, what shrinks, what grows. */
-function changeTree(mm: MmStruct, plan: MergePlan, targetFrom: number, shrunkFrom: number): void {
+function changeTree(range: MergeRange, plan: MergePlan, targetFrom: number, shrunkFrom: number): void {
+  const { mm, replaced } = range;
+  if (replaced !== undefined) for (const vma of replaced) mm.vmas.remove(vma.start);
   for (const vma of plan.removed) mm.vmas.remove(vma.start);
   const { shrunk, target } = plan;
   if (shrunk !== null) mm.vmas.resize(shrunkFrom, shrunk.start, shrunk.end);
@@ -185,11 +187,11 @@ function* commitMerge(range: MergeRange, plan: MergePlan): Task<VmArea> {
     shrunk.end = range.start;
   }
   yield mm.treeStore;
-  changeTree(mm, plan, targetFrom, shrunkFrom);
+  changeTree(range, plan, targetFrom, shrunkFrom);
   for (const vma of removed) {
     vmaMarkDetached(vma);
     unlinkAnonVmas(vma);
-    dropFile(vma);
+    if (vma.file !== null) vma.file.count--;
     mm.mapCount--;
   }
   return target;

@@ -30,12 +30,11 @@ function duplicateForSplit(mm: MmStruct, vma: VmArea, start: number, end: number
  * @see mm/vma.c, `__split_vma`
  */
 export function* splitVmaUnlimited(mm: MmStruct, vma: VmArea, at: number, newBelow: boolean): Task<number> {
-  if (at <= vma.start || at >= vma.end) throw new Error(`${vma.name} cannot be split at page 0x${at.toString(16)}`);
+  if (at <= vma.start || at >= vma.end)
+    throw new Error(`${vma.name} cannot be split at page 0x${at.toString(16)}`);
   const error = vma.ops?.maySplit?.(vma, at) ?? 0;
   if (error !== 0) return error;
-  const part = newBelow
-    ? duplicateForSplit(mm, vma, vma.start, at)
-    : duplicateForSplit(mm, vma, at, vma.end);
+  const part = newBelow ? duplicateForSplit(mm, vma, vma.start, at) : duplicateForSplit(mm, vma, at, vma.end);
   yield* vmaStartWrite(mm, vma);
   vmaInitWriteLocked(mm, part);
   const from = vma.start;

@@ -5,25 +5,10 @@
  * @see Linux include/linux/mm_types.h, `struct vm_area_struct`
  */
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
-import type { AddressSpace } from '../frame/address-space.ts';
 import type { AnonVma, AnonVmaChain } from './anon-vma.ts';
+import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import { isCowMapping, VM_GROWSDOWN, VM_SHARED } from './vma-flags.ts';
-
-/** An open file as a mapping sees it (`struct file`): several VMAs hold references to one. */
-export interface MappedFile {
-  readonly name: string;
-  /** The pages, by index. */
-  readonly mapping: AddressSpace;
-  /** `f_mode & FMODE_WRITE`. */
-  readonly writable: boolean;
-  /** `f_mode & FMODE_READ`. */
-  readonly readable: boolean;
-  /** How /proc/pid/smaps names it: 'shmem' for shared anonymous memory, `memfd:NAME` for a memfd, a path. */
-  readonly kind: string;
-  /** References held by VMAs and descriptors (`f_count`). */
-  count: number;
-}
 
 /** What a kind of mapping does differently (`struct vm_operations_struct`). A VMA without operations is anonymous. */
 export interface VmOperations {

@@ -1,0 +1,120 @@
+/**
+ * Where a mapping goes: the address asked for, if it is free and keeps the guard gaps of stacks, else the highest free
+ * range below mmap_base, else the lowest one above the bottom-up base. Page numbers; errors are negative errnos.
+ * Left out: shadow-stack guard gaps, MAP_32BIT and MAP_ABOVE4G, addresses above 47 bits on request, hugetlb alignment.
+ * @see Linux mm/mmap.c, `__get_unmapped_area`, `vm_unmapped_area`; arch/x86/kernel/sys_x86_64.c;
+ * mm/huge_memory.c, `thp_get_unmapped_area_vmflags`
+ */
+import { EINVAL, ENOMEM, EPERM } from '../errno.ts';
+import { CAP_SYS_RAWIO } from '../process/credentials.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import type { MmStruct } from './mm.ts';
+import { MAP_FIXED } from './mman.ts';
+import { vmStartGap } from './vma.ts';
+
+/** What decides the place. Pages. */
+export interface PlacementRequest {
+  readonly mm: MmStruct;
+  /** Byte address asked for; 0 for none. A hint is page aligned already. */
+  readonly address: bigint;
+  readonly pages: number;
+  /** MAP_* flags. */
+  readonly flags: number;
+  /** Private anonymous memory, which is aligned for huge pages when its size is a multiple of theirs. */
+  readonly alignForHugePages: boolean;
+}
+
+/** Pages of a transparent huge page (`HPAGE_PMD_NR`): 512 on every format with 4 KiB pages. */
+const HUGE_PAGE_PAGES = 512;
+
+/** Page 0 is never given out (`info.low_limit = PAGE_SIZE`). */
+const LOWEST_PAGE = 1;
+
+/**
+ * Highest free range, keeping the gap below stacks: a range that ends inside the guard gap of the VMA above moves below
+ * the gap. -1 when there is none.
+ * @see mm/vma.c, `unmapped_area_topdown`
+ */
+function unmappedAreaTopDown(mm: MmStruct, pages: number, low: number, high: number): number {
+  const gapPages = mm.kernel.config.stackGuardGapPages;
+  let limit = high;
+  for (;;) {
+    const start = mm.vmas.findGapTopDown(pages, low, limit);
+    if (start === -1) return -1;
+    const above = mm.vmas.find(start);
+    if (above === null) return start;
+    const guardStart = vmStartGap(above, gapPages);
+    if (guardStart >= start + pages) return start;
+    limit = guardStart;
+  }
+}
+
+/** @see mm/vma.c, `unmapped_area` */
+function unmappedAreaBottomUp(mm: MmStruct, pages: number, low: number, high: number): number {
+  const gapPages = mm.kernel.config.stackGuardGapPages;
+  let from = low;
+  for (;;) {
+    const start = mm.vmas.findGapBottomUp(pages, from, high);
+    if (start === -1) return -1;
+    const above = mm.vmas.find(start);
+    if (above === null || vmStartGap(above, gapPages) >= start + pages) return start;
+    from = above.end;
+  }
+}
+
+/** Is the range free, and outside the guard gap of the stack above? */
+function hintFits(mm: MmStruct, start: number, pages: number): boolean {
+  if (start < mm.kernel.config.mmapMinPage || start + pages > mm.taskSizePages) return false;
+  const above = mm.vmas.find(start);
+  return above === null || start + pages <= vmStartGap(above, mm.kernel.config.stackGuardGapPages);
+}
+
+/** @see arch/x86/kernel/sys_x86_64.c, `arch_get_unmapped_area_topdown`; mm/mmap.c has the generic twin */
+function getUnmappedAreaTopDown(mm: MmStruct, hint: number, pages: number): number {
+  if (pages > mm.taskSizePages) return -ENOMEM;
+  if (hint !== 0 && hintFits(mm, hint, pages)) return hint;
+  const found = unmappedAreaTopDown(mm, pages, LOWEST_PAGE, mm.mmapBasePage);
+  if (found !== -1) return found;
+  const bottomUpBase = Math.floor(mm.taskSizePages / 3);
+  const second = unmappedAreaBottomUp(mm, pages, bottomUpBase, mm.taskSizePages);
+  return second === -1 ? -ENOMEM : second;
+}
+
+/**
+ * A place that is aligned for huge pages: room for one more of them is looked for and the aligned part of it taken, at
+ * its upper end when the room is aligned itself. 0 when there is no such room.
+ * @see mm/huge_memory.c, `__thp_get_unmapped_area`
+ */
+function hugePageAlignedArea(mm: MmStruct, pages: number): number {
+  const found = getUnmappedAreaTopDown(mm, 0, pages + HUGE_PAGE_PAGES);
+  if (found < 0) return 0;
+  const beyond = found % HUGE_PAGE_PAGES;
+  return beyond === 0 ? found + HUGE_PAGE_PAGES : found + HUGE_PAGE_PAGES - beyond;
+}
+
+function findPlace(request: PlacementRequest): number {
+  const { mm, pages } = request;
+  const hint = Number(request.address >> 12n);
+  if (request.alignForHugePages && hint === 0 && pages % HUGE_PAGE_PAGES === 0) {
+    const aligned = hugePageAlignedArea(mm, pages);
+    if (aligned !== 0) return aligned;
+  }
+  return getUnmappedAreaTopDown(mm, hint, pages);
+}
+
+/**
+ * The first page of the new mapping, or -ENOMEM (no room, or beyond user space), -EINVAL (MAP_FIXED not page aligned),
+ * -EPERM (below mmap_min_addr without CAP_SYS_RAWIO). MAP_FIXED takes the address as it is, whatever is mapped there.
+ * @see mm/mmap.c, `__get_unmapped_area`; security/commoncap.c, `cap_mmap_addr`
+ */
+export function getUnmappedArea(current: TaskStruct, request: PlacementRequest): number {
+  const { mm, pages, address } = request;
+  if (pages > mm.taskSizePages) return -ENOMEM;
+  const fixed = (request.flags & MAP_FIXED) !== 0;
+  if (fixed && address > BigInt(mm.taskSizePages - pages) << 12n) return -ENOMEM;
+  if (fixed && (address & 0xfffn) !== 0n) return -EINVAL;
+  const page = fixed ? Number(address >> 12n) : findPlace(request);
+  if (page < 0) return page;
+  if (page < mm.kernel.config.mmapMinPage && !current.capable(CAP_SYS_RAWIO)) return -EPERM;
+  return page;
+}

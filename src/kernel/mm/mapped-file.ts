@@ -1,0 +1,59 @@
+/**
+ * An open file as mappings see it (`struct file` with its inode's page cache): VMAs and descriptors hold references,
+ * and an unlinked one gives its pages back with the last reference.
+ * Left out: descriptor tables (userland keeps them), paths, file systems other than tmpfs.
+ */
+import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
+import type { AddressSpace } from '../frame/address-space.ts';
+import type { FrameTable } from '../frame/frame-table.ts';
+
+export interface MappedFileInit {
+  readonly name: string;
+  readonly mapping: AddressSpace;
+  /** FMODE_READ, FMODE_WRITE. */
+  readonly readable: boolean;
+  readonly writable: boolean;
+  /** As smaps is summarised in traces: `shmem`, `memfd:NAME`, `path`. */
+  readonly kind: string;
+}
+
+export class MappedFile extends SharedObject {
+  readonly mapping: AddressSpace;
+  readonly readable: boolean;
+  readonly writable: boolean;
+  readonly kind: string;
+  /** `f_count`. */
+  count = 1;
+  /** Just before `count` changes. */
+  readonly countWrite: SchedPoint;
+
+  constructor(init: MappedFileInit) {
+    super(init.name);
+    this.mapping = init.mapping;
+    this.readable = init.readable;
+    this.writable = init.writable;
+    this.kind = init.kind;
+    this.countWrite = new SchedPoint(PointKind.Write, this, 'f_count', StepCost.AtomicUpdate);
+    this.mapping.openFiles++;
+  }
+}
+
+/** `get_file`: one reference more, by somebody who knows that there is one. */
+export function getFile(file: MappedFile): void {
+  file.count++;
+}
+
+/**
+ * `fput`: one reference less. With the last reference of the last open file of an unlinked object, its pages go.
+ * @see Linux fs/file_table.c `__fput`, mm/shmem.c `shmem_evict_inode`
+ */
+export function* fput(frames: FrameTable, file: MappedFile): Task<void> {
+  yield file.countWrite;
+  file.count--;
+  if (file.count < 0) throw new Error(`${file.name} is closed once too often`);
+  if (file.count > 0) return;
+  file.mapping.openFiles--;
+  if (file.mapping.openFiles > 0 || !file.mapping.shmem) return;
+  yield file.mapping.change;
+  file.mapping.truncate(frames, 0);
+}
