@@ -1,0 +1,30 @@
+/**
+ * What an access is, as one int32 of bits: the same on every architecture. A plain data read is 0.
+ * `User` says with whose rights the access is made, not at which privilege level the instruction ran: WRUSS at CPL 0
+ * and LDTR at EL1 are user accesses.
+ */
+export const Access = {
+  Read: 0,
+  /** A data write. A read-modify-write is a write. */
+  Write: 1 << 0,
+  /** An instruction fetch; never together with `Write`. */
+  Fetch: 1 << 1,
+  /** Made with user rights; without it with supervisor (kernel) rights. */
+  User: 1 << 2,
+  /** A shadow-stack access: CALL, RET, INCSSP, WRSS, WRUSS … Reads unless `Write` is given. */
+  ShadowStack: 1 << 3,
+  /** Through the stack segment: a non-canonical address raises #SS in place of #GP. */
+  StackSegment: 1 << 4,
+  /** An implicit supervisor access (descriptor tables, TSS, interrupt delivery), whatever the CPL. */
+  Implicit: 1 << 5,
+} as const;
+
+/** `Access` in words, for reports: "user write (shadow stack)". */
+export function describeAccess(access: number): string {
+  const kind = access & Access.Fetch ? 'fetch' : access & Access.Write ? 'write' : 'read';
+  const who = access & Access.User ? 'user' : access & Access.Implicit ? 'implicit supervisor' : 'supervisor';
+  const how: string[] = [];
+  if (access & Access.ShadowStack) how.push('shadow stack');
+  if (access & Access.StackSegment) how.push('stack segment');
+  return how.length === 0 ? `${who} ${kind}` : `${who} ${kind} (${how.join(', ')})`;
+}

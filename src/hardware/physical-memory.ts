@@ -1,0 +1,285 @@
+/**
+ * Sparse physical memory of up to 2^52 bytes: regions say where memory is, chunks of 4 MiB hold what was written.
+ * An access outside every region is a bus error, returned as false. Words are little-endian int32 halves.
+ * Left out: memory-mapped devices, ECC, the cache hierarchy (costs are elsewhere).
+ */
+import { fromHalves, highHalf, lowHalf } from '../base/u64.ts';
+
+/** log2 of the bytes of a chunk. */
+const CHUNK_SHIFT = 22;
+const CHUNK_WORDS = 1 << (CHUNK_SHIFT - 2);
+const CHUNK_FRAMES = 1 << (CHUNK_SHIFT - 12);
+const FRAME_WORDS = 1024;
+const NO_KEY = -1;
+/** Stands in for every chunk that was never written. Nothing writes to it: a reader finds no present entry in it. */
+const ZEROS = new Int32Array(CHUNK_WORDS);
+
+/** A range of memory, in frames of 4 KiB: `first` … `end` - 1. */
+export interface MemoryRegion {
+  readonly first: number;
+  readonly end: number;
+}
+
+interface Chunk {
+  readonly words: Int32Array;
+  readonly bytes: Uint8Array;
+  /** 1 for each frame written since it was last released: all others are zero. */
+  readonly written: Uint8Array;
+  framesWritten: number;
+}
+
+export class PhysicalMemory {
+  /** The page-table reader's last chunk. Read only after comparing `tableKey`; see `selectTable`. */
+  tableKey = NO_KEY;
+  tableChunk: Int32Array = ZEROS;
+  /** The data path's last chunk, the same way. */
+  dataKey = NO_KEY;
+  dataChunk: Int32Array = ZEROS;
+  /** Result of `read64`. */
+  hi = 0;
+  lo = 0;
+
+  #regions: MemoryRegion[] = [];
+  readonly #chunks = new Map<number, Chunk>();
+  /** Zeroed chunks given back, for reuse. */
+  readonly #spare: Chunk[] = [];
+  /** Key and chunk whose frame was last marked written. */
+  #markedFrame = -1;
+
+  /**
+   * Adds memory of `bytes` bytes at `base`. Regions that touch are joined.
+   * @throws RangeError when not 4 KiB aligned, empty, beyond 52 bits, or overlapping another region
+   */
+  addRegion(base: bigint, bytes: bigint): void {
+    const end = base + bytes;
+    if (((base | bytes) & 0xfffn) !== 0n || bytes <= 0n || base < 0n || end > 1n << 52n) {
+      throw new RangeError(
+        `memory region 0x${base.toString(16)}+0x${bytes.toString(16)} is not 4 KiB aligned within 52 bits`,
+      );
+    }
+    const added = { first: Number(base >> 12n), end: Number(end >> 12n) };
+    const sorted = [...this.#regions, added].sort((a, b) => a.first - b.first);
+    const joined: MemoryRegion[] = [];
+    for (const region of sorted) {
+      const before = joined.at(-1);
+      if (before !== undefined && region.first < before.end) {
+        throw new RangeError(`memory region 0x${base.toString(16)}+0x${bytes.toString(16)} overlaps another`);
+      }
+      if (before !== undefined && region.first === before.end)
+        joined[joined.length - 1] = { first: before.first, end: region.end };
+      else joined.push(region);
+    }
+    this.#regions = joined;
+    this.#forgetSelected();
+  }
+
+  /** The regions, lowest first, touching ones joined. */
+  get regions(): readonly MemoryRegion[] {
+    return this.#regions;
+  }
+
+  /** Is there memory at this frame? */
+  hasFrame(frame: number): boolean {
+    for (const region of this.#regions) if (frame >= region.first && frame < region.end) return true;
+    return false;
+  }
+
+  /** 4 MiB chunks that hold something, for reports of what the model itself costs. */
+  get chunkCount(): number {
+    return this.#chunks.size;
+  }
+
+  /**
+   * Makes `tableChunk` the chunk around an address, for reading entries and updating present ones.
+   * @returns false for a bus error
+   */
+  selectTable(hi: number, lo: number): boolean {
+    const chunk = this.#forReading(hi, lo);
+    if (chunk === undefined) return false;
+    this.tableChunk = chunk;
+    this.tableKey = this.#cacheableKey(hi, lo, chunk);
+    return true;
+  }
+
+  /** Makes `dataChunk` the chunk around an address, for reading. @returns false for a bus error */
+  selectData(hi: number, lo: number): boolean {
+    const chunk = this.#forReading(hi, lo);
+    if (chunk === undefined) return false;
+    this.dataChunk = chunk;
+    this.dataKey = this.#cacheableKey(hi, lo, chunk);
+    return true;
+  }
+
+  #forReading(hi: number, lo: number): Int32Array | undefined {
+    if (!this.hasFrame(hi * 0x100000 + (lo >>> 12))) return undefined;
+    return this.#chunks.get((hi << 10) | (lo >>> CHUNK_SHIFT))?.words ?? ZEROS;
+  }
+
+  /** A chunk may be taken again without asking if it exists and lies in a region as a whole. */
+  #cacheableKey(hi: number, lo: number, words: Int32Array): number {
+    if (words === ZEROS) return NO_KEY;
+    const key = (hi << 10) | (lo >>> CHUNK_SHIFT);
+    const first = key * CHUNK_FRAMES;
+    for (const region of this.#regions) {
+      if (first >= region.first && first + CHUNK_FRAMES <= region.end) return key;
+    }
+    return NO_KEY;
+  }
+
+  #forgetSelected(): void {
+    this.tableKey = NO_KEY;
+    this.dataKey = NO_KEY;
+    this.tableChunk = ZEROS;
+    this.dataChunk = ZEROS;
+    this.#markedFrame = -1;
+  }
+
+  /** The chunk of a frame that is about to be written, with the frame marked. The caller has checked the region. */
+  #forWriting(frame: number): Chunk {
+    const key = Math.floor(frame / CHUNK_FRAMES);
+    let chunk = this.#chunks.get(key);
+    if (chunk === undefined) {
+      chunk = this.#spare.pop();
+      if (chunk === undefined) {
+        const words = new Int32Array(CHUNK_WORDS);
+        chunk = {
+          words,
+          bytes: new Uint8Array(words.buffer),
+          written: new Uint8Array(CHUNK_FRAMES),
+          framesWritten: 0,
+        };
+      }
+      this.#chunks.set(key, chunk);
+      this.tableKey = NO_KEY;
+      this.dataKey = NO_KEY;
+    }
+    const index = frame % CHUNK_FRAMES;
+    if (chunk.written[index] === 0) {
+      chunk.written[index] = 1;
+      chunk.framesWritten++;
+    }
+    this.#markedFrame = frame;
+    return chunk;
+  }
+
+  /** The aligned 32-bit word at an address. @returns the word as an int32, 0 outside memory: use `read64` to tell */
+  read32(hi: number, lo: number): number {
+    if (((hi << 10) | (lo >>> CHUNK_SHIFT)) !== this.dataKey && !this.selectData(hi, lo)) return 0;
+    return this.dataChunk[(lo >>> 2) & (CHUNK_WORDS - 1)] as number;
+  }
+
+  /** Reads the aligned 64-bit word at an address into `hi`/`lo`. @returns false for a bus error */
+  read64(hi: number, lo: number): boolean {
+    if (((hi << 10) | (lo >>> CHUNK_SHIFT)) !== this.dataKey && !this.selectData(hi, lo)) return false;
+    const index = (lo >>> 2) & (CHUNK_WORDS - 2);
+    this.lo = this.dataChunk[index] as number;
+    this.hi = this.dataChunk[index + 1] as number;
+    return true;
+  }
+
+  /** Writes the aligned 64-bit word at an address. @returns false for a bus error, nothing written */
+  write64(hi: number, lo: number, valueHi: number, valueLo: number): boolean {
+    const frame = hi * 0x100000 + (lo >>> 12);
+    const key = (hi << 10) | (lo >>> CHUNK_SHIFT);
+    if (frame !== this.#markedFrame || key !== this.dataKey) {
+      if (!this.hasFrame(frame)) return false;
+      this.#forWriting(frame);
+      this.selectData(hi, lo);
+    }
+    const index = (lo >>> 2) & (CHUNK_WORDS - 2);
+    this.dataChunk[index] = valueLo;
+    this.dataChunk[index + 1] = valueHi;
+    return true;
+  }
+
+  /** The aligned 64-bit word at `address`, undefined outside memory. */
+  readWord(address: bigint): bigint | undefined {
+    if (address >> 52n !== 0n) return undefined;
+    return this.read64(highHalf(address), lowHalf(address)) ? fromHalves(this.hi, this.lo) : undefined;
+  }
+
+  /** Writes the aligned 64-bit word at `address`. @returns false for a bus error */
+  writeWord(address: bigint, value: bigint): boolean {
+    if (address >> 52n !== 0n) return false;
+    return this.write64(highHalf(address), lowHalf(address), highHalf(value), lowHalf(value));
+  }
+
+  /** Copies bytes of one frame, from `offset` on, to `target`. @returns false for a bus error */
+  readBytes(frame: number, offset: number, target: Uint8Array): boolean {
+    checkWithinFrame(offset, target.length);
+    if (!this.hasFrame(frame)) return false;
+    const chunk = this.#chunks.get(Math.floor(frame / CHUNK_FRAMES));
+    if (chunk === undefined) target.fill(0);
+    else {
+      const at = (frame % CHUNK_FRAMES) * 4096 + offset;
+      target.set(chunk.bytes.subarray(at, at + target.length));
+    }
+    return true;
+  }
+
+  /** Copies `source` into one frame at `offset`. @returns false for a bus error, nothing written */
+  writeBytes(frame: number, offset: number, source: Uint8Array): boolean {
+    checkWithinFrame(offset, source.length);
+    if (!this.hasFrame(frame)) return false;
+    this.#forWriting(frame).bytes.set(source, (frame % CHUNK_FRAMES) * 4096 + offset);
+    return true;
+  }
+
+  /** Fills a frame with zeros; its memory is given back when nothing else in its chunk is in use. */
+  zeroFrame(frame: number): boolean {
+    return this.releaseFrame(frame);
+  }
+
+  /** Copies a frame. @returns false when either is outside memory */
+  copyFrame(from: number, to: number): boolean {
+    if (!this.hasFrame(from) || !this.hasFrame(to)) return false;
+    const source = this.#chunks.get(Math.floor(from / CHUNK_FRAMES));
+    const index = from % CHUNK_FRAMES;
+    if (source === undefined || source.written[index] === 0) return this.releaseFrame(to);
+    const words = source.words.subarray(index * FRAME_WORDS, (index + 1) * FRAME_WORDS);
+    this.#forWriting(to).words.set(words, (to % CHUNK_FRAMES) * FRAME_WORDS);
+    return true;
+  }
+
+  /** Forgets a frame's contents: it reads as zeros. An empty chunk is given back. */
+  releaseFrame(frame: number): boolean {
+    if (!this.hasFrame(frame)) return false;
+    const key = Math.floor(frame / CHUNK_FRAMES);
+    const chunk = this.#chunks.get(key);
+    const index = frame % CHUNK_FRAMES;
+    if (chunk === undefined || chunk.written[index] === 0) return true;
+    chunk.words.fill(0, index * FRAME_WORDS, (index + 1) * FRAME_WORDS);
+    chunk.written[index] = 0;
+    if (this.#markedFrame === frame) this.#markedFrame = -1;
+    if (--chunk.framesWritten === 0) this.#giveBack(key, chunk);
+    return true;
+  }
+
+  /** Zeros everything; regions stay. Costs time by the frames written, so that a test runner can start anew each time. */
+  clear(): void {
+    for (const [key, chunk] of this.#chunks) {
+      for (let index = 0; index < CHUNK_FRAMES && chunk.framesWritten > 0; index++) {
+        if (chunk.written[index] === 0) continue;
+        chunk.words.fill(0, index * FRAME_WORDS, (index + 1) * FRAME_WORDS);
+        chunk.written[index] = 0;
+        chunk.framesWritten--;
+      }
+      this.#giveBack(key, chunk);
+    }
+  }
+
+  #giveBack(key: number, chunk: Chunk): void {
+    this.#chunks.delete(key);
+    if (this.#spare.length < MOST_SPARE_CHUNKS) this.#spare.push(chunk);
+    this.#forgetSelected();
+  }
+}
+
+/** Kept for reuse; more than that goes back to the garbage collector. */
+const MOST_SPARE_CHUNKS = 16;
+
+function checkWithinFrame(offset: number, length: number): void {
+  if (offset < 0 || offset + length > 4096) {
+    throw new RangeError(`bytes ${offset}+${length} do not lie within one frame`);
+  }
+}
