@@ -54,10 +54,14 @@ export function* getUserPagesLocked(
     yield* mmapReadUnlock(current, mm);
     locked.held = false;
   }
-  if (progress.done === 0 && progress.error !== 0) return progress.error;
+  return outcome(progress, gupFlags);
+}
+
+function outcome({ done, error }: Progress, gupFlags: number): number {
+  if (done !== 0) return done;
+  if (error !== 0) return error;
   // Linux warns here: nothing done, no error and no FOLL_NOWAIT would make callers loop for ever.
-  if (progress.done === 0 && (gupFlags & FOLL_NOWAIT) === 0) return -EFAULT;
-  return progress.done;
+  return (gupFlags & FOLL_NOWAIT) === 0 ? -EFAULT : 0;
 }
 
 /** Bulk calls; after each that dropped the lock, single pages with FOLL_TRIED until one goes through. */

@@ -24,6 +24,15 @@ export function untaggedPageRemote(current: TaskStruct, mm: MmStruct, page: numb
   return Number(arch.untaggedAddressRemote(mm.context, BigInt(page) << 12n) >> 12n);
 }
 
+/** Where one call stands. */
+interface Walk extends FollowedPage {
+  page: number;
+  done: number;
+  /** What ends the call: an -errno, or 0. */
+  error: number;
+  vma: VmArea | null;
+}
+
 /**
  * Pages got: short after an error, -errno when the first failed. 0 means that a fault must be retried; `locked.held`
  * says whether the mmap lock was dropped for it. The lock is never dropped without returning, so the VMA found stays
@@ -40,41 +49,57 @@ export function* getUserPagesLoop(
   firstSlot: number,
   locked: MmapLocked | null,
 ): Task<number> {
-  let page = untaggedPageRemote(current, mm, startPage);
-  let vma: VmArea | null = null;
-  let done = 0;
-  const followed: FollowedPage = { pageMask: 0 };
-  while (done < count) {
-    if (vma === null || page >= vma.end) {
-      vma = mm.vmas.find(page);
-      const refused = refusal(current, vma, page, gupFlags);
-      if (refused !== 0) return done > 0 ? done : refused;
-      if (vma === null) return done;
-    }
-    if (current.fatalSignalPending()) return done > 0 ? done : -EINTR;
-    const frame: number = yield* followPageMask(current, vma, page, gupFlags, followed);
+  const page = untaggedPageRemote(current, mm, startPage);
+  const walk: Walk = { page, done: 0, error: 0, vma: null, pageMask: 0 };
+  while (walk.done < count && mayGoOn(current, mm, walk, gupFlags)) {
+    const vma = walk.vma as VmArea;
+    const frame = yield* followPageMask(current, vma, walk.page, gupFlags, walk);
     if (frame === NO_PAGE || frame === -EMLINK) {
-      const result: number = yield* faultinPage(current, vma, page, gupFlags, frame === -EMLINK, locked);
-      if (result === 0) continue;
-      // Both say that the fault has to be tried again; the caller sees in `locked` who has the lock.
-      if (result === -EBUSY || result === -EAGAIN) return done;
-      return done > 0 ? done : result;
+      walk.error = yield* faultinPage(current, vma, walk.page, gupFlags, frame === -EMLINK, locked);
+      continue;
     }
-    if (frame < 0 && (frame !== -EEXIST || pages !== null)) return done > 0 ? done : frame;
-    const left = count - done;
-    const whole: number = 1 + (followed.pageMask - (page % (followed.pageMask + 1)));
-    const run: number = whole < left ? whole : left;
-    if (pages !== null) {
-      if (run > 1) {
-        const grabbed: number = yield* grabFollowingPages(current, frame, run - 1, gupFlags);
-        if (grabbed !== 0) return done > 0 ? done : grabbed;
-      }
-      for (let i = 0; i < run; i++) pages[firstSlot + done + i] = frame + i;
-    }
-    done += run;
-    page += run;
+    const run = runLength(walk, count);
+    if (run > 1) walk.error = yield* grabFollowingPages(current, frame, run - 1, gupFlags);
+    if (walk.error === 0) accept(walk, frame, run, pages, firstSlot);
   }
-  return done;
+  return walk.done > 0 ? walk.done : walkError(walk);
+}
+
+/**
+ * Before each page and each new attempt: the VMA, looked up and checked where the last one ends, and no fatal signal
+ * for the caller.
+ */
+function mayGoOn(current: TaskStruct, mm: MmStruct, walk: Walk, gupFlags: number): boolean {
+  if (walk.error !== 0) return false;
+  if (walk.vma === null || walk.page >= walk.vma.end) {
+    walk.vma = mm.vmas.find(walk.page);
+    walk.error = refusal(current, walk.vma, walk.page, gupFlags);
+    if (walk.error !== 0) return false;
+  }
+  if (current.fatalSignalPending()) walk.error = -EINTR;
+  return walk.error === 0;
+}
+
+/** Takes what was followed. Memory without frames (-EEXIST) is skipped by callers that want no pages. */
+function accept(walk: Walk, frame: number, run: number, pages: PageArray | null, firstSlot: number): void {
+  if (frame < 0 && (pages !== null || frame !== -EEXIST)) {
+    walk.error = frame;
+    return;
+  }
+  if (pages !== null) for (let i = 0; i < run; i++) pages[firstSlot + walk.done + i] = frame + i;
+  walk.done += run;
+  walk.page += run;
+}
+
+/** Pages from here to the end of the leaf that maps it, at most what is still wanted. */
+function runLength({ page, pageMask, done }: Walk, count: number): number {
+  const whole = 1 + pageMask - (page % (pageMask + 1));
+  return whole < count - done ? whole : count - done;
+}
+
+/** -EBUSY and -EAGAIN say that the fault has to be tried again; the caller sees in `locked` who has the lock. */
+function walkError({ error }: Walk): number {
+  return error === -EBUSY || error === -EAGAIN ? 0 : error;
 }
 
 /**

@@ -64,21 +64,24 @@ const MM_MAP_ORDER: readonly (readonly [keyof MmMap, keyof MmMap, allowEqual: bo
   ['envStart', 'envEnd', true],
 ];
 
-/** Is every given address inside user space, and every pair with a given half in order? */
-function isMmMapValid(current: TaskStruct, mm: MmStruct, map: MmMap): boolean {
+/** Is every given address inside user space? */
+function areAddressesValid(current: TaskStruct, mm: MmStruct, map: MmMap): boolean {
   const lowest = BigInt(current.kernel.config.mmapMinPage) << 12n;
   const limit = BigInt(mm.taskSizePages) << 12n;
-  for (const field of MM_MAP_FIELDS) {
+  return MM_MAP_FIELDS.every((field) => {
     const address = map[field];
-    if (address !== undefined && (address < lowest || address >= limit)) return false;
-  }
-  for (const [low, high, allowEqual] of MM_MAP_ORDER) {
-    if (map[low] === undefined && map[high] === undefined) continue;
+    return address === undefined || (address >= lowest && address < limit);
+  });
+}
+
+/** Is every pair of which a half is given in order? */
+function arePairsOrdered(mm: MmStruct, map: MmMap): boolean {
+  return MM_MAP_ORDER.every(([low, high, allowEqual]) => {
+    if (map[low] === undefined && map[high] === undefined) return true;
     const from = map[low] ?? mm[low];
     const to = map[high] ?? mm[high];
-    if (allowEqual ? from > to : from >= to) return false;
-  }
-  return true;
+    return from < to || (allowEqual && from === to);
+  });
 }
 
 /**
@@ -87,7 +90,7 @@ function isMmMapValid(current: TaskStruct, mm: MmStruct, map: MmMap): boolean {
  */
 export function* sysPrctlSetMmMap(current: TaskStruct, map: MmMap): Task<number> {
   const { mm } = current;
-  if (mm === null || !isMmMapValid(current, mm, map)) return -EINVAL;
+  if (mm === null || !areAddressesValid(current, mm, map) || !arePairsOrdered(mm, map)) return -EINVAL;
   yield* mm.argLock.lock(current);
   for (const field of MM_MAP_FIELDS) {
     const address = map[field];

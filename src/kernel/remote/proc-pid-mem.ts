@@ -111,23 +111,48 @@ function* memRw(
   const bounce = new Uint8Array(PAGE_SIZE);
   let copied = 0;
   while (copied < total) {
+    const address = offset + BigInt(copied);
     const wanted = Math.min(total - copied, PAGE_SIZE);
-    if (write && (yield* getFromUser(current, buffer, copied, bounce, wanted)) !== 0) {
-      copied = -EFAULT;
-      break;
-    }
-    const moved = yield* accessRemoteVm(current, file.mm, offset + BigInt(copied), bounce, wanted, gupFlags);
-    if (moved === 0) {
-      if (copied === 0) copied = -EIO;
-      break;
-    }
-    // Even after pages that went well: the count is lost.
-    if (!write && (yield* putToUser(current, buffer, copied, bounce, moved)) !== 0) {
-      copied = -EFAULT;
-      break;
-    }
+    const moved = write
+      ? yield* writeChunk(current, file, address, buffer, copied, wanted, gupFlags, bounce)
+      : yield* readChunk(current, file, address, buffer, copied, wanted, gupFlags, bounce);
+    // The caller's bad buffer is an error even after pages that went well: the count is lost.
+    if (moved < 0) copied = moved;
+    else if (moved === 0 && copied === 0) copied = -EIO;
+    if (moved <= 0) break;
     copied += moved;
   }
   yield* mmput(current, file.mm);
   return copied;
+}
+
+/** At most a page from the target to the caller's buffer at `at`: bytes moved, or -EFAULT. */
+function* readChunk(
+  current: TaskStruct,
+  file: ProcMemFile,
+  address: bigint,
+  buffer: UserBuffer,
+  at: number,
+  wanted: number,
+  gupFlags: number,
+  bounce: Uint8Array,
+): Task<number> {
+  const moved = yield* accessRemoteVm(current, file.mm, address, bounce, wanted, gupFlags);
+  if (moved === 0) return 0;
+  return (yield* putToUser(current, buffer, at, bounce, moved)) === 0 ? moved : -EFAULT;
+}
+
+/** At most a page from the caller's buffer at `at` to the target: bytes moved, or -EFAULT. */
+function* writeChunk(
+  current: TaskStruct,
+  file: ProcMemFile,
+  address: bigint,
+  buffer: UserBuffer,
+  at: number,
+  wanted: number,
+  gupFlags: number,
+  bounce: Uint8Array,
+): Task<number> {
+  if ((yield* getFromUser(current, buffer, at, bounce, wanted)) !== 0) return -EFAULT;
+  return yield* accessRemoteVm(current, file.mm, address, bounce, wanted, gupFlags);
 }

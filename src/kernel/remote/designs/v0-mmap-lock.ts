@@ -9,8 +9,7 @@ import type { Task } from '../../../base/task.ts';
 import { FOLL_WRITE } from '../../gup/foll-flags.ts';
 import { getUserPageVmaRemote, type UserPageAndVma } from '../../gup/get-user-page-vma-remote.ts';
 import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
-import { markFolioDirtyLock, putUserPage } from '../../gup/pin.ts';
-import { mmapReadLockKillable, mmapReadUnlock } from '../../lock/mmap-lock.ts';
+import { markFolioDirtyLock } from '../../gup/pin.ts';
 import { expandStack } from '../../mm/stack.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
@@ -25,13 +24,14 @@ export const v0MmapLock: RemoteAccessDesign = {
 
 function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<number> {
   const { mm, buffer, length, gupFlags } = transfer;
-  if ((yield* mmapReadLockKillable(current, mm)) !== 0) return 0;
+  if ((yield* mm.mmapLock.downReadKillable(current)) !== 0) return 0;
   let page = untaggedPageRemote(current, mm, transfer.page);
   let { offset } = transfer;
   // A failed expansion has dropped the lock.
   if (mm.vmas.lookup(page) === null && (yield* expandStack(current, mm, page)) === null) return 0;
 
-  const { memory } = current.kernel.machine;
+  const { frames } = current.kernel;
+  const write = (gupFlags & FOLL_WRITE) !== 0;
   const found: UserPageAndVma = { pages: [0], vma: null };
   let moved = 0;
   while (moved < length) {
@@ -42,19 +42,32 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
       if ((yield* expandStack(current, mm, page)) === null) return moved;
       continue;
     }
-    const rest = PAGE_SIZE - offset;
-    const bytes = length - moved < rest ? length - moved : rest;
-    const part = buffer.subarray(moved, moved + bytes);
+    const bytes = Math.min(length - moved, PAGE_SIZE - offset);
     const [frame] = found.pages;
-    if ((gupFlags & FOLL_WRITE) !== 0) {
-      memory.writeBytes(frame, offset, part);
-      yield* markFolioDirtyLock(current, frame);
-    } else memory.readBytes(frame, offset, part);
-    yield* putUserPage(current, frame);
+    copyPart(current, frame, offset, buffer, moved, bytes, write);
+    if (write) yield* markFolioDirtyLock(current, frame);
+    yield frames.refPoint(frame);
+    frames.put(frame);
     moved += bytes;
     page += 1;
     offset = 0;
   }
-  yield* mmapReadUnlock(current, mm);
+  yield* mm.mmapLock.upRead(current);
   return moved;
+}
+
+/** Through the kernel's own mapping of all memory, where no permission of the target counts. */
+function copyPart(
+  current: TaskStruct,
+  frame: number,
+  offset: number,
+  buffer: Uint8Array,
+  at: number,
+  bytes: number,
+  write: boolean,
+): void {
+  const { memory } = current.kernel.machine;
+  const part = at === 0 && bytes === buffer.length ? buffer : buffer.subarray(at, at + bytes);
+  const present = write ? memory.writeBytes(frame, offset, part) : memory.readBytes(frame, offset, part);
+  if (!present) throw new Error(`frame 0x${frame.toString(16)} of the allocator has no memory`);
 }
