@@ -117,39 +117,48 @@ function planNewRange(range: MergeRange, justExpand: boolean): MergePlan | null 
   return { target: next, start, end: next.end, pgoff, removed: [], shrunk: null, anonVmaFrom: null };
 }
 
-/** The range lies in `middle` and touches its left edge, its right edge, or both. */
-function planExistingRange(range: MergeRange, middle: VmArea): MergePlan | null {
-  const { prev, next, start, end } = range;
-  const atLeft = start === middle.start;
-  const atRight = end === middle.end;
-  const whole = atLeft && atRight;
-  const left = atLeft && canMergeLeft(range);
-  const right = atRight && canMergeRight(range, left);
-  if ((!left && !right) || (whole && !canBeRemoved(middle))) return null;
+/** The range touches the left edge of `middle` and `prev` takes it, and all of `next` too unless that is null. */
+function planIntoPrev(range: MergeRange, middle: VmArea, prev: VmArea, next: VmArea | null): MergePlan {
+  const whole = range.end === middle.end;
   const removedMiddle = whole ? [middle] : [];
-  const shrunk = whole ? null : middle;
-  if (left && prev !== null) {
-    const both = right && next !== null && canBeRemoved(next);
-    return {
-      target: prev,
-      start: prev.start,
-      end: both ? next.end : end,
-      pgoff: prev.pgoff,
-      removed: both ? [middle, next] : removedMiddle,
-      shrunk,
-      anonVmaFrom: both && next.anonVma !== null ? next : middle,
-    };
-  }
-  if (next === null) return null;
+  return {
+    target: prev,
+    start: prev.start,
+    end: next === null ? range.end : next.end,
+    pgoff: prev.pgoff,
+    removed: next === null ? removedMiddle : [middle, next],
+    shrunk: whole ? null : middle,
+    anonVmaFrom: next !== null && next.anonVma !== null ? next : middle,
+  };
+}
+
+/** The range touches the right edge of `middle` and `next` takes it. */
+function planIntoNext(range: MergeRange, middle: VmArea, next: VmArea): MergePlan {
+  const whole = range.start === middle.start;
   return {
     target: next,
-    start,
+    start: range.start,
     end: next.end,
     pgoff: range.pgoff,
-    removed: removedMiddle,
-    shrunk,
+    removed: whole ? [middle] : [],
+    shrunk: whole ? null : middle,
     anonVmaFrom: middle,
   };
+}
+
+/** The range lies in `middle` and touches its left edge, its right edge, or both. */
+function planExistingRange(range: MergeRange, middle: VmArea): MergePlan | null {
+  const { prev, next } = range;
+  const atLeft = range.start === middle.start;
+  const atRight = range.end === middle.end;
+  if (atLeft && atRight && !canBeRemoved(middle)) return null;
+  const left = atLeft && canMergeLeft(range);
+  const right = atRight && canMergeRight(range, left);
+  if (left && prev !== null) {
+    const both = right && next !== null && canBeRemoved(next);
+    return planIntoPrev(range, middle, prev, both ? next : null);
+  }
+  return right && next !== null ? planIntoNext(range, middle, next) : null;
 }
 
 /** The tree's part, in one step: what goes, what shrinks, what grows. */
