@@ -89,9 +89,14 @@ export class Layout<Name extends string = string> {
     this.#fields = new Map(entries);
   }
 
-  /** The declaration of a field. */
+  /**
+   * The declaration of a field.
+   * @throws Error when there is no such field: names come from the declaration
+   */
   field(name: Name): FieldDeclaration {
-    return this.#fields.get(name) as FieldDeclaration;
+    const field = this.#fields.get(name);
+    if (field === undefined) throw new Error(`layout ${this.title} has no field ${name}`);
+    return field;
   }
 
   /** The bits of the named fields, in place. */

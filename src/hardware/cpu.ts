@@ -23,6 +23,11 @@ export class Cpu {
   time = 0;
   /** Depth of local_irq_save and of interrupt handlers; interrupts are taken only at 0. */
   interruptsDisabled = 0;
+  /**
+   * Depth of get_cpu / preempt_disable by code that knows its CPU and not its task; above 0 the CPU's task stays on it
+   * and a wait is a spin. Tasks have a depth of their own, which adds to this one.
+   */
+  preemptDisabled = 0;
   /** In order of sending. */
   readonly pendingInterrupts: Interrupt[] = [];
   /** The interrupt line, as schedules and reports name it. */

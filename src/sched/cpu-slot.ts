@@ -71,7 +71,7 @@ export class CpuSlot {
     }
     const before = next;
     next = this.#offer(candidates, next, current, false, false, now);
-    const keepsCpu = !open || current.preemptDisabled > 0;
+    const keepsCpu = !open || current.preemptDisabled > 0 || cpu.preemptDisabled > 0;
     return keepsCpu || this.tasks.length === 1
       ? next
       : this.#offerOthers(candidates, next, next > before, now);

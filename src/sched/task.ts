@@ -88,7 +88,9 @@ export class SchedTask {
 
   /** May it neither sleep nor lose its CPU? (in_atomic or irqs_disabled) */
   atomic(): boolean {
-    return this.preemptDisabled > 0 || (this.processor !== null && this.processor.interruptsDisabled > 0);
+    if (this.preemptDisabled > 0) return true;
+    const cpu = this.processor;
+    return cpu !== null && (cpu.interruptsDisabled > 0 || cpu.preemptDisabled > 0);
   }
 }
 
@@ -99,9 +101,10 @@ export class SchedTask {
 export function mightSleep(current: SchedTask, operation: string, object: SharedObject): void {
   if (!current.atomic()) return;
   const interrupts = current.processor?.interruptsDisabled ?? 0;
+  const preempt = current.preemptDisabled + (current.processor?.preemptDisabled ?? 0);
   throw new Error(
     `sleeping in atomic context: ${current.name} in ${operation} on ${object.name} ` +
-      `(preempt disabled ${current.preemptDisabled}, interrupts disabled ${interrupts})`,
+      `(preempt disabled ${preempt}, interrupts disabled ${interrupts})`,
   );
 }
 
