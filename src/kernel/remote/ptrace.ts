@@ -48,8 +48,9 @@ export function* ptraceInterrupt(current: TaskStruct, pid: number): Task<number>
   if (task.state === TaskState.Idle) task.ptraceStopped = true;
   else task.ptraceTrapPending = true;
   yield new SchedPoint(PointKind.Wait, task.object, 'wait4', 0, () => {
-    return task.ptraceStopped || task.exitState !== ExitState.Running || current.signalPending();
+    return task.ptraceStopped || task.state === TaskState.Idle || current.signalPending();
   });
+  if (task.state === TaskState.Idle && task.exitState === ExitState.Running) task.ptraceStopped = true;
   if (task.ptraceStopped) return 0;
   return task.exitState === ExitState.Running ? -ERESTARTSYS : -ESRCH;
 }
