@@ -149,5 +149,5 @@ function touch(current: TaskStruct, frame: number, flags: number, gupFlags: numb
   const head = frames.head(frame);
   if (frames.isZeroFrame(head)) return;
   const dirties = (gupFlags & FOLL_WRITE) !== 0 && (flags & EntryFlag.Dirty) === 0;
-  frames.setFlag(head, dirties ? FrameFlag.Dirty | FrameFlag.Referenced : FrameFlag.Referenced);
+  frames.setFlags(head, dirties ? FrameFlag.Dirty | FrameFlag.Referenced : FrameFlag.Referenced);
 }

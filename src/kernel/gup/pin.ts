@@ -92,5 +92,5 @@ export function* markFolioDirtyLock(current: TaskStruct, frame: number): Task<vo
   const head = frames.head(frame);
   if (frames.isZeroFrame(head)) return;
   yield frames.refPoint(head);
-  frames.setFlag(head, FrameFlag.Dirty);
+  frames.setFlags(head, FrameFlag.Dirty);
 }
