@@ -8,6 +8,7 @@ import type { Machine } from '../hardware/machine.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { PageTables } from './mm/page-table.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
+import type { PopulateOperations } from './mm/populate.ts';
 import type { TaskStruct } from './task-struct.ts';
 
 /** Settings that a real kernel takes from sysctl, its command line or its configuration. */
@@ -43,6 +44,10 @@ export class Kernel {
   remoteAccess: RemoteAccessDesign | null = null;
   /** Every task that is not reaped, by pid. */
   readonly tasks = new Map<number, TaskStruct>();
+  /** Pages promised to private writable mappings of all processes (`vm_committed_as`). */
+  committedPages = 0;
+  /** Set when the kernel is put together: `mm_populate` and its like, of the layer above mm. */
+  populate: PopulateOperations | null = null;
   /** The pid handed out last. */
   lastPid = 0;
   /** Numbers for the names of objects: the n-th of its kind has the same name in every run of a schedule. */

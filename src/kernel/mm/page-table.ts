@@ -6,12 +6,10 @@
  * @see Linux mm/memory.c `__pte_alloc`, mm/pgtable-generic.c `__pte_offset_map_lock`, include/linux/pgtable.h
  */
 import { type PagingFormat, pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';
-import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
+import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { SpinLock } from '../lock/spinlock.ts';
-import type { TaskStruct } from '../task-struct.ts';
-import type { MmStruct } from './mm.ts';
 
 /** One page-table page. Entries are in physical memory; here is what Linux keeps in its `struct ptdesc`. */
 export class TablePage extends SharedObject {

@@ -1,0 +1,153 @@
+/**
+ * The way into the page-fault handlers: is the fault one this VMA may have, which handler is it for, and who counts it.
+ * Left out: huge pages (pud, pmd), hugetlb, memory control groups, NUMA hints, swap: what would need one is reported as
+ * unsupported, never answered.
+ * @see Linux mm/memory.c, `handle_mm_fault`, `__handle_mm_fault`, `handle_pte_fault`
+ */
+import { EntryFlag } from '../../../arch/paging-format.ts';
+import type { Task } from '../../../base/task.ts';
+import { mmapAssertLocked } from '../../lock/mmap-lock.ts';
+import type { TaskStruct } from '../../task-struct.ts';
+import { Unsupported } from '../../unsupported.ts';
+import type { TablePage } from '../page-table.ts';
+import { pteUnmapUnlock, rootTable, tableAlloc } from '../page-table-alloc.ts';
+import type { VmArea } from '../vma.ts';
+import { VM_HUGETLB, VM_MAYWRITE, VM_WRITE, VMH_DROPPABLE } from '../vma-flags.ts';
+import { entryWritable, vmaIsAccessible } from '../vma-protection.ts';
+import { doAnonymousPage } from './anonymous.ts';
+import {
+  FAULT_FLAG_INSTRUCTION,
+  FAULT_FLAG_ORIG_PTE_VALID,
+  FAULT_FLAG_REMOTE,
+  FAULT_FLAG_RETRY_NOWAIT,
+  FAULT_FLAG_TRIED,
+  FAULT_FLAG_UNSHARE,
+  FAULT_FLAG_VMA_LOCK,
+  FAULT_FLAG_WRITE,
+  VM_FAULT_ERROR,
+  VM_FAULT_MAJOR,
+  VM_FAULT_OOM,
+  VM_FAULT_RETRY,
+  VM_FAULT_SIGSEGV,
+} from './fault-flags.ts';
+import { doFault } from './file.ts';
+import { doSwapPage } from './non-present.ts';
+import { VmFault } from './vm-fault.ts';
+import { doWpPage } from './write-protect.ts';
+
+/**
+ * Handles one fault. Needs mmap_lock for reading (or, later, the VMA's lock). Counts the fault for `current`, whoever's
+ * memory it is.
+ * @param page page number of the fault, inside the VMA
+ * @param flags FAULT_FLAG_*
+ * @returns VM_FAULT_*; with RETRY (unless RETRY_NOWAIT) or COMPLETED the lock is no longer held, and `vma` is not to
+ *   be looked at
+ */
+export function* handleMmFault(current: TaskStruct, vma: VmArea, page: number, flags: number): Task<number> {
+  mmapAssertLocked(vma.mm);
+  const droppable = (vma.flagsHigh & VMH_DROPPABLE) !== 0;
+  const clean = sanitizeFaultFlags(vma, flags);
+  let result = clean < 0 ? VM_FAULT_SIGSEGV : 0;
+  if (result === 0 && !accessPermitted(current, vma, clean)) result = VM_FAULT_SIGSEGV;
+  if (result === 0) {
+    if ((vma.flags & VM_HUGETLB) !== 0) throw new Unsupported('a fault in hugetlb memory');
+    result = yield* handlePageTables(new VmFault(current, vma, page, clean));
+    // A mapping whose pages may vanish does not fail for want of memory.
+    if (droppable) result &= ~VM_FAULT_OOM;
+  }
+  accountFault(current, flags, result);
+  return result;
+}
+
+/** The flags to go on with, or -1: no such fault can be right. @see `sanitize_fault_flags` */
+function sanitizeFaultFlags(vma: VmArea, flags: number): number {
+  let clean = flags;
+  if ((flags & FAULT_FLAG_UNSHARE) !== 0) {
+    if ((flags & FAULT_FLAG_WRITE) !== 0) return -1;
+    if (!vma.cow) clean &= ~FAULT_FLAG_UNSHARE;
+  } else if ((flags & FAULT_FLAG_WRITE) !== 0) {
+    if ((vma.flags & VM_MAYWRITE) === 0) return -1;
+    if ((vma.flags & VM_WRITE) === 0 && !vma.cow) return -1;
+  }
+  const nowaitUnderVmaLock = FAULT_FLAG_VMA_LOCK | FAULT_FLAG_RETRY_NOWAIT;
+  return (flags & nowaitUnderVmaLock) === nowaitUnderVmaLock ? -1 : clean;
+}
+
+/** Protection keys. @see `arch_vma_access_permitted` */
+function accessPermitted(current: TaskStruct, vma: VmArea, flags: number): boolean {
+  return vma.mm.kernel.arch.vmaAccessPermitted(
+    current.cpu,
+    vma.flags,
+    vma.flagsHigh,
+    (flags & FAULT_FLAG_WRITE) !== 0,
+    (flags & FAULT_FLAG_INSTRUCTION) !== 0,
+    (flags & FAULT_FLAG_REMOTE) !== 0 || current.mm !== vma.mm,
+  );
+}
+
+/** A fault counts once, when it is over and did not fail. @see `mm_account_fault` */
+function accountFault(current: TaskStruct, flags: number, result: number): void {
+  if ((result & (VM_FAULT_RETRY | VM_FAULT_ERROR)) !== 0) return;
+  if ((result & VM_FAULT_MAJOR) !== 0 || (flags & FAULT_FLAG_TRIED) !== 0) current.majFlt++;
+  else current.minFlt++;
+}
+
+/** @see `__handle_mm_fault`: the tables above the pte table */
+function* handlePageTables(fault: VmFault): Task<number> {
+  const { current, kernel, mm, page } = fault;
+  const { pageTables } = kernel;
+  const pmdLevel = pageTables.lastLevel - 1;
+  const pmdTable = yield* tableAlloc(current, mm, page, pmdLevel);
+  if (pmdTable === null) return VM_FAULT_OOM;
+  fault.table = pageTables.lookup(rootTable(mm), page, pageTables.lastLevel);
+  if (fault.table === null && !pageTables.format.isNone(pageTables.hi, pageTables.lo)) {
+    throw new Unsupported('a fault on a huge page');
+  }
+  return yield* handlePteFault(fault);
+}
+
+function* handlePteFault(fault: VmFault): Task<number> {
+  const { kernel, vma, table } = fault;
+  const { pageTables } = kernel;
+  if (table === null) return yield* doPteMissing(fault);
+  yield table.readEntry;
+  pageTables.read(table, fault.index);
+  fault.originalHi = pageTables.hi;
+  fault.originalLo = pageTables.lo;
+  fault.flags |= FAULT_FLAG_ORIG_PTE_VALID;
+  if (pageTables.format.isNone(pageTables.hi, pageTables.lo)) return yield* doPteMissing(fault);
+  const entry = fault.originalFlags;
+  if ((entry & EntryFlag.Present) === 0) return yield* doSwapPage(fault);
+  if ((entry & EntryFlag.Protnone) !== 0 && vmaIsAccessible(vma))
+    throw new Unsupported('a NUMA hinting fault');
+  return yield* handlePresentPte(fault, table, entry);
+}
+
+/** @see `do_pte_missing` */
+function doPteMissing(fault: VmFault): Task<number> {
+  return fault.vma.anonymous ? doAnonymousPage(fault) : doFault(fault);
+}
+
+/** The page is there: either the fault is about write protection, or somebody else has handled it already. */
+function* handlePresentPte(fault: VmFault, table: TablePage, entry: number): Task<number> {
+  const { current, kernel, mm, page } = fault;
+  const { pageTables } = kernel;
+  yield* table.lock.lock(current);
+  if (table.freed || !fault.unchanged(table)) {
+    yield* pteUnmapUnlock(current, table);
+    return 0;
+  }
+  let set: number = EntryFlag.Young;
+  if (fault.has(FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) {
+    if (!entryWritable(entry)) return yield* doWpPage(fault, table);
+    if (fault.has(FAULT_FLAG_WRITE)) set |= EntryFlag.Dirty;
+  }
+  yield table.setEntry;
+  const changed = pageTables.change(table, fault.index, set, 0);
+  // Another CPU allowed more in the meantime and this one's TLB does not know yet. Retried faults have flushed.
+  if (!changed && !fault.has(FAULT_FLAG_TRIED) && fault.has(FAULT_FLAG_WRITE) && mm.context !== null) {
+    yield* kernel.arch.flushSpuriousFault(current.cpu, mm.context, page);
+  }
+  yield* pteUnmapUnlock(current, table);
+  return 0;
+}

@@ -1,0 +1,145 @@
+/**
+ * A write, or an unsharing read, on a page that is mapped read-only: reuse it when nobody else has it, else copy it.
+ * Left out: KSM, large folios, userfaultfd write protection, `page_mkwrite` of files that are written back.
+ * @see Linux mm/memory.c, `do_wp_page`, `wp_can_reuse_anon_folio`, `wp_page_reuse`, `wp_page_copy`
+ */
+import { EntryFlag } from '../../../arch/paging-format.ts';
+import type { Task } from '../../../base/task.ts';
+import { NO_FRAME } from '../../frame/buddy.ts';
+import { FrameFlag } from '../../frame/frame-flags.ts';
+import { Unsupported } from '../../unsupported.ts';
+import { anonVmaPrepare } from '../anon-vma-prepare.ts';
+import { MM_ANONPAGES } from '../mm.ts';
+import type { TablePage } from '../page-table.ts';
+import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
+import { addMmCounter, addNewAnonRmap, mmCounter, moveAnonRmap, removeRmap } from '../rmap.ts';
+import { flushTlbPage } from '../tlb.ts';
+import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
+import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
+import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
+import { folioTrylock, folioUnlock } from './folio-lock.ts';
+import type { VmFault } from './vm-fault.ts';
+
+/** Comes with the pte table's lock held, the pte being what the fault read; lets it go. */
+export function* doWpPage(fault: VmFault, table: TablePage): Task<number> {
+  const { current, kernel, vma } = fault;
+  const { frames } = kernel;
+  const unshare = fault.has(FAULT_FLAG_UNSHARE);
+  if (!unshare && (fault.originalFlags & EntryFlag.UffdWp) !== 0 && (vma.flags & VM_UFFD_WP) !== 0) {
+    throw new Unsupported('userfaultfd write-protect faults');
+  }
+  // The zero page and other special entries have no page to look at (`vm_normal_page`).
+  const frame = (fault.originalFlags & EntryFlag.Special) !== 0 ? -1 : fault.originalFrame;
+  if ((vma.flags & (VM_SHARED | VM_MAYSHARE)) !== 0) return yield* wpPageShared(fault, table, frame);
+  if (frame !== -1 && frames.hasFlag(frame, FrameFlag.Anon)) {
+    const exclusive = frames.hasFlag(frame, FrameFlag.AnonExclusive);
+    if (exclusive || (yield* wpCanReuseAnonFolio(fault, frame))) {
+      frames.setFlags(frame, FrameFlag.AnonExclusive);
+      if (!unshare) yield* wpPageReuse(fault, table);
+      yield* pteUnmapUnlock(current, table);
+      return 0;
+    }
+  }
+  if (frame !== -1) {
+    yield frames.refPoint(frame);
+    frames.get(frame);
+  }
+  yield* pteUnmapUnlock(current, table);
+  return yield* wpPageCopy(fault, frame);
+}
+
+/**
+ * Is our pte's the only reference? A second look under the folio lock, since the first was without anything held.
+ * Further references below 3 could be of the swap cache or of the CPU's list of new pages; neither is modelled.
+ */
+function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
+  const { kernel, vma } = fault;
+  const { frames } = kernel;
+  yield frames.refPoint(frame);
+  if (frames.refcount(frame) > 1) return false;
+  if (!(yield* folioTrylock(frames, frame))) return false;
+  const alone = frames.refcount(frame) === 1;
+  if (alone) moveAnonRmap(frames, frame, vma);
+  yield* folioUnlock(frames, frame);
+  return alone;
+}
+
+/** The page stays; the pte becomes dirty and, where the VMA is writable, writable. Needs the lock. */
+function* wpPageReuse(fault: VmFault, table: TablePage): Task<void> {
+  const set = EntryFlag.Young | EntryFlag.Dirty | maybeWritable(fault.vma);
+  yield table.setEntry;
+  fault.kernel.pageTables.change(table, fault.index, set, 0);
+}
+
+/** A shared page whose first write is only noted. @see `wp_page_shared`, `fault_dirty_shared_page` */
+function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<number> {
+  const { current, kernel } = fault;
+  if (frame === -1) throw new Unsupported('a write to a shared mapping of frames without a page');
+  yield kernel.frames.refPoint(frame);
+  kernel.frames.get(frame);
+  yield* wpPageReuse(fault, table);
+  yield* pteUnmapUnlock(current, table);
+  kernel.frames.setFlags(frame, FrameFlag.Dirty);
+  yield kernel.frames.refPoint(frame);
+  kernel.frames.put(frame);
+  return 0;
+}
+
+/** `old` is -1 for the zero page; else the fault holds a reference on it, which this drops. */
+function* wpPageCopy(fault: VmFault, old: number): Task<number> {
+  const { current, kernel, vma, page } = fault;
+  const { frames, machine } = kernel;
+  yield* anonVmaPrepare(current, vma);
+  const copy = old === -1 ? frames.allocateZeroed() : frames.allocate();
+  if (copy === NO_FRAME) {
+    if (old !== -1) yield* putFrame(fault, old);
+    return VM_FAULT_OOM;
+  }
+  if (old !== -1) machine.memory.copyFrame(old, copy);
+  frames.setFlags(copy, FrameFlag.Uptodate);
+  const table = yield* pteOffsetMapLock(current, fault.mm, page);
+  let leftOver = copy;
+  if (table !== null) {
+    if (fault.unchanged(table)) {
+      yield* replaceByCopy(fault, table, old, copy);
+      leftOver = old;
+    }
+    yield* pteUnmapUnlock(current, table);
+  }
+  // Either the copy that came too late, or the pte's reference on the old page.
+  if (leftOver !== -1) yield* putFrame(fault, leftOver);
+  if (old !== -1) yield* putFrame(fault, old);
+  return 0;
+}
+
+function* putFrame(fault: VmFault, frame: number): Task<void> {
+  const { frames } = fault.kernel;
+  yield frames.refPoint(frame);
+  frames.put(frame);
+}
+
+/**
+ * The pte is cleared and flushed before it shows the copy, so that no CPU reads the old page after another has
+ * written the new one; the old page's map count falls only after that. Needs the lock.
+ */
+function* replaceByCopy(fault: VmFault, table: TablePage, old: number, copy: number): Task<void> {
+  const { current, kernel, mm, vma, page, index } = fault;
+  const { frames, pageTables } = kernel;
+  if (old === -1 || !frames.hasFlag(old, FrameFlag.Anon)) {
+    if (old !== -1) addMmCounter(mm, mmCounter(frames, old), -1);
+    addMmCounter(mm, MM_ANONPAGES, 1);
+  }
+  let flags = vmaPageProtection(vma) | EntryFlag.Young;
+  if (fault.has(FAULT_FLAG_UNSHARE)) {
+    flags |= fault.originalFlags & (EntryFlag.SoftDirty | EntryFlag.UffdWp);
+  } else {
+    flags |= EntryFlag.Dirty | maybeWritable(vma);
+  }
+  yield table.setEntry;
+  pageTables.getAndClear(table, index);
+  if ((pageTables.flags(table.level) & EntryFlag.Protnone) === 0) yield* flushTlbPage(current, mm, page);
+  addNewAnonRmap(frames, copy, vma, page);
+  yield table.setEntry;
+  pageTables.setLeaf(table, index, copy, flags);
+  if (old !== -1) removeRmap(frames, old);
+}

@@ -1,0 +1,123 @@
+/**
+ * Adding tables where a walk finds none, and taking a pte table's lock. A new table is filled with zeros before the
+ * entry that points to it is written; whoever loses the race for that entry gives its page back.
+ * Left out: charging tables to a memory cgroup.
+ * @see Linux mm/memory.c, `__p4d_alloc` … `__pte_alloc`; mm/pgtable-generic.c, `pte_offset_map_lock`
+ */
+import { tableIndex } from '../../arch/paging-format.ts';
+import type { Task } from '../../base/task.ts';
+import type { Halves } from '../../base/u64.ts';
+import { NO_FRAME } from '../frame/buddy.ts';
+import { FrameFlag } from '../frame/frame-flags.ts';
+import type { Kernel } from '../kernel.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import type { MmStruct } from './mm.ts';
+import { TablePage } from './page-table.ts';
+
+const PAGE_BYTES = 4096;
+
+/** The root table of an mm. */
+export function rootTable(mm: MmStruct): TablePage {
+  return mm.kernel.pageTables.tableAt(mm.pgd);
+}
+
+/** Tables from the pmd level down have locks of their own; those above share the mm's. */
+function sharedLockOf(kernel: Kernel, mm: MmStruct, level: number) {
+  return level >= kernel.pageTables.lastLevel - 1 ? null : mm.pageTableLock;
+}
+
+/** A zeroed page for a table of `level`, not linked yet; null when there is no memory. */
+export function allocateTable(kernel: Kernel, mm: MmStruct, level: number): TablePage | null {
+  const frame = kernel.frames.allocateZeroed();
+  if (frame === NO_FRAME) return null;
+  kernel.frames.setFlags(frame, FrameFlag.PageTable);
+  const name = kernel.arch.format.levels[level]?.name ?? 'table';
+  const table = new TablePage(frame, level, name, sharedLockOf(kernel, mm, level));
+  kernel.pageTables.add(table);
+  mm.pgtablesBytes += PAGE_BYTES;
+  return table;
+}
+
+/** Gives a table's page back to the allocator. No entry may point to it and no TLB may hold anything of it. */
+export function freeTable(kernel: Kernel, table: TablePage): void {
+  kernel.pageTables.remove(table);
+  kernel.frames.put(table.frame);
+}
+
+/**
+ * Puts a new table below entry `index` of `upper`, unless somebody was faster.
+ * False when there is no memory.
+ */
+function* addTable(current: TaskStruct, mm: MmStruct, upper: TablePage, index: number): Task<boolean> {
+  const { kernel } = mm;
+  const { pageTables } = kernel;
+  const table = allocateTable(kernel, mm, upper.level + 1);
+  if (table === null) return false;
+  yield* upper.lock.lock(current);
+  pageTables.read(upper, index);
+  const lost = !pageTables.format.isNone(pageTables.hi, pageTables.lo);
+  if (!lost) {
+    const entry: Halves = { hi: 0, lo: 0 };
+    pageTables.format.packTable(table.frame, upper.level, entry);
+    yield upper.setEntry;
+    pageTables.write(upper, index, entry.hi, entry.lo);
+  }
+  yield* upper.lock.unlock(current);
+  if (lost) {
+    mm.pgtablesBytes -= PAGE_BYTES;
+    freeTable(kernel, table);
+  }
+  return true;
+}
+
+/**
+ * The table of `level` that covers `page`, with all tables on the way; null without memory, or when a leaf is in the
+ * way. Needs mmap_lock or a VMA lock.
+ */
+export function* tableAlloc(
+  current: TaskStruct,
+  mm: MmStruct,
+  page: number,
+  level: number,
+): Task<TablePage | null> {
+  const { pageTables } = mm.kernel;
+  const { format } = pageTables;
+  let table = rootTable(mm);
+  while (table.level < level) {
+    const index = tableIndex(format, page, table.level);
+    pageTables.read(table, index);
+    if (format.isNone(pageTables.hi, pageTables.lo)) {
+      if (!(yield* addTable(current, mm, table, index))) return null;
+      pageTables.read(table, index);
+    }
+    if (!format.isTable(pageTables.hi, pageTables.lo, table.level)) return null;
+    table = pageTables.tableAt(pageTables.frame(table.level));
+  }
+  return table;
+}
+
+/** The pte table of `page`, allocated if need be (`pte_alloc`). */
+export function pteAlloc(current: TaskStruct, mm: MmStruct, page: number): Task<TablePage | null> {
+  return tableAlloc(current, mm, page, mm.kernel.pageTables.lastLevel);
+}
+
+/**
+ * Finds the pte table of `page` and takes its lock; null when there is none. The upper entry is read again under the
+ * lock, since a collapse or the freeing of empty tables may have taken the table away meanwhile.
+ */
+export function* pteOffsetMapLock(current: TaskStruct, mm: MmStruct, page: number): Task<TablePage | null> {
+  const { pageTables } = mm.kernel;
+  const root = rootTable(mm);
+  for (;;) {
+    const table = pageTables.lookup(root, page, pageTables.lastLevel);
+    if (table === null) return null;
+    yield* table.lock.lock(current);
+    if (!table.freed && pageTables.lookup(root, page, pageTables.lastLevel) === table) return table;
+    yield* table.lock.unlock(current);
+  }
+}
+
+/** Lets the lock of `pteOffsetMapLock` go. */
+export function pteUnmapUnlock(current: TaskStruct, table: TablePage): Task<void> {
+  return table.lock.unlock(current);
+}

@@ -1,0 +1,43 @@
+/**
+ * Flushing TLBs on behalf of the generic kernel: preemption is off, so that the flush ends on the CPU it began on.
+ * @see Linux include/linux/mm.h and arch/x86/include/asm/tlbflush.h, `flush_tlb_range` and its like
+ */
+import type { MmContext } from '../../arch/kernel-arch.ts';
+import type { Task } from '../../base/task.ts';
+import { preemptDisable, preemptEnable } from '../lock/irq.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import type { MmStruct } from './mm.ts';
+
+function contextOf(mm: MmStruct): MmContext {
+  if (mm.context === null) throw new Error(`${mm.name} has no page tables`);
+  return mm.context;
+}
+
+/** [startPage, endPage) of ptes, or of larger entries with `strideShift`. @see `flush_tlb_mm_range` */
+export function* flushTlbRange(
+  current: TaskStruct,
+  mm: MmStruct,
+  startPage: number,
+  endPage: number,
+  strideShift: number,
+  freedTables: boolean,
+): Task<void> {
+  const context = contextOf(mm);
+  preemptDisable(current);
+  yield* mm.kernel.arch.flushTlbRange(current.cpu, context, startPage, endPage, strideShift, freedTables);
+  preemptEnable(current);
+}
+
+export function* flushTlbPage(current: TaskStruct, mm: MmStruct, page: number): Task<void> {
+  const context = contextOf(mm);
+  preemptDisable(current);
+  yield* mm.kernel.arch.flushTlbPage(current.cpu, context, page);
+  preemptEnable(current);
+}
+
+export function* flushTlbMm(current: TaskStruct, mm: MmStruct): Task<void> {
+  const context = contextOf(mm);
+  preemptDisable(current);
+  yield* mm.kernel.arch.flushTlbMm(current.cpu, context);
+  preemptEnable(current);
+}
