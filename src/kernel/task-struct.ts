@@ -44,6 +44,8 @@ export class TaskStruct extends SchedTask {
   readonly allocLock: SpinLock;
   /** Just before its credentials or its mm's dumpability change. */
   readonly credentialsWrite: SchedPoint;
+  /** Just before a signal is queued for it. */
+  readonly signalWrite: SchedPoint;
   /** Just before who traces it, or whether it is stopped, changes. */
   readonly ptraceWrite: SchedPoint;
   /** In a tracing stop: until the debugger lets go, or SIGKILL. */
@@ -86,6 +88,7 @@ export class TaskStruct extends SchedTask {
     this.object = object;
     this.allocLock = new SpinLock(`alloc_lock ${init.pid}`);
     this.credentialsWrite = new SchedPoint(PointKind.Write, object, 'commit_creds', StepCost.AtomicUpdate);
+    this.signalWrite = new SchedPoint(PointKind.Write, object, 'send_signal', StepCost.AtomicUpdate);
     this.ptraceWrite = new SchedPoint(PointKind.Write, object, 'ptrace', StepCost.AtomicUpdate);
     this.familyWrite = new SchedPoint(PointKind.Write, object, 'tasklist_lock', StepCost.AtomicUpdate);
     const resumed = (): boolean => this.ptrace === null || this.fatalSignalPending();
