@@ -1,0 +1,151 @@
+/**
+ * `npm run bench -- limit`: translations per second beside a C program compiled with `cc -O2`, both measured in the same
+ * run, alternately; medians. Also what a translation allocates, and how soon the built package translates.
+ */
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import {
+  ACCESSES,
+  type Bench,
+  buildBench,
+  makeStream,
+  runPass,
+  WORKLOADS,
+  type Workload,
+} from './workloads.ts';
+
+const REPETITIONS = 7;
+/** Per workload and repetition, as in limit.c. */
+const LEAST_NANOSECONDS = 60e6;
+
+interface Measure {
+  readonly nanoseconds: number;
+  readonly checksum: number;
+}
+type Round = ReadonlyMap<string, Measure>;
+
+export function limit(): number {
+  const c = compileC();
+  if (c === null) console.log('no C compiler (cc) here: only this project is measured\n');
+  const bench = buildBench();
+  const streams = new Map(WORKLOADS.map((workload) => [workload.name, makeStream(workload)]));
+  measureOurs(bench, streams);
+  const ours: Round[] = [];
+  const theirs: Round[] = [];
+  for (let i = 0; i < REPETITIONS; i++) {
+    if (c !== null) theirs.push(runC(c.program));
+    ours.push(measureOurs(bench, streams));
+  }
+  const failed = printTable(ours, theirs);
+  console.log(`\nallocated per translation: ${allocatedPerTranslation(bench, streams).toFixed(4)} bytes`);
+  printStartup();
+  if (c !== null) rmSync(c.folder, { recursive: true });
+  return failed ? 1 : 0;
+}
+
+function compileC(): { readonly folder: string; readonly program: string } | null {
+  const folder = mkdtempSync(join(tmpdir(), 'tablewalk-limit-'));
+  const program = join(folder, 'limit');
+  const source = fileURLToPath(new URL('./limit.c', import.meta.url));
+  const result = spawnSync('cc', ['-O2', '-o', program, source], { stdio: ['ignore', 'ignore', 'inherit'] });
+  if (result.status === 0) return { folder, program };
+  rmSync(folder, { recursive: true });
+  return null;
+}
+
+function runC(program: string): Round {
+  const round = new Map<string, Measure>();
+  for (const line of execFileSync(program, { encoding: 'utf8' }).trim().split('\n')) {
+    const [name, nanoseconds, checksum] = line.split(' ') as [string, string, string];
+    round.set(name, { nanoseconds: Number(nanoseconds), checksum: Number(checksum) });
+  }
+  return round;
+}
+
+/** CPU time of this process: the machine may be shared. */
+function cpuNanoseconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) * 1e3;
+}
+
+function measureOurs(bench: Bench, streams: ReadonlyMap<string, Int32Array>): Round {
+  const round = new Map<string, Measure>();
+  for (const workload of WORKLOADS) {
+    const stream = streams.get(workload.name) as Int32Array;
+    bench.mmu.reset();
+    let checksum = runPass(bench, workload, stream);
+    let spent = 0;
+    let passes = 0;
+    while (spent < LEAST_NANOSECONDS || passes < 3) {
+      const start = cpuNanoseconds();
+      checksum = runPass(bench, workload, stream);
+      spent += cpuNanoseconds() - start;
+      passes++;
+    }
+    round.set(workload.name, { nanoseconds: spent / passes / ACCESSES, checksum });
+  }
+  return round;
+}
+
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[values.length >> 1] as number;
+
+const times = (rounds: readonly Round[], name: string): number[] =>
+  rounds.map((round) => (round.get(name) as Measure).nanoseconds);
+
+/** @returns whether a checksum differs: then the two did not do the same work, and the figures mean nothing */
+function printTable(ours: readonly Round[], theirs: readonly Round[]): boolean {
+  console.log(`median of ${REPETITIONS}, millions per second of CPU time`);
+  console.log(
+    `${'workload'.padEnd(14)} ${'what'.padEnd(38)} ${'C'.padStart(8)} ${'ours'.padStart(8)} ${'ratio'.padStart(6)}  promised`,
+  );
+  let failed = false;
+  for (const workload of WORKLOADS) {
+    const mine = 1e3 / median(times(ours, workload.name));
+    const c = theirs.length === 0 ? undefined : 1e3 / median(times(theirs, workload.name));
+    const sums = new Set([...ours, ...theirs].map((round) => round.get(workload.name)?.checksum));
+    if (sums.size !== 1) failed = true;
+    console.log(row(workload, c, mine, sums.size === 1));
+  }
+  return failed;
+}
+
+function row(workload: Workload, c: number | undefined, mine: number, same: boolean): string {
+  const ratio = c === undefined ? '-' : (mine / c).toFixed(2);
+  const target = workload.target === undefined ? '' : `≥ ${workload.target.toFixed(2)}`;
+  const promised = workload.name === 'read64' ? '≥ 60 M/s where C does 100' : target;
+  const columns = [(c?.toFixed(1) ?? '-').padStart(8), mine.toFixed(1).padStart(8), ratio.padStart(6)];
+  return `${workload.name.padEnd(14)} ${workload.what.padEnd(38)} ${columns.join(' ')}  ${promised}${same ? '' : '  CHECKSUMS DIFFER'}`;
+}
+
+/** Heap growth over many passes of every workload, between two collections where the runtime allows to force them. */
+function allocatedPerTranslation(bench: Bench, streams: ReadonlyMap<string, Int32Array>): number {
+  const collect = globalThis.gc as (() => void) | undefined;
+  collect?.();
+  const passes = 4;
+  const before = process.memoryUsage().heapUsed;
+  for (const workload of WORKLOADS) {
+    for (let i = 0; i < passes; i++) runPass(bench, workload, streams.get(workload.name) as Int32Array);
+  }
+  const grown = process.memoryUsage().heapUsed - before;
+  return Math.max(0, grown) / (WORKLOADS.length * passes * ACCESSES);
+}
+
+/** Imports the built package in a new process and translates once. */
+function printStartup(): void {
+  const built = fileURLToPath(new URL('../../dist/arch/x86_64/mmu.js', import.meta.url));
+  if (!existsSync(built)) {
+    console.log('import to first translation: not measured, the package is not built (npm run build)');
+    return;
+  }
+  const script = fileURLToPath(new URL('./startup.mjs', import.meta.url));
+  const runs: number[] = [];
+  for (let i = 0; i < REPETITIONS; i++) {
+    const folder = pathToFileURL(join(built, '../../../')).href;
+    runs.push(Number(execFileSync(process.execPath, [script, folder], { encoding: 'utf8' })));
+  }
+  console.log(`import of the built package to first translation: ${median(runs).toFixed(1)} ms`);
+}

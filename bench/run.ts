@@ -1,0 +1,15 @@
+/** `npm run bench -- NAME`: runs one of the benches of this folder. */
+import { limit } from './limit/index.ts';
+
+const BENCHES: Readonly<Record<string, () => number>> = { limit };
+
+const name = process.argv[2] ?? '';
+const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
+if (bench === undefined) {
+  console.error(
+    `bench: expected one of ${Object.keys(BENCHES).join(', ')}; for example: npm run bench -- limit`,
+  );
+  process.exitCode = 2;
+} else {
+  process.exitCode = bench();
+}
