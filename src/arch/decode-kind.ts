@@ -53,8 +53,9 @@ export interface DecodeKind {
   readonly width: 64 | 128;
   /** The options this kind looks at. */
   readonly options: readonly (keyof DecodeOptions)[];
-  /** A value worth trying. */
+  /** A value worth trying, and the options it needs. */
   readonly example: string;
+  readonly exampleOptions?: DecodeOptions;
   /** @throws InputError when an option it needs is missing or out of range */
   decode(value: bigint, options: DecodeOptions): Decoded;
 }

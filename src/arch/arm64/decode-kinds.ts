@@ -99,6 +99,7 @@ const descriptorKind: DecodeKind = {
   width: 64,
   options: ['granule', 'level', 'lpa'],
   example: '0x60000041234f53',
+  exampleOptions: { granule: '4k', level: 3 },
   decode: (value, options) => {
     const context = contextOf(options);
     const layout = layoutOfDescriptor(value, context);
@@ -187,7 +188,7 @@ export const ARM64_DECODE_KINDS: readonly DecodeKind[] = [
     summary: 'TCR_EL1, control of the EL1&0 stage 1 translation',
     width: 64,
     options: [],
-    example: '0x400005f5b5503510',
+    example: '0x5f5b5503510',
     decode: (value) => {
       const source = 'Arm ARM (DDI 0487), "TCR_EL1, Translation Control Register (EL1)"';
       return decodeWith('tcr_el1', TCR_EL1, value, source, tcrWords, tcrRemarks(value));

@@ -23,8 +23,9 @@ import {
 import { Entry } from './entries.ts';
 import { type CpuFeatures, INTEL_COMPLETE, topLevelBit8Reserved } from './features.ts';
 import { pageFaultFlush } from './invalidation.ts';
+import { type Mtrrs, MTRRS_WRITE_BACK } from './memory-type.ts';
 import { PermissionMemo, RIGHTS_MASK, Verdict } from './permissions.ts';
-import { CR0, CR3, CR3_PCIDE, CR4, EFER } from './registers.ts';
+import { CR0, CR3, CR3_PCIDE, CR4, EFER, PAT_AT_RESET } from './registers.ts';
 import { Walker } from './walker.ts';
 
 /** The registers that translation reads, as int32 halves where they have 64 bits. */
@@ -39,6 +40,8 @@ export class X86State {
   alignmentCheck = false;
   pkru = 0;
   pkrs = 0;
+  /** IA32_PAT and the MTRRs: what accesses are cached as, never where they go. */
+  memoryTypes: { readonly pat: bigint; readonly mtrrs: Mtrrs } = { pat: PAT_AT_RESET, mtrrs: MTRRS_WRITE_BACK };
 }
 
 export interface X86MmuOptions {

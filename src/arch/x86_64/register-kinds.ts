@@ -104,13 +104,29 @@ const eferRemarks: Remarks = (value, { vendor }) => {
   );
 };
 
-const keyRemarks: Remarks = (value) => {
-  const rights: string[] = [];
-  for (let key = 0n; key < 16n; key++) {
-    const two = (value >> (2n * key)) & 3n;
-    if (two !== 0n) rights.push(`key ${key} ${(two & 1n) !== 0n ? 'no access' : 'no writes'}`);
+/** `1, 3-15` */
+function ranges(numbers: readonly number[]): string {
+  const parts: string[] = [];
+  for (let at = 0; at < numbers.length; ) {
+    const first = numbers[at] as number;
+    let end = at;
+    while (numbers[end + 1] === (numbers[end] as number) + 1) end++;
+    parts.push(end === at ? `${first}` : `${first}-${numbers[end]}`);
+    at = end + 1;
   }
-  return [rights.length === 0 ? 'every key allows everything' : rights.join(', ')];
+  return parts.join(', ');
+}
+
+const keyRemarks: Remarks = (value) => {
+  const keys = Array.from({ length: 16 }, (_, key) => key);
+  const rightsOf = (key: number): number => Number((value >> BigInt(2 * key)) & 3n);
+  const noAccess = keys.filter((key) => (rightsOf(key) & 1) !== 0);
+  const noWrites = keys.filter((key) => rightsOf(key) === 2);
+  if (noAccess.length + noWrites.length === 0) return ['every key allows everything'];
+  return present(
+    noAccess.length > 0 && `no data access with key ${ranges(noAccess)}`,
+    noWrites.length > 0 && `no data writes with key ${ranges(noWrites)}`,
+  );
 };
 
 const patWords = ({ name, value }: FieldValue): string | null => {

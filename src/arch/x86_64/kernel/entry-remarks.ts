@@ -14,19 +14,29 @@ export function linuxRemarks(value: bigint, level: number): string[] {
   if (level === 2 && LINUX_PTE.has(value, 'PSE_PAT')) {
     return ['Linux: a huge page that is being split (invalidated: P cleared, PSE kept)'];
   }
+  if ((value & HARDWARE_FLAGS) !== 0n) return [clearedPresent(value)];
   // The kernel reads only ptes and pmds as swap entries; above that a bad entry is all it can be.
   return level <= 2 ? [swapEntry(value)] : ['Linux: a bad entry at this level'];
 }
 
+/** A swap entry has these clear; an entry that lost nothing but its P keeps them. */
+const HARDWARE_FLAGS = LINUX_PTE.mask('PCD', 'ACCESSED', 'DIRTY');
+
+const uninverted = (value: bigint): bigint => LINUX_PTE.get(BigInt.asUintN(64, ~value), 'PFN');
+
+/** A kernel mapping whose P was cleared, as `set_memory_np` and `set_direct_map_invalid_noflush` do. */
+function clearedPresent(value: bigint): string {
+  return `Linux: in kernel tables, a mapping of ${hex(uninverted(value))} taken away by clearing P (the frame is stored inverted)`;
+}
+
 /** Frames of entries that are not present are stored inverted, so that speculation finds no memory there (L1TF). */
 function protnone(value: bigint): string {
-  const frame = LINUX_PTE.get(~value & 0xffff_ffff_ffff_ffffn, 'PFN');
-  return `Linux: a PROT_NONE or NUMA-hinting page at ${hex(frame)} (the frame is stored inverted)`;
+  return `Linux: a PROT_NONE or NUMA-hinting page at ${hex(uninverted(value))} (the frame is stored inverted)`;
 }
 
 function swapEntry(value: bigint): string {
   const type = LINUX_SWAP_PTE.get(value, 'TYPE');
-  const offset = LINUX_SWAP_PTE.get(~value & 0xffff_ffff_ffff_ffffn, 'OFFSET');
+  const offset = LINUX_SWAP_PTE.get(BigInt.asUintN(64, ~value), 'OFFSET');
   const flags = (['SWP_SOFT_DIRTY', 'SWP_UFFD_WP', 'SWP_EXCLUSIVE'] as const)
     .filter((name) => LINUX_SWAP_PTE.has(value, name))
     .map((name) => LINUX_SWAP_PTE.field(name).meaning);

@@ -1,0 +1,246 @@
+/**
+ * One translation explained: every entry with its address and all its fields, what caches gave and kept, the rule that
+ * decided, and what the processor reports. Made from the events of the one walker (`WalkObserver`), so it is what
+ * `translate` does and cannot disagree with it. Plain data; `src/report/walk-text.ts` prints it.
+ */
+import { fromHalves, highHalf, lowHalf } from '../../base/u64.ts';
+import { Access, describeAccess } from '../access.ts';
+import { type DecodedField, decodeWith } from '../decode-kind.ts';
+import { FaultKind, type FaultSlot } from '../fault.ts';
+import { entryLayout, LEVEL_NAMES, mapsPage, PTE } from './entries.ts';
+import { combineRights, fieldWords, permissionRules, reservedRule } from './explain-rules.ts';
+import { faultCr2, faultErrorCode, faultVector, Vector } from './fault-code.ts';
+import { FLUSH_EVENT_NAMES } from './invalidation.ts';
+import { effectiveMemoryType, memoryTypeName } from './memory-type.ts';
+import type { X86Mmu } from './mmu.ts';
+import { REASON_NAMES } from './permissions.ts';
+import { CR0, CR4, EFER, PAGE_FAULT_ERROR } from './registers.ts';
+import { WalkRecorder, type WalkStep } from './walk-steps.ts';
+
+/** An entry the walk used. */
+export interface ExplainedEntry {
+  readonly kind: 'entry';
+  readonly level: number;
+  /** `PML5E` … `PTE`. */
+  readonly name: string;
+  readonly source: 'memory' | 'paging-structure cache';
+  /** Physical address of the entry; null when it came from a cache. */
+  readonly address: bigint | null;
+  readonly value: bigint;
+  /** `PDE (2-MByte page)` and so on. */
+  readonly form: string;
+  /** Flags that are set and numbers that are not 0, on one line. */
+  readonly summary: string;
+  /** Every field from bit 63 down; empty for a cached entry, of which only address and rights were kept. */
+  readonly fields: readonly DecodedField[];
+}
+
+/** What else happened, in words. */
+export interface ExplainedNote {
+  readonly kind: 'update' | 'hit' | 'rewalk' | 'fill' | 'flush';
+  readonly level: number;
+  readonly text: string;
+}
+
+export type ExplainedStep = ExplainedEntry | ExplainedNote;
+
+export interface ExplainedTranslation {
+  readonly kind: 'translation';
+  readonly physicalAddress: bigint;
+  /** Bytes mapped by the leaf. */
+  readonly pageBytes: bigint;
+  /** `WB`, `UC` …, and how it came about. */
+  readonly memoryType: string;
+  readonly memoryTypeRule: string;
+}
+
+export interface ExplainedFault {
+  readonly kind: 'fault';
+  readonly vector: number;
+  /** `#PF`, `#GP`, `#SS`, `#MC`. */
+  readonly name: string;
+  readonly errorCode: number;
+  readonly errorCodeFields: readonly DecodedField[];
+  /** Names of the bits set, `P WR US`. */
+  readonly errorCodeSummary: string;
+  readonly cr2: bigint | null;
+}
+
+export interface ExplainedWalk {
+  /** As given, before masking. */
+  readonly address: bigint;
+  readonly access: number;
+  readonly accessWords: string;
+  /** Each index into a table, root first, and the offset in the page. */
+  readonly indices: readonly { readonly name: string; readonly index: number }[];
+  readonly cr3: bigint;
+  readonly cr0Summary: string;
+  readonly cr4Summary: string;
+  readonly eferSummary: string;
+  readonly steps: readonly ExplainedStep[];
+  /** The rules that decided, in the manual's terms: for a fault every reason that holds. */
+  readonly rules: readonly string[];
+  readonly outcome: ExplainedTranslation | ExplainedFault;
+}
+
+/** What a step says in words, for steps that are not entries. */
+function noteOf(step: Exclude<WalkStep, { kind: 'entry' }>): ExplainedNote {
+  if (step.kind === 'update') {
+    const flags = [step.setAccessed ? 'A' : '', step.setDirty ? 'D' : ''].filter((flag) => flag !== '');
+    return {
+      kind: 'update',
+      level: step.level,
+      text: `${LEVEL_NAMES[step.level]}: ${flags.join(' and ')} set`,
+    };
+  }
+  if (step.kind === 'flush') {
+    const name = FLUSH_EVENT_NAMES[step.scope] ?? `flush ${step.scope}`;
+    return { kind: 'flush', level: 0, text: `${name}: ${step.dropped} cached entries dropped` };
+  }
+  if (step.kind === 'fill') {
+    return { kind: 'fill', level: step.level, text: `${step.cache}: ${LEVEL_NAMES[step.level]} kept` };
+  }
+  const text = step.kind === 'hit' ? 'hit' : 'the cached translation does not allow this; walked again';
+  return { kind: step.kind, level: 0, text: `${step.cache}: ${text}` };
+}
+
+function entryOf(step: Extract<WalkStep, { kind: 'entry' }>): ExplainedEntry {
+  const fromMemory = step.source === 'memory';
+  const leaf = fromMemory && PTE.has(step.value, 'P') && mapsPage(step.level, lowHalf(step.value));
+  const layout = entryLayout(step.level, leaf || step.level === 1);
+  const fields = fromMemory ? decodeWith('', layout, step.value, '', fieldWords).fields : [];
+  return {
+    kind: 'entry',
+    level: step.level,
+    name: LEVEL_NAMES[step.level] ?? `level ${step.level}`,
+    source: step.source,
+    address: step.address,
+    value: step.value,
+    form: layout.title,
+    summary: layout.format(step.value),
+    fields,
+  };
+}
+
+const VECTOR_NAMES: Readonly<Record<number, string>> = {
+  [Vector.StackFault]: '#SS',
+  [Vector.GeneralProtection]: '#GP',
+  [Vector.PageFault]: '#PF',
+  [Vector.MachineCheck]: '#MC',
+};
+
+function explainFault(fault: Readonly<FaultSlot>): ExplainedFault {
+  const vector = faultVector(fault);
+  const errorCode = faultErrorCode(fault);
+  const isPageFault = vector === Vector.PageFault;
+  return {
+    kind: 'fault',
+    vector,
+    name: VECTOR_NAMES[vector] ?? `vector ${vector}`,
+    errorCode,
+    errorCodeFields: isPageFault ? decodeWith('', PAGE_FAULT_ERROR, BigInt(errorCode), '').fields : [],
+    errorCodeSummary: isPageFault ? PAGE_FAULT_ERROR.format(BigInt(errorCode)) : '',
+    cr2: faultCr2(fault) ?? null,
+  };
+}
+
+function explainTranslation(mmu: X86Mmu): ExplainedTranslation {
+  const pageBytes = 1n << BigInt(mmu.pageShift);
+  const index = mmu.memoryTypeIndex;
+  const physicalAddress = fromHalves(mmu.paHi, mmu.paLo);
+  const { pat, mtrrs } = mmu.state.memoryTypes;
+  const answer = effectiveMemoryType({
+    vendor: mmu.features.vendor,
+    cr0: fromHalves(0, mmu.state.cr0),
+    pat,
+    mtrrs,
+    patBit: (index & 4) !== 0,
+    pcd: (index & 2) !== 0,
+    pwt: (index & 1) !== 0,
+    address: physicalAddress,
+    pageBytes,
+  });
+  const from = `IA32_PAT field PA${index} is ${memoryTypeName(answer.patType)}, MTRRs say ${memoryTypeName(answer.mtrr.type)} (${answer.mtrr.rule})`;
+  const cd = answer.cacheDisabled ? '; CR0.CD = 1 makes it UC' : '';
+  const unknown = answer.undefinedByManual ? '; the manual does not define the type here' : '';
+  return {
+    kind: 'translation',
+    physicalAddress,
+    pageBytes,
+    memoryType: memoryTypeName(answer.type),
+    memoryTypeRule: from + cd + unknown,
+  };
+}
+
+/** The rules that made it fail. */
+function faultRules(fault: Readonly<FaultSlot>, mmu: X86Mmu): string[] {
+  const name = LEVEL_NAMES[fault.level] ?? '';
+  const value = fromHalves(fault.entryHi, fault.entryLo);
+  if (fault.kind === FaultKind.NotCanonical) {
+    const width = CR4.has(fromHalves(0, mmu.state.cr4), 'LA57') ? 57 : 48;
+    return [
+      `the address is not canonical: bits 63:${width - 1} are not all the same (CR4.LA57 = ${width === 57 ? 1 : 0})`,
+    ];
+  }
+  if (fault.kind === FaultKind.NotPresent) return [`${name}: P = 0, so there is no translation`];
+  if (fault.kind === FaultKind.Reserved) return reservedRule(fault.level, value, mmu);
+  if (fault.kind === FaultKind.Bus) {
+    return [
+      fault.level === 0 ? 'no memory at the physical address' : `no memory where the ${name} should be`,
+    ];
+  }
+  const rules: string[] = [];
+  for (let bit = 1; bit <= fault.reasons; bit <<= 1) {
+    const rule = (fault.reasons & bit) !== 0 ? REASON_NAMES[bit] : undefined;
+    if (rule !== undefined) rules.push(rule);
+  }
+  return rules;
+}
+
+function indicesOf(address: bigint, levels: number): { name: string; index: number }[] {
+  const indices: { name: string; index: number }[] = [];
+  for (let level = levels; level >= 1; level--) {
+    const index = Number((address >> BigInt(12 + 9 * (level - 1))) & 0x1ffn);
+    indices.push({ name: LEVEL_NAMES[level] ?? '', index });
+  }
+  return indices;
+}
+
+/**
+ * Makes one access's translation (with all its effects: accessed and dirty flags, fills) and explains it.
+ * The MMU's observer is told nothing meanwhile and is in place again afterwards.
+ * @param address 64 bits @param access `Access` bits
+ */
+export function explainWalk(mmu: X86Mmu, address: bigint, access: number): ExplainedWalk {
+  const recorder = new WalkRecorder();
+  const before = mmu.observer;
+  mmu.observer = recorder;
+  const kind = mmu.translate(highHalf(address), lowHalf(address), access);
+  mmu.observer = before;
+  const { state } = mmu;
+  const cr4 = fromHalves(state.cr4Hi, state.cr4);
+  const faulted = kind !== FaultKind.None;
+  const steps = recorder.steps.map((step) => (step.kind === 'entry' ? entryOf(step) : noteOf(step)));
+  const rules = faulted
+    ? faultRules(mmu.fault, mmu)
+    : permissionRules(combineRights(recorder.steps), access, mmu);
+  return {
+    address,
+    access,
+    accessWords: describeAccess(access),
+    indices: indicesOf(address, CR4.has(cr4, 'LA57') ? 5 : 4),
+    cr3: fromHalves(state.cr3Hi, state.cr3Lo),
+    cr0Summary: CR0.format(fromHalves(0, state.cr0)),
+    cr4Summary: CR4.format(cr4),
+    eferSummary: EFER.format(fromHalves(0, state.efer)),
+    steps,
+    rules,
+    outcome: faulted ? explainFault(mmu.fault) : explainTranslation(mmu),
+  };
+}
+
+/** The access bits of the words a user types: `read`, `write` or `fetch`, with or without user rights. */
+export function accessOf(kind: 'read' | 'write' | 'fetch', user: boolean): number {
+  const how = kind === 'write' ? Access.Write : kind === 'fetch' ? Access.Fetch : Access.Read;
+  return user ? how | Access.User : how;
+}
