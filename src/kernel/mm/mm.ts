@@ -84,8 +84,6 @@ export class MmStruct {
   dataVm = 0;
   execVm = 0;
   stackVm = 0;
-  /** Pages charged against the overcommit limit for this mm's VM_ACCOUNT mappings. */
-  accountedPages = 0;
 
   readonly taskSizePages: number;
   mmapBasePage: number;

@@ -18,6 +18,7 @@ import { freePgtables } from './free-pgtables.ts';
 import { fput } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
+import { vmUnacctMemory } from './overcommit.ts';
 import type { VmArea } from './vma.ts';
 import {
   isDataMapping,
@@ -149,7 +150,7 @@ export function* vmsCompleteMunmapVmas(current: TaskStruct, range: VmasToUnmap, 
   mm.stackVm -= range.stackPages;
   mm.dataVm -= range.dataPages;
   for (const vma of vmas) yield* removeVma(vma);
-  mm.accountedPages -= range.accountedPages;
+  vmUnacctMemory(mm.kernel, range.accountedPages);
   if (unlock) yield* mmapReadUnlock(current, mm);
 }
 

@@ -1,0 +1,129 @@
+/**
+ * The second half of mmap: takes out what is in the way, checks limits, and puts the new range into the tree, merged
+ * with its neighbours where they fit.
+ * Left out: drivers' mmap callbacks, uprobes, perf, ksm.
+ * @see Linux mm/vma.c, `__mmap_region`
+ */
+import type { Task } from '../../base/task.ts';
+import { ENOMEM } from '../errno.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { mayExpandVm } from './limits.ts';
+import { getFile, type MappedFile } from './mapped-file.ts';
+import { type MmStruct, vmStatAccount } from './mm.ts';
+import {
+  reattachVmas,
+  VmasToUnmap,
+  vmsClearPtes,
+  vmsCompleteMunmapVmas,
+  vmsGatherMunmapVmas,
+} from './munmap.ts';
+import { accountableMapping, securityVmEnoughMemory } from './overcommit.ts';
+import { shmemVmOperations, shmemZeroSetup } from './shmem.ts';
+import { VmArea } from './vma.ts';
+import { VM_ACCOUNT, VM_LOCKED, VM_LOCKED_MASK, VM_SHARED, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
+import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
+import { vmaMergeNewRange } from './vma-merge.ts';
+
+/** What is to be mapped. Pages. */
+export interface NewMapping {
+  readonly start: number;
+  readonly end: number;
+  readonly flags: number;
+  readonly flagsHigh: number;
+  readonly pgoff: number;
+  readonly file: MappedFile | null;
+}
+
+/**
+ * Makes room and checks limits. The flags the mapping will have, or a negative errno with everything mapped as before
+ * (though what was split at the ends stays split).
+ * @see mm/vma.c, `__mmap_setup`
+ */
+function* mmapSetup(current: TaskStruct, mm: MmStruct, mapping: NewMapping, old: VmasToUnmap): Task<number> {
+  const { start, end } = mapping;
+  const first = mm.vmas.findIntersection(start, end);
+  if (first === null) {
+    old.prev = mm.vmas.findPrevious(start);
+    old.next = mm.vmas.find(end);
+  } else {
+    const error = yield* vmsGatherMunmapVmas(old, first);
+    if (error !== 0) return error;
+  }
+  if (!mayExpandVm(current, mm, mapping.flags, end - start - old.pages)) {
+    reattachVmas(old);
+    return -ENOMEM;
+  }
+  if (accountableMapping(mapping.flags)) {
+    const charge = end - start - old.accountedPages;
+    if (securityVmEnoughMemory(mm, charge) !== 0) {
+      reattachVmas(old);
+      return -ENOMEM;
+    }
+    old.accountedPages = 0;
+  }
+  yield* vmsClearPtes(current, old);
+  return 0;
+}
+
+/** @see mm/vma.c, `__mmap_new_vma` */
+function* insertNewVma(mm: MmStruct, mapping: NewMapping, flags: number, old: VmasToUnmap): Task<VmArea> {
+  const vma = new VmArea(mm, mapping.start, mapping.end, flags, mapping.flagsHigh, mapping.pgoff);
+  if (mapping.file !== null) {
+    vma.file = mapping.file;
+    vma.ops = shmemVmOperations;
+    getFile(mapping.file);
+  } else if ((flags & VM_SHARED) !== 0) {
+    vma.file = shmemZeroSetup(mm.kernel, mapping.end - mapping.start);
+    vma.ops = shmemVmOperations;
+  }
+  vmaInitWriteLocked(mm, vma);
+  yield mm.treeStore;
+  for (const replaced of old.vmas) mm.vmas.remove(replaced.start);
+  mm.vmas.insert(vma);
+  vmaMarkAttached(vma);
+  mm.mapCount++;
+  return vma;
+}
+
+/**
+ * Maps a range of pages, replacing what is there. Needs mmap_lock for writing. Returns 0, -ENOMEM (limits) or -EPERM (a
+ * sealed VMA is in the way).
+ */
+export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task<number> {
+  const { start, end, pgoff, file } = mapping;
+  const old = new VmasToUnmap(mm, start, end);
+  const error = yield* mmapSetup(current, mm, mapping, old);
+  if (error !== 0) return error;
+  const flags = accountableMapping(mapping.flags) ? mapping.flags | VM_ACCOUNT : mapping.flags;
+  const sharedAnonymous = file === null && (flags & VM_SHARED) !== 0;
+  let vma = sharedAnonymous
+    ? null
+    : yield* vmaMergeNewRange({
+        mm,
+        start,
+        end,
+        flags,
+        flagsHigh: mapping.flagsHigh,
+        pgoff,
+        file,
+        userfaultfd: null,
+        anonVma: null,
+        prev: old.prev,
+        middle: null,
+        next: old.next,
+        replaced: old.vmas,
+      });
+  vma ??= yield* insertNewVma(mm, mapping, flags, old);
+  yield* vmsCompleteMunmapVmas(current, old, false);
+  vmStatAccount(mm, vma.flags, end - start);
+  if ((flags & VM_LOCKED) !== 0) {
+    if (supportsMlock(vma)) mm.lockedVm += end - start;
+    else vma.flags &= ~VM_LOCKED_MASK;
+  }
+  return 0;
+}
+
+/** @see mm/internal.h, `vma_supports_mlock`, without hugetlb and DAX */
+export function supportsMlock(vma: VmArea): boolean {
+  return (vma.flags & VM_SPECIAL) === 0 && (vma.flagsHigh & VMH_DROPPABLE) === 0;
+}

@@ -1,0 +1,202 @@
+/**
+ * mprotect: changes the access rights of a range VMA by VMA, so that an error leaves the VMAs before it changed.
+ * Left out: protection keys and pkey_mprotect, memory-deny-write-execute, READ_IMPLIES_EXEC, security hooks.
+ * @see Linux mm/mprotect.c, `do_mprotect_pkey`, `mprotect_fixup`
+ */
+import type { Task } from '../../base/task.ts';
+import { EACCES, EINTR, EINVAL, ENOMEM, EPERM } from '../errno.ts';
+import { mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { changeProtection } from './change-protection.ts';
+import { mayExpandVm } from './limits.ts';
+import type { MmStruct } from './mm.ts';
+import { vmStatAccount } from './mm.ts';
+import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE } from './mman.ts';
+import { vmFlagsOfProt } from './mmap.ts';
+import { type MmuGather, tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
+import { pagesOfLength } from './munmap.ts';
+import { securityVmEnoughMemory, vmUnacctMemory } from './overcommit.ts';
+import { populateOperations } from './populate.ts';
+import type { VmArea } from './vma.ts';
+import {
+  VM_ACCESS_FLAGS,
+  VM_ACCOUNT,
+  VM_GROWSDOWN,
+  VM_HUGETLB,
+  VM_LOCKED,
+  VM_NORESERVE,
+  VM_SHARED,
+  VM_WRITE,
+  VMH_SEALED,
+} from './vma-flags.ts';
+import { vmaStartWrite } from './vma-lock.ts';
+import { vmaModify } from './vma-split.ts';
+
+const U64 = 1n << 64n;
+const KNOWN_PROT = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM;
+
+/** One step of the loop over VMAs: what to change, and what it ended with. */
+interface FixupResult {
+  readonly error: number;
+  /** The VMA that covers the changed part: the loop's `prev` from now on. */
+  readonly vma: VmArea;
+}
+
+/** Charges a private mapping that becomes writable. The new flags, or -ENOMEM. */
+function accountedFlags(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  newFlags: number,
+  pages: number,
+): { readonly error: number; readonly flags: number } {
+  const uncharged = VM_ACCOUNT | VM_WRITE | VM_HUGETLB | VM_SHARED | VM_NORESERVE;
+  if ((newFlags & VM_WRITE) === 0) {
+    // Only memory that was never written to gives its charge back.
+    const returns = (vma.flags & VM_ACCOUNT) !== 0 && vma.anonymous && vma.anonVma === null;
+    return { error: 0, flags: returns ? newFlags & ~VM_ACCOUNT : newFlags };
+  }
+  if (!mayExpandVm(current, mm, newFlags, pages) && mayExpandVm(current, mm, vma.flags, pages)) {
+    return { error: -ENOMEM, flags: newFlags };
+  }
+  if ((vma.flags & uncharged) !== 0) return { error: 0, flags: newFlags };
+  const error = securityVmEnoughMemory(mm, pages);
+  return { error, flags: newFlags | VM_ACCOUNT };
+}
+
+/**
+ * Gives [start, end) of `vma` the flags `newFlags`.
+ * @see mm/mprotect.c, `mprotect_fixup`
+ */
+function* mprotectFixup(
+  current: TaskStruct,
+  mm: MmStruct,
+  gather: MmuGather,
+  prev: VmArea | null,
+  vma: VmArea,
+  start: number,
+  end: number,
+  newFlags: number,
+): Task<FixupResult> {
+  if ((vma.flagsHigh & VMH_SEALED) !== 0) return { error: -EPERM, vma };
+  const oldFlags = vma.flags;
+  if (newFlags === oldFlags) return { error: 0, vma };
+  const pages = end - start;
+  const accounted = accountedFlags(current, mm, vma, newFlags, pages);
+  if (accounted.error !== 0) return { error: accounted.error, vma };
+  let { flags } = accounted;
+  const modified = yield* vmaModify(mm, prev, vma, start, end, { flags, flagsHigh: vma.flagsHigh });
+  if (modified.error !== 0) {
+    if ((flags & VM_ACCOUNT) !== 0 && (oldFlags & VM_ACCOUNT) === 0) vmUnacctMemory(mm.kernel, pages);
+    return { error: modified.error, vma };
+  }
+  const changed = modified.vma;
+  if (modified.merged) ({ flags } = changed);
+  yield* vmaStartWrite(mm, changed);
+  changed.flags = flags;
+  yield* changeProtection(current, gather, changed, start, end);
+  if ((oldFlags & VM_ACCOUNT) !== 0 && (flags & VM_ACCOUNT) === 0) vmUnacctMemory(mm.kernel, pages);
+  if ((oldFlags & (VM_WRITE | VM_SHARED | VM_LOCKED)) === VM_LOCKED && (flags & VM_WRITE) !== 0) {
+    yield* populateOperations(mm.kernel).populateVmaPageRange(current, changed, start, end);
+  }
+  vmStatAccount(mm, oldFlags, -pages);
+  vmStatAccount(mm, flags, pages);
+  return { error: 0, vma: changed };
+}
+
+/** Where the change begins, after PROT_GROWSDOWN and PROT_GROWSUP; a negative errno otherwise. */
+function firstPage(first: VmArea, grows: number, start: number, end: number): number {
+  if (grows === PROT_GROWSDOWN) {
+    if (first.start >= end) return -ENOMEM;
+    return (first.flags & VM_GROWSDOWN) !== 0 ? first.start : -EINVAL;
+  }
+  if (first.start > start) return -ENOMEM;
+  // No architecture modelled has stacks that grow up.
+  return grows === PROT_GROWSUP ? -EINVAL : start;
+}
+
+/** Changes one VMA after the other until an error or the end. */
+function* protectRange(
+  current: TaskStruct,
+  mm: MmStruct,
+  first: VmArea,
+  start: number,
+  end: number,
+  access: number,
+): Task<number> {
+  let prev = start > first.start ? first : mm.vmas.findPrevious(first.start);
+  const gather = yield* tlbGatherMmu(current, mm);
+  let error = 0;
+  let at = start;
+  while (at < end) {
+    const vma = mm.vmas.lookup(at);
+    if (vma === null) {
+      error = -ENOMEM;
+      break;
+    }
+    const newFlags = access | (vma.flags & ~VM_ACCESS_FLAGS);
+    // VM_MAYx lie four bits above VM_x.
+    if ((newFlags & ~(newFlags >> 4) & VM_ACCESS_FLAGS) !== 0) {
+      error = -EACCES;
+      break;
+    }
+    const partEnd = Math.min(vma.end, end);
+    const fixed = yield* mprotectFixup(current, mm, gather, prev, vma, at, partEnd, newFlags);
+    ({ error } = fixed);
+    if (error !== 0) break;
+    prev = fixed.vma;
+    at = fixed.vma.end;
+  }
+  yield* tlbFinishMmu(current, gather);
+  return error;
+}
+
+function* mprotectLocked(
+  current: TaskStruct,
+  mm: MmStruct,
+  start: number,
+  end: number,
+  grows: number,
+  access: number,
+): Task<number> {
+  const first = mm.vmas.findIntersection(start, end);
+  if (first === null) return -ENOMEM;
+  const from = firstPage(first, grows, start, end);
+  if (from < 0) return from;
+  return yield* protectRange(current, mm, first, from, end, access);
+}
+
+/**
+ * The system call. `address` and `length` are bytes, unsigned 64 bits. Returns 0 or a negative errno: -EINVAL, -ENOMEM
+ * (a hole: everything before it is changed; or a limit), -EACCES, -EPERM (sealed), -EINTR (killed while waiting).
+ */
+export function* sysMprotect(
+  current: TaskStruct,
+  address: bigint,
+  length: bigint,
+  prot: number,
+): Task<number> {
+  const { mm } = current;
+  if (mm === null) throw new Error(`${current.name} calls mprotect without an address space`);
+  const start = mm.kernel.arch.untaggedAddress(current.cpu, address);
+  const grows = prot & (PROT_GROWSDOWN | PROT_GROWSUP);
+  if (grows === (PROT_GROWSDOWN | PROT_GROWSUP)) return -EINVAL;
+  if ((start & 0xfffn) !== 0n) return -EINVAL;
+  if (length === 0n) return 0;
+  const end = (start + ((length + 0xfffn) & ~0xfffn)) % U64;
+  if (end <= start) return -ENOMEM;
+  const access = prot & ~grows;
+  if (prot >= 2 ** 32 || (access & ~KNOWN_PROT) !== 0) return -EINVAL;
+  if ((yield* mmapWriteLockKillable(current, mm)) !== 0) return -EINTR;
+  const firstPageNumber = Number(start >> 12n);
+  const error = yield* mprotectLocked(
+    current,
+    mm,
+    firstPageNumber,
+    firstPageNumber + pagesOfLength(end - start),
+    grows,
+    vmFlagsOfProt(access),
+  );
+  yield* mmapWriteUnlock(current, mm);
+  return error;
+}

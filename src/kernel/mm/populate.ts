@@ -1,0 +1,28 @@
+/**
+ * Faulting in a range that was just mapped or locked. mm/gup.c does it in Linux, and `src/kernel/gup/` here, a layer
+ * above this one: the kernel is given the two functions when it is put together.
+ */
+import type { Task } from '../../base/task.ts';
+import type { Kernel } from '../kernel.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { Unsupported } from '../unsupported.ts';
+import type { VmArea } from './vma.ts';
+
+export interface PopulateOperations {
+  /**
+   * `mm_populate`: takes mmap_lock for reading itself and faults in `pages` pages from page `start` of the running
+   * process; errors are ignored.
+   */
+  mmPopulate(current: TaskStruct, start: number, pages: number): Task<void>;
+  /**
+   * `populate_vma_page_range`, under mmap_lock as it is held, which is kept: faults in [start, end) of one VMA.
+   * Returns 0 or more, or a negative errno.
+   */
+  populateVmaPageRange(current: TaskStruct, vma: VmArea, start: number, end: number): Task<number>;
+}
+
+/** @throws Unsupported when the kernel was put together without them */
+export function populateOperations(kernel: Kernel): PopulateOperations {
+  if (kernel.populate === null) throw new Unsupported('populating a mapping');
+  return kernel.populate;
+}
