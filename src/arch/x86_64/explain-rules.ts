@@ -6,7 +6,7 @@ import type { FieldValue } from '../../base/layout.ts';
 import { fromHalves, hex, lowHalf, maskOf } from '../../base/u64.ts';
 import { Access } from '../access.ts';
 import { bitRange } from '../decode-kind.ts';
-import { entryLayout, LEVEL_NAMES, mapsPage, PTE } from './entries.ts';
+import { entryLayout, LEVEL_NAMES, mapsPage, PDE_2M, PTE } from './entries.ts';
 import type { X86Mmu } from './mmu.ts';
 import { RIGHTS_MASK, Right } from './permissions.ts';
 import { CR4, EFER } from './registers.ts';
@@ -98,31 +98,38 @@ export function permissionRules(rights: CombinedRights, access: number, mmu: X86
   return rules;
 }
 
+/** PS and bit 8, which some levels refuse. */
+function fixedBitRules(level: number, value: bigint, mmu: X86Mmu): string[] {
+  const { page1g, vendor } = mmu.features;
+  const pageSize = PDE_2M.has(value, 'PS');
+  const rules: string[] = [];
+  if (level >= 4 && pageSize) rules.push('PS is reserved');
+  if (level >= 4 && vendor === 'amd' && PTE.has(value, 'G')) rules.push('bit 8 must be 0 on AMD');
+  if (level === 3 && pageSize && !page1g) rules.push('PS is reserved without 1-GByte pages');
+  return rules;
+}
+
 /** Which bits of a present entry are reserved and set. */
 export function reservedRule(level: number, value: bigint, mmu: X86Mmu): string[] {
-  const name = LEVEL_NAMES[level] ?? '';
-  const { maxPhysAddr, page1g, vendor } = mmu.features;
+  const { maxPhysAddr } = mmu.features;
   const rules: string[] = [];
   const above = maxPhysAddr < 52 ? value & maskOf(51, maxPhysAddr) : 0n;
   if (above !== 0n) {
     rules.push(
-      `${name}: ${bitRange(51, maxPhysAddr)} are reserved (MAXPHYADDR ${maxPhysAddr}) and hold ${hex(above)}`,
+      `${bitRange(51, maxPhysAddr)} are reserved (MAXPHYADDR ${maxPhysAddr}) and hold ${hex(above)}`,
     );
   }
   if (PTE.has(value, 'XD') && !EFER.has(fromHalves(0, mmu.state.efer), 'NXE')) {
-    rules.push(`${name}: XD is reserved while EFER.NXE = 0`);
+    rules.push('XD is reserved while EFER.NXE = 0');
   }
-  const leaf = mapsPage(level, lowHalf(value));
-  const pageSize = PTE.has(value, 'PAT');
-  if (level >= 4 && pageSize) rules.push(`${name}: PS is reserved`);
-  if (level >= 4 && vendor === 'amd' && PTE.has(value, 'G')) rules.push(`${name}: bit 8 must be 0 on AMD`);
-  if (level === 3 && pageSize && !page1g) rules.push(`${name}: PS is reserved without 1-GByte pages`);
-  if (leaf) {
-    for (const field of entryLayout(level, true).decode(value)) {
-      if (field.kind === 'reserved' && field.value !== 0n) {
-        rules.push(`${name}: ${bitRange(field.high, field.low)} are reserved in an entry that maps a page`);
-      }
-    }
+  rules.push(...fixedBitRules(level, value, mmu));
+  if (mapsPage(level, lowHalf(value))) {
+    const reserved = entryLayout(level, true)
+      .decode(value)
+      .filter((field) => field.kind === 'reserved' && field.value !== 0n);
+    rules.push(
+      ...reserved.map(({ high, low }) => `${bitRange(high, low)} are reserved in an entry that maps a page`),
+    );
   }
-  return rules;
+  return rules.map((rule) => `${LEVEL_NAMES[level] ?? ''}: ${rule}`);
 }

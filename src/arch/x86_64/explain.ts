@@ -189,9 +189,14 @@ function faultRules(fault: Readonly<FaultSlot>, mmu: X86Mmu): string[] {
       fault.level === 0 ? 'no memory at the physical address' : `no memory where the ${name} should be`,
     ];
   }
+  return reasonRules(fault.reasons);
+}
+
+/** The words of every `Reason` bit that is one. */
+function reasonRules(reasons: number): string[] {
   const rules: string[] = [];
-  for (let bit = 1; bit <= fault.reasons; bit <<= 1) {
-    const rule = (fault.reasons & bit) !== 0 ? REASON_NAMES[bit] : undefined;
+  for (let bit = 1; bit <= reasons; bit <<= 1) {
+    const rule = (reasons & bit) !== 0 ? REASON_NAMES[bit] : undefined;
     if (rule !== undefined) rules.push(rule);
   }
   return rules;
