@@ -53,7 +53,7 @@ export class CostProfile {
   }
 }
 
-/** Every step costs one cycle and nothing else does: for tests, and where only the order matters. */
+/** Every step costs one cycle and nothing else costs anything: for tests, and where only the order matters. */
 export const flatProfile = new CostProfile(profileData.flat);
 
 export const costProfiles: Readonly<Record<string, CostProfile>> = {

@@ -23,9 +23,15 @@ export class LineCosts {
     this.#contextSwitch = profile.contextSwitch;
   }
 
-  /** Charges the step after `point` to the CPU. A point without a cost moves no line: it is charged elsewhere. */
+  /**
+   * Charges the step after `point` to the CPU. A point without a cost is charged elsewhere and moves no line; it takes
+   * one cycle, so that a loop of such steps cannot hold back the CPUs that are ahead of it.
+   */
   charge(cpu: Cpu, point: SchedPoint): void {
-    if (point.cost === StepCost.None) return;
+    if (point.cost === StepCost.None) {
+      cpu.time++;
+      return;
+    }
     const cycles = this.#steps[point.cost] as number;
     cpu.time += point.object.lineOwner === cpu.id ? cycles : cycles + this.#fetchLine(cpu.id, point);
   }

@@ -214,7 +214,6 @@ export class RunLoop implements RunView {
     }
     const task = chosen.task as SchedTask;
     this.#stepping = task;
-    task.lastStep = this.steps;
     if (chosen.switches && this.#switch(slot, task)) return;
     this.#resume(slot, task);
   }
@@ -222,6 +221,7 @@ export class RunLoop implements RunView {
   /** Resumes the topmost path of a task up to its next point. */
   #resume(slot: CpuSlot, task: SchedTask): void {
     const frame = task.frames[task.frames.length - 1] as Frame;
+    if (frame.kind === FrameKind.Body) task.lastStep = this.steps;
     this.#costs.charge(slot.cpu, frame.point);
     this.#now = slot.cpu.time;
     const { done, value } = frame.generator.next();
@@ -262,7 +262,7 @@ export class RunLoop implements RunView {
       (point.ready === null || point.ready())
     );
     this.#now = cpu.time;
-    task.lastStep = steps;
+    if (frame.kind === FrameKind.Body) task.lastStep = steps;
   }
 
   #frameDone(slot: CpuSlot, task: SchedTask, frame: Frame, value: unknown): void {

@@ -51,7 +51,7 @@ export class SchedTask {
   readyAt = 0;
   /** When it last came onto its CPU, in virtual time. */
   switchedInAt = 0;
-  /** Number of the step that ran it last. */
+  /** Number of the step that last took it forward; interrupts and context switches do not. Policies are fair by it. */
   lastStep = 0;
   /** Its wait was looked at and was not over. */
   blocked = false;
