@@ -131,8 +131,10 @@ describe('tasks on one CPU', () => {
       expect(world.log.join(' ')).toBe('a1 a2 a3 b1 b2 b3');
     }
   });
+});
 
-  it('run while another one waits, and let it go on when it is ready', () => {
+describe('the CPU of several tasks', () => {
+  it('runs one while another one waits, and lets that go on when it is ready', () => {
     const world = makeWorld(1);
     const [a, b] = makeTasks(0, 0) as [SchedTask, SchedTask];
     let open = false;
@@ -155,7 +157,7 @@ describe('tasks on one CPU', () => {
     expect(world.log).toEqual(['b1', 'b1', 'a through']);
   });
 
-  it('share the CPU by slices of virtual time', () => {
+  it('is shared by slices of virtual time', () => {
     const world = makeWorld(1);
     const tasks = makeTasks(0, 0);
     const yielding = function* (task: SchedTask): Task<void> {
@@ -211,7 +213,10 @@ describe('a context switch', () => {
     const world = makeWorld(2, policy);
     startCounting(world, makeTasks(0, 0, 1), 1);
     world.loop.run();
-    expect(seen.slice(0, 2)).toEqual(['a switches, b switches, c switches', 'a, b switches preempts, c switches']);
+    expect(seen.slice(0, 2)).toEqual([
+      'a switches, b switches, c switches',
+      'a, b switches preempts, c switches',
+    ]);
   });
 });
 
@@ -246,8 +251,10 @@ describe('tasks on several CPUs', () => {
     );
     expect(world.loop.run({ maxSteps: 100 }).kind).toBe('finished');
   });
+});
 
-  it('wait in virtual time: a waiter goes on at the time at which it was let go', () => {
+describe('virtual time', () => {
+  it('passes in a wait: a waiter goes on at the time at which it was let go', () => {
     const world = makeWorld(2, undefined, { profile: 'sapphire-rapids' });
     const [a, b] = makeTasks(0, 1) as [SchedTask, SchedTask];
     let open = false;
@@ -268,7 +275,7 @@ describe('tasks on several CPUs', () => {
     expect(world.machine.cpus.map((cpu) => cpu.time)).toEqual([1002, 1001]);
   });
 
-  it('start at the time of the step that started them', () => {
+  it('of a new task starts at the step that started it', () => {
     const world = makeWorld(2, undefined, { profile: 'sapphire-rapids' });
     const [a, b] = makeTasks(0, 1) as [SchedTask, SchedTask];
     world.loop.complete(
@@ -282,7 +289,7 @@ describe('tasks on several CPUs', () => {
     expect(world.machine.cpu(1).time).toBe(1 + 5 * 20 + 1 + 20);
   });
 
-  it('pay for a cache line that another CPU has', () => {
+  it('pays for a cache line that another CPU has', () => {
     const world = makeWorld(2, new RoundRobinPolicy(), { profile: 'sapphire-rapids' });
     const shared = writePoint('line');
     const tasks = makeTasks(0, 1);
@@ -342,9 +349,9 @@ describe('a run', () => {
   it('refuses two live tasks with one id', () => {
     const world = makeWorld(1);
     world.loop.start(new SchedTask(3, 'one', 0), counting(world, new SchedTask(3, 'one', 0), 1));
-    expect(() => world.loop.start(new SchedTask(3, 'two', 0), counting(world, new SchedTask(3, 'x', 0), 1))).toThrow(
-      'two live tasks with id 3',
-    );
+    expect(() =>
+      world.loop.start(new SchedTask(3, 'two', 0), counting(world, new SchedTask(3, 'x', 0), 1)),
+    ).toThrow('two live tasks with id 3');
   });
 
   it('that cannot bring a path to its end says so when it was asked to', () => {

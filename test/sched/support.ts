@@ -43,7 +43,12 @@ export const waitPoint = (name: string, ready: () => boolean): SchedPoint =>
   new SchedPoint(PointKind.Wait, new SharedObject(name), 'wait', StepCost.None, ready);
 
 /** Writes down its name and a number at each of `count` points. */
-export function* counting(world: World, task: SchedTask, count: number, point = writePoint('x')): Task<number> {
+export function* counting(
+  world: World,
+  task: SchedTask,
+  count: number,
+  point = writePoint('x'),
+): Task<number> {
   for (let step = 1; step <= count; step++) {
     yield point;
     world.log.push(`${task.name}${step}`);
