@@ -126,7 +126,18 @@ function columns(rows: readonly (readonly string[])[], right: readonly number[])
 /** The table: a head, one line a range, and the tables that the dump does not hold. */
 export function mapsText(list: MappingList, options: MapsTextOptions = {}): string {
   const typeName = (index: number): string => options.patTypes?.[index] ?? `PAT${index}`;
-  const head = ['virtual address', '', 'size', 'pages', 'rights', 'used', 'type', 'key', 'physical address', ''];
+  const head = [
+    'virtual address',
+    '',
+    'size',
+    'pages',
+    'rights',
+    'used',
+    'type',
+    'key',
+    'physical address',
+    '',
+  ];
   const rows = linesOf(list.ranges, options.all === true).map((line) => {
     const { range } = line;
     return [

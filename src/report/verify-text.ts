@@ -1,6 +1,7 @@
 /** What `verify` prints: counts by tag group, the first difference in full, and the closing line. */
 import type { VectorDifference } from '../conformance/verify/vector-runner.ts';
 import type { Count, VerifyResult } from '../conformance/verify/verify.ts';
+import { walkText } from './walk-text.ts';
 
 /** Tags in the order in which they are shown; a tag that no group names is shown last. */
 const GROUPS: readonly (readonly [title: string, tags: RegExp])[] = [
@@ -9,7 +10,7 @@ const GROUPS: readonly (readonly [title: string, tags: RegExp])[] = [
   ['outcome', /^(ok|pf|gp|ss-fault|ad-update|a-undetermined)$/],
   ['leaf', /^leaf/],
   ['reason', /^(np|us|ro|wp|nx|smep|smap|noncanon|multi|pk[us]-[aw]d|rsvd-.*|level\d)$/],
-  ['state', /^(wp[n0]|nxe0|.*-on)$/i],
+  ['state', /^(wp\d|nxe0|.*-on)$/i],
   ['sequence', /^seq-/],
   ['step', /^(mov.*|inv.*|wrpkru|.*-gp|write64)$/],
 ];
@@ -18,7 +19,9 @@ const withCommas = (count: number): string => count.toLocaleString('en-US');
 
 function groupText(title: string, tags: readonly (readonly [string, Readonly<Count>])[]): string {
   const items = tags.map(([tag, { passed, failed }]) =>
-    failed === 0 ? `${tag} ${withCommas(passed)}` : `${tag} ${withCommas(passed)} (${withCommas(failed)} FAILED)`,
+    failed === 0
+      ? `${tag} ${withCommas(passed)}`
+      : `${tag} ${withCommas(passed)} (${withCommas(failed)} FAILED)`,
   );
   return wrap(`  ${title.padEnd(9)}`, items);
 }
@@ -53,9 +56,11 @@ export function tagTable(tags: VerifyResult['tags']): string {
   return lines.join('\n');
 }
 
+const indented = (line: string): string => (line === '' ? '' : `    ${line}`);
+
 /** Everything about one vector that came out differently. */
 export function differenceText(difference: VectorDifference): string {
-  const { id, file, line, step, steps, state, operation, mismatches, explanation } = difference;
+  const { id, file, line, step, steps, state, operation, mismatches, walk } = difference;
   const place = steps === 1 ? '' : `, step ${step} of ${steps}`;
   const rows = [{ what: '', expected: 'expected', got: 'got' }, ...mismatches];
   const width = (of: (row: (typeof rows)[number]) => string): number =>
@@ -66,7 +71,7 @@ export function differenceText(difference: VectorDifference): string {
     ...state.map((text) => `  ${text}`),
     `  ${operation}`,
     ...rows.map((row) => `    ${row.what.padEnd(what)}  ${row.expected.padEnd(expected)}  ${row.got}`),
-    ...(explanation.length > 0 ? ['  the walk:', ...explanation.map((text) => `    ${text}`)] : []),
+    ...(walk === null ? [] : ['  the walk:', ...walkText(walk, { fields: false }).split('\n').map(indented)]),
   ].join('\n');
 }
 

@@ -8,7 +8,7 @@
 import { Entry } from '../../arch/x86_64/entries.ts';
 import { InputError } from '../../base/input-error.ts';
 import { hexHalves } from '../../base/u64.ts';
-import { dumpTranslator, type DumpTranslator, PRESENCE_ONLY } from './dump-mmu.ts';
+import { type DumpTranslator, presenceTranslator } from './dump-mmu.ts';
 import { type PageTableDump, visitDump } from './page-table-dump.ts';
 import { type MappingRow, type PointRow, readTruth } from './truth.ts';
 import { bytesOfLevel, type Leaf, type MissingTable, pagesOfLevel } from './x86_64-leaves.ts';
@@ -42,7 +42,8 @@ export const FIRST_DIFFERENCES = 20;
 
 /** First page of the upper half of a canonical 64-bit address space. */
 const UPPER_HALF = 2 ** 51;
-const addressOfPage = (page: number): string => hexHalves(Math.floor(page / 2 ** 20), (page % 2 ** 20) * 4096);
+const addressOfPage = (page: number): string =>
+  hexHalves(Math.floor(page / 2 ** 20), (page % 2 ** 20) * 4096);
 
 /** QEMU's nine places: no-execute, global, bit 7, dirty, accessed, PCD, PWT, user, writable, of the last entry. */
 const PLACES: readonly (readonly [letter: string, high: boolean, bit: number])[] = [
@@ -98,7 +99,11 @@ class Comparison {
 
   leaf(leaf: Readonly<Leaf>): void {
     const row = this.rows.get(leaf.page);
-    if (row === undefined) return this.#notListed(leaf);
+    if (row === undefined) this.#notListed(leaf);
+    else this.#compare(row, leaf);
+  }
+
+  #compare(row: MappingRow, leaf: Readonly<Leaf>): void {
     this.rows.delete(leaf.page);
     const expected = describeMapping(row.frame, row.level, row.flags);
     const found = describeMapping(leaf.frame, leaf.level, monitorFlags(leaf));
@@ -157,11 +162,17 @@ class Comparison {
   /** What the MMU says of the first or last byte when it is not what the row says. */
   #mistranslated(row: MappingRow): string | null {
     const last = pagesOfLevel(row.level) - 1;
-    return this.#mistranslatedByte(row.page, row.frame, 0) ?? this.#mistranslatedByte(row.page + last, row.frame + last, 0xfff);
+    return (
+      this.#mistranslatedByte(row.page, row.frame, 0) ??
+      this.#mistranslatedByte(row.page + last, row.frame + last, 0xfff)
+    );
   }
 
   #mistranslatedByte(page: number, frame: number, offset: number): string | null {
-    const got = this.#translator.translate(Math.floor(page / 2 ** 20), ((page % 2 ** 20) * 4096) | offset);
+    const got = this.#translator.translate(
+      Math.floor(page / 2 ** 20) | 0,
+      ((page % 2 ** 20) * 4096) | offset,
+    );
     const wantHi = Math.floor(frame / 2 ** 20);
     const wantLo = ((frame % 2 ** 20) * 4096) | offset;
     if (got.physical !== null && got.physical.hi === wantHi && got.physical.lo === wantLo) return null;
@@ -181,7 +192,7 @@ class Comparison {
  * @throws InputError for a malformed row or two rows of one page
  */
 export async function checkTruth(dump: PageTableDump, file: string): Promise<TruthCheck> {
-  const comparison = new Comparison(dumpTranslator(dump, PRESENCE_ONLY));
+  const comparison = new Comparison(presenceTranslator(dump));
   for await (const row of readTruth(file)) {
     if (row.kind === 'mapping') comparison.addRow(row, file);
     else comparison.points.push(row);

@@ -26,7 +26,10 @@ export interface PageTableDump {
  * Opens a core, .gz too, with the registers of `options`.
  * @throws InputError for a malformed core or REGS.json, an unknown root, or a machine that is not supported yet
  */
-export async function openPageTableDump(file: string, options: DumpStateOptions = {}): Promise<PageTableDump> {
+export async function openPageTableDump(
+  file: string,
+  options: DumpStateOptions = {},
+): Promise<PageTableDump> {
   return pageTableDump(await openElfCore(file), options);
 }
 

@@ -81,10 +81,14 @@ export const bytesOfLevel = (level: number): number => 2 ** levelShift(level);
 /** What the leaf says apart from permissions. */
 export const leafKey = (leaf: Readonly<Leaf>): number => (leaf.entryHi >>> KEY_SHIFT) & KEY_MASK;
 export const leafPatIndex = ({ level, entryLo }: Readonly<Leaf>): number =>
-  patIndex((entryLo & (level === 1 ? PAT_4K : PAT_LARGE)) !== 0, (entryLo & PCD) !== 0, (entryLo & PWT) !== 0);
+  patIndex(
+    (entryLo & (level === 1 ? PAT_4K : PAT_LARGE)) !== 0,
+    (entryLo & PCD) !== 0,
+    (entryLo & PWT) !== 0,
+  );
 
-/** The bits of a frame's address in an entry, as a frame number. */
-const frameIn = (entryHi: number, entryLo: number): number =>
+/** The frame number of the table that an entry names. */
+export const tableFrame = (entryHi: number, entryLo: number): number =>
   (entryHi & Entry.ADDRESS_HIGH) * 2 ** 20 + (entryLo >>> 12);
 
 class LeafWalk {
@@ -120,13 +124,16 @@ class LeafWalk {
       const combined = this.#combine(above, level, entryHi, entryLo);
       const start = page + index * step;
       if (mapsPage(level, entryLo)) this.#visit(level, this.#canonical(start), entryHi, entryLo, combined);
-      else this.#below(frame, index, level, start, frameIn(entryHi, entryLo), combined);
+      else this.#below(frame, index, level, start, tableFrame(entryHi, entryLo), combined);
     }
   }
 
   #below(table: number, index: number, level: number, page: number, frame: number, combined: number): void {
     const next = this.#reader.table(frame);
-    if (next !== undefined) return this.#table(next, frame, level - 1, page, combined);
+    if (next !== undefined) {
+      this.#table(next, frame, level - 1, page, combined);
+      return;
+    }
     const entryAddress = BigInt(table) * 4096n + BigInt(index * 8);
     const missing = { page: this.#canonical(page), pages: pagesOfLevel(level), frame, level, entryAddress };
     this.#visitor.missing(missing);
@@ -135,7 +142,7 @@ class LeafWalk {
   #visit(level: number, page: number, entryHi: number, entryLo: number, combined: number): void {
     const leaf = this.#leaf;
     const size = pagesOfLevel(level);
-    const frame = frameIn(entryHi, entryLo);
+    const frame = tableFrame(entryHi, entryLo);
     leaf.page = page;
     leaf.frame = frame - (frame % size);
     leaf.level = level;

@@ -91,7 +91,10 @@ function stateOfNote(core: ElfCore, { cr3, cpu = 0 }: DumpStateOptions): X86Dump
     });
   }
   return {
-    origin: registers === undefined ? '--cr3' : `the core's note QEMU${cpus.length > 1 ? `, processor ${cpu}` : ''}`,
+    origin:
+      registers === undefined
+        ? '--cr3'
+        : `the core's note QEMU${cpus.length > 1 ? `, processor ${cpu}` : ''}`,
     cr0: registers?.cr0 ?? 0x8005_0033n,
     cr3: registers?.cr3 ?? 0n,
     cr4: registers?.cr4 ?? CR4.encode({ PAE: 1 }),

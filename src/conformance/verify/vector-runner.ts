@@ -2,6 +2,7 @@
  * What the verifier needs of an architecture: to take one line of a vector file, run it and say what came out
  * differently. Each architecture brings its own runner; the verifier counts, filters and reports.
  */
+import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import type { Place } from '../json-fields.ts';
 
@@ -21,13 +22,13 @@ export interface VectorDifference {
   /** From 1. */
   readonly step: number;
   readonly steps: number;
-  /** The registers at the step, one line each. */
+  /** What decides beside the control registers: keys, processor; with the registers when there is no walk. */
   readonly state: readonly string[];
   /** The step in words: `user write of 0x7f00… through DS`. */
   readonly operation: string;
   readonly mismatches: readonly Mismatch[];
-  /** The walk, level by level, as the model made it; empty for steps that translate nothing. */
-  readonly explanation: readonly string[];
+  /** The walk, level by level, as the model made it; null for steps that translate nothing. */
+  readonly walk: ExplainedWalk | null;
 }
 
 /** One vector, run. */

@@ -5,8 +5,8 @@
 import { InputError } from '../../base/input-error.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import { type JsonLine, readJsonLines } from '../jsonl.ts';
-import { X86_64_VECTORS } from './x86_64-runner.ts';
 import type { VectorArchitecture, VectorDifference, VectorOutcome, VectorRunner } from './vector-runner.ts';
+import { X86_64_VECTORS } from './x86_64-runner.ts';
 
 const ARCHITECTURES: readonly VectorArchitecture[] = [X86_64_VECTORS];
 
@@ -79,7 +79,11 @@ class Verification {
 
   /** Returns whether the vector failed. */
   line({ value, file, line }: JsonLine): boolean {
-    const fields = value as { readonly id?: unknown; readonly arch?: unknown; readonly tags?: unknown } | null;
+    const fields = value as {
+      readonly id?: unknown;
+      readonly arch?: unknown;
+      readonly tags?: unknown;
+    } | null;
     if (this.#only !== null && !wanted(this.#only, fields)) {
       this.skipped++;
       return false;
@@ -109,7 +113,12 @@ class Verification {
 
   #runnerOf(arch: unknown, file: string, line: number): VectorRunner | null {
     if (typeof arch !== 'string') {
-      throw new InputError('field arch', { file, line, expected: 'the name of an architecture', found: `${arch}` });
+      throw new InputError('field arch', {
+        file,
+        line,
+        expected: 'the name of an architecture',
+        found: `${arch}`,
+      });
     }
     const known = this.#runners.get(arch);
     if (known !== undefined) return known;
@@ -130,8 +139,9 @@ function wanted(pattern: RegExp, fields: { readonly id?: unknown; readonly tags?
 }
 
 function patternOf(only: readonly string[]): RegExp {
-  const escape = (text: string): string => text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*');
-  return new RegExp(`^(?:${only.map(escape).join('|')})$`);
+  const expression = (text: string): string =>
+    text.replace(/[.+?^${}()|[\]\\]/g, '\\$&').replaceAll('*', '.*');
+  return new RegExp(`^(?:${only.map(expression).join('|')})$`);
 }
 
 /**
