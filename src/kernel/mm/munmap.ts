@@ -213,7 +213,7 @@ export function* doMunmap(
  */
 export function* sysMunmap(current: TaskStruct, address: bigint, length: bigint): Task<number> {
   const { mm } = current;
-  if (mm === null || mm.context === null) return -EINVAL;
+  if (mm === null) throw new Error(`${current.name} calls munmap without an address space`);
   const start = current.kernel.arch.untaggedAddress(current.cpu, address);
   if ((yield* mmapWriteLockKillable(current, mm)) !== 0) return -EINTR;
   const error = yield* doMunmap(current, mm, start, length, true);
