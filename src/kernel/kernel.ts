@@ -7,8 +7,8 @@ import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { PageTables } from './mm/page-table.ts';
-import type { RemoteAccessDesign } from './remote/design.ts';
 import type { PopulateOperations } from './mm/populate.ts';
+import type { RemoteAccessDesign } from './remote/design.ts';
 import type { TaskStruct } from './task-struct.ts';
 
 /** Settings that a real kernel takes from sysctl, its command line or its configuration. */

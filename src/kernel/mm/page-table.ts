@@ -10,6 +10,7 @@ import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.t
 import type { Halves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { SpinLock } from '../lock/spinlock.ts';
+import { Unsupported } from '../unsupported.ts';
 
 /** One page-table page. Entries are in physical memory; here is what Linux keeps in its `struct ptdesc`. */
 export class TablePage extends SharedObject {
@@ -166,4 +167,17 @@ export function entryEnd(format: PagingFormat, page: number, end: number, level:
   const pages = pagesPerEntry(format, level);
   const next = (Math.floor(page / pages) + 1) * pages;
   return next < end ? next : end;
+}
+
+/**
+ * There is no pte table for `page`: the page up to which the missing entry above leaves a hole, at most `end`.
+ * @throws Unsupported when a huge page is there instead
+ */
+export function endOfHole(pageTables: PageTables, root: TablePage, page: number, end: number): number {
+  const { format } = pageTables;
+  let level = 1;
+  while (pageTables.lookup(root, page, level) !== null) level++;
+  // The entry that `lookup` read last is the one that leads nowhere.
+  if (!format.isNone(pageTables.hi, pageTables.lo)) throw new Unsupported('huge pages');
+  return entryEnd(format, page, end, level - 1);
 }

@@ -4,11 +4,11 @@
  * @see Linux kernel/fork.c `get_task_mm`, include/linux/sched/mm.h `mmget_not_zero`
  */
 import type { Task } from '../../base/task.ts';
-import { mmget } from '../mm/exit-mmap.ts';
+import { mmget } from '../mm/mm-lifetime.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 
-export { mmget, mmput } from '../mm/exit-mmap.ts';
+export { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from '../mm/mm-lifetime.ts';
 
 /** The task's mm with one more user, or null when it has none (kernel thread, exited). */
 export function* getTaskMm(current: TaskStruct, task: TaskStruct): Task<MmStruct | null> {

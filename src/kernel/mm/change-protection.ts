@@ -1,0 +1,115 @@
+/**
+ * Giving the present pages of a range the protection of their VMA's flags: the page-table half of mprotect.
+ * Left out: NUMA hints, userfaultfd write protection, huge pages, hugetlb, swap and migration entries.
+ * @see Linux mm/mprotect.c, `change_protection`, `change_pte_range`, `can_change_pte_writable`
+ */
+import { ENTRY_KEY_MASK, EntryFlag } from '../../arch/paging-format.ts';
+import type { Task } from '../../base/task.ts';
+import type { Halves } from '../../base/u64.ts';
+import { FrameFlag } from '../frame/frame-flags.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { Unsupported } from '../unsupported.ts';
+import type { MmStruct } from './mm.ts';
+import type { MmuGather } from './mmu-gather.ts';
+import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
+import { SWP_PTE_MARKER } from './swap-entry.ts';
+import type { VmArea } from './vma.ts';
+import { VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
+import { entryWritable, maybeWritable, vmaPageProtection } from './vma-protection.ts';
+
+/** Make ptes writable at once where a write fault would do nothing but that. */
+export const MM_CP_TRY_CHANGE_WRITABLE = 1 << 0;
+
+/** What `pte_modify` takes from the new protection; the rest stays as it is. */
+const PROTECTION =
+  EntryFlag.Present |
+  EntryFlag.Read |
+  EntryFlag.Write |
+  EntryFlag.User |
+  EntryFlag.Exec |
+  EntryFlag.Protnone |
+  EntryFlag.ShadowStack |
+  EntryFlag.PrivilegedExec |
+  EntryFlag.Guarded |
+  ENTRY_KEY_MASK;
+
+/**
+ * Changes what [start, end) of the VMA maps to what the VMA's flags say now; what must be flushed goes to the gather.
+ * Needs mmap_lock for writing and the VMA write-locked. Returns the number of ptes changed.
+ * @param changeFlags MM_CP_*
+ */
+export function* changeProtection(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  start: number,
+  end: number,
+  gather: MmuGather,
+  changeFlags: number,
+): Task<number> {
+  const { pageTables } = mm.kernel;
+  const { format, lastLevel } = pageTables;
+  const root = rootTable(mm);
+  let changed = 0;
+  for (let page = start; page < end; ) {
+    if (pageTables.lookup(root, page, lastLevel) === null) {
+      page = endOfHole(pageTables, root, page, end);
+      continue;
+    }
+    const spanEnd = entryEnd(format, page, end, lastLevel - 1);
+    const table = yield* pteOffsetMapLock(current, mm, page);
+    if (table === null) continue;
+    for (; page < spanEnd; page++) {
+      if (yield* changePte(vma, table, page, gather, changeFlags)) changed++;
+    }
+    yield* pteUnmapUnlock(current, table);
+  }
+  return changed;
+}
+
+/** @see `change_pte_range`: one pte; false when there is nothing to change */
+function* changePte(
+  vma: VmArea,
+  table: TablePage,
+  page: number,
+  gather: MmuGather,
+  changeFlags: number,
+): Task<boolean> {
+  const { pageTables } = vma.mm.kernel;
+  const { format } = pageTables;
+  const index = pteIndex(pageTables, page);
+  pageTables.read(table, index);
+  if (format.isNone(pageTables.hi, pageTables.lo)) return false;
+  if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) {
+    if (format.swapTypeOf(pageTables.hi, pageTables.lo) === SWP_PTE_MARKER) return false;
+    throw new Unsupported('mprotect of swap entries');
+  }
+  // `ptep_modify_prot_start`: cleared, so that the hardware cannot set a bit that would be lost.
+  yield table.setEntry;
+  pageTables.getAndClear(table, index);
+  const { hi, lo } = pageTables;
+  const entry: Halves = { hi: 0, lo: 0 };
+  format.change(hi, lo, table.level, vmaPageProtection(vma) & PROTECTION, PROTECTION, entry);
+  if ((changeFlags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && canChangePteWritable(vma, entry, table.level)) {
+    format.change(entry.hi, entry.lo, table.level, maybeWritable(vma), 0, entry);
+  }
+  yield table.setEntry;
+  pageTables.write(table, index, entry.hi, entry.lo);
+  if (format.needsFlush(hi, lo, entry.hi, entry.lo, table.level)) gather.noteEntry(page, table.level);
+  return true;
+}
+
+/** @see `can_change_pte_writable` */
+function canChangePteWritable(vma: VmArea, entry: Readonly<Halves>, level: number): boolean {
+  const { frames, pageTables } = vma.mm.kernel;
+  const flags = pageTables.format.flagsOf(entry.hi, entry.lo, level);
+  if (entryWritable(flags) || (vma.flags & VM_WRITE) === 0) return false;
+  if ((flags & EntryFlag.Protnone) !== 0) return false;
+  if ((flags & EntryFlag.UffdWp) !== 0 && (vma.flags & VM_UFFD_WP) !== 0) return false;
+  if ((vma.flags & VM_SHARED) !== 0) return (flags & EntryFlag.Dirty) !== 0;
+  if ((flags & EntryFlag.Special) !== 0) return false;
+  const frame = pageTables.format.frameOf(entry.hi, entry.lo, level);
+  const exclusive = FrameFlag.Anon | FrameFlag.AnonExclusive;
+  return (frames.flags(frame) & exclusive) === exclusive;
+}

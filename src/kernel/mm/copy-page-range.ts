@@ -1,0 +1,214 @@
+/**
+ * The page-table half of fork: the child maps the parent's pages, private ones read-only in both. A page that the parent
+ * may have pinned is copied instead, so that the pin keeps its page.
+ * Left out: huge pages, hugetlb, swap entries other than markers, userfaultfd write protection.
+ * @see Linux mm/memory.c, `copy_page_range`, `copy_pte_range`, `copy_present_ptes`, `copy_present_page`
+ */
+import { EntryFlag } from '../../arch/paging-format.ts';
+import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
+import { EAGAIN, ENOMEM } from '../errno.ts';
+import { NO_FRAME } from '../frame/buddy.ts';
+import { FrameFlag } from '../frame/frame-flags.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { Unsupported } from '../unsupported.ts';
+import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
+import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
+import { addFileRmap, addMmCounter, addNewAnonRmap, mmCounter, tryDupAnonRmap } from './rmap.ts';
+import { SWP_PTE_MARKER } from './swap-entry.ts';
+import type { VmArea } from './vma.ts';
+import { VM_MAYBE_GUARD, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
+import { entryWritable, maybeWritable, vmaPageProtection } from './vma-protection.ts';
+
+/** Progress units after which the locks are let go if others want the CPU: a copied pte counts 8, an empty one 1. */
+const BREAK_AFTER = 32;
+const COPIED_UNITS = 8;
+
+/** Would faults in the child not bring the same pages back? @see `vma_needs_copy` */
+function vmaNeedsCopy(child: VmArea, parent: VmArea): boolean {
+  if ((child.flags & VM_UFFD_WP) !== 0) return true;
+  if ((parent.flags & (VM_PFNMAP | VM_MIXEDMAP | VM_MAYBE_GUARD)) !== 0) return true;
+  return parent.anonVma !== null;
+}
+
+/**
+ * Copies what `parent` maps to `child`. Needs both mmap_locks for writing and the parent's VMA write-locked.
+ * Returns 0 or -ENOMEM.
+ */
+export function* copyPageRange(current: TaskStruct, child: VmArea, parent: VmArea): Task<number> {
+  if (!vmaNeedsCopy(child, parent)) return 0;
+  const { mm } = parent;
+  const sequence = new SchedPoint(PointKind.Write, rootTable(mm), 'write_protect_seq', StepCost.AtomicUpdate);
+  if (parent.cow) {
+    yield sequence;
+    mm.writeProtectSeq++;
+  }
+  const error = yield* copyTables(current, child, parent);
+  if (parent.cow) {
+    yield sequence;
+    mm.writeProtectSeq++;
+  }
+  return error;
+}
+
+function* copyTables(current: TaskStruct, child: VmArea, parent: VmArea): Task<number> {
+  const { pageTables } = parent.mm.kernel;
+  const { format, lastLevel } = pageTables;
+  const root = rootTable(parent.mm);
+  const copier = new PteCopier(current, child, parent);
+  let page = parent.start;
+  while (page < parent.end) {
+    if (pageTables.lookup(root, page, lastLevel) === null) {
+      page = endOfHole(pageTables, root, page, parent.end);
+      continue;
+    }
+    const end = entryEnd(format, page, parent.end, lastLevel - 1);
+    const next = yield* copier.copyRange(page, end);
+    if (next < 0) return next;
+    page = next;
+  }
+  return 0;
+}
+
+class PteCopier {
+  readonly #current: TaskStruct;
+  readonly #child: VmArea;
+  readonly #parent: VmArea;
+  /** A page for a pinned one to be copied to, taken while no lock was held; -1 when there is none. */
+  #spare = NO_FRAME;
+
+  constructor(current: TaskStruct, child: VmArea, parent: VmArea) {
+    this.#current = current;
+    this.#child = child;
+    this.#parent = parent;
+  }
+
+  /** Copies the ptes of one table; returns `end`, or -ENOMEM. @see `copy_pte_range` */
+  *copyRange(start: number, end: number): Task<number> {
+    let page = start;
+    while (page < end) {
+      const next = yield* this.#copyLocked(page, end);
+      if (next < 0) return next;
+      // Stopped early: a spare page is needed, or the locks were held long enough.
+      if (next < end && this.#wantsSpare) {
+        this.#wantsSpare = false;
+        this.#spare = this.#current.kernel.frames.allocate();
+        if (this.#spare === NO_FRAME) return -ENOMEM;
+      }
+      page = next;
+    }
+    return end;
+  }
+
+  #wantsSpare = false;
+
+  /** With both locks held: the page to go on with. */
+  *#copyLocked(start: number, end: number): Task<number> {
+    const current = this.#current;
+    if ((yield* pteAlloc(current, this.#child.mm, start)) === null) return -ENOMEM;
+    const target = yield* pteOffsetMapLock(current, this.#child.mm, start);
+    if (target === null) return -ENOMEM;
+    const source = yield* pteOffsetMapLock(current, this.#parent.mm, start);
+    if (source === null) {
+      yield* pteUnmapUnlock(current, target);
+      return end;
+    }
+    let units = 0;
+    let page = start;
+    for (; page < end && units < BREAK_AFTER; page++) {
+      const done = yield* this.#copyPte(source, target, page);
+      if (done === -EAGAIN) {
+        this.#wantsSpare = true;
+        break;
+      }
+      this.#dropSpare();
+      units += done;
+    }
+    yield* pteUnmapUnlock(current, source);
+    yield* pteUnmapUnlock(current, target);
+    return page;
+  }
+
+  /** A spare page that was not needed in the end. */
+  #dropSpare(): void {
+    if (this.#spare !== NO_FRAME) this.#current.kernel.frames.put(this.#spare);
+    this.#spare = NO_FRAME;
+  }
+
+  /** Progress units, or -EAGAIN: a spare page is needed. */
+  *#copyPte(source: TablePage, target: TablePage, page: number): Task<number> {
+    const { pageTables } = this.#current.kernel;
+    const { format } = pageTables;
+    const index = pteIndex(pageTables, page);
+    pageTables.read(source, index);
+    const { hi, lo } = pageTables;
+    if (format.isNone(hi, lo)) return 1;
+    if ((pageTables.flags(source.level) & EntryFlag.Present) === 0) {
+      if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('fork with swapped pages');
+      yield target.setEntry;
+      pageTables.write(target, index, hi, lo);
+      return COPIED_UNITS;
+    }
+    return yield* this.#copyPresent(source, target, index, page);
+  }
+
+  /** @see `copy_present_ptes`, `__copy_present_ptes` */
+  *#copyPresent(source: TablePage, target: TablePage, index: number, page: number): Task<number> {
+    const { kernel } = this.#current;
+    const { pageTables } = kernel;
+    const flags = pageTables.flags(source.level);
+    const frame = pageTables.frame(source.level);
+    if ((flags & EntryFlag.Special) === 0) {
+      const shared = yield* this.#share(frame);
+      if (!shared) return yield* this.#copyPinned(target, index, page, frame);
+    }
+    let copied = flags & ~EntryFlag.Young;
+    if (this.#parent.cow && entryWritable(flags)) {
+      yield source.setEntry;
+      pageTables.change(source, index, 0, EntryFlag.Write | EntryFlag.ShadowStack);
+      copied &= ~(EntryFlag.Write | EntryFlag.ShadowStack);
+      // What the hardware set until now is in the entry that was made read-only.
+      copied |= pageTables.flags(source.level) & EntryFlag.Dirty;
+    }
+    if ((this.#parent.flags & VM_SHARED) !== 0) copied &= ~EntryFlag.Dirty;
+    if ((this.#child.flags & VM_UFFD_WP) === 0) copied &= ~EntryFlag.UffdWp;
+    yield target.setEntry;
+    pageTables.setLeaf(target, index, frame, copied);
+    return COPIED_UNITS;
+  }
+
+  /** One more pte for the page; false when it may be pinned and must be copied. */
+  *#share(frame: number): Task<boolean> {
+    const { frames } = this.#current.kernel;
+    const { mm } = this.#child;
+    yield frames.refPoint(frame);
+    if (frames.hasFlag(frame, FrameFlag.Anon)) {
+      const pinned = (this.#parent.mm.flagBits & MMF_HAS_PINNED) !== 0 && frames.maybeDmaPinned(frame);
+      if (!tryDupAnonRmap(frames, frame, pinned)) return false;
+    } else {
+      addFileRmap(frames, frame);
+    }
+    frames.get(frame);
+    addMmCounter(mm, mmCounter(frames, frame), 1);
+    return true;
+  }
+
+  /** The child gets its own copy at once, exclusive and writable as its VMA is. @see `copy_present_page` */
+  *#copyPinned(target: TablePage, index: number, page: number, frame: number): Task<number> {
+    const { kernel } = this.#current;
+    const { frames, machine, pageTables } = kernel;
+    const child = this.#child;
+    if (this.#spare === NO_FRAME) return -EAGAIN;
+    const copy = this.#spare;
+    this.#spare = NO_FRAME;
+    machine.memory.copyFrame(frame, copy);
+    frames.setFlags(copy, FrameFlag.Uptodate);
+    addNewAnonRmap(frames, copy, child, page);
+    addMmCounter(child.mm, MM_ANONPAGES, 1);
+    let flags = vmaPageProtection(child) | EntryFlag.Dirty;
+    if ((child.flags & VM_WRITE) !== 0) flags |= maybeWritable(child);
+    yield target.setEntry;
+    pageTables.setLeaf(target, index, copy, flags);
+    return COPIED_UNITS;
+  }
+}

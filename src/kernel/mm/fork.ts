@@ -1,0 +1,95 @@
+/**
+ * The address-space half of fork: every VMA and what it maps, the parent's mmap_lock held for writing all the time.
+ * Left out: userfaultfd contexts, ksm and khugepaged registration, uprobes, the executable's file.
+ * @see Linux kernel/fork.c `dup_mm`; mm/mmap.c `dup_mmap`
+ */
+import type { Task } from '../../base/task.ts';
+import { EINTR, ENOMEM } from '../errno.ts';
+import { mmapWriteLock, mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { anonVmaFork } from './anon-vma.ts';
+import { copyPageRange } from './copy-page-range.ts';
+import { getFile } from './mapped-file.ts';
+import { MMF_UNSTABLE, type MmStruct, vmStatAccount } from './mm.ts';
+import { mmAlloc, mmput } from './mm-lifetime.ts';
+import { securityVmEnoughMemory } from './overcommit.ts';
+import { flushTlbMm } from './tlb.ts';
+import { VmArea } from './vma.ts';
+import {
+  VM_ACCOUNT,
+  VM_DONTCOPY,
+  VM_LOCKED_MASK,
+  VM_UFFD_FLAGS,
+  VM_WIPEONFORK,
+  VMH_UFFD_FLAGS,
+} from './vma-flags.ts';
+import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.ts';
+
+/**
+ * A copy of `parent`'s address space with one user; -EINTR (killed while waiting for mmap_lock) or -ENOMEM.
+ * @see `dup_mm`
+ */
+export function* dupMm(current: TaskStruct, parent: MmStruct): Task<MmStruct | number> {
+  const child = mmAlloc(current.kernel, parent.mmapBasePage);
+  if (child === null) return -ENOMEM;
+  copyLayout(child, parent);
+  const error = yield* dupMmap(current, child, parent);
+  if (error === 0) return child;
+  yield* mmput(current, child);
+  return error;
+}
+
+/** What `mm_init` and the plain copy of the structure take over. */
+function copyLayout(child: MmStruct, parent: MmStruct): void {
+  const { startCode, endCode, startData, endData, startBrk, brk, startStack } = parent;
+  const { argStart, argEnd, envStart, envEnd, dumpable } = parent;
+  Object.assign(child, { startCode, endCode, startData, endData, startBrk, brk, startStack });
+  Object.assign(child, { argStart, argEnd, envStart, envEnd, dumpable });
+}
+
+/** 0, -EINTR, or -ENOMEM with the child marked unstable: whoever finds it must not rely on its contents. */
+function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<number> {
+  if ((yield* mmapWriteLockKillable(current, parent)) !== 0) return -EINTR;
+  // Nobody else can know the child: the second lock of the same class cannot deadlock.
+  yield* mmapWriteLock(current, child);
+  child.totalVm = parent.totalVm;
+  child.dataVm = parent.dataVm;
+  child.execVm = parent.execVm;
+  child.stackVm = parent.stackVm;
+  let error = 0;
+  for (const vma of parent.vmas.snapshot()) {
+    yield* vmaStartWrite(parent, vma);
+    if ((vma.flags & VM_DONTCOPY) !== 0) {
+      vmStatAccount(child, vma.flags, -vma.pages);
+      continue;
+    }
+    error = yield* dupVma(current, child, vma);
+    if (error !== 0) break;
+  }
+  if (error !== 0) child.flagBits |= MMF_UNSTABLE;
+  yield* mmapWriteUnlock(current, child);
+  yield* flushTlbMm(current, parent);
+  yield* mmapWriteUnlock(current, parent);
+  return error;
+}
+
+function* dupVma(current: TaskStruct, mm: MmStruct, parent: VmArea): Task<number> {
+  if ((parent.flags & VM_ACCOUNT) !== 0 && securityVmEnoughMemory(parent.mm, parent.pages) !== 0)
+    return -ENOMEM;
+  const vma = new VmArea(mm, parent.start, parent.end, parent.flags, parent.flagsHigh, parent.pgoff);
+  vma.file = parent.file;
+  vma.ops = parent.ops;
+  vmaInitWriteLocked(mm, vma);
+  // Without userfaultfd's fork event the child is not registered (`dup_userfaultfd`).
+  vma.flags &= ~VM_UFFD_FLAGS;
+  vma.flagsHigh &= ~VMH_UFFD_FLAGS;
+  const wiped = (vma.flags & VM_WIPEONFORK) !== 0;
+  if (!wiped) anonVmaFork(vma, parent, mm.kernel.nextSerial('anon_vma'));
+  vma.flags &= ~VM_LOCKED_MASK;
+  yield mm.treeStore;
+  mm.vmas.insert(vma);
+  vmaMarkAttached(vma);
+  mm.mapCount++;
+  if (vma.file !== null) getFile(vma.file);
+  return wiped ? 0 : yield* copyPageRange(current, vma, parent);
+}

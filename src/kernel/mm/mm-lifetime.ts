@@ -1,0 +1,75 @@
+/**
+ * How long an address space lives: `mmUsers` keep its contents, `mmCount` the structure and the root table. A CPU that
+ * runs a kernel thread on a dead process' tables holds only the latter.
+ * @see Linux include/linux/sched/mm.h and kernel/fork.c, `mm_init`, `mmput`, `__mmdrop`
+ */
+import type { Task } from '../../base/task.ts';
+import type { Kernel } from '../kernel.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { exitMmap } from './exit-mmap.ts';
+import { MmStruct } from './mm.ts';
+import { allocateTable, freeTable, rootTable } from './page-table-alloc.ts';
+
+/**
+ * An empty address space with its root table; null when there is no memory.
+ * @param mmapBasePage where top-down placement starts, a page number; default: the end of user space
+ * @see kernel/fork.c, `mm_alloc`
+ */
+export function mmAlloc(kernel: Kernel, mmapBasePage = kernel.arch.taskSizePages): MmStruct | null {
+  const { arch } = kernel;
+  const name = `mm ${kernel.nextSerial('mm')}`;
+  const mm = new MmStruct({ kernel, name, taskSizePages: arch.taskSizePages, mmapBasePage });
+  const root = allocateTable(kernel, mm, 0);
+  if (root === null) return null;
+  mm.pgd = root.frame;
+  mm.context = arch.createMmContext(name, root.frame);
+  // The root is not counted (`mm_pgtables_bytes_init` starts at 0).
+  mm.pgtablesBytes = 0;
+  return mm;
+}
+
+/** One more user, by somebody who knows there is one. */
+export function* mmget(mm: MmStruct): Task<void> {
+  yield mm.usersWrite;
+  mm.mmUsers++;
+}
+
+/** One more user, unless the last one has gone. */
+export function* mmgetNotZero(mm: MmStruct): Task<boolean> {
+  yield mm.usersWrite;
+  if (mm.mmUsers === 0) return false;
+  mm.mmUsers++;
+  return true;
+}
+
+/** Keeps the structure, not the contents. */
+export function* mmgrab(mm: MmStruct): Task<void> {
+  yield mm.usersWrite;
+  mm.mmCount++;
+}
+
+/** With the last reference the root table goes. No CPU may have it loaded. */
+export function* mmdrop(mm: MmStruct): Task<void> {
+  yield mm.usersWrite;
+  mm.mmCount--;
+  if (mm.mmCount < 0) throw new Error(`${mm.name} is dropped once too often`);
+  if (mm.mmCount > 0) return;
+  freeMm(mm);
+}
+
+function freeMm(mm: MmStruct): void {
+  if (mm.context !== null) mm.kernel.arch.destroyMmContext(mm.context);
+  if (mm.pgd === -1) return;
+  freeTable(mm.kernel, rootTable(mm));
+  mm.pgd = -1;
+}
+
+/** One user less; the last one tears the address space down. May sleep. */
+export function* mmput(current: TaskStruct, mm: MmStruct): Task<void> {
+  yield mm.usersWrite;
+  mm.mmUsers--;
+  if (mm.mmUsers < 0) throw new Error(`${mm.name} is put once too often`);
+  if (mm.mmUsers > 0) return;
+  yield* exitMmap(current, mm);
+  yield* mmdrop(mm);
+}

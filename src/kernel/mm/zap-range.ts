@@ -1,0 +1,154 @@
+/**
+ * Taking the pages of a range out of the page tables: what munmap, MADV_DONTNEED and exit do.
+ * Left out: huge pages, hugetlb, swap entries other than markers, freeing tables that became empty (PT_RECLAIM).
+ * @see Linux mm/memory.c, `unmap_page_range`, `zap_pte_range`, `zap_present_folio_ptes`, `zap_nonpresent_ptes`
+ */
+import { EntryFlag } from '../../arch/paging-format.ts';
+import type { Task } from '../../base/task.ts';
+import { FrameFlag } from '../frame/frame-flags.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { Unsupported } from '../unsupported.ts';
+import type { MmStruct } from './mm.ts';
+import {
+  type MmuGather,
+  tlbFinishMmu,
+  tlbFlushMmu,
+  tlbFlushMmuTlbOnly,
+  tlbFlushRmaps,
+  tlbGatherMmu,
+} from './mmu-gather.ts';
+import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
+import { addMmCounter, mmCounter, removeRmap } from './rmap.ts';
+import { PTE_MARKER_GUARD, SWP_PTE_MARKER } from './swap-entry.ts';
+import type { VmArea } from './vma.ts';
+
+export interface ZapDetails {
+  /** Markers that protect against access (guard) stay: MADV_DONTNEED. munmap takes them too. */
+  readonly keepMarkers: boolean;
+}
+
+const ZAP_ALL: ZapDetails = { keepMarkers: false };
+
+/**
+ * Removes what [start, end) of the VMA maps; pages go to the gather, which frees them after its flush. Needs mmap_lock
+ * (reading is enough) or the VMA detached.
+ * @see `unmap_single_vma`
+ */
+export function* zapRange(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  start: number,
+  end: number,
+  gather: MmuGather,
+  details: ZapDetails = ZAP_ALL,
+): Task<void> {
+  if (mm.pgd === -1) return;
+  const { pageTables } = mm.kernel;
+  const { format, lastLevel } = pageTables;
+  const root = rootTable(mm);
+  for (let page = start; page < end; ) {
+    if (pageTables.lookup(root, page, lastLevel) === null) {
+      page = endOfHole(pageTables, root, page, end);
+    } else {
+      const spanEnd = entryEnd(format, page, end, lastLevel - 1);
+      page = yield* zapPteRange(current, mm, vma, page, spanEnd, gather, details);
+    }
+  }
+}
+
+/** The part in one pte table. Returns the page to go on with. */
+function* zapPteRange(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  start: number,
+  end: number,
+  gather: MmuGather,
+  details: ZapDetails,
+): Task<number> {
+  const { pageTables } = mm.kernel;
+  const table = yield* pteOffsetMapLock(current, mm, start);
+  if (table === null) return start;
+  let forceFlush = false;
+  let page = start;
+  for (; page < end; page++) {
+    const index = pteIndex(pageTables, page);
+    pageTables.read(table, index);
+    if (pageTables.format.isNone(pageTables.hi, pageTables.lo)) continue;
+    if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) {
+      yield* zapNonPresent(mm, table, index, details);
+      continue;
+    }
+    forceFlush = (yield* zapPresent(mm, vma, table, page, gather)) || forceFlush;
+    if (gather.full) {
+      forceFlush = true;
+      page++;
+      break;
+    }
+  }
+  // Others must not write through a stale entry once the rmap says the page is clean and unmapped.
+  if (forceFlush) {
+    yield* tlbFlushMmuTlbOnly(current, gather);
+    tlbFlushRmaps(gather);
+  }
+  yield* pteUnmapUnlock(current, table);
+  if (forceFlush) yield* tlbFlushMmu(current, gather);
+  return page;
+}
+
+/** One present pte; true when the TLB must be flushed before the lock is let go. */
+function* zapPresent(
+  mm: MmStruct,
+  vma: VmArea,
+  table: TablePage,
+  page: number,
+  gather: MmuGather,
+): Task<boolean> {
+  const { frames, pageTables } = mm.kernel;
+  yield table.setEntry;
+  // What the hardware set last is in the entry that comes back.
+  pageTables.getAndClear(table, pteIndex(pageTables, page));
+  const flags = pageTables.flags(table.level);
+  const frame = pageTables.frame(table.level);
+  gather.noteEntry(page, table.level);
+  if ((flags & EntryFlag.Special) !== 0) return false;
+  if ((flags & EntryFlag.UffdWp) !== 0) throw new Unsupported(`zapping write-protected pages of ${vma.name}`);
+  addMmCounter(mm, mmCounter(frames, frame), -1);
+  let delayed = false;
+  if (!frames.hasFlag(frame, FrameFlag.Anon)) {
+    if ((flags & EntryFlag.Dirty) !== 0) {
+      frames.setFlags(frame, FrameFlag.Dirty);
+      delayed = true;
+    }
+    if ((flags & EntryFlag.Young) !== 0) frames.setFlags(frame, FrameFlag.Referenced);
+  }
+  if (delayed) gather.delayedRmaps.push(frame);
+  else removeRmap(frames, frame);
+  gather.addPage(frame);
+  return delayed;
+}
+
+/** Markers hold nothing that could be freed or cached. */
+function* zapNonPresent(mm: MmStruct, table: TablePage, index: number, details: ZapDetails): Task<void> {
+  const { pageTables } = mm.kernel;
+  const { format, hi, lo } = pageTables;
+  if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('zapping swap entries');
+  if (details.keepMarkers && (format.swapOffsetOf(hi, lo) & PTE_MARKER_GUARD) !== 0) return;
+  yield table.setEntry;
+  pageTables.write(table, index, 0, 0);
+}
+
+/** With a gather of its own. @see `zap_page_range_single` */
+export function* zapPageRangeSingle(
+  current: TaskStruct,
+  vma: VmArea,
+  start: number,
+  end: number,
+  details: ZapDetails = ZAP_ALL,
+): Task<void> {
+  const gather = yield* tlbGatherMmu(current, vma.mm);
+  yield* zapRange(current, vma.mm, vma, start, end, gather, details);
+  yield* tlbFinishMmu(current, gather);
+}
