@@ -87,11 +87,15 @@ function asInputError(error: unknown, file: string, line: number): unknown {
   return new InputError(known ?? `cannot be read (${code})`, position);
 }
 
-/** An integer of 16 digits or more that stands as a value, not inside a string. */
-const WIDE_INTEGER = /([[,:]\s*)(-?\d{16,})(?=\s*[\],}])/g;
+/** A whole string, passed over, or a whole number. */
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const WIDE_INTEGER = /^-?\d{16,}$/;
+
+const quoteWideIntegers = (text: string): string =>
+  text.replace(STRING_OR_NUMBER, (token) => (WIDE_INTEGER.test(token) ? `"${token}"` : token));
 
 function parseLine(text: string, file: string, line: number, options: JsonLinesOptions): unknown {
-  const source = options.wideIntegersAsText === true ? text.replace(WIDE_INTEGER, '$1"$2"') : text;
+  const source = options.wideIntegersAsText === true ? quoteWideIntegers(text) : text;
   try {
     return JSON.parse(source) as unknown;
   } catch (error) {

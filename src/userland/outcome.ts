@@ -49,6 +49,7 @@ export function formatOutcome(outcome: Outcome<unknown>): string {
 function formatValue(value: unknown): string {
   if (value === undefined) return 'done';
   if (typeof value === 'bigint') return `0x${value.toString(16)}`;
-  if (value instanceof Uint8Array) return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  if (value instanceof Uint8Array)
+    return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

@@ -4,8 +4,9 @@
  * that a run is a function of scenario, configuration and seed or schedule.
  * Left out: threads of one process, files, sockets, and any notion of real time.
  */
-import type { Task } from '../base/task.ts';
+
 import { InputError } from '../base/input-error.ts';
+import type { Task } from '../base/task.ts';
 import type { Share } from './share.ts';
 import type { User } from './user.ts';
 import type { WorldView } from './world-view.ts';
@@ -72,13 +73,18 @@ export function defineScenario(scenario: Scenario): Scenario {
 /** `defineScenario` for a value of unknown origin, such as the default export of a module. */
 export function checkScenario(value: unknown): Scenario {
   if (typeof value !== 'object' || value === null) {
-    throw new InputError('not a scenario', { expected: 'the result of defineScenario({…})', found: typeof value });
+    throw new InputError('not a scenario', {
+      expected: 'the result of defineScenario({…})',
+      found: typeof value,
+    });
   }
   const scenario = value as Scenario;
   for (const key of Object.keys(scenario)) {
-    if (!KEYS.has(key)) throw new InputError(`a scenario has no "${key}"`, { expected: [...KEYS].join(', ') });
+    if (!KEYS.has(key))
+      throw new InputError(`a scenario has no "${key}"`, { expected: [...KEYS].join(', ') });
   }
-  if (typeof scenario.title !== 'string' || scenario.title === '') throw new InputError('a scenario needs a title');
+  if (typeof scenario.title !== 'string' || scenario.title === '')
+    throw new InputError('a scenario needs a title');
   checkPrograms(scenario);
   checkOneOf('arch', scenario.arch, ['x86_64', 'arm64', 'both']);
   checkOneOf('retention', scenario.retention, ['profile', 'adversarial', 'none']);
@@ -110,7 +116,10 @@ function checkOneOf(key: string, value: unknown, allowed: readonly string[]): vo
 
 function checkCpus({ cpus = 1, placement = {}, programs }: Scenario): void {
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 64) {
-    throw new InputError('"cpus" is out of range', { expected: 'a whole number from 1 to 64', found: String(cpus) });
+    throw new InputError('"cpus" is out of range', {
+      expected: 'a whole number from 1 to 64',
+      found: String(cpus),
+    });
   }
   for (const [name, cpu] of Object.entries(placement)) {
     if (!Object.hasOwn(programs, name)) throw new InputError(`"placement" names no program: "${name}"`);

@@ -24,7 +24,7 @@ export class Share {
 
   /** The value of a variable that is set and holds a number, as a bigint; `undefined` otherwise. */
   getWord(name: string): bigint | undefined {
-    const value = this.#values.get(name);
+    const value = this.get(name);
     return typeof value === 'bigint' || typeof value === 'number' ? BigInt(value) : undefined;
   }
 
@@ -33,12 +33,17 @@ export class Share {
    * that nobody ever sets is reported as a deadlock.
    */
   *wait(name: string, until: (value: SharedValue) => boolean = () => true): Task<SharedValue> {
+    yield this.waitPoint(name, until, () => false);
+    return this.get(name) as SharedValue;
+  }
+
+  /** The point at which a process waits for a variable; `interrupted` ends the wait as well. */
+  waitPoint(name: string, until: (value: SharedValue) => boolean, interrupted: () => boolean): SchedPoint {
     const ready = (): boolean => {
       const value = this.#values.get(name);
-      return value !== undefined && until(value);
+      return (value !== undefined && until(value)) || interrupted();
     };
-    yield new SchedPoint(PointKind.Wait, this.#object(name), 'share.wait', StepCost.None, ready);
-    return this.#values.get(name) as SharedValue;
+    return new SchedPoint(PointKind.Wait, this.#object(name), 'share.wait', StepCost.None, ready);
   }
 
   /** As `wait`, for a variable that holds a number. @throws TypeError when it holds something else */

@@ -14,7 +14,10 @@ export function protectionBits(text: string): number {
   for (const letter of text) {
     const bit = PROTECTION_LETTERS[letter] ?? 0;
     if (bit === 0 || (bits & bit) !== 0) {
-      throw new InputError(`"${text}" is not a protection`, { expected: 'letters of rwx, or none', found: text });
+      throw new InputError(`"${text}" is not a protection`, {
+        expected: 'letters of rwx, or none',
+        found: text,
+      });
     }
     bits |= bit;
   }
@@ -27,7 +30,10 @@ export function protectionBits(text: string): number {
  */
 export function word(value: Word, what: string): bigint {
   if (typeof value === 'number' && !Number.isSafeInteger(value)) {
-    throw new InputError(`${what}: ${value} is not exact as a number`, { expected: 'a bigint', found: `${value}` });
+    throw new InputError(`${what}: ${value} is not exact as a number`, {
+      expected: 'a bigint',
+      found: `${value}`,
+    });
   }
   const exact = BigInt(value);
   if (exact >= 1n << 64n || exact < -(1n << 63n)) {
@@ -66,7 +72,11 @@ function editDistance(a: string, b: string): number {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1;
-      let least = Math.min(cell(rows, i - 1, j) + 1, (row[j - 1] as number) + 1, cell(rows, i - 1, j - 1) + same);
+      let least = Math.min(
+        cell(rows, i - 1, j) + 1,
+        (row[j - 1] as number) + 1,
+        cell(rows, i - 1, j - 1) + same,
+      );
       if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
         least = Math.min(least, cell(rows, i - 2, j - 2) + 1);
       }

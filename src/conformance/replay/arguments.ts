@@ -50,7 +50,8 @@ export class StepArguments {
   /** A number that fits a double exactly: lengths, counts, process numbers. */
   count(name: string, absent?: number): number {
     const value = this.word(name, absent === undefined ? undefined : BigInt(absent));
-    if (value > BigInt(Number.MAX_SAFE_INTEGER)) throw this.#fail(`${this.#op}: "${name}" is too large`, value);
+    if (value > BigInt(Number.MAX_SAFE_INTEGER))
+      throw this.#fail(`${this.#op}: "${name}" is too large`, value);
     return Number(value);
   }
 
@@ -71,12 +72,15 @@ export class StepArguments {
     const word = toWord(value);
     if (word !== undefined) return Number(word);
     let bits = 0;
-    for (const part of this.text(name).split('|')) {
-      const bit = Object.hasOwn(table, part) ? table[part] : undefined;
-      if (bit === undefined) throw new Unsupported(`${this.#op} with ${name} ${part}`);
-      bits |= bit;
-    }
+    for (const part of this.text(name).split('|')) bits |= this.bitOf(name, part, table);
     return bits >>> 0;
+  }
+
+  /** The bit that one name of the argument stands for. @throws Unsupported for a name that is not in the table */
+  bitOf(name: string, part: string, table: Readonly<Record<string, number>>): number {
+    const bit = Object.hasOwn(table, part) ? table[part] : undefined;
+    if (bit === undefined) throw new Unsupported(`${this.#op} with ${name} ${part}`);
+    return bit;
   }
 
   /** The names of a `|` list, or none when the argument is a number or absent. */
@@ -89,7 +93,8 @@ export class StepArguments {
   vectors(name: string): readonly { readonly base: bigint; readonly length: bigint }[] | undefined {
     const value = this.#values[name];
     if (value === undefined) return undefined;
-    if (!Array.isArray(value)) throw this.#fail(`${this.#op}: "${name}" must be a list of [address, length]`, value);
+    if (!Array.isArray(value))
+      throw this.#fail(`${this.#op}: "${name}" must be a list of [address, length]`, value);
     return value.map((pair: unknown) => {
       const base = Array.isArray(pair) ? toWord(pair[0]) : undefined;
       const length = Array.isArray(pair) ? toWord(pair[1]) : undefined;
@@ -102,7 +107,8 @@ export class StepArguments {
 }
 
 function toWord(value: unknown): bigint | undefined {
-  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt.asUintN(64, BigInt(value)) : undefined;
+  if (typeof value === 'number')
+    return Number.isSafeInteger(value) ? BigInt.asUintN(64, BigInt(value)) : undefined;
   if (typeof value !== 'string' || !/^(0x[0-9a-fA-F]{1,16}|-?\d{1,20})$/.test(value)) return undefined;
   const number = BigInt(value);
   return number > ALL_BITS || number < -(ALL_BITS >> 1n) - 1n ? undefined : BigInt.asUintN(64, number);

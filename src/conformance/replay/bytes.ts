@@ -49,8 +49,11 @@ export function expandNonZero(list: unknown, length: number): Uint8Array | undef
   for (const entry of list as unknown[]) {
     if (!Array.isArray(entry)) return undefined;
     const [offset, count, hex] = entry as unknown[];
-    if (!isCount(offset) || !isCount(count) || typeof hex !== 'string' || !/^([0-9a-f]{2})+$/.test(hex)) return undefined;
-    const pattern = Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16));
+    if (!isCount(offset) || !isCount(count) || typeof hex !== 'string' || !/^([0-9a-f]{2})+$/.test(hex))
+      return undefined;
+    const pattern = Array.from({ length: hex.length / 2 }, (_, i) =>
+      Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16),
+    );
     const end = Math.min(offset + count, length);
     for (let i = offset; i < end; i++) bytes[i] = pattern[(i - offset) % pattern.length] as number;
   }

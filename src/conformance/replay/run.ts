@@ -5,9 +5,9 @@
  */
 import { Unsupported } from '../../kernel/unsupported.ts';
 import { compareResult, compareState, type Difference } from './compare.ts';
-import { type Operation, OPERATIONS } from './ops/table.ts';
+import { OPERATIONS, type Operation } from './ops/table.ts';
 import type { ProcessState, Step, Trace } from './trace.ts';
-import { ReplayWorld, type ReplayOptions } from './world.ts';
+import { type ReplayOptions, ReplayWorld } from './world.ts';
 
 /** How one trace went. */
 export type TraceOutcome =
@@ -47,7 +47,8 @@ function missingOperations(trace: Trace, options: ReplayOptions): string[] {
     if (operation === undefined) missing.add(step.op);
     else for (const name of operation.missing?.(step.args) ?? []) missing.add(`${step.op} ${name}`);
     for (const name of step.args.names) {
-      if (operation !== undefined && !operation.arguments.includes(name)) missing.add(`${step.op} with ${name}`);
+      if (operation !== undefined && !operation.arguments.includes(name))
+        missing.add(`${step.op} with ${name}`);
     }
   }
   return [...missing].sort();
@@ -69,14 +70,24 @@ function firstDifference(trace: Trace, options: ReplayOptions): Difference | nul
 
 const NOTHING_RESIDENT = { rss: 0, anon: 0, swap: 0, lck: 0 };
 
-function stepDifference(world: ReplayWorld, step: Step, expected: Map<number, ProcessState>): Difference | null {
+function stepDifference(
+  world: ReplayWorld,
+  step: Step,
+  expected: Map<number, ProcessState>,
+): Difference | null {
   const place = { step, notes: [] };
   let run: { readonly result: ReturnType<Operation['run']> };
   try {
     run = { result: (operationOf(step) as Operation).run(world, step) };
   } catch (error) {
     if (findUnsupported(error) !== undefined || !isBrokenInvariant(error)) throw error;
-    return { ...place, process: undefined, field: 'broken', expected: ['the step ends'], ...brokenInvariant(error) };
+    return {
+      ...place,
+      process: undefined,
+      field: 'broken',
+      expected: ['the step ends'],
+      ...brokenInvariant(error),
+    };
   }
   const notes = run.result.notes ?? [];
   const parts = compareResult(step.result, run.result.values);
@@ -97,10 +108,17 @@ function findUnsupported(error: unknown): Unsupported | undefined {
 }
 
 /** Input errors are the trace's fault; everything else that is thrown is ours. */
-const isBrokenInvariant = (error: unknown): error is Error => error instanceof Error && error.name !== 'InputError';
+const isBrokenInvariant = (error: unknown): error is Error =>
+  error instanceof Error && error.name !== 'InputError';
 
-function brokenInvariant(error: Error): { readonly got: readonly string[]; readonly notes: readonly string[] } {
+function brokenInvariant(error: Error): {
+  readonly got: readonly string[];
+  readonly notes: readonly string[];
+} {
   const cause = error.cause instanceof Error ? error.cause : error;
   const frames = (cause.stack ?? '').split('\n').filter((line) => line.trimStart().startsWith('at '));
-  return { got: [`an invariant broke: ${error.message}`], notes: frames.slice(0, 8).map((line) => line.trim()) };
+  return {
+    got: [`an invariant broke: ${error.message}`],
+    notes: frames.slice(0, 8).map((line) => line.trim()),
+  };
 }

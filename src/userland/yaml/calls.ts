@@ -8,7 +8,16 @@ import { type Outcome, success } from '../outcome.ts';
 import type { Program } from '../scenario.ts';
 import type { Share } from '../share.ts';
 import type { User } from '../user.ts';
-import { accessBytes, bytes, count, type Operand, operand, protection, valueOf, variableName } from './values.ts';
+import {
+  accessBytes,
+  bytes,
+  count,
+  type Operand,
+  operand,
+  operandValue,
+  protection,
+  variableName,
+} from './values.ts';
 
 /** What a call needs while it runs. */
 export interface CallContext {
@@ -44,7 +53,7 @@ type Vector = { readonly address: Operand; readonly bytes: number };
 function* resolve(list: readonly Vector[], share: Share): Task<{ address: bigint; bytes: number }[]> {
   const resolved: { address: bigint; bytes: number }[] = [];
   for (const { address, bytes: length } of list) {
-    resolved.push({ address: yield* valueOf(address, share), bytes: length });
+    resolved.push({ address: yield* operandValue(address, share), bytes: length });
   }
   return resolved;
 }
@@ -55,7 +64,7 @@ function repeatWord(value: bigint, size: number): Uint8Array {
 }
 
 function* asNumber(at: Operand, share: Share): Task<number> {
-  return Number(yield* valueOf(at, share));
+  return Number(yield* operandValue(at, share));
 }
 
 const memoryCalls = {
@@ -71,7 +80,7 @@ const memoryCalls = {
       populate: z.boolean().optional(),
     },
     function* ({ u, share }, { address, ...rest }) {
-      const at = address === undefined ? {} : { address: yield* valueOf(address, share) };
+      const at = address === undefined ? {} : { address: yield* operandValue(address, share) };
       return yield* u.mmap({ ...dropUndefined(rest), ...at });
     },
     ['address'],
@@ -79,29 +88,29 @@ const memoryCalls = {
   munmap: call(
     { address: operand(), bytes },
     function* ({ u, share }, args) {
-      return yield* u.munmap(yield* valueOf(args.address, share), args.bytes);
+      return yield* u.munmap(yield* operandValue(args.address, share), args.bytes);
     },
     ['address'],
   ),
   mprotect: call(
     { address: operand(), bytes, prot: protection },
     function* ({ u, share }, args) {
-      return yield* u.mprotect(yield* valueOf(args.address, share), args.bytes, args.prot);
+      return yield* u.mprotect(yield* operandValue(args.address, share), args.bytes, args.prot);
     },
     ['address'],
   ),
   brk: call({ address: operand() }, function* ({ u, share }, args) {
-    return yield* u.brk(yield* valueOf(args.address, share));
+    return yield* u.brk(yield* operandValue(args.address, share));
   }),
   load: call({ address: operand(), bytes: width }, function* ({ u, share }, args) {
-    return yield* u.load(yield* valueOf(args.address, share), args.bytes);
+    return yield* u.load(yield* operandValue(args.address, share), args.bytes);
   }),
   store: call({ address: operand(), value: operand(), bytes: width }, function* ({ u, share }, args) {
-    const value = yield* valueOf(args.value, share);
-    return yield* u.store(yield* valueOf(args.address, share), value, args.bytes);
+    const value = yield* operandValue(args.value, share);
+    return yield* u.store(yield* operandValue(args.address, share), value, args.bytes);
   }),
   fetch: call({ address: operand() }, function* ({ u, share }, args) {
-    return yield* u.fetch(yield* valueOf(args.address, share));
+    return yield* u.fetch(yield* operandValue(args.address, share));
   }),
 };
 
@@ -127,7 +136,7 @@ const processCalls = {
     return success(undefined);
   }),
   set: call({ variable: variableName, value: operand() }, function* ({ share }, args) {
-    share.set(args.variable, yield* valueOf(args.value, share));
+    share.set(args.variable, yield* operandValue(args.value, share));
     return success(undefined);
   }),
   'wait-for': call({ variable: variableName }, function* ({ share }, args) {
@@ -147,25 +156,28 @@ const remoteCalls = {
     return yield* u.ptraceDetach(yield* asNumber(args.pid, share));
   }),
   peek: call({ pid, address: operand() }, function* ({ u, share }, args) {
-    return yield* u.peek(yield* asNumber(args.pid, share), yield* valueOf(args.address, share));
+    return yield* u.peek(yield* asNumber(args.pid, share), yield* operandValue(args.address, share));
   }),
   poke: call({ pid, address: operand(), value: operand() }, function* ({ u, share }, args) {
     const target = yield* asNumber(args.pid, share);
-    const value = yield* valueOf(args.value, share);
-    return yield* u.poke(target, yield* valueOf(args.address, share), value);
+    const value = yield* operandValue(args.value, share);
+    return yield* u.poke(target, yield* operandValue(args.address, share), value);
   }),
   'mem-open': call({ pid }, function* ({ u, share }, args) {
     return yield* u.procMemOpen(yield* asNumber(args.pid, share));
   }),
   'mem-read': call({ handle: pid, address: operand(), bytes }, function* ({ u, share }, args) {
     const handle = yield* asNumber(args.handle, share);
-    return yield* u.procMemRead(handle, yield* valueOf(args.address, share), args.bytes);
+    return yield* u.procMemRead(handle, yield* operandValue(args.address, share), args.bytes);
   }),
-  'mem-write': call({ handle: pid, address: operand(), value: operand(), bytes }, function* ({ u, share }, args) {
-    const handle = yield* asNumber(args.handle, share);
-    const data = repeatWord(yield* valueOf(args.value, share), args.bytes);
-    return yield* u.procMemWrite(handle, yield* valueOf(args.address, share), data);
-  }),
+  'mem-write': call(
+    { handle: pid, address: operand(), value: operand(), bytes },
+    function* ({ u, share }, args) {
+      const handle = yield* asNumber(args.handle, share);
+      const data = repeatWord(yield* operandValue(args.value, share), args.bytes);
+      return yield* u.procMemWrite(handle, yield* operandValue(args.address, share), data);
+    },
+  ),
   'process-vm-readv': call({ pid, remote: vectors }, function* ({ u, share }, args) {
     const target = yield* asNumber(args.pid, share);
     const result = yield* u.processVmReadv(target, yield* resolve(args.remote, share));
@@ -174,13 +186,17 @@ const remoteCalls = {
   'process-vm-writev': call({ pid, remote: vectors, value: operand() }, function* ({ u, share }, args) {
     const target = yield* asNumber(args.pid, share);
     const size = args.remote.reduce((sum, vector) => sum + vector.bytes, 0);
-    const data = repeatWord(yield* valueOf(args.value, share), size);
+    const data = repeatWord(yield* operandValue(args.value, share), size);
     return yield* u.processVmWritev(target, yield* resolve(args.remote, share), data);
   }),
 };
 
 /** By name in the file. */
-export const CALLS: Readonly<Record<string, CallDefinition>> = { ...memoryCalls, ...processCalls, ...remoteCalls };
+export const CALLS: Readonly<Record<string, CallDefinition>> = {
+  ...memoryCalls,
+  ...processCalls,
+  ...remoteCalls,
+};
 
 /** The argument that a call with a plain value instead of a map means: `fork: child`, `wait-for: ready`. */
 export const PLAIN_ARGUMENT: Readonly<Record<string, string>> = {

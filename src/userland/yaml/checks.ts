@@ -6,7 +6,15 @@ import { z } from 'zod';
 import { hex } from '../../base/u64.ts';
 import type { Assertion } from '../scenario.ts';
 import type { ProcessView, WorldView } from '../world-view.ts';
-import { accessBytes, count, formatOperand, type Operand, operand, valueNow, variableName } from './values.ts';
+import {
+  accessBytes,
+  count,
+  formatOperand,
+  type Operand,
+  operand,
+  valueNow,
+  variableName,
+} from './values.ts';
 
 export interface CheckDefinition {
   readonly schema: z.ZodType;
@@ -37,7 +45,11 @@ function atAddress(
   };
 }
 
-const range = { equals: count(0, 2 ** 53 - 1), 'at-least': count(0, 2 ** 53 - 1), 'at-most': count(0, 2 ** 53 - 1) };
+const range = {
+  equals: count(0, 2 ** 53 - 1),
+  'at-least': count(0, 2 ** 53 - 1),
+  'at-most': count(0, 2 ** 53 - 1),
+};
 
 /** By name in the file. */
 export const CHECKS: Readonly<Record<string, CheckDefinition>> = {

@@ -20,7 +20,11 @@ export class YamlDocument {
   constructor(text: string, file: string) {
     this.file = file;
     this.#lines = new LineCounter();
-    this.#document = parseDocument(text, { intAsBigInt: true, lineCounter: this.#lines, prettyErrors: false });
+    this.#document = parseDocument(text, {
+      intAsBigInt: true,
+      lineCounter: this.#lines,
+      prettyErrors: false,
+    });
     const error = this.#document.errors[0] ?? this.#document.warnings[0];
     if (error !== undefined) throw this.#failAt(error.pos[0], lowerFirst(error.message));
     // An alias can make a document of kilobytes unfold to gigabytes; scenarios have no use for more than a few.
@@ -66,7 +70,8 @@ export class YamlDocument {
     }
     const at = inner.reduce<unknown>((parent, part) => child(parent, part), value);
     const name = path.at(-1);
-    if (at === undefined) return this.fail(path.slice(0, -1), `"${String(name)}" is missing`, expectedOf(issue));
+    if (at === undefined)
+      return this.fail(path.slice(0, -1), `"${String(name)}" is missing`, expectedOf(issue));
     return this.fail(path, `${String(name)}: ${describe(issue)}`, { ...expectedOf(issue), found: show(at) });
   }
 
@@ -81,7 +86,9 @@ export class YamlDocument {
     }
     for (let depth = path.length; depth >= 0; depth--) {
       const part = path.slice(0, depth);
-      const node = (depth === 0 ? this.#document.contents : this.#document.getIn(part, true)) as Node | undefined;
+      const node = (depth === 0 ? this.#document.contents : this.#document.getIn(part, true)) as
+        | Node
+        | undefined;
       if (node?.range) return node.range[0];
     }
     return 0;
@@ -130,7 +137,9 @@ function keysOf(schema: z.ZodType, path: readonly (string | number)[]): string[]
 
 function unwrap(schema: unknown): unknown {
   const inner = (schema as { unwrap?: () => unknown } | undefined)?.unwrap;
-  return typeof inner === 'function' && !(schema as { shape?: unknown }).shape && !(schema as { element?: unknown }).element
+  return typeof inner === 'function' &&
+    !(schema as { shape?: unknown }).shape &&
+    !(schema as { element?: unknown }).element
     ? unwrap(inner.call(schema))
     : schema;
 }

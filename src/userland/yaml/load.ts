@@ -19,8 +19,8 @@
  * Without `expect` a call must succeed; `expect` is a value, `{ errno: NAME }` or `{ signal: NAME, code: NAME }`.
  */
 import { z } from 'zod';
-import type { Task } from '../../base/task.ts';
 import { InputError } from '../../base/input-error.ts';
+import type { Task } from '../../base/task.ts';
 import { formatFailure, formatOutcome, type Outcome } from '../outcome.ts';
 import { type Assertion, defineScenario, type Program, type Scenario } from '../scenario.ts';
 import type { Share, SharedValue } from '../share.ts';
@@ -28,7 +28,7 @@ import type { User } from '../user.ts';
 import { CALLS, type CallDefinition, PLAIN_ARGUMENT } from './calls.ts';
 import { CHECKS } from './checks.ts';
 import { show, YamlDocument, type YamlPath } from './document.ts';
-import { count, isMisalignedPage, type Operand, operand, valueOf, variableName } from './values.ts';
+import { count, isMisalignedPage, type Operand, operand, operandValue, variableName } from './values.ts';
 
 const topLevel = z.strictObject({
   title: z.string().min(1),
@@ -206,7 +206,12 @@ function checkNames(
   }
 }
 
-function unknownName(document: YamlDocument, line: number, message: string, known: readonly string[]): InputError {
+function unknownName(
+  document: YamlDocument,
+  line: number,
+  message: string,
+  known: readonly string[],
+): InputError {
   return new InputError(message, {
     file: document.file,
     line,
@@ -233,17 +238,21 @@ function readChecks(
     const kinds = Object.keys(item).filter((key) => key !== 'name');
     const [kind, second] = kinds;
     const definition = kind !== undefined && Object.hasOwn(CHECKS, kind) ? CHECKS[kind] : undefined;
-    if (kind === undefined) throw document.fail(path, 'a check says nothing', { expected: Object.keys(CHECKS).join(', ') });
+    if (kind === undefined)
+      throw document.fail(path, 'a check says nothing', { expected: Object.keys(CHECKS).join(', ') });
     if (definition === undefined) throw document.unknownKey(path, kind, 'check', Object.keys(CHECKS));
     if (second !== undefined) throw document.unknownKey(path, second, 'key', [kind, 'name']);
-    const args = document.parse(definition.schema, item[kind], [...path, kind]) as Readonly<Record<string, unknown>>;
+    const args = document.parse(definition.schema, item[kind], [...path, kind]) as Readonly<
+      Record<string, unknown>
+    >;
     const process = args['process'];
     if (typeof process === 'string' && !programs.includes(process)) {
       throw document.fail([...path, kind, 'process'], `there is no program "${process}"`, {
         expected: `one of ${programs.join(', ')}`,
       });
     }
-    const name = typeof item['name'] === 'string' ? item['name'] : `${kind} (line ${document.position(path).line})`;
+    const name =
+      typeof item['name'] === 'string' ? item['name'] : `${kind} (line ${document.position(path).line})`;
     assertions[name] = definition.make(args as never);
   });
   return assertions;
@@ -252,7 +261,9 @@ function readChecks(
 function makeProgram(calls: readonly Call[], children: Readonly<Record<string, Program>>): Program {
   return function* (u: User, share: Share): Task<unknown> {
     for (const item of calls) {
-      const outcome = yield* item.expect.kind === 'failure' ? u.attempt(runCall(item, u, share)) : runCall(item, u, share);
+      const outcome = yield* item.expect.kind === 'failure'
+        ? u.attempt(runCall(item, u, share))
+        : runCall(item, u, share);
       yield* compareOutcome(item, outcome, u, share);
       if (item.as !== undefined && outcome.ok) share.set(item.as, outcome.value as SharedValue);
     }
@@ -270,15 +281,21 @@ function* compareOutcome(item: Call, outcome: Outcome<unknown>, u: User, share: 
   if (expect.kind === 'success') {
     yield* u.check(outcome.ok, outcome.ok ? '' : `${where}: ${formatFailure(outcome)}`);
   } else if (expect.kind === 'value') {
-    const expected = yield* valueOf(expect.value, share);
+    const expected = yield* operandValue(expect.value, share);
     const got = outcome.ok ? asWord(outcome.value) : undefined;
-    yield* u.check(got === expected, `${where}: expected 0x${expected.toString(16)}, got ${formatOutcome(outcome)}`);
+    yield* u.check(
+      got === expected,
+      `${where}: expected 0x${expected.toString(16)}, got ${formatOutcome(outcome)}`,
+    );
   } else {
     const { errno, signal, code, address } = expect.failure;
-    const at = address === undefined ? undefined : yield* valueOf(address, share);
+    const at = address === undefined ? undefined : yield* operandValue(address, share);
     const wanted = [errno, signal, code, at === undefined ? undefined : `at 0x${at.toString(16)}`];
     const text = wanted.filter((part) => part !== undefined).join(' ');
-    yield* u.check(matches(outcome, expect.failure, at), `${where}: expected ${text}, got ${formatOutcome(outcome)}`);
+    yield* u.check(
+      matches(outcome, expect.failure, at),
+      `${where}: expected ${text}, got ${formatOutcome(outcome)}`,
+    );
   }
 }
 

@@ -1,10 +1,10 @@
 /** The values of a YAML scenario: numbers of stated width, variables with an offset, protections, bytes. */
 import { z } from 'zod';
-import { InputError } from '../../base/input-error.ts';
 import { PAGE_SIZE } from '../../base/address.ts';
+import { InputError } from '../../base/input-error.ts';
+import type { Task } from '../../base/task.ts';
 import { hex } from '../../base/u64.ts';
 import type { Share } from '../share.ts';
-import type { Task } from '../../base/task.ts';
 import { protectionBits } from '../units.ts';
 
 /** A number known when the file is read, or a shared variable plus an offset in bytes. */
@@ -59,7 +59,8 @@ export const bytes = count(0, 2 ** 47);
 /** How much one load or store moves. */
 export const accessBytes: z.ZodType<1 | 2 | 4 | 8> = z.unknown().transform((value, ctx) => {
   const number = toNumber(value);
-  if (number === 1n || number === 2n || number === 4n || number === 8n) return Number(number) as 1 | 2 | 4 | 8;
+  if (number === 1n || number === 2n || number === 4n || number === 8n)
+    return Number(number) as 1 | 2 | 4 | 8;
   return refuse(ctx, 'not a width of an access', '1, 2, 4 or 8');
 });
 
@@ -76,14 +77,16 @@ export const protection: z.ZodType<string> = z.unknown().transform((value, ctx) 
   return refuse(ctx, 'not a protection', 'letters of rwx, or none');
 });
 
-export const variableName: z.ZodType<string> = z.unknown().transform((value, ctx) =>
-  typeof value === 'string' && /^[A-Za-z_][A-Za-z0-9_]*$/.test(value)
-    ? value
-    : refuse(ctx, 'not a name of a variable', 'letters, digits and _, without $'),
-);
+export const variableName: z.ZodType<string> = z
+  .unknown()
+  .transform((value, ctx) =>
+    typeof value === 'string' && /^[A-Za-z_][A-Za-z0-9_]*$/.test(value)
+      ? value
+      : refuse(ctx, 'not a name of a variable', 'letters, digits and _, without $'),
+  );
 
 /** The operand's value; a variable that nobody has set yet is waited for. */
-export function* valueOf(at: Operand, share: Share): Task<bigint> {
+export function* operandValue(at: Operand, share: Share): Task<bigint> {
   if (at.variable === undefined) return at.constant;
   return BigInt.asUintN(64, (yield* share.waitWord(at.variable)) + at.constant);
 }

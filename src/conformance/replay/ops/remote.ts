@@ -1,5 +1,10 @@
 /** process_vm_readv and process_vm_writev, /proc/pid/mem. The caller is the process `by`, or the supervisor. */
-import { openProcMem, type ProcMemFile, readProcMem, writeProcMem } from '../../../kernel/remote/proc-pid-mem.ts';
+import {
+  openProcMem,
+  type ProcMemFile,
+  readProcMem,
+  writeProcMem,
+} from '../../../kernel/remote/proc-pid-mem.ts';
 import {
   type ProcessVmArguments,
   sysProcessVmReadv,
@@ -35,7 +40,8 @@ function localVectors(step: Step, buffer: Uint8Array): IoVector[] {
 }
 
 function lengths(step: Step): number[] {
-  const text = step.args.namesOf('llens').length === 0 ? String(step.args.count('llens')) : step.args.text('llens');
+  const text =
+    step.args.namesOf('llens').length === 0 ? String(step.args.count('llens')) : step.args.text('llens');
   return text.split(',').map(Number);
 }
 
@@ -82,7 +88,8 @@ function gather(local: readonly IoVector[], length: number): Uint8Array {
 
 function mem(world: ReplayWorld, step: Step, write: boolean): OperationResult {
   const caller = world.actor(step.by ?? 0);
-  const handle = step.args.count('handle', 0) === 0 ? openFor(world, step, caller) : world.handles.get(step.pid);
+  const handle =
+    step.args.count('handle', 0) === 0 ? openFor(world, step, caller) : world.handles.get(step.pid);
   if (handle === undefined) throw world.inputError(step, 'no handle was opened by an earlier sup_memopen');
   if (typeof handle === 'number') return retOrErrno(handle, {}, { at: 'open' });
   const length = step.args.count('len');

@@ -1,0 +1,131 @@
+/** mmap, munmap, mprotect, brk, and what instructions of the process do to memory. */
+
+import type { Task } from '../../../base/task.ts';
+import { sysBrk } from '../../../kernel/mm/brk.ts';
+import * as mman from '../../../kernel/mm/mman.ts';
+import { sysMmap } from '../../../kernel/mm/mmap.ts';
+import { sysMprotect } from '../../../kernel/mm/mprotect.ts';
+import { sysMunmap } from '../../../kernel/mm/munmap.ts';
+import type { SignalInfo } from '../../../kernel/signal.ts';
+import { userFetch, userLoad, userStore } from '../../../userland/calls/access.ts';
+import { signalCodeName, signalName } from '../../../userland/calls/signal-names.ts';
+import type { StepArguments } from '../arguments.ts';
+import { hexBytes, repeatedWord } from '../bytes.ts';
+import type { Step } from '../trace.ts';
+import type { ReplayWorld } from '../world.ts';
+import { addressOrErrno, type Operation, type OperationResult, retOrErrno, values } from './operation.ts';
+
+/** Flags of mmap by the names traces use. */
+const MAP_FLAGS: Readonly<Record<string, number>> = {
+  SHARED: mman.MAP_SHARED,
+  PRIVATE: mman.MAP_PRIVATE,
+  SHARED_VALIDATE: mman.MAP_SHARED_VALIDATE,
+  DROPPABLE: mman.MAP_DROPPABLE,
+  FIXED: mman.MAP_FIXED,
+  ANONYMOUS: mman.MAP_ANONYMOUS,
+  GROWSDOWN: mman.MAP_GROWSDOWN,
+  LOCKED: mman.MAP_LOCKED,
+  NORESERVE: mman.MAP_NORESERVE,
+  POPULATE: mman.MAP_POPULATE,
+  NONBLOCK: mman.MAP_NONBLOCK,
+  STACK: mman.MAP_STACK,
+  HUGETLB: mman.MAP_HUGETLB,
+  SYNC: mman.MAP_SYNC,
+  FIXED_NOREPLACE: mman.MAP_FIXED_NOREPLACE,
+};
+
+/** Protections by letter. */
+const PROT_LETTERS: Readonly<Record<string, number>> = {
+  r: mman.PROT_READ,
+  w: mman.PROT_WRITE,
+  x: mman.PROT_EXEC,
+  m: mman.PROT_MTE,
+  b: mman.PROT_BTI,
+  d: mman.PROT_GROWSDOWN,
+  u: mman.PROT_GROWSUP,
+};
+
+function protection(args: StepArguments): number {
+  const text = args.text('prot', '');
+  if (text === '' || /^(0x)?\d/.test(text)) return Number(args.word('prot'));
+  if (text === 'none') return mman.PROT_NONE;
+  return [...text].reduce((bits, letter) => bits | args.bitOf('prot', letter, PROT_LETTERS), 0);
+}
+
+function mmap(world: ReplayWorld, step: Step): OperationResult {
+  const { args } = step;
+  const task = world.actor(step.pid);
+  const [address, length, offset] = [args.word('addr'), args.word('len'), args.word('off', 0n)];
+  const flags = args.bits('flags', MAP_FLAGS);
+  const call = sysMmap(task, address, length, protection(args), flags, null, offset);
+  return addressOrErrno(world.run(task, call));
+}
+
+/** Descriptors with a name belong to memfds and files, which are not built; a number is -1 or a bad one. */
+function missingFile(args: StepArguments): readonly string[] {
+  return args.namesOf('fd').length > 0 ? ['of a file'] : [];
+}
+
+function access(
+  world: ReplayWorld,
+  step: Step,
+  body: Task<SignalInfo | null>,
+  success: () => Readonly<Record<string, unknown>>,
+): OperationResult {
+  const task = world.actor(step.pid);
+  const { result, minflt } = world.counted(task, body);
+  if (result === null) return values({ ...success(), minflt });
+  const sig = signalName(result.signal);
+  const code = signalCodeName(result.signal, result.code);
+  const addr = `0x${result.address.toString(16)}`;
+  return { values: { sig, code, addr, minflt }, notes: world.explainFault(task, step) };
+}
+
+export const memoryOperations: Readonly<Record<string, Operation>> = {
+  mmap: { arguments: ['addr', 'len', 'prot', 'flags', 'fd', 'off'], missing: missingFile, run: mmap },
+  munmap: {
+    arguments: ['addr', 'len'],
+    run: (world, step) => {
+      const task = world.actor(step.pid);
+      return retOrErrno(world.run(task, sysMunmap(task, step.args.word('addr'), step.args.word('len'))));
+    },
+  },
+  mprotect: {
+    arguments: ['addr', 'len', 'prot'],
+    run: (world, step) => {
+      const task = world.actor(step.pid);
+      const [address, length] = [step.args.word('addr'), step.args.word('len')];
+      return retOrErrno(world.run(task, sysMprotect(task, address, length, protection(step.args))));
+    },
+  },
+  brk: {
+    arguments: ['addr'],
+    run: (world, step) => {
+      const task = world.actor(step.pid);
+      return addressOrErrno(world.run(task, sysBrk(task, step.args.word('addr'))));
+    },
+  },
+  read: {
+    arguments: ['addr', 'len'],
+    run: (world, step) => {
+      const bytes = new Uint8Array(step.args.count('len'));
+      const body = userLoad(world.actor(step.pid), step.args.word('addr'), bytes);
+      return access(world, step, body, () => ({ ret: bytes.length, value: hexBytes(bytes) }));
+    },
+  },
+  write: {
+    arguments: ['addr', 'len', 'val'],
+    run: (world, step) => {
+      const bytes = repeatedWord(step.args.word('val'), step.args.count('len'));
+      const body = userStore(world.actor(step.pid), step.args.word('addr'), bytes);
+      return access(world, step, body, () => ({ ret: bytes.length }));
+    },
+  },
+  exec: {
+    arguments: ['addr'],
+    run: (world, step) => {
+      const body = userFetch(world.actor(step.pid), step.args.word('addr'));
+      return access(world, step, body, () => ({ ret: 'fetched' }));
+    },
+  },
+};

@@ -1,0 +1,132 @@
+/**
+ * The emulated machine that a trace is replayed on: one CPU, the processes 1…8 of the trace, and the supervisor that
+ * is process 0. Around the arena lies what the recorder put there: nothing below it, and above it private anonymous
+ * memory without access, which takes every place that mmap without an address could choose.
+ */
+
+import { InputError } from '../../base/input-error.ts';
+import type { Task } from '../../base/task.ts';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE } from '../../kernel/mm/mman.ts';
+import { sysMmap } from '../../kernel/mm/mmap.ts';
+import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credentials.ts';
+import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
+import type { TaskStruct } from '../../kernel/task-struct.ts';
+import { createSystem, type System, type SystemArchitecture } from '../../userland/system.ts';
+import { processState } from './state.ts';
+import type { ProcessState, Step, Trace } from './trace.ts';
+
+export interface ReplayOptions {
+  readonly architecture: SystemArchitecture;
+  /** What a TLB may keep. A correct kernel gives the same results whatever it is; default `profile`. */
+  readonly retention?: 'profile' | 'adversarial' | 'none';
+  /**
+   * Explains the translation that a user access just failed in, for the notes of a difference. Without it a failed
+   * access has no notes.
+   */
+  readonly explain?: (
+    system: System,
+    task: TaskStruct,
+    address: bigint,
+    access: AccessKind,
+  ) => readonly string[];
+}
+
+export type AccessKind = 'read' | 'write' | 'fetch';
+
+const SUPERVISOR = 0;
+/** A stack of 8 MiB and a guard gap stay free at the top, as in the recorder's processes. */
+const STACK_PAGES = 0x1000;
+const MEMORY_BYTES = 0x4000_0000;
+
+export class ReplayWorld {
+  readonly system: System;
+  /** /proc/PID/mem as `sup_memopen` opened it, by the process it belongs to. */
+  readonly handles = new Map<number, ProcMemFile>();
+  readonly #trace: Trace;
+  readonly #options: ReplayOptions;
+  readonly #tasks = new Map<number, TaskStruct>();
+  readonly #firstPage: number;
+  readonly #endPage: number;
+
+  constructor(trace: Trace, options: ReplayOptions) {
+    this.#trace = trace;
+    this.#options = options;
+    this.#firstPage = Number(trace.arena >> 12n);
+    this.#endPage = Number((trace.arena + trace.arenaSize) >> 12n);
+    const { architecture, retention } = options;
+    this.system = createSystem({
+      architecture,
+      cpus: 1,
+      memoryBytes: MEMORY_BYTES,
+      ...(retention === undefined ? {} : { retention }),
+    });
+    const credentials = rootCredentials(trace.arch === 'x86_64' ? [CAP_SYS_RESOURCE] : []);
+    const supervisor = this.system.createProcess('supervisor', 0, credentials);
+    this.#tasks.set(SUPERVISOR, supervisor);
+    const first = this.system.createProcess('process 1', 0, credentials);
+    first.parent = supervisor;
+    supervisor.children.add(first);
+    this.#tasks.set(1, first);
+    this.#fillAbove(first);
+  }
+
+  /** The process with this number in the trace, 0 for the supervisor. @throws InputError when it never existed */
+  actor(number: number): TaskStruct {
+    const task = this.#tasks.get(number);
+    if (task !== undefined) return task;
+    throw new InputError(`process ${number} does not exist`, {
+      file: this.#trace.file,
+      line: this.#trace.line,
+    });
+  }
+
+  /** The kernel's pid of a process of the trace. */
+  pidOf(number: number): number {
+    return this.actor(number).pid;
+  }
+
+  /** A fork made a process that the trace calls `number`. */
+  adopt(number: number, task: TaskStruct): void {
+    this.#tasks.set(number, task);
+  }
+
+  /** Runs a kernel path of a process to its end. */
+  run<T>(task: TaskStruct, body: Task<T>): T {
+    return this.system.loop.complete(task, body);
+  }
+
+  /** The same, with the minor faults that it counted for the process. */
+  counted<T>(task: TaskStruct, body: Task<T>): { readonly result: T; readonly minflt: number } {
+    const before = task.minFlt;
+    const result = this.run(task, body);
+    return { result, minflt: task.minFlt - before };
+  }
+
+  /** What a trace tells of a process; `null` when it is dead or there never was one. */
+  stateOf(number: number): ProcessState {
+    const task = this.#tasks.get(number);
+    return task === undefined ? null : processState(this.system.kernel, task, this.#firstPage, this.#endPage);
+  }
+
+  inputError(step: Step, message: string): InputError {
+    const { file, line } = this.#trace;
+    return new InputError(`step ${step.index}: ${step.op}: ${message}`, { file, line });
+  }
+
+  /** The walk of a user access that failed, as notes. */
+  explainFault(task: TaskStruct, step: Step): readonly string[] {
+    const kind = step.op === 'exec' ? 'fetch' : step.op === 'write' ? 'write' : 'read';
+    return this.#options.explain?.(this.system, task, step.args.word('addr'), kind) ?? [];
+  }
+
+  #fillAbove(task: TaskStruct): void {
+    const { mm } = task;
+    if (mm === null) throw new Error('a process of a replay has an address space');
+    const start = BigInt(this.#endPage) << 12n;
+    const length = (BigInt(mm.taskSizePages - STACK_PAGES) << 12n) - start;
+    const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
+    const result = this.run(task, sysMmap(task, start, length, PROT_NONE, flags, null, 0n));
+    if (result !== start) throw new Error(`the memory above the arena could not be mapped: ${result}`);
+    mm.mmapBasePage = this.#endPage;
+  }
+}

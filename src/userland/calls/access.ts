@@ -1,0 +1,87 @@
+/**
+ * What an instruction of a program does to memory: every byte translated by the CPU's MMU with user rights, faults
+ * handed to the kernel and the instruction started anew, until it is through or a signal ends it.
+ * An instruction is one step: nothing else happens between its first and last byte, as on hardware that holds the line;
+ * one that crosses into a second page translates both before it moves anything.
+ */
+import { Access } from '../../arch/access.ts';
+import type { Mmu } from '../../arch/mmu.ts';
+import type { Task } from '../../base/task.ts';
+import { highHalf, lowHalf } from '../../base/u64.ts';
+import { handleUserFault } from '../../kernel/mm/user-access.ts';
+import type { SignalInfo } from '../../kernel/signal.ts';
+import type { TaskStruct } from '../../kernel/task-struct.ts';
+
+const PAGE_SIZE = 4096n;
+
+/** The MMU of the CPU that `task` runs on. */
+function mmuOf(task: TaskStruct): Mmu {
+  return task.kernel.arch.mmus[task.cpu] as Mmu;
+}
+
+/** Bytes of [address, address + length) up to the end of the first page. */
+function firstPart(address: bigint, length: number): number {
+  const left = Number(PAGE_SIZE - (address % PAGE_SIZE));
+  return length < left ? length : left;
+}
+
+/**
+ * Loads at most 8 bytes at any alignment into `target`.
+ * @returns null, or the signal that ended it
+ */
+export function* userLoad(task: TaskStruct, address: bigint, target: Uint8Array): Task<SignalInfo | null> {
+  const mmu = mmuOf(task);
+  const access = Access.Read | Access.User;
+  const signal = yield* translateBoth(task, address, target.length, access);
+  if (signal !== null) return signal;
+  const split = firstPart(address, target.length);
+  mmu.readBytes(highHalf(address), lowHalf(address), access, target.subarray(0, split));
+  if (split < target.length) {
+    const second = BigInt.asUintN(64, address + BigInt(split));
+    mmu.readBytes(highHalf(second), lowHalf(second), access, target.subarray(split));
+  }
+  return null;
+}
+
+/** Stores at most 8 bytes at any alignment: all of them, or none and the signal that ended it. */
+export function* userStore(task: TaskStruct, address: bigint, source: Uint8Array): Task<SignalInfo | null> {
+  const mmu = mmuOf(task);
+  const access = Access.Write | Access.User;
+  const signal = yield* translateBoth(task, address, source.length, access);
+  if (signal !== null) return signal;
+  const split = firstPart(address, source.length);
+  mmu.writeBytes(highHalf(address), lowHalf(address), access, source.subarray(0, split));
+  if (split < source.length) {
+    const second = BigInt.asUintN(64, address + BigInt(split));
+    mmu.writeBytes(highHalf(second), lowHalf(second), access, source.subarray(split));
+  }
+  return null;
+}
+
+/** Fetches an instruction of one byte. */
+export function* userFetch(task: TaskStruct, address: bigint): Task<SignalInfo | null> {
+  return yield* translateBoth(task, address, 1, Access.Fetch | Access.User);
+}
+
+/** Until every byte can be translated at the same moment; faults go to the kernel. */
+function* translateBoth(
+  task: TaskStruct,
+  address: bigint,
+  length: number,
+  access: number,
+): Task<SignalInfo | null> {
+  const split = firstPart(address, length);
+  for (;;) {
+    if (faults(mmuOf(task), address, length, split, access)) {
+      const signal = yield* handleUserFault(task);
+      if (signal !== null) return signal;
+    } else return null;
+  }
+}
+
+function faults(mmu: Mmu, address: bigint, length: number, split: number, access: number): boolean {
+  if (mmu.translate(highHalf(address), lowHalf(address), access) !== 0) return true;
+  if (split >= length) return false;
+  const second = BigInt.asUintN(64, address + BigInt(split));
+  return mmu.translate(highHalf(second), lowHalf(second), access) !== 0;
+}

@@ -1,0 +1,178 @@
+/** The calls of `User` that map memory and touch it. What they mean is said there. */
+import type { Task } from '../../base/task.ts';
+import { hex } from '../../base/u64.ts';
+import { sysBrk } from '../../kernel/mm/brk.ts';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_FIXED_NOREPLACE,
+  MAP_GROWSDOWN,
+  MAP_POPULATE,
+  MAP_PRIVATE,
+  MAP_SHARED,
+} from '../../kernel/mm/mman.ts';
+import { sysMmap } from '../../kernel/mm/mmap.ts';
+import { sysMprotect } from '../../kernel/mm/mprotect.ts';
+import { sysMunmap } from '../../kernel/mm/munmap.ts';
+import type { SignalInfo } from '../../kernel/signal.ts';
+import { type Outcome, success } from '../outcome.ts';
+import { byteCount, protectionBits, type Word, word } from '../units.ts';
+import type { MmapArguments } from '../user.ts';
+import { userFetch, userLoad, userStore } from './access.ts';
+import {
+  addressOrErrno,
+  doneOrErrno,
+  type ProcessContext,
+  placeOf,
+  raise,
+  returnToUser,
+  systemCall,
+} from './process-context.ts';
+
+function mmapFlags(args: MmapArguments): number {
+  const chosen: readonly [boolean | undefined, number][] = [
+    [args.fixed, MAP_FIXED],
+    [args.noreplace, MAP_FIXED_NOREPLACE],
+    [args.growsDown, MAP_GROWSDOWN],
+    [args.populate, MAP_POPULATE],
+  ];
+  const type = args.shared === true ? MAP_SHARED : MAP_PRIVATE;
+  return chosen.reduce(
+    (flags, [wanted, bit]) => (wanted === true ? flags | bit : flags),
+    type | MAP_ANONYMOUS,
+  );
+}
+
+export function mmap(context: ProcessContext, args: MmapArguments): Task<Outcome<bigint>> {
+  const address = word(args.address ?? 0n, 'mmap: address');
+  const length = word(args.bytes, 'mmap: bytes');
+  const flags = mmapFlags(args);
+  const call = sysMmap(context.task, address, length, protectionBits(args.prot), flags, null, 0n);
+  const shown = [hex(address), hex(length), args.prot, args.shared === true ? 'shared' : 'private'];
+  return systemCall(context, 'mmap', shown, call, addressOrErrno);
+}
+
+export function munmap(context: ProcessContext, address: bigint, bytes: Word): Task<Outcome<void>> {
+  const start = word(address, 'munmap: address');
+  const length = word(bytes, 'munmap: bytes');
+  const call = sysMunmap(context.task, start, length);
+  return systemCall(context, 'munmap', [hex(start), hex(length)], call, doneOrErrno);
+}
+
+export function mprotect(
+  context: ProcessContext,
+  address: bigint,
+  bytes: Word,
+  prot: string,
+): Task<Outcome<void>> {
+  const start = word(address, 'mprotect: address');
+  const length = word(bytes, 'mprotect: bytes');
+  const call = sysMprotect(context.task, start, length, protectionBits(prot));
+  return systemCall(context, 'mprotect', [hex(start), hex(length), prot], call, doneOrErrno);
+}
+
+export function brk(context: ProcessContext, address: bigint): Task<Outcome<bigint>> {
+  const end = word(address, 'brk: address');
+  return systemCall(context, 'brk', [hex(end)], sysBrk(context.task, end), addressOrErrno);
+}
+
+type Kind = 'read' | 'write' | 'fetch';
+
+/** One instruction: the access, its event, its signal. */
+function* instruction<T>(
+  context: ProcessContext,
+  access: Kind,
+  address: bigint,
+  bytes: number,
+  body: Task<SignalInfo | null>,
+  value: () => T,
+): Task<Outcome<T>> {
+  context.calls++;
+  yield context.accessPoint;
+  const signal = yield* body;
+  emitAccess(context, access, address, bytes, signal);
+  const outcome: Outcome<T> = signal === null ? success(value()) : yield* raise(context, signal);
+  yield* returnToUser(context);
+  if (!context.dead) context.calls--;
+  else yield context.task.startPoint;
+  return outcome;
+}
+
+function emitAccess(
+  context: ProcessContext,
+  access: Kind,
+  address: bigint,
+  bytes: number,
+  signal: SignalInfo | null,
+): void {
+  const { events } = context.run.system.machine;
+  if (!events.enabled) return;
+  const result = signal === null ? 'ok' : `signal ${signal.signal}`;
+  events.emit({
+    kind: 'user-access',
+    ...placeOf(context),
+    task: context.task.name,
+    access,
+    address,
+    bytes,
+    result,
+  });
+}
+
+const littleEndian = (bytes: Uint8Array): bigint =>
+  bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
+
+export function load(context: ProcessContext, address: bigint, bytes: 1 | 2 | 4 | 8): Task<Outcome<bigint>> {
+  const at = word(address, 'load: address');
+  const target = new Uint8Array(bytes);
+  return instruction(context, 'read', at, bytes, userLoad(context.task, at, target), () =>
+    littleEndian(target),
+  );
+}
+
+export function store(
+  context: ProcessContext,
+  address: bigint,
+  value: Word,
+  bytes: 1 | 2 | 4 | 8,
+): Task<Outcome<void>> {
+  const at = word(address, 'store: address');
+  const stored = word(value, 'store: value');
+  const source = Uint8Array.from({ length: bytes }, (_, i) => Number((stored >> BigInt(8 * i)) & 0xffn));
+  return instruction(context, 'write', at, bytes, userStore(context.task, at, source), () => undefined);
+}
+
+export function fetch(context: ProcessContext, address: bigint): Task<Outcome<void>> {
+  const at = word(address, 'fetch: address');
+  return instruction(context, 'fetch', at, 1, userFetch(context.task, at), () => undefined);
+}
+
+export function* loadBytes(context: ProcessContext, address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
+  const start = word(address, 'loadBytes: address');
+  const target = new Uint8Array(byteCount(bytes, 'loadBytes: bytes'));
+  for (const [at, part] of parts(start, target)) {
+    const body = userLoad(context.task, at, part);
+    const outcome = yield* instruction(context, 'read', at, part.length, body, () => undefined);
+    if (!outcome.ok) return outcome;
+  }
+  return success(target);
+}
+
+export function* storeBytes(context: ProcessContext, address: bigint, data: Uint8Array): Task<Outcome<void>> {
+  for (const [at, part] of parts(word(address, 'storeBytes: address'), data)) {
+    const body = userStore(context.task, at, part);
+    const outcome = yield* instruction(context, 'write', at, part.length, body, () => undefined);
+    if (!outcome.ok) return outcome;
+  }
+  return success(undefined);
+}
+
+/** The pages of a range, each with its piece of the bytes. */
+function* parts(start: bigint, bytes: Uint8Array): Generator<[bigint, Uint8Array]> {
+  for (let done = 0; done < bytes.length; ) {
+    const at = BigInt.asUintN(64, start + BigInt(done));
+    const part = bytes.subarray(done, done + 0x1000 - Number(at & 0xfffn));
+    yield [at, part];
+    done += part.length;
+  }
+}

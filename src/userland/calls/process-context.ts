@@ -1,0 +1,175 @@
+/**
+ * What stands between a program and the kernel: entering and leaving it, signals on the way back to user mode, the end
+ * of the process. One context for each process of a run.
+ */
+import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
+import { errnoName } from '../../kernel/errno.ts';
+import { doExit } from '../../kernel/process/exit.ts';
+import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
+import { ptraceStopPoint } from '../../kernel/remote/ptrace.ts';
+import { SIGKILL, type SignalInfo } from '../../kernel/signal.ts';
+import type { TaskStruct } from '../../kernel/task-struct.ts';
+import { type Failure, formatOutcome, type Outcome, type SignalFailure, success } from '../outcome.ts';
+import type { Program } from '../scenario.ts';
+import type { System } from '../system.ts';
+import { signalCodeName, signalName } from './signal-names.ts';
+
+/** What a process asks of the run it belongs to. */
+export interface ProcessRun {
+  readonly system: System;
+  /** @throws InputError when no process has that name */
+  pidOf(name: string): number;
+  /** Lets a forked task run a program under a name. */
+  adopt(task: TaskStruct, program: Program): void;
+  /** A name for a child that is not taken yet. */
+  childName(parent: string, wanted: string | undefined): string;
+}
+
+/** A program found that something does not hold: the run ends as `assertion failed`. */
+export class AssertionFailure extends Error {
+  override readonly name = 'AssertionFailure';
+}
+
+export class ProcessContext {
+  readonly task: TaskStruct;
+  readonly run: ProcessRun;
+  /** Depth of `User.attempt`. */
+  attempts = 0;
+  /** Signals that come back as values wherever they are raised (`User.sigaction`). */
+  readonly returnedSignals = new Set<string>();
+  /** Open files of /proc/PID/mem, by handle. */
+  readonly memFiles = new Map<number, ProcMemFile>();
+  lastHandle = 2;
+  /** The process is gone: its program is not resumed. */
+  dead = false;
+  /** Inside a call: what is thrown now is not the program's mistake. */
+  calls = 0;
+  /** The signal that killed it, for the result. */
+  killedBy: SignalFailure | null = null;
+  readonly enterPoint: SchedPoint;
+  /** Just before an instruction of the program touches memory. */
+  readonly accessPoint: SchedPoint;
+
+  constructor(task: TaskStruct, run: ProcessRun) {
+    this.task = task;
+    this.run = run;
+    this.enterPoint = new SchedPoint(PointKind.Read, task.object, 'syscall', StepCost.KernelEntry);
+    this.accessPoint = new SchedPoint(PointKind.Write, task.object, 'user access', StepCost.None);
+  }
+
+  pidOf(name: string): number {
+    return this.run.pidOf(name);
+  }
+
+  // biome-ignore lint/correctness/useYield: a task like every call, though it never gets to a point
+  *fail(text: string): Task<never> {
+    throw new AssertionFailure(text);
+  }
+
+  /** Does a signal come back as a value instead of killing the process? */
+  returnsSignal(name: string): boolean {
+    return this.attempts > 0 || this.returnedSignals.has(name);
+  }
+}
+
+/**
+ * A system call: the way in, the call, what it gives as an outcome, the way out.
+ * @param toOutcome turns the kernel's answer into an outcome
+ */
+export function* systemCall<Raw, T>(
+  context: ProcessContext,
+  name: string,
+  args: readonly string[],
+  body: Task<Raw>,
+  toOutcome: (raw: Raw) => Outcome<T>,
+): Task<Outcome<T>> {
+  const { task } = context;
+  context.calls++;
+  yield context.enterPoint;
+  emitEnter(context, name, args);
+  const outcome = toOutcome(yield* body);
+  emitExit(context, name, outcome);
+  yield* returnToUser(context);
+  if (!context.dead) context.calls--;
+  else yield task.startPoint;
+  return outcome;
+}
+
+/** Outcome of a call that returns 0 or more, or -errno. */
+export function countOrErrno(result: number): Outcome<number> {
+  return result < 0 ? errnoFailure(result) : success(result);
+}
+
+/** Outcome of a call that returns 0 or -errno. */
+export function doneOrErrno(result: number): Outcome<void> {
+  return result < 0 ? errnoFailure(result) : success(undefined);
+}
+
+/** Outcome of a call that returns an address or -errno. */
+export function addressOrErrno(result: bigint): Outcome<bigint> {
+  return result < 0n ? errnoFailure(Number(result)) : success(result);
+}
+
+export function errnoFailure(result: number): Failure {
+  return { ok: false, errno: errnoName(result), number: Math.abs(result) };
+}
+
+/**
+ * The way back to user mode: a fatal signal ends the process, a debugger's stop holds it here.
+ * @see Linux kernel/entry/common.c, `exit_to_user_mode_loop`
+ */
+export function* returnToUser(context: ProcessContext): Task<void> {
+  const { task } = context;
+  while (!context.dead && (task.fatalSignalPending() || task.ptraceTrapPending)) {
+    if (task.fatalSignalPending()) yield* die(context, SIGKILL);
+    else yield* ptraceStopPoint(task);
+  }
+}
+
+/** Ends the process. The caller's next `yield` is its last: nothing resumes it. @param status as wait4 reports it */
+export function* die(context: ProcessContext, status: number): Task<void> {
+  yield* doExit(context.task, status);
+  context.dead = true;
+}
+
+/**
+ * A signal that an access raised: a value where the program wants it so, else the end of the process. Where it dies,
+ * the value never arrives.
+ */
+export function* raise(context: ProcessContext, info: SignalInfo): Task<SignalFailure> {
+  const { task } = context;
+  const failure: SignalFailure = {
+    ok: false,
+    signal: signalName(info.signal),
+    code: signalCodeName(info.signal, info.code),
+    address: info.address,
+  };
+  const { events } = context.run.system.machine;
+  if (events.enabled) {
+    const { signal, code, address } = failure;
+    events.emit({ kind: 'signal', ...placeOf(context), task: task.name, signal, code, address });
+  }
+  if (context.returnsSignal(failure.signal)) return failure;
+  context.killedBy = failure;
+  yield* die(context, info.signal);
+  return failure;
+}
+
+/** Time and CPU of an event that this process causes. */
+export function placeOf({ task, run }: ProcessContext): { readonly time: number; readonly cpu: number } {
+  return { time: run.system.machine.cpu(task.cpu).time, cpu: task.cpu };
+}
+
+function emitEnter(context: ProcessContext, name: string, args: readonly string[]): void {
+  const { events } = context.run.system.machine;
+  if (events.enabled) {
+    events.emit({ kind: 'syscall-enter', ...placeOf(context), task: context.task.name, name, args });
+  }
+}
+
+function emitExit(context: ProcessContext, name: string, outcome: Outcome<unknown>): void {
+  const { events } = context.run.system.machine;
+  if (!events.enabled) return;
+  const result = formatOutcome(outcome);
+  events.emit({ kind: 'syscall-exit', ...placeOf(context), task: context.task.name, name, result });
+}

@@ -1,0 +1,175 @@
+/** The calls of `User` that look into other processes. What they mean is said there. */
+import type { Task } from '../../base/task.ts';
+import { hex } from '../../base/u64.ts';
+import { EBADF } from '../../kernel/errno.ts';
+import { openProcMem, readProcMem, writeProcMem } from '../../kernel/remote/proc-pid-mem.ts';
+import { sysProcessVmReadv, sysProcessVmWritev } from '../../kernel/remote/process-vm.ts';
+import {
+  ptraceDetach as detachKernel,
+  ptraceInterrupt,
+  ptracePeekData,
+  ptracePokeData,
+  ptraceSeize,
+} from '../../kernel/remote/ptrace.ts';
+import type { IoVector } from '../../kernel/remote/user-buffer.ts';
+import { type Outcome, success } from '../outcome.ts';
+import { byteCount, type Word, word } from '../units.ts';
+import type { MemoryRange, VectorRead } from '../user.ts';
+import {
+  countOrErrno,
+  doneOrErrno,
+  errnoFailure,
+  type ProcessContext,
+  systemCall,
+} from './process-context.ts';
+
+export function* ptraceAttach(context: ProcessContext, pid: number): Task<Outcome<void>> {
+  const seize = ptraceSeize(context.task, pid);
+  const seized = yield* systemCall(context, 'ptrace', ['PTRACE_SEIZE', `${pid}`], seize, doneOrErrno);
+  if (!seized.ok) return seized;
+  const interrupt = ptraceInterrupt(context.task, pid);
+  return yield* systemCall(context, 'ptrace', ['PTRACE_INTERRUPT', `${pid}`], interrupt, doneOrErrno);
+}
+
+export function ptraceDetach(context: ProcessContext, pid: number): Task<Outcome<void>> {
+  const call = detachKernel(context.task, pid);
+  return systemCall(context, 'ptrace', ['PTRACE_DETACH', `${pid}`], call, doneOrErrno);
+}
+
+export function peek(context: ProcessContext, pid: number, address: bigint): Task<Outcome<bigint>> {
+  const bytes = new Uint8Array(8);
+  const at = word(address, 'peek: address');
+  const call = ptracePeekData(context.task, pid, at, bytes);
+  const value = (result: number): Outcome<bigint> =>
+    result < 0 ? errnoFailure(result) : success(new DataView(bytes.buffer).getBigUint64(0, true));
+  return systemCall(context, 'ptrace', ['PTRACE_PEEKDATA', `${pid}`, hex(at)], call, value);
+}
+
+export function poke(
+  context: ProcessContext,
+  pid: number,
+  address: bigint,
+  value: Word,
+): Task<Outcome<void>> {
+  const bytes = new Uint8Array(8);
+  const at = word(address, 'poke: address');
+  const stored = word(value, 'poke: value');
+  new DataView(bytes.buffer).setBigUint64(0, stored, true);
+  const call = ptracePokeData(context.task, pid, at, bytes);
+  return systemCall(
+    context,
+    'ptrace',
+    ['PTRACE_POKEDATA', `${pid}`, hex(at), hex(stored)],
+    call,
+    doneOrErrno,
+  );
+}
+
+export function procMemOpen(context: ProcessContext, pid: number): Task<Outcome<number>> {
+  const call = openProcMem(context.task, pid);
+  return systemCall(context, 'open', [`/proc/${pid}/mem`], call, (file) => {
+    if (typeof file === 'number') return errnoFailure(file);
+    context.lastHandle++;
+    context.memFiles.set(context.lastHandle, file);
+    return success(context.lastHandle);
+  });
+}
+
+export function procMemRead(
+  context: ProcessContext,
+  handle: number,
+  address: bigint,
+  bytes: Word,
+): Task<Outcome<Uint8Array>> {
+  const length = byteCount(bytes, 'procMemRead: bytes');
+  const at = word(address, 'procMemRead: address');
+  const buffer = new Uint8Array(length);
+  const file = context.memFiles.get(handle);
+  const call = file === undefined ? badHandle() : readProcMem(context.task, file, at, buffer, BigInt(length));
+  const value = (result: number): Outcome<Uint8Array> =>
+    result < 0 ? errnoFailure(result) : success(buffer.slice(0, result));
+  return systemCall(context, 'pread', [`${handle}`, `${length}`, hex(at)], call, value);
+}
+
+export function procMemWrite(
+  context: ProcessContext,
+  handle: number,
+  address: bigint,
+  data: Uint8Array,
+): Task<Outcome<number>> {
+  const at = word(address, 'procMemWrite: address');
+  const file = context.memFiles.get(handle);
+  const length = BigInt(data.length);
+  const call = file === undefined ? badHandle() : writeProcMem(context.task, file, at, data, length);
+  return systemCall(context, 'pwrite', [`${handle}`, `${data.length}`, hex(at)], call, countOrErrno);
+}
+
+// biome-ignore lint/correctness/useYield: the file table is the process' own, nothing is shared
+function* badHandle(): Task<number> {
+  return -EBADF;
+}
+
+function vectors(ranges: readonly MemoryRange[], what: string): IoVector[] {
+  return ranges.map(({ address, bytes }) => ({
+    base: word(address, `${what}: address`),
+    length: word(bytes, `${what}: bytes`),
+  }));
+}
+
+const shownRanges = (list: readonly IoVector[]): string =>
+  list
+    .map(({ base, length }) => (typeof base === 'bigint' ? `${hex(base)}+${length}` : `buffer+${length}`))
+    .join(',');
+
+/** A buffer of the caller that nobody else sees: as large as all remote ranges together. */
+function ownBuffer(remote: readonly IoVector[]): Uint8Array {
+  const total = remote.reduce((sum, { length }) => sum + length, 0n);
+  return new Uint8Array(byteCount(total < 1n << 28n ? total : 1n << 28n, 'processVmReadv: bytes'));
+}
+
+export function processVmReadv(
+  context: ProcessContext,
+  pid: number,
+  remoteRanges: readonly MemoryRange[],
+  localRanges?: readonly MemoryRange[],
+): Task<Outcome<VectorRead>> {
+  const remote = vectors(remoteRanges, 'processVmReadv');
+  const buffer = localRanges === undefined ? ownBuffer(remote) : new Uint8Array(0);
+  const local =
+    localRanges === undefined
+      ? [{ base: buffer, length: BigInt(buffer.length) }]
+      : vectors(localRanges, 'processVmReadv');
+  const call = sysProcessVmReadv(context.task, {
+    pid,
+    local,
+    localCount: local.length,
+    remote,
+    remoteCount: remote.length,
+    flags: 0,
+  });
+  const value = (result: number): Outcome<VectorRead> =>
+    result < 0 ? errnoFailure(result) : success({ bytes: result, data: buffer.slice(0, result) });
+  return systemCall(context, 'process_vm_readv', [`${pid}`, shownRanges(remote)], call, value);
+}
+
+export function processVmWritev(
+  context: ProcessContext,
+  pid: number,
+  remoteRanges: readonly MemoryRange[],
+  source: Uint8Array | readonly MemoryRange[],
+): Task<Outcome<number>> {
+  const remote = vectors(remoteRanges, 'processVmWritev');
+  const local =
+    source instanceof Uint8Array
+      ? [{ base: source, length: BigInt(source.length) }]
+      : vectors(source, 'processVmWritev');
+  const call = sysProcessVmWritev(context.task, {
+    pid,
+    local,
+    localCount: local.length,
+    remote,
+    remoteCount: remote.length,
+    flags: 0,
+  });
+  return systemCall(context, 'process_vm_writev', [`${pid}`, shownRanges(remote)], call, countOrErrno);
+}

@@ -1,0 +1,41 @@
+/**
+ * The shared variables as one process sees them: while it waits for one, a fatal signal or its debugger's stop reaches
+ * it, as they would reach a process that sleeps in a system call.
+ */
+import type { Task } from '../base/task.ts';
+import { type ProcessContext, returnToUser } from './calls/process-context.ts';
+import { Share, type SharedValue } from './share.ts';
+
+export class ProcessShare extends Share {
+  readonly #shared: Share;
+  readonly #context: ProcessContext;
+
+  constructor(shared: Share, context: ProcessContext) {
+    super();
+    this.#shared = shared;
+    this.#context = context;
+  }
+
+  override set(name: string, value: SharedValue): void {
+    this.#shared.set(name, value);
+  }
+
+  override get(name: string): SharedValue | undefined {
+    return this.#shared.get(name);
+  }
+
+  override entries(): [string, SharedValue][] {
+    return this.#shared.entries();
+  }
+
+  override *wait(name: string, until: (value: SharedValue) => boolean = () => true): Task<SharedValue> {
+    const { task } = this.#context;
+    const interrupted = (): boolean => task.fatalSignalPending() || task.ptraceTrapPending;
+    for (;;) {
+      yield this.#shared.waitPoint(name, until, interrupted);
+      if (!interrupted()) return this.#shared.get(name) as SharedValue;
+      yield* returnToUser(this.#context);
+      if (this.#context.dead) yield task.startPoint;
+    }
+  }
+}

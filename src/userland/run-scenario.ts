@@ -1,0 +1,256 @@
+/**
+ * Runs a scenario once: a fresh machine and kernel, one process for each program, until all have ended. The result is
+ * a value, also when something does not hold, when the processes wait for each other, or when the bound is reached.
+ * Thrown are only bad input (`InputError`: a scenario that throws, a schedule of another run) and broken invariants of
+ * ours (`TaskFailure`).
+ */
+import { InputError } from '../base/input-error.ts';
+import type { CostProfile } from '../hardware/cost-profile.ts';
+import type { MachineEvent } from '../hardware/event-sink.ts';
+import { rootCredentials } from '../kernel/process/credentials.ts';
+import { Unsupported } from '../kernel/unsupported.ts';
+import type { Policy } from '../sched/policy/policy.ts';
+import { RandomPolicy } from '../sched/policy/random.ts';
+import { ReplayPolicy } from '../sched/policy/replay.ts';
+import { RoundRobinPolicy } from '../sched/policy/round-robin.ts';
+import { VirtualTimePolicy } from '../sched/policy/virtual-time.ts';
+import { describeResult, type RunResult, TaskFailure, type WaitReport } from '../sched/run-result.ts';
+import { formatSchedule, parseSchedule } from '../sched/schedule-text.ts';
+import { AssertionFailure } from './calls/process-context.ts';
+import { EventCounter } from './event-counter.ts';
+import { formatFailure } from './outcome.ts';
+import type { Assertion, Scenario } from './scenario.ts';
+import { ProgramFailure, ScenarioProcesses } from './scenario-processes.ts';
+import { Share, type SharedValue } from './share.ts';
+import { createSystem, type System, type SystemArchitecture } from './system.ts';
+import { WorldView } from './world-view.ts';
+
+/** What may differ between runs of one scenario. */
+export interface RunConfig {
+  readonly architecture: SystemArchitecture;
+  /** Default: the scenario's, else 1. */
+  readonly cpus?: number;
+  /** Default: `virtual-time`. `schedule` overrides it. */
+  readonly policy?: 'virtual-time' | 'round-robin' | 'random' | Policy;
+  /** For the policies that draw; default 1. */
+  readonly seed?: number;
+  /** Replays the choices of another run: the text it printed. */
+  readonly schedule?: string;
+  /** Default: the scenario's, else `profile`. */
+  readonly retention?: 'profile' | 'adversarial' | 'none';
+  /** What steps cost; default: one cycle each. */
+  readonly profile?: CostProfile;
+  /** Bound on steps; default 10 million. */
+  readonly maxSteps?: number;
+  /** Events kept in the result; default 100,000. They are counted beyond that. */
+  readonly maxEvents?: number;
+}
+
+/** How one program ended. */
+export interface ProgramResult {
+  readonly name: string;
+  readonly pid: number;
+  /** Index of its CPU. */
+  readonly cpu: number;
+  readonly state: 'running' | 'zombie' | 'dead';
+  /** As `wait4` reports it; meaningless while it is running. */
+  readonly exitStatus: number;
+  /** What the program returned; `undefined` when it was killed or left by `exit`. */
+  readonly value: unknown;
+  /** `SIGSEGV SEGV_MAPERR at 0x1000`, when a signal of its own access killed it. */
+  readonly killedBy: string | null;
+  readonly minFlt: number;
+  readonly majFlt: number;
+}
+
+export type ScenarioOutcome =
+  | { readonly kind: 'finished' }
+  /** `name` is the assertion's sentence, or the program whose own check failed. */
+  | { readonly kind: 'assertion failed'; readonly name: string; readonly text: string }
+  | {
+      readonly kind: 'deadlock';
+      readonly text: string;
+      readonly cycle: readonly string[];
+      readonly waits: readonly WaitReport[];
+    }
+  | { readonly kind: 'step bound'; readonly text: string }
+  /** The scenario asks for something that is not built. */
+  | { readonly kind: 'unsupported'; readonly what: string };
+
+export interface ScenarioResult {
+  readonly title: string;
+  readonly outcome: ScenarioOutcome;
+  readonly config: {
+    readonly arch: string;
+    readonly cpus: number;
+    readonly policy: string;
+    readonly seed: number;
+    readonly retention: string;
+    readonly profile: string;
+  };
+  readonly programs: readonly ProgramResult[];
+  /** Shared variables at the end. */
+  readonly variables: readonly (readonly [string, SharedValue])[];
+  /** Choices that were made; replaying them gives the same run. */
+  readonly schedule: string;
+  readonly steps: number;
+  /** Virtual time in cycles: of the CPU that is furthest, and of each. */
+  readonly cycles: number;
+  readonly cyclesByCpu: readonly number[];
+  /** Events by kind. */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly events: readonly MachineEvent[];
+}
+
+const DEFAULT_MAX_STEPS = 10_000_000;
+const DEFAULT_MAX_EVENTS = 100_000;
+
+/**
+ * @throws InputError when the scenario does not fit the configuration, a program throws, or the schedule does not fit
+ */
+export function runScenario(scenario: Scenario, config: RunConfig): ScenarioResult {
+  const settings = settle(scenario, config);
+  const counter = new EventCounter(config.maxEvents ?? DEFAULT_MAX_EVENTS);
+  const system = createSystem({
+    architecture: config.architecture,
+    cpus: settings.cpus,
+    retention: settings.retention,
+    policy: settings.policy,
+    events: counter,
+    ...(config.profile === undefined ? {} : { profile: config.profile }),
+  });
+  const share = new Share();
+  const world = new WorldView(system, share, counter);
+  const processes = new ScenarioProcesses(system, share, world, scenario.file);
+  startPrograms(scenario, settings.cpus, system, processes);
+  const outcome = runToEnd(scenario, system, world, config.maxSteps ?? DEFAULT_MAX_STEPS);
+  const cyclesByCpu = system.machine.cpus.map((cpu) => cpu.time);
+  return {
+    title: scenario.title,
+    outcome,
+    config: {
+      arch: config.architecture.name,
+      cpus: settings.cpus,
+      policy: settings.policy.name,
+      seed: config.seed ?? 1,
+      retention: settings.retention,
+      profile: system.machine.profile.name,
+    },
+    programs: processes.contexts.map((context) => ({
+      name: context.task.name,
+      pid: context.task.pid,
+      cpu: context.task.cpu,
+      state: world.process(context.task.name)?.state ?? 'dead',
+      exitStatus: context.task.exitStatus,
+      value: processes.valueOf(context),
+      killedBy: context.killedBy === null ? null : formatFailure(context.killedBy),
+      minFlt: context.task.minFlt,
+      majFlt: context.task.majFlt,
+    })),
+    variables: share.entries(),
+    schedule: formatSchedule(system.loop.schedule),
+    steps: system.loop.steps,
+    cycles: Math.max(...cyclesByCpu),
+    cyclesByCpu,
+    counters: counter.counts(),
+    events: counter.events,
+  };
+}
+
+interface Settings {
+  readonly cpus: number;
+  readonly retention: 'profile' | 'adversarial' | 'none';
+  readonly policy: Policy;
+}
+
+function settle(scenario: Scenario, config: RunConfig): Settings {
+  const { arch = 'both' } = scenario;
+  if (arch !== 'both' && arch !== config.architecture.name) {
+    throw new InputError(`the scenario "${scenario.title}" is for ${arch}, not ${config.architecture.name}`);
+  }
+  const cpus = config.cpus ?? scenario.cpus ?? 1;
+  if (!Number.isInteger(cpus) || cpus < 1 || cpus > 64) {
+    throw new InputError('the number of CPUs is out of range', { expected: '1 to 64', found: `${cpus}` });
+  }
+  return { cpus, retention: config.retention ?? scenario.retention ?? 'profile', policy: policyOf(config) };
+}
+
+function policyOf({ policy = 'virtual-time', seed = 1, schedule }: RunConfig): Policy {
+  if (schedule !== undefined) return new ReplayPolicy(parseSchedule(schedule));
+  if (typeof policy !== 'string') return policy;
+  if (policy === 'random') return new RandomPolicy(seed);
+  return policy === 'round-robin' ? new RoundRobinPolicy() : new VirtualTimePolicy();
+}
+
+function startPrograms(scenario: Scenario, cpus: number, system: System, processes: ScenarioProcesses): void {
+  let index = 0;
+  for (const [name, program] of Object.entries(scenario.programs)) {
+    const cpu = scenario.placement?.[name] ?? index % cpus;
+    if (cpu >= cpus) throw new InputError(`"${name}" is placed on CPU ${cpu} of ${cpus}`);
+    processes.start(system.createProcess(name, cpu, rootCredentials()), program);
+    index++;
+  }
+}
+
+function runToEnd(scenario: Scenario, system: System, world: WorldView, maxSteps: number): ScenarioOutcome {
+  const always = Object.entries(scenario.always ?? {});
+  let violation: ScenarioOutcome | null = null;
+  const afterStep = (): boolean => {
+    violation = firstViolation(always, world);
+    return violation === null;
+  };
+  let result: RunResult;
+  try {
+    result = system.loop.run(always.length === 0 ? { maxSteps } : { maxSteps, afterStep });
+  } catch (error) {
+    return outcomeOfError(error, scenario);
+  }
+  return (
+    violation ??
+    outcomeOf(result, scenario) ??
+    firstViolation(Object.entries(scenario.finally ?? {}), world) ?? {
+      kind: 'finished',
+    }
+  );
+}
+
+function firstViolation(
+  assertions: readonly [string, Assertion][],
+  world: WorldView,
+): ScenarioOutcome | null {
+  for (const [name, assertion] of assertions) {
+    const answer = assertion(world);
+    if (answer === true) continue;
+    return { kind: 'assertion failed', name, text: answer === false ? 'does not hold' : answer };
+  }
+  return null;
+}
+
+function outcomeOf(result: RunResult, scenario: Scenario): ScenarioOutcome | null {
+  switch (result.kind) {
+    case 'finished':
+      return null;
+    case 'deadlock':
+      return { kind: 'deadlock', text: describeResult(result), cycle: result.cycle, waits: result.waits };
+    case 'step-limit':
+      return { kind: 'step bound', text: describeResult(result) };
+    case 'impossible-choice':
+      throw new InputError(describeResult(result).split('\n')[0] as string, inFile(scenario));
+    case 'stopped':
+      throw new Error('a run was stopped without a violated assertion');
+  }
+}
+
+const inFile = ({ file }: Scenario): { readonly file?: string } => (file === undefined ? {} : { file });
+
+/** What a task threw, told apart: a check of a program, a mistake of a program, something that is not built, ours. */
+function outcomeOfError(error: unknown, scenario: Scenario): ScenarioOutcome {
+  const cause = error instanceof TaskFailure ? error.cause : error;
+  if (cause instanceof AssertionFailure) {
+    const name = error instanceof TaskFailure ? error.task : scenario.title;
+    return { kind: 'assertion failed', name, text: cause.message };
+  }
+  if (cause instanceof Unsupported) return { kind: 'unsupported', what: cause.what };
+  if (cause instanceof ProgramFailure) throw cause.toInputError();
+  throw error;
+}

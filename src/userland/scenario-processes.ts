@@ -1,0 +1,157 @@
+/**
+ * The processes of a run, and what drives a program: its generator is resumed step by step, so that a process that
+ * dies inside a call is simply not resumed any more, and what a program throws is told apart from what we throw.
+ */
+
+import { InputError } from '../base/input-error.ts';
+import type { Task } from '../base/task.ts';
+import type { TaskStruct } from '../kernel/task-struct.ts';
+import { Unsupported } from '../kernel/unsupported.ts';
+import { AssertionFailure, die, ProcessContext, type ProcessRun } from './calls/process-context.ts';
+import { ProcessShare } from './process-share.ts';
+import type { Program } from './scenario.ts';
+import type { Share } from './share.ts';
+import type { System } from './system.ts';
+import { User } from './user.ts';
+import type { WorldView } from './world-view.ts';
+
+/** A program threw. */
+export class ProgramFailure extends Error {
+  override readonly name = 'ProgramFailure';
+  readonly program: string;
+  readonly file: string | undefined;
+
+  constructor(program: string, file: string | undefined, cause: unknown) {
+    super(`program "${program}" threw`, { cause });
+    this.program = program;
+    this.file = file;
+  }
+
+  /** One line that names the scenario's file and line, as far as the stack tells, and the program. */
+  toInputError(): InputError {
+    const { cause, file } = this;
+    const reason = cause instanceof InputError ? cause.reason : describe(cause);
+    const place = { ...(file === undefined ? {} : { file }), ...lineOf(cause, file) };
+    if (cause instanceof InputError) {
+      const { expected, found } = cause.details;
+      return new InputError(`program "${this.program}": ${reason}`, {
+        ...place,
+        ...(expected === undefined ? {} : { expected }),
+        ...(found === undefined ? {} : { found }),
+      });
+    }
+    return new InputError(`program "${this.program}" threw ${reason}`, place);
+  }
+}
+
+function describe(cause: unknown): string {
+  return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
+}
+
+/** Line and column in `file` where an error was made: the first frame of its stack that is in that file. */
+function lineOf(
+  cause: unknown,
+  file: string | undefined,
+): { readonly line?: number; readonly column?: number } {
+  if (!(cause instanceof Error) || file === undefined) return {};
+  const name = file.replace(/^.*[\\/]/, '');
+  for (const frame of (cause.stack ?? '').split('\n')) {
+    const match = /[(\s]?([^()\s]+):(\d+):(\d+)\)?$/.exec(frame);
+    if (match?.[1]?.replace(/\?.*$/, '').endsWith(name)) {
+      return { line: Number(match[2]), column: Number(match[3]) };
+    }
+  }
+  return {};
+}
+
+export class ScenarioProcesses implements ProcessRun {
+  readonly system: System;
+  /** In the order in which they were made. */
+  readonly contexts: ProcessContext[] = [];
+  readonly #share: Share;
+  readonly #world: WorldView;
+  readonly #file: string | undefined;
+  readonly #values = new Map<ProcessContext, unknown>();
+
+  constructor(system: System, share: Share, world: WorldView, file: string | undefined) {
+    this.system = system;
+    this.#share = share;
+    this.#world = world;
+    this.#file = file;
+  }
+
+  /** Makes a process run a program. */
+  start(task: TaskStruct, program: Program): void {
+    const context = new ProcessContext(task, this);
+    this.contexts.push(context);
+    this.#world.add(task);
+    this.system.loop.start(task, this.#drive(context, program));
+  }
+
+  adopt(task: TaskStruct, program: Program): void {
+    this.start(task, program);
+  }
+
+  /** What a program returned, `undefined` when it did not get there. */
+  valueOf(context: ProcessContext): unknown {
+    return this.#values.get(context);
+  }
+
+  pidOf(name: string): number {
+    const context = this.contexts.find(({ task }) => task.name === name);
+    if (context === undefined) {
+      throw new InputError(`there is no process "${name}"`, {
+        expected: this.contexts.map(({ task }) => task.name).join(', '),
+      });
+    }
+    return context.task.pid;
+  }
+
+  childName(parent: string, wanted: string | undefined): string {
+    const base = wanted ?? `${parent} child`;
+    const taken = new Set(this.contexts.map(({ task }) => task.name));
+    let name = base;
+    for (let number = 2; taken.has(name); number++) name = `${base} ${number}`;
+    return name;
+  }
+
+  *#drive(context: ProcessContext, program: Program): Task<void> {
+    const steps = this.#begin(context, program);
+    for (;;) {
+      const step = this.#resume(context, steps);
+      if (context.dead) return;
+      if (step.done === true) {
+        this.#values.set(context, step.value);
+        break;
+      }
+      yield step.value;
+    }
+    yield context.enterPoint;
+    yield* die(context, 0);
+  }
+
+  #begin(context: ProcessContext, program: Program): Task<unknown> {
+    try {
+      const steps: unknown = program(new User(context), new ProcessShare(this.#share, context));
+      if (typeof (steps as Partial<Task<unknown>> | undefined)?.next === 'function')
+        return steps as Task<unknown>;
+    } catch (error) {
+      throw new ProgramFailure(context.task.name, this.#file, error);
+    }
+    const hint = new InputError('is not a generator', { expected: `*${context.task.name}(u, share) {…}` });
+    throw new ProgramFailure(context.task.name, this.#file, hint);
+  }
+
+  #resume(
+    context: ProcessContext,
+    steps: Task<unknown>,
+  ): IteratorResult<unknown, unknown> & { value: never } {
+    try {
+      return steps.next() as never;
+    } catch (error) {
+      if (error instanceof AssertionFailure || error instanceof Unsupported) throw error;
+      if (context.calls > 0 && !(error instanceof InputError)) throw error;
+      throw new ProgramFailure(context.task.name, this.#file, error);
+    }
+  }
+}

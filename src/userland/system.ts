@@ -1,0 +1,81 @@
+/**
+ * A machine with a kernel on it and nothing running: what scenarios and replays start from. Cheap enough to be made for
+ * every run. Which architecture it is comes from outside; nothing here knows one.
+ */
+import type { KernelArch } from '../arch/kernel-arch.ts';
+import type { CostProfile } from '../hardware/cost-profile.ts';
+import type { EventSink } from '../hardware/event-sink.ts';
+import { Machine } from '../hardware/machine.ts';
+import { PhysicalMemory } from '../hardware/physical-memory.ts';
+import type { Retention } from '../hardware/retention.ts';
+import { FrameTable } from '../kernel/frame/frame-table.ts';
+import { gupPopulate } from '../kernel/gup/populate.ts';
+import { defaultKernelConfig, Kernel, type KernelConfig } from '../kernel/kernel.ts';
+import { mmAlloc } from '../kernel/mm/mm-alloc.ts';
+import type { Credentials } from '../kernel/process/credentials.ts';
+import { createTask } from '../kernel/process/fork.ts';
+import type { TaskStruct } from '../kernel/task-struct.ts';
+import type { Policy } from '../sched/policy/policy.ts';
+import { RunLoop } from '../sched/run-loop.ts';
+
+/** An architecture as a system needs it: its name, and its kernel part on a given machine. */
+export interface SystemArchitecture {
+  readonly name: 'x86_64' | 'arm64';
+  createKernelArch(machine: Machine, options: { readonly retention: Retention }): KernelArch;
+}
+
+export interface SystemOptions {
+  readonly architecture: SystemArchitecture;
+  readonly cpus: number;
+  /** Default: `profile`. */
+  readonly retention?: Retention;
+  /** Bytes of memory, a multiple of 4 MiB; default 256 MiB. Only what is touched is really there. */
+  readonly memoryBytes?: number;
+  readonly policy?: Policy;
+  readonly profile?: CostProfile;
+  readonly events?: EventSink;
+  readonly kernel?: Partial<KernelConfig>;
+}
+
+export interface System {
+  readonly machine: Machine;
+  readonly kernel: Kernel;
+  readonly loop: RunLoop;
+  /** A process with an empty address space that is not running; its pid is the next free one. */
+  createProcess(name: string, cpu: number, credentials: Credentials): TaskStruct;
+}
+
+/** Memory begins here: frame 0 belongs to nobody, so that a forgotten frame number shows. */
+const MEMORY_BASE = 0x10_0000;
+const DEFAULT_MEMORY_BYTES = 0x1000_0000;
+/** pid 1 would be init, which reaps orphans; scenarios have none. */
+const FIRST_PID = 2;
+
+export function createSystem(options: SystemOptions): System {
+  const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
+  const memory = new PhysicalMemory();
+  memory.addRegion(BigInt(MEMORY_BASE), BigInt(memoryBytes));
+  const machine = new Machine({
+    cpus: options.cpus,
+    memory,
+    ...(options.profile === undefined ? {} : { profile: options.profile }),
+    ...(options.events === undefined ? {} : { events: options.events }),
+  });
+  const arch = options.architecture.createKernelArch(machine, { retention: options.retention ?? 'profile' });
+  const frames = new FrameTable({
+    memory,
+    firstFrame: MEMORY_BASE / 4096,
+    frameCount: memoryBytes / 4096,
+  });
+  const kernel = new Kernel(machine, arch, frames, { ...defaultKernelConfig, ...options.kernel });
+  kernel.populate = gupPopulate;
+  kernel.lastPid = FIRST_PID - 1;
+  const loop = new RunLoop(machine, options.policy === undefined ? {} : { policy: options.policy });
+  loop.onSwitch = (cpu, _previous, next) => arch.switchMm(cpu.id, (next as TaskStruct).mm?.context ?? null);
+  return {
+    machine,
+    kernel,
+    loop,
+    createProcess: (name, cpu, credentials) => createTask(kernel, mmAlloc(kernel), credentials, name, cpu),
+  };
+}
