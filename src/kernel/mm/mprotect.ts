@@ -7,7 +7,7 @@ import type { Task } from '../../base/task.ts';
 import { EACCES, EINTR, EINVAL, ENOMEM, EPERM } from '../errno.ts';
 import { mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { changeProtection } from './change-protection.ts';
+import { changeProtection, MM_CP_TRY_CHANGE_WRITABLE } from './change-protection.ts';
 import { mayExpandVm } from './limits.ts';
 import type { MmStruct } from './mm.ts';
 import { vmStatAccount } from './mm.ts';
@@ -64,6 +64,11 @@ function accountedFlags(
   return { error, flags: newFlags | VM_ACCOUNT };
 }
 
+/** Ptes of a private writable mapping are made writable one by one, as copying on write allows. */
+function changeFlagsOf(flags: number): number {
+  return (flags & (VM_SHARED | VM_WRITE)) === VM_WRITE ? MM_CP_TRY_CHANGE_WRITABLE : 0;
+}
+
 /**
  * Gives [start, end) of `vma` the flags `newFlags`.
  * @see mm/mprotect.c, `mprotect_fixup`
@@ -94,7 +99,7 @@ function* mprotectFixup(
   if (modified.merged) ({ flags } = changed);
   yield* vmaStartWrite(mm, changed);
   changed.flags = flags;
-  yield* changeProtection(current, gather, changed, start, end);
+  yield* changeProtection(current, mm, changed, start, end, gather, changeFlagsOf(flags));
   if ((oldFlags & VM_ACCOUNT) !== 0 && (flags & VM_ACCOUNT) === 0) vmUnacctMemory(mm.kernel, pages);
   if ((oldFlags & (VM_WRITE | VM_SHARED | VM_LOCKED)) === VM_LOCKED && (flags & VM_WRITE) !== 0) {
     yield* populateOperations(mm.kernel).populateVmaPageRange(current, changed, start, end);
