@@ -4,9 +4,9 @@
  * @see Linux kernel/exit.c, `do_exit`, `exit_mm`, `exit_notify`, `release_task`
  */
 import type { Task } from '../../base/task.ts';
+import { mmdrop, mmgrab, mmput } from '../mm/mm-lifetime.ts';
 import { SIGCHLD } from '../signal.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
-import { mmput } from './task-mm.ts';
 
 /**
  * Ends `current`. Afterwards it must not run.
@@ -25,14 +25,23 @@ export function* doExit(current: TaskStruct, status: number): Task<void> {
   else parent.sendSignal({ signal: SIGCHLD, code: 0, address: 0n });
 }
 
-/** Lets go of the address space; the last user tears it down (`exit_mmap`). */
+/**
+ * Lets go of the address space; the last user tears it down (`exit_mmap`). The CPU runs on in it lazily, as a kernel
+ * thread would, and leaves it before the root table may go.
+ * @see Linux kernel/exit.c `exit_mm`, kernel/sched/core.c `finish_task_switch`
+ */
 function* exitMm(current: TaskStruct): Task<void> {
   const { mm } = current;
   if (mm === null) return;
+  const { arch } = current.kernel;
+  yield* mmgrab(mm);
   yield* current.allocLock.lock(current);
   current.mm = null;
+  yield* arch.switchMm(current.cpu, null);
   yield* current.allocLock.unlock(current);
   yield* mmput(current, mm);
+  if (mm.context !== null) yield* arch.leaveMm(current.cpu, mm.context);
+  yield* mmdrop(mm);
 }
 
 /** A dying debugger lets all go; a dying tracee is let go. @see Linux kernel/ptrace.c, `exit_ptrace` */

@@ -8,9 +8,9 @@ import { EAGAIN, EINTR } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { dupMm } from '../mm/fork.ts';
 import type { MmStruct } from '../mm/mm.ts';
+import { mmput } from '../mm/mm-lifetime.ts';
 import { TaskStruct } from '../task-struct.ts';
 import type { Credentials } from './credentials.ts';
-import { mmput } from './task-mm.ts';
 
 /** `pid_max` of a 64-bit kernel. */
 const PID_MAX = 4_194_304;

@@ -7,9 +7,10 @@
 import type { Task } from '../../base/task.ts';
 import { EACCES, EPERM, ESRCH } from '../errno.ts';
 import { type MmStruct, SUID_DUMP_USER } from '../mm/mm.ts';
+import { mmput } from '../mm/mm-lifetime.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { CAP_SYS_PTRACE, type Credentials, isCapabilitySubset } from './credentials.ts';
-import { getTaskMm, mmput } from './task-mm.ts';
+import { getTaskMm } from './task-mm.ts';
 
 /** Looking only. */
 export const PTRACE_MODE_READ = 0x01;

@@ -4,8 +4,8 @@
  * @see Linux kernel/fork.c `get_task_mm`, include/linux/sched/mm.h `mmget_not_zero`
  */
 import type { Task } from '../../base/task.ts';
-import { mmget } from '../mm/mm-lifetime.ts';
 import type { MmStruct } from '../mm/mm.ts';
+import { mmget } from '../mm/mm-lifetime.ts';
 import type { TaskStruct } from '../task-struct.ts';
 
 export { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from '../mm/mm-lifetime.ts';

@@ -4,7 +4,8 @@
  */
 import type { Task } from '../../base/task.ts';
 import type { MmStruct } from '../mm/mm.ts';
-import { getTaskMm, mmput } from '../process/task-mm.ts';
+import { mmput } from '../mm/mm-lifetime.ts';
+import { getTaskMm } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { v0MmapLock } from './designs/v0-mmap-lock.ts';
 

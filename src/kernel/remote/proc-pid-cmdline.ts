@@ -7,8 +7,9 @@ import type { Task } from '../../base/task.ts';
 import { EFAULT, ENOENT } from '../errno.ts';
 import { FOLL_ANON } from '../gup/foll-flags.ts';
 import type { MmStruct } from '../mm/mm.ts';
+import { mmgetNotZero, mmput } from '../mm/mm-lifetime.ts';
 import { PTRACE_MODE_READ } from '../process/ptrace-access.ts';
-import { findTaskByPid, getTaskMm, mmgetNotZero, mmput } from '../process/task-mm.ts';
+import { findTaskByPid, getTaskMm } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { accessRemoteVm } from './access-remote-vm.ts';
 import { closeProcMem, type ProcMemFile, procMemOpen } from './proc-pid-mem.ts';
@@ -144,7 +145,7 @@ export function* readProcEnvironFile(
 ): Task<number> {
   const { mm } = file;
   if (mm.envEnd === 0n) return 0;
-  if (!(yield* mmgetNotZero(current, mm))) return 0;
+  if (!(yield* mmgetNotZero(mm))) return 0;
   const { envStart, envEnd } = yield* stringBounds(current, mm);
   const whole = Number(envEnd - envStart);
   const bounce = new Uint8Array(PAGE_SIZE);
@@ -177,6 +178,6 @@ export function* readProcEnviron(
   const file = yield* openProcEnviron(current, pid);
   if (typeof file === 'number') return file;
   const read = yield* readProcEnvironFile(current, file, 0, buffer, length);
-  yield* closeProcMem(current, file);
+  yield* closeProcMem(file);
   return read;
 }

@@ -7,8 +7,9 @@ import type { Task } from '../../base/task.ts';
 import { EFAULT, EINVAL, EIO, ENOENT } from '../errno.ts';
 import { FOLL_FORCE, FOLL_WRITE } from '../gup/foll-flags.ts';
 import type { MmStruct } from '../mm/mm.ts';
+import { mmdrop, mmgetNotZero, mmgrab, mmput } from '../mm/mm-lifetime.ts';
 import { mmAccess, PTRACE_MODE_ATTACH, PTRACE_MODE_FSCREDS } from '../process/ptrace-access.ts';
-import { findTaskByPid, mmdrop, mmgetNotZero, mmgrab, mmput } from '../process/task-mm.ts';
+import { findTaskByPid } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { accessRemoteVm } from './access-remote-vm.ts';
 import { getFromUser, MAX_RW_COUNT, putToUser, type UserBuffer } from './user-buffer.ts';
@@ -35,7 +36,7 @@ export function* procMemOpen(current: TaskStruct, pid: number, mode: number): Ta
   if (task === null) return -ENOENT;
   const mm = yield* mmAccess(current, task, mode | PTRACE_MODE_FSCREDS);
   if (typeof mm === 'number') return mm;
-  yield* mmgrab(current, mm);
+  yield* mmgrab(mm);
   yield* mmput(current, mm);
   return { task, mm, force: 'always' };
 }
@@ -51,8 +52,8 @@ export function* openProcMem(
 }
 
 /** close: the structure goes when nobody else holds it. */
-export function* closeProcMem(current: TaskStruct, file: ProcMemFile): Task<void> {
-  yield* mmdrop(current, file.mm);
+export function* closeProcMem(file: ProcMemFile): Task<void> {
+  yield* mmdrop(file.mm);
 }
 
 function forceFlags(current: TaskStruct, file: ProcMemFile): number {
@@ -105,7 +106,7 @@ function* memRw(
 ): Task<number> {
   const refused = refusedByVfs(current, offset, buffer, length);
   if (refused !== 0) return refused;
-  if (!(yield* mmgetNotZero(current, file.mm))) return 0;
+  if (!(yield* mmgetNotZero(file.mm))) return 0;
   const gupFlags = (write ? FOLL_WRITE : 0) | forceFlags(current, file);
   const total = Number(length < MAX_RW_COUNT ? length : MAX_RW_COUNT);
   const bounce = new Uint8Array(PAGE_SIZE);

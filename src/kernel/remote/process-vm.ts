@@ -11,8 +11,9 @@ import { pinUserPagesRemote } from '../gup/get-user-pages-remote.ts';
 import { unpinUserPagesDirtyLock } from '../gup/pin.ts';
 import { mmapReadLock, mmapReadUnlock } from '../lock/mmap-lock.ts';
 import type { MmStruct } from '../mm/mm.ts';
+import { mmput } from '../mm/mm-lifetime.ts';
 import { mmAccess, PTRACE_MODE_ATTACH_REALCREDS } from '../process/ptrace-access.ts';
-import { findTaskByPid, mmput } from '../process/task-mm.ts';
+import { findTaskByPid } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { type IoVector, type IoVectorArray, IovIterator, iovecFromUser } from './user-buffer.ts';
 

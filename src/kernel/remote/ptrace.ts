@@ -10,9 +10,10 @@ import { TaskState } from '../../sched/task.ts';
 import { EIO, EPERM, ERESTARTSYS, ESRCH } from '../errno.ts';
 import { FOLL_FORCE, FOLL_WRITE } from '../gup/foll-flags.ts';
 import { SUID_DUMP_USER } from '../mm/mm.ts';
+import { mmput } from '../mm/mm-lifetime.ts';
 import { CAP_SYS_PTRACE } from '../process/credentials.ts';
 import { PTRACE_MODE_ATTACH_REALCREDS, ptraceMayAccess } from '../process/ptrace-access.ts';
-import { findTaskByPid, getTaskMm, mmput } from '../process/task-mm.ts';
+import { findTaskByPid, getTaskMm } from '../process/task-mm.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
 import { accessRemoteVm } from './access-remote-vm.ts';
 
