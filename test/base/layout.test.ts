@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { addressBits, bit, bits, ignoredBits, Layout, reservedBits } from '../../src/base/layout.ts';
+import {
+  addressBits,
+  bit,
+  bits,
+  type FieldDeclaration,
+  ignoredBits,
+  Layout,
+  reservedBits,
+} from '../../src/base/layout.ts';
 
 const example = new Layout('example', {
   TOP: bit(63, 'the highest bit'),
@@ -21,7 +29,7 @@ describe('a layout', () => {
     ['a field upside down', { A: bits(0, 63, '') }],
     ['a field below bit 0', { A: bits(63, -1, '') }],
     ['no field at all', {}],
-  ])('with %s does not load', (_, fields) => {
+  ])('with %s does not load', (_, fields: Readonly<Record<string, FieldDeclaration>>) => {
     expect(() => new Layout('bad', fields)).toThrow(/layout bad/);
   });
 
