@@ -56,7 +56,7 @@ export class CostProfile {
 /** Every step costs one cycle and nothing else costs anything: for tests, and where only the order matters. */
 export const flatProfile = new CostProfile(profileData.flat);
 
-export const costProfiles: Readonly<Record<string, CostProfile>> = {
+export const COST_PROFILES: Readonly<Record<string, CostProfile>> = {
   flat: flatProfile,
   'sapphire-rapids': new CostProfile(profileData['sapphire-rapids']),
   zen4: new CostProfile(profileData.zen4),

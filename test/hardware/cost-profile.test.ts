@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { StepCost } from '../../src/base/task.ts';
 import { type FigureName, figureMeanings } from '../../src/hardware/cost-figures.ts';
-import { costProfiles, flatProfile } from '../../src/hardware/cost-profile.ts';
+import { COST_PROFILES, flatProfile } from '../../src/hardware/cost-profile.ts';
 
 const names = Object.keys(figureMeanings) as FigureName[];
 
-describe.each(Object.entries(costProfiles))('the cost profile %s', (name, profile) => {
+describe.each(Object.entries(COST_PROFILES))('the cost profile %s', (name, profile) => {
   it('is found by its name and gives every figure a source', () => {
     expect(profile.name).toBe(name);
     expect(Object.keys(profile.data.figures).sort()).toEqual([...names].sort());

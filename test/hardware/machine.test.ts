@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Task } from '../../src/base/task.ts';
-import { costProfiles } from '../../src/hardware/cost-profile.ts';
+import { COST_PROFILES } from '../../src/hardware/cost-profile.ts';
 import { Machine } from '../../src/hardware/machine.ts';
 
 function* nothing(): Task<void> {}
@@ -35,7 +35,7 @@ describe('a CPU clock', () => {
 
 describe('the interconnect', () => {
   it('queues interrupts at their targets in the order of sending', () => {
-    const machine = new Machine({ cpus: 3, profile: costProfiles['sapphire-rapids'] as never });
+    const machine = new Machine({ cpus: 3, profile: COST_PROFILES['sapphire-rapids'] as never });
     machine.cpu(0).advance(10);
     machine.interconnect.sendInterrupt(0, [1, 2], nothing, 'first');
     machine.interconnect.sendInterrupt(2, 1, nothing, 'second');

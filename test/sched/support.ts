@@ -1,6 +1,6 @@
 /** Small tasks for tests of the scheduler. */
 import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../src/base/task.ts';
-import { costProfiles } from '../../src/hardware/cost-profile.ts';
+import { COST_PROFILES } from '../../src/hardware/cost-profile.ts';
 import { EventCollector } from '../../src/hardware/event-sink.ts';
 import { Machine } from '../../src/hardware/machine.ts';
 import type { Policy } from '../../src/sched/policy/policy.ts';
@@ -21,7 +21,7 @@ export function makeWorld(
   options: { readonly promptInterrupts?: boolean; readonly profile?: string } = {},
 ): World {
   const events = new EventCollector();
-  const profile = costProfiles[options.profile ?? 'flat'];
+  const profile = COST_PROFILES[options.profile ?? 'flat'];
   if (profile === undefined) throw new Error(`no profile ${options.profile}`);
   const machine = new Machine({ cpus, events, profile });
   const loop = new RunLoop(machine, {
