@@ -39,12 +39,12 @@ export class PhysicalMemory {
   hi = 0;
   lo = 0;
 
-  #regions: MemoryRegion[] = [];
-  readonly #chunks = new Map<number, Chunk>();
+  private regionList: MemoryRegion[] = [];
+  private readonly chunks = new Map<number, Chunk>();
   /** Zeroed chunks given back, for reuse. */
-  readonly #spare: Chunk[] = [];
+  private readonly spare: Chunk[] = [];
   /** Key and chunk whose frame was last marked written. */
-  #markedFrame = -1;
+  private markedFrame = -1;
 
   /**
    * Adds memory of `bytes` bytes at `base`. Regions that touch are joined.
@@ -58,7 +58,7 @@ export class PhysicalMemory {
       );
     }
     const added = { first: Number(base >> 12n), end: Number(end >> 12n) };
-    const sorted = [...this.#regions, added].sort((a, b) => a.first - b.first);
+    const sorted = [...this.regionList, added].sort((a, b) => a.first - b.first);
     const joined: MemoryRegion[] = [];
     for (const region of sorted) {
       const before = joined.at(-1);
@@ -69,24 +69,24 @@ export class PhysicalMemory {
         joined[joined.length - 1] = { first: before.first, end: region.end };
       else joined.push(region);
     }
-    this.#regions = joined;
-    this.#forgetSelected();
+    this.regionList = joined;
+    this.forgetSelected();
   }
 
   /** The regions, lowest first, touching ones joined. */
   get regions(): readonly MemoryRegion[] {
-    return this.#regions;
+    return this.regionList;
   }
 
   /** Is there memory at this frame? */
   hasFrame(frame: number): boolean {
-    for (const region of this.#regions) if (frame >= region.first && frame < region.end) return true;
+    for (const region of this.regionList) if (frame >= region.first && frame < region.end) return true;
     return false;
   }
 
   /** 4 MiB chunks that hold something, for reports of what the model itself costs. */
   get chunkCount(): number {
-    return this.#chunks.size;
+    return this.chunks.size;
   }
 
   /**
@@ -94,52 +94,52 @@ export class PhysicalMemory {
    * @returns false for a bus error
    */
   selectTable(hi: number, lo: number): boolean {
-    const chunk = this.#forReading(hi, lo);
+    const chunk = this.forReading(hi, lo);
     if (chunk === undefined) return false;
     this.tableChunk = chunk;
-    this.tableKey = this.#cacheableKey(hi, lo, chunk);
+    this.tableKey = this.cacheableKey(hi, lo, chunk);
     return true;
   }
 
   /** Makes `dataChunk` the chunk around an address, for reading. @returns false for a bus error */
   selectData(hi: number, lo: number): boolean {
-    const chunk = this.#forReading(hi, lo);
+    const chunk = this.forReading(hi, lo);
     if (chunk === undefined) return false;
     this.dataChunk = chunk;
-    this.dataKey = this.#cacheableKey(hi, lo, chunk);
+    this.dataKey = this.cacheableKey(hi, lo, chunk);
     return true;
   }
 
-  #forReading(hi: number, lo: number): Int32Array | undefined {
+  private forReading(hi: number, lo: number): Int32Array | undefined {
     if (!this.hasFrame(hi * 0x100000 + (lo >>> 12))) return undefined;
-    return this.#chunks.get((hi << 10) | (lo >>> CHUNK_SHIFT))?.words ?? ZEROS;
+    return this.chunks.get((hi << 10) | (lo >>> CHUNK_SHIFT))?.words ?? ZEROS;
   }
 
   /** A chunk may be taken again without asking if it exists and lies in a region as a whole. */
-  #cacheableKey(hi: number, lo: number, words: Int32Array): number {
+  private cacheableKey(hi: number, lo: number, words: Int32Array): number {
     if (words === ZEROS) return NO_KEY;
     const key = (hi << 10) | (lo >>> CHUNK_SHIFT);
     const first = key * CHUNK_FRAMES;
-    for (const region of this.#regions) {
+    for (const region of this.regionList) {
       if (first >= region.first && first + CHUNK_FRAMES <= region.end) return key;
     }
     return NO_KEY;
   }
 
-  #forgetSelected(): void {
+  private forgetSelected(): void {
     this.tableKey = NO_KEY;
     this.dataKey = NO_KEY;
     this.tableChunk = ZEROS;
     this.dataChunk = ZEROS;
-    this.#markedFrame = -1;
+    this.markedFrame = -1;
   }
 
   /** The chunk of a frame that is about to be written, with the frame marked. The caller has checked the region. */
-  #forWriting(frame: number): Chunk {
+  private forWriting(frame: number): Chunk {
     const key = Math.floor(frame / CHUNK_FRAMES);
-    let chunk = this.#chunks.get(key);
+    let chunk = this.chunks.get(key);
     if (chunk === undefined) {
-      chunk = this.#spare.pop();
+      chunk = this.spare.pop();
       if (chunk === undefined) {
         const words = new Int32Array(CHUNK_WORDS);
         chunk = {
@@ -149,7 +149,7 @@ export class PhysicalMemory {
           framesWritten: 0,
         };
       }
-      this.#chunks.set(key, chunk);
+      this.chunks.set(key, chunk);
       this.tableKey = NO_KEY;
       this.dataKey = NO_KEY;
     }
@@ -158,7 +158,7 @@ export class PhysicalMemory {
       chunk.written[index] = 1;
       chunk.framesWritten++;
     }
-    this.#markedFrame = frame;
+    this.markedFrame = frame;
     return chunk;
   }
 
@@ -181,9 +181,9 @@ export class PhysicalMemory {
   write64(hi: number, lo: number, valueHi: number, valueLo: number): boolean {
     const frame = hi * 0x100000 + (lo >>> 12);
     const key = (hi << 10) | (lo >>> CHUNK_SHIFT);
-    if (frame !== this.#markedFrame || key !== this.dataKey) {
+    if (frame !== this.markedFrame || key !== this.dataKey) {
       if (!this.hasFrame(frame)) return false;
-      this.#forWriting(frame);
+      this.forWriting(frame);
       this.selectData(hi, lo);
     }
     const index = (lo >>> 2) & (CHUNK_WORDS - 2);
@@ -208,7 +208,7 @@ export class PhysicalMemory {
   readBytes(frame: number, offset: number, target: Uint8Array): boolean {
     checkWithinFrame(offset, target.length);
     if (!this.hasFrame(frame)) return false;
-    const chunk = this.#chunks.get(Math.floor(frame / CHUNK_FRAMES));
+    const chunk = this.chunks.get(Math.floor(frame / CHUNK_FRAMES));
     if (chunk === undefined) target.fill(0);
     else {
       const at = (frame % CHUNK_FRAMES) * 4096 + offset;
@@ -221,7 +221,7 @@ export class PhysicalMemory {
   writeBytes(frame: number, offset: number, source: Uint8Array): boolean {
     checkWithinFrame(offset, source.length);
     if (!this.hasFrame(frame)) return false;
-    this.#forWriting(frame).bytes.set(source, (frame % CHUNK_FRAMES) * 4096 + offset);
+    this.forWriting(frame).bytes.set(source, (frame % CHUNK_FRAMES) * 4096 + offset);
     return true;
   }
 
@@ -233,11 +233,11 @@ export class PhysicalMemory {
   /** Copies a frame. @returns false when either is outside memory */
   copyFrame(from: number, to: number): boolean {
     if (!this.hasFrame(from) || !this.hasFrame(to)) return false;
-    const source = this.#chunks.get(Math.floor(from / CHUNK_FRAMES));
+    const source = this.chunks.get(Math.floor(from / CHUNK_FRAMES));
     const index = from % CHUNK_FRAMES;
     if (source === undefined || source.written[index] === 0) return this.releaseFrame(to);
     const words = source.words.subarray(index * FRAME_WORDS, (index + 1) * FRAME_WORDS);
-    this.#forWriting(to).words.set(words, (to % CHUNK_FRAMES) * FRAME_WORDS);
+    this.forWriting(to).words.set(words, (to % CHUNK_FRAMES) * FRAME_WORDS);
     return true;
   }
 
@@ -245,33 +245,33 @@ export class PhysicalMemory {
   releaseFrame(frame: number): boolean {
     if (!this.hasFrame(frame)) return false;
     const key = Math.floor(frame / CHUNK_FRAMES);
-    const chunk = this.#chunks.get(key);
+    const chunk = this.chunks.get(key);
     const index = frame % CHUNK_FRAMES;
     if (chunk === undefined || chunk.written[index] === 0) return true;
     chunk.words.fill(0, index * FRAME_WORDS, (index + 1) * FRAME_WORDS);
     chunk.written[index] = 0;
-    if (this.#markedFrame === frame) this.#markedFrame = -1;
-    if (--chunk.framesWritten === 0) this.#giveBack(key, chunk);
+    if (this.markedFrame === frame) this.markedFrame = -1;
+    if (--chunk.framesWritten === 0) this.giveBack(key, chunk);
     return true;
   }
 
   /** Zeros everything; regions stay. Costs time by the frames written, so that a test runner can start anew each time. */
   clear(): void {
-    for (const [key, chunk] of this.#chunks) {
+    for (const [key, chunk] of this.chunks) {
       for (let index = 0; index < CHUNK_FRAMES && chunk.framesWritten > 0; index++) {
         if (chunk.written[index] === 0) continue;
         chunk.words.fill(0, index * FRAME_WORDS, (index + 1) * FRAME_WORDS);
         chunk.written[index] = 0;
         chunk.framesWritten--;
       }
-      this.#giveBack(key, chunk);
+      this.giveBack(key, chunk);
     }
   }
 
-  #giveBack(key: number, chunk: Chunk): void {
-    this.#chunks.delete(key);
-    if (this.#spare.length < MOST_SPARE_CHUNKS) this.#spare.push(chunk);
-    this.#forgetSelected();
+  private giveBack(key: number, chunk: Chunk): void {
+    this.chunks.delete(key);
+    if (this.spare.length < MOST_SPARE_CHUNKS) this.spare.push(chunk);
+    this.forgetSelected();
   }
 }
 

@@ -23,6 +23,7 @@ export const TlbTag = {
   SIZE_MASK: 3 << 27,
 } as const;
 
+const { VALID } = TlbTag;
 /** Words per entry. */
 const STRIDE = 4;
 
@@ -40,7 +41,7 @@ export class Tlb {
   stampStep: number;
   /** Entries were put in since the cache was last emptied. */
   used = false;
-  readonly #grows: boolean;
+  private readonly grows: boolean;
 
   /** @param grows never evict: `adversarial` retention. `ways` 0 without it is a cache that keeps nothing. */
   constructor(geometry: CacheGeometry, grows = false) {
@@ -48,13 +49,13 @@ export class Tlb {
     if (sets < 1 || (sets & (sets - 1)) !== 0) throw new RangeError(`${sets} sets: not a power of two`);
     this.sets = sets;
     this.setMask = sets - 1;
-    this.#grows = grows;
+    this.grows = grows;
     this.ways = ways;
     this.setStride = ways * STRIDE;
     this.stampStep = stampStepFor(ways);
     this.entries = new Int32Array(sets * ways * STRIDE);
     this.ages = new Int32Array(sets * ways);
-    this.#resetAges();
+    this.resetAges();
   }
 
   /**
@@ -76,21 +77,21 @@ export class Tlb {
     const entry = at >> 2;
     this.ages[entry] = this.stamp | ((this.ages[entry] as number) & (this.stampStep - 1));
     this.stamp = (this.stamp + this.stampStep) | 0;
-    if (this.stamp < 0) this.#renumber();
+    if (this.stamp < 0) this.renumber();
   }
 
   /** Puts an entry in, in place of the one with the same tag or of the least recently used one. */
   insert(tagLo: number, tagHi: number, dataLo: number, dataHi: number, set: number): void {
     if (this.ways === 0) return;
     let at = this.find(tagLo, tagHi, set);
-    if (at < 0) at = this.#victim(set & this.setMask);
+    if (at < 0) at = this.victim(set & this.setMask);
     const entries = this.entries;
     if (
-      this.#grows &&
-      ((entries[at + 1] as number) & TlbTag.VALID) !== 0 &&
+      this.grows &&
+      ((entries[at + 1] as number) & VALID) !== 0 &&
       !(entries[at] === tagLo && entries[at + 1] === tagHi)
     ) {
-      this.#widen();
+      this.widen();
       this.insert(tagLo, tagHi, dataLo, dataHi, set);
       return;
     }
@@ -103,7 +104,7 @@ export class Tlb {
   }
 
   /** The least recently used entry of a set, found without branches: the subtraction's sign selects the minimum. */
-  #victim(set: number): number {
+  private victim(set: number): number {
     const ages = this.ages;
     const start = set * this.ways;
     let oldest = ages[start] as number;
@@ -118,7 +119,7 @@ export class Tlb {
   drop(tagLo: number, tagHi: number, set: number): number {
     const at = this.ways === 0 ? -1 : this.find(tagLo, tagHi, set);
     if (at < 0) return 0;
-    this.#clear(at);
+    this.clear(at);
     return 1;
   }
 
@@ -129,8 +130,8 @@ export class Tlb {
     let dropped = 0;
     for (let at = 0; at < entries.length; at += STRIDE) {
       const tagHi = entries[at + 1] as number;
-      if ((tagHi & TlbTag.VALID) !== 0 && (tagHi & mask) === value) {
-        this.#clear(at);
+      if ((tagHi & VALID) !== 0 && (tagHi & mask) === value) {
+        this.clear(at);
         dropped++;
       }
     }
@@ -142,7 +143,7 @@ export class Tlb {
     if (!this.used) return 0;
     const dropped = this.count();
     this.entries.fill(0);
-    this.#resetAges();
+    this.resetAges();
     this.used = false;
     return dropped;
   }
@@ -166,19 +167,19 @@ export class Tlb {
     let valid = 0;
     const entries = this.entries;
     for (let at = 1; at < entries.length; at += STRIDE)
-      if (((entries[at] as number) & TlbTag.VALID) !== 0) valid++;
+      if (((entries[at] as number) & VALID) !== 0) valid++;
     return valid;
   }
 
   /** An invalid entry is older than all valid ones: it is the next to be used. */
-  #clear(at: number): void {
+  private clear(at: number): void {
     this.entries.fill(0, at, at + STRIDE);
     const entry = at >> 2;
     this.ages[entry] = (this.ages[entry] as number) & (this.stampStep - 1);
   }
 
   /** Stamps begin above 0, which is the age of an unused entry. */
-  #resetAges(): void {
+  private resetAges(): void {
     for (let set = 0, entry = 0; set < this.sets; set++) {
       for (let way = 0; way < this.ways; way++) this.ages[entry++] = way;
     }
@@ -186,7 +187,7 @@ export class Tlb {
   }
 
   /** The stamp ran out of bits: gives each set's entries new ones, small, in the same order. */
-  #renumber(): void {
+  private renumber(): void {
     const wayMask = this.stampStep - 1;
     for (let start = 0; start < this.ages.length; start += this.ways) {
       const order = Array.from(this.ages.subarray(start, start + this.ways)).sort((a, b) => a - b);
@@ -198,19 +199,19 @@ export class Tlb {
     this.stamp = (this.ways + 2) * this.stampStep;
   }
 
-  #widen(): void {
+  private widen(): void {
     const kept: number[] = [];
     this.forEach((...words) => kept.push(...words));
     const sets: number[] = [];
     for (let at = 0; at < this.entries.length; at += STRIDE) {
-      if (((this.entries[at + 1] as number) & TlbTag.VALID) !== 0) sets.push(Math.floor(at / this.setStride));
+      if (((this.entries[at + 1] as number) & VALID) !== 0) sets.push(Math.floor(at / this.setStride));
     }
     this.ways *= 2;
     this.setStride = this.ways * STRIDE;
     this.stampStep = stampStepFor(this.ways);
     this.entries = new Int32Array(this.sets * this.setStride);
     this.ages = new Int32Array(this.sets * this.ways);
-    this.#resetAges();
+    this.resetAges();
     sets.forEach((set, i) => {
       const [tagLo, tagHi, dataLo, dataHi] = kept.slice(i * STRIDE) as [number, number, number, number];
       this.insert(tagLo, tagHi, dataLo, dataHi, set);

@@ -3,7 +3,6 @@
  * Low word: page address 31:12, `Right` bits 8:0. High word: page address 51:32 in bits 19:0, then the fields below.
  * Nothing of it is looked up again in memory: what the entry said when it was cached is what counts.
  */
-import { Access } from '../access.ts';
 import { Entry } from './entries.ts';
 
 export const Cached = {
@@ -31,12 +30,3 @@ export const cachedMemoryTypeIndex = (dataHi: number): number =>
 
 /** The bits of an address inside a page of this size field; all below bit 32. */
 export const offsetMask = (size: number): number => (1 << (12 + 9 * size)) - 1;
-
-/**
- * The dirty-bit rule: which flags of the leaf a *successful* access finds set or sets. Accessed always; dirty on a write,
- * in the leaf only, and also when the translation was cached with dirty clear. A faulting access changes nothing in
- * the leaf. A shadow-stack write needs dirty = 1 beforehand and so never sets it.
- * @see Intel SDM vol. 3A, "Accessed and Dirty Flags"
- */
-export const flagsToSet = (access: number): number =>
-  (access & Access.Write) !== 0 ? Entry.A | Entry.D : Entry.A;

@@ -50,6 +50,14 @@ export interface X86MmuOptions {
   readonly profile?: TlbProfile;
 }
 
+// Named again here, as V8 folds a module's own constants and loads imported ones each time; see walker.ts.
+const { ADDRESS_LOW, ADDRESS_HIGH, SIZE_MASK, GLOBAL } = Cached;
+const { None } = FaultKind;
+const { Allowed } = Verdict;
+const { PAGE_HIGH_MASK } = TlbTag;
+const FETCH = Access.Fetch;
+const RIGHTS = RIGHTS_MASK;
+
 const PGE = CR4.half('PGE').lo;
 const PCIDE = CR4.half('PCIDE').lo;
 const LA57 = CR4.half('LA57').lo;
@@ -100,19 +108,19 @@ export class X86Mmu implements Mmu {
   valueLo = 0;
   secondLevelHits = 0;
 
-  #observer: WalkObserver | null = null;
-  #adversarial = false;
+  private attached: WalkObserver | null = null;
+  private adversarial = false;
   /** Shift of the quick canonical check: any address that passes is its own masked form. */
-  #quickShift = SHIFT_48;
-  #canonicalShift = SHIFT_48;
-  #maskShiftUser = NOT_MASKED;
-  #maskShiftSupervisor = NOT_MASKED;
+  private quickShift = SHIFT_48;
+  private canonicalShift = SHIFT_48;
+  private maskShiftUser = NOT_MASKED;
+  private maskShiftSupervisor = NOT_MASKED;
   /** The PCID in its place in a tag, with VALID. */
-  #contextTag: number = TlbTag.VALID;
+  private contextTag: number = TlbTag.VALID;
   /** A large page may be cached somewhere. */
-  #hasLarge = false;
+  private hasLarge = false;
   /** The second level holds pages of this size field at most. */
-  readonly #secondLargest: number;
+  private readonly secondLargest: number;
 
   constructor(memory: PhysicalMemory, options: X86MmuOptions = {}) {
     const { features = INTEL_COMPLETE, retention = 'profile', profile = GOLDEN_COVE } = options;
@@ -120,17 +128,17 @@ export class X86Mmu implements Mmu {
     this.features = features;
     this.retention = retention;
     this.profile = profile;
-    this.#adversarial = retention === 'adversarial';
+    this.adversarial = retention === 'adversarial';
     const make = (geometry: { sets: number; ways: number }): Tlb => {
       if (retention === 'none') return new Tlb(NO_CACHE);
-      return this.#adversarial ? new Tlb({ sets: 64, ways: 4 }, true) : new Tlb(geometry);
+      return this.adversarial ? new Tlb({ sets: 64, ways: 4 }, true) : new Tlb(geometry);
     };
     this.dataTlb = make(profile.data);
     this.fetchTlb = make(profile.fetch);
     this.largeDataTlb = make(profile.dataLarge);
     this.largeFetchTlb = make(profile.fetchLarge);
-    this.secondTlb = this.#adversarial ? new Tlb(NO_CACHE) : make(profile.second);
-    this.#secondLargest = Math.floor((profile.secondLargestShift - 12) / 9);
+    this.secondTlb = this.adversarial ? new Tlb(NO_CACHE) : make(profile.second);
+    this.secondLargest = Math.floor((profile.secondLargestShift - 12) / 9);
     this.pagingStructure = new PagingStructureCaches(profile, retention);
     this.memo = new PermissionMemo(this.state);
     this.walker = new Walker(memory, this.memo, this.state, this.pagingStructure, retention !== 'none');
@@ -139,17 +147,17 @@ export class X86Mmu implements Mmu {
   }
 
   get observer(): WalkObserver | null {
-    return this.#observer;
+    return this.attached;
   }
 
   set observer(observer: WalkObserver | null) {
-    this.#observer = observer;
+    this.attached = observer;
     this.walker.observer = observer;
   }
 
   /** Bits 51:32 of the physical address. */
   get paHi(): number {
-    return this.dataHi & Cached.ADDRESS_HIGH;
+    return this.dataHi & ADDRESS_HIGH;
   }
 
   /** Index into IA32_PAT of the last translation: PAT·4 + PCD·2 + PWT of its leaf. */
@@ -164,7 +172,7 @@ export class X86Mmu implements Mmu {
 
   /** The current PCID, 0 while CR4.PCIDE = 0. */
   get pcid(): number {
-    return (this.#contextTag & TlbTag.CONTEXT_MASK) >> TlbTag.CONTEXT_SHIFT;
+    return (this.contextTag & TlbTag.CONTEXT_MASK) >> TlbTag.CONTEXT_SHIFT;
   }
 
   /** To be called after any change of `state` or `features`; drops nothing. */
@@ -172,21 +180,21 @@ export class X86Mmu implements Mmu {
     const { state, features, walker } = this;
     const la57 = (state.cr4 & LA57) !== 0;
     const pcid = (state.cr4 & PCIDE) !== 0 ? state.cr3Lo & PCID_MASK : 0;
-    this.#contextTag = TlbTag.VALID | (pcid << TlbTag.CONTEXT_SHIFT);
-    this.#canonicalShift = la57 ? SHIFT_57 : SHIFT_48;
-    this.#maskShiftUser = NOT_MASKED;
-    if ((state.cr3Hi & LAM_U57) !== 0) this.#maskShiftUser = SHIFT_57;
-    else if ((state.cr3Hi & LAM_U48) !== 0) this.#maskShiftUser = SHIFT_48;
-    this.#maskShiftSupervisor = (state.cr4 & LAM_SUP) === 0 ? NOT_MASKED : this.#canonicalShift;
-    this.#quickShift = this.#maskShiftUser === SHIFT_48 ? SHIFT_48 : this.#canonicalShift;
+    this.contextTag = TlbTag.VALID | (pcid << TlbTag.CONTEXT_SHIFT);
+    this.canonicalShift = la57 ? SHIFT_57 : SHIFT_48;
+    this.maskShiftUser = NOT_MASKED;
+    if ((state.cr3Hi & LAM_U57) !== 0) this.maskShiftUser = SHIFT_57;
+    else if ((state.cr3Hi & LAM_U48) !== 0) this.maskShiftUser = SHIFT_48;
+    this.maskShiftSupervisor = (state.cr4 & LAM_SUP) === 0 ? NOT_MASKED : this.canonicalShift;
+    this.quickShift = this.maskShiftUser === SHIFT_48 ? SHIFT_48 : this.canonicalShift;
 
     walker.rootHi = state.cr3Hi & TABLE_HIGH;
     walker.rootLo = state.cr3Lo & TABLE_LOW;
     walker.la57 = la57;
     const beyondMax = TABLE_HIGH & ~((1 << (features.maxPhysAddr - 32)) - 1);
     walker.reservedHigh = (state.efer & NXE) !== 0 ? beyondMax : beyondMax | Entry.XD_HIGH;
-    walker.reservedTop = Entry.PS | (topLevelBit8Reserved(features) ? Entry.BIT_8 : 0);
-    walker.reservedPdpte = features.page1g ? 0 : Entry.PS;
+    walker.reservedTop = Entry.P | Entry.PS | (topLevelBit8Reserved(features) ? Entry.BIT_8 : 0);
+    walker.reservedPdpte = features.page1g ? Entry.P : Entry.P | Entry.PS;
     walker.globalMask = (state.cr4 & PGE) !== 0 ? Entry.G : 0;
     this.memo.setAlignmentCheck(state.alignmentCheck);
     this.memo.forgetIfChanged();
@@ -207,7 +215,7 @@ export class X86Mmu implements Mmu {
 
   /** Empties every cache. @returns how many entries were dropped */
   dropAll(): number {
-    this.#hasLarge = false;
+    this.hasLarge = false;
     let dropped = this.pagingStructure.dropAll();
     for (const tlb of this.tlbs) dropped += tlb.dropAll();
     return dropped;
@@ -219,16 +227,16 @@ export class X86Mmu implements Mmu {
   }
 
   translate(hi: number, lo: number, access: number): FaultKind {
-    if (this.#observer !== null) this.#observer.begin(hi, lo, access);
+    if (this.attached !== null) this.attached.begin(hi, lo, access);
     let high = hi;
-    if ((hi << this.#quickShift) >> this.#quickShift !== hi) {
-      if (!this.#mask(hi, lo, access)) return FaultKind.NotCanonical;
-      high = this.#maskedHi;
+    if ((hi << this.quickShift) >> this.quickShift !== hi) {
+      if (!this.applyMask(hi, lo, access)) return FaultKind.NotCanonical;
+      high = this.maskedHi;
     }
     const tagLo = (lo >>> 12) | (high << 20);
-    const pageHigh = (high >>> 12) & TlbTag.PAGE_HIGH_MASK;
-    const tagHi = pageHigh | this.#contextTag;
-    const tlb = (access & Access.Fetch) === 0 ? this.dataTlb : this.fetchTlb;
+    const pageHigh = (high >>> 12) & PAGE_HIGH_MASK;
+    const tagHi = pageHigh | this.contextTag;
+    const tlb = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
     const entries = tlb.entries;
     const stride = tlb.setStride;
     const start = Math.imul(tagLo & tlb.setMask, stride);
@@ -238,19 +246,19 @@ export class X86Mmu implements Mmu {
       if (tag !== tagHi && tag !== (pageHigh | GLOBAL_TAG)) continue;
       const dataLo = entries[at + 2] as number;
       const dataHi = entries[at + 3] as number;
-      if (this.memo.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS_MASK)] !== Verdict.Allowed) {
-        return this.#hitDecides(high, lo, access, tagLo, tagHi, dataLo, dataHi, at);
+      if (this.memo.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
+        return this.hitDecides(high, lo, access, tagLo, tagHi, dataLo, dataHi, at);
       }
       tlb.touch(at);
       this.dataHi = dataHi;
-      this.paLo = (dataLo & Cached.ADDRESS_LOW) | (lo & 0xfff);
-      if (this.#observer !== null) this.#tellHit(access, dataLo);
-      return FaultKind.None;
+      this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
+      if (this.attached !== null) this.tellHit(access, dataLo);
+      return None;
     }
-    return this.#missFirstLevel(high, lo, access, tagLo, tagHi);
+    return this.missFirstLevel(high, lo, access, tagLo, tagHi);
   }
 
-  #maskedHi = 0;
+  private maskedHi = 0;
 
   /**
    * Linear-address masking and the canonical check, for addresses that are not plainly canonical. Masking applies to
@@ -259,23 +267,23 @@ export class X86Mmu implements Mmu {
    * @returns false, with the fault set, when the address is not canonical; else the high half is in `#maskedHi`
    * @see Intel SDM vol. 3A, "Linear-Address Pre-Processing" ("Linear-Address Masking (LAM)")
    */
-  #mask(hi: number, lo: number, access: number): boolean {
+  private applyMask(hi: number, lo: number, access: number): boolean {
     let masked = hi;
-    if ((access & (Access.Fetch | Access.Implicit)) === 0) {
-      const shift = hi >= 0 ? this.#maskShiftUser : this.#maskShiftSupervisor;
+    if ((access & (FETCH | Access.Implicit)) === 0) {
+      const shift = hi >= 0 ? this.maskShiftUser : this.maskShiftSupervisor;
       if (shift !== NOT_MASKED) masked = (((hi << shift) >> shift) & 0x7fffffff) | (hi & 0x80000000);
     }
-    if ((masked << this.#canonicalShift) >> this.#canonicalShift !== masked) {
+    if ((masked << this.canonicalShift) >> this.canonicalShift !== masked) {
       this.walker.setFault(FaultKind.NotCanonical, hi, lo, access, 0);
-      this.#observer?.end(FaultKind.NotCanonical, 0, 0, 0);
+      this.attached?.end(FaultKind.NotCanonical, 0, 0, 0);
       return false;
     }
-    this.#maskedHi = masked;
+    this.maskedHi = masked;
     return true;
   }
 
   /** A cached translation whose remembered verdict is not "allowed". `at`: its place in the first-level 4 KiB TLB, or -1. */
-  #hitDecides(
+  private hitDecides(
     hi: number,
     lo: number,
     access: number,
@@ -285,75 +293,75 @@ export class X86Mmu implements Mmu {
     dataHi: number,
     at: number,
   ): FaultKind {
-    const index = this.memo.accessIndex(access) | (dataLo & RIGHTS_MASK);
+    const index = this.memo.accessIndex(access) | (dataLo & RIGHTS);
     let verdict = this.memo.verdicts[index] as number;
     if (verdict === Verdict.Unknown) verdict = this.memo.decide(index);
-    if (verdict === Verdict.Allowed) {
-      if (at >= 0) ((access & Access.Fetch) === 0 ? this.dataTlb : this.fetchTlb).touch(at);
-      this.#use(lo, access, dataLo, dataHi);
-      return FaultKind.None;
+    if (verdict === Allowed) {
+      if (at >= 0) ((access & FETCH) === 0 ? this.dataTlb : this.fetchTlb).touch(at);
+      this.use(lo, access, dataLo, dataHi);
+      return None;
     }
-    if (verdict === Verdict.Denied && this.#adversarial) {
+    if (verdict === Verdict.Denied && this.adversarial) {
       this.walker.setFault(
         FaultKind.Permission,
         hi,
         lo,
         access,
-        this.walker.reasons(dataLo & RIGHTS_MASK, access),
+        this.walker.reasons(dataLo & RIGHTS, access),
       );
-      return this.#faulted(FaultKind.Permission, hi, lo);
+      return this.faulted(FaultKind.Permission, hi, lo);
     }
-    if (this.#observer !== null) this.#observer.rewalk(firstLevel(access), dataHi, dataLo);
-    return this.#walk(hi, lo, access, tagLo, tagHi);
+    if (this.attached !== null) this.attached.rewalk(firstLevel(access), dataHi, dataLo);
+    return this.walkAndFill(hi, lo, access, tagLo, tagHi);
   }
 
   /** Takes a translation as the result. */
-  #use(lo: number, access: number, dataLo: number, dataHi: number): void {
+  private use(lo: number, access: number, dataLo: number, dataHi: number): void {
     this.dataHi = dataHi;
     const mask = offsetMask(cachedSize(dataHi));
-    this.paLo = (dataLo & Cached.ADDRESS_LOW & ~mask) | (lo & mask);
-    if (this.#observer !== null) this.#tellHit(access, dataLo);
+    this.paLo = (dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
+    if (this.attached !== null) this.tellHit(access, dataLo);
   }
 
-  #tellHit(access: number, dataLo: number, cache: CacheName = firstLevel(access)): void {
-    this.#observer?.hit(cache, this.dataHi, dataLo);
-    this.#observer?.end(FaultKind.None, this.paHi, this.paLo, 0);
+  private tellHit(access: number, dataLo: number, cache: CacheName = firstLevel(access)): void {
+    this.attached?.hit(cache, this.dataHi, dataLo);
+    this.attached?.end(None, this.paHi, this.paLo, 0);
   }
 
   /** Second level, then larger pages, then the walk. */
-  #missFirstLevel(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
+  private missFirstLevel(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
     const second = this.secondTlb;
     let at = second.find(tagLo, tagHi, tagLo);
-    if (at < 0) at = second.find(tagLo, (tagHi & TlbTag.PAGE_HIGH_MASK) | GLOBAL_TAG, tagLo);
-    if (at >= 0) return this.#hitSecond(hi, lo, access, tagLo, tagHi, at);
-    if (this.#hasLarge) {
-      const kind = this.#findLarge(hi, lo, access, tagLo, tagHi);
+    if (at < 0) at = second.find(tagLo, (tagHi & PAGE_HIGH_MASK) | GLOBAL_TAG, tagLo);
+    if (at >= 0) return this.hitSecond(hi, lo, access, tagLo, tagHi, at);
+    if (this.hasLarge) {
+      const kind = this.findLarge(hi, lo, access, tagLo, tagHi);
       if (kind >= 0) return kind as FaultKind;
     }
-    return this.#walk(hi, lo, access, tagLo, tagHi);
+    return this.walkAndFill(hi, lo, access, tagLo, tagHi);
   }
 
-  #hitSecond(hi: number, lo: number, access: number, tagLo: number, tagHi: number, at: number): FaultKind {
+  private hitSecond(hi: number, lo: number, access: number, tagLo: number, tagHi: number, at: number): FaultKind {
     const second = this.secondTlb;
     const entryTagHi = second.entries[at + 1] as number;
     const dataLo = second.entries[at + 2] as number;
     const dataHi = second.entries[at + 3] as number;
-    if (this.memo.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS_MASK)] !== Verdict.Allowed) {
-      return this.#hitDecides(hi, lo, access, tagLo, tagHi, dataLo, dataHi, -1);
+    if (this.memo.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
+      return this.hitDecides(hi, lo, access, tagLo, tagHi, dataLo, dataHi, -1);
     }
     second.touch(at);
     this.secondLevelHits++;
-    const first = (access & Access.Fetch) === 0 ? this.dataTlb : this.fetchTlb;
+    const first = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
     first.insert(tagLo, entryTagHi, dataLo, dataHi, tagLo);
     this.dataHi = dataHi;
-    this.paLo = (dataLo & Cached.ADDRESS_LOW) | (lo & 0xfff);
-    if (this.#observer !== null) this.#tellHit(access, dataLo, CacheName.SecondLevel);
-    return FaultKind.None;
+    this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
+    if (this.attached !== null) this.tellHit(access, dataLo, CacheName.SecondLevel);
+    return None;
   }
 
   /** Looks for a 2 MiB or 1 GiB page in both levels. @returns the outcome, or -1 when there is none */
-  #findLarge(hi: number, lo: number, access: number, tagLo: number, tagHi: number): number {
-    const first = (access & Access.Fetch) === 0 ? this.largeDataTlb : this.largeFetchTlb;
+  private findLarge(hi: number, lo: number, access: number, tagLo: number, tagHi: number): number {
+    const first = (access & FETCH) === 0 ? this.largeDataTlb : this.largeFetchTlb;
     for (let size = 1; size <= 2; size++) {
       const pageLo = tagLo & (size === 1 ? TAG_2M : TAG_1G);
       const set = tagLo >>> (size === 1 ? TAG_SHIFT_2M : TAG_SHIFT_1G);
@@ -371,61 +379,61 @@ export class X86Mmu implements Mmu {
           this.secondLevelHits++;
           first.insert(pageLo, entryTagHi, dataLo, dataHi, set);
         }
-        return this.#hitDecides(hi, lo, access, tagLo, tagHi, dataLo, dataHi, -1);
+        return this.hitDecides(hi, lo, access, tagLo, tagHi, dataLo, dataHi, -1);
       }
     }
     return -1;
   }
 
-  #walk(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
+  private walkAndFill(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
     const walker = this.walker;
     const kind = walker.walk(hi, lo, access, tagLo, tagHi);
-    if (kind !== FaultKind.None) return this.#faulted(kind, hi, lo);
+    if (kind !== None) return this.faulted(kind, hi, lo);
     const dataLo = walker.dataLo;
     const dataHi = walker.dataHi;
     this.dataHi = dataHi;
-    if ((dataHi & (Cached.SIZE_MASK | Cached.GLOBAL)) === 0) {
-      this.paLo = (dataLo & Cached.ADDRESS_LOW) | (lo & 0xfff);
+    if ((dataHi & (SIZE_MASK | GLOBAL)) === 0) {
+      this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
       this.secondTlb.insert(tagLo, tagHi, dataLo, dataHi, tagLo);
-      const first = (access & Access.Fetch) === 0 ? this.dataTlb : this.fetchTlb;
+      const first = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
       first.insert(tagLo, tagHi, dataLo, dataHi, tagLo);
     } else {
       const mask = offsetMask(cachedSize(dataHi));
-      this.paLo = (dataLo & Cached.ADDRESS_LOW & ~mask) | (lo & mask);
-      this.#fillSpecial(access, tagLo, tagHi, dataLo, dataHi);
+      this.paLo = (dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
+      this.fillSpecial(access, tagLo, tagHi, dataLo, dataHi);
     }
-    if (this.#observer !== null) this.#tellFilled(access, dataLo);
-    return FaultKind.None;
+    if (this.attached !== null) this.tellFilled(access, dataLo);
+    return None;
   }
 
   /** Fills with a global or large translation; a large page is one entry, so that dropping it drops the whole page. */
-  #fillSpecial(access: number, tagLo: number, tagHi: number, dataLo: number, dataHi: number): void {
+  private fillSpecial(access: number, tagLo: number, tagHi: number, dataLo: number, dataHi: number): void {
     const size = cachedSize(dataHi);
-    const fetch = (access & Access.Fetch) !== 0;
+    const fetch = (access & FETCH) !== 0;
     let entryTagHi = tagHi | (size << TlbTag.SIZE_SHIFT);
-    if ((dataHi & Cached.GLOBAL) !== 0) entryTagHi = (entryTagHi & ~TlbTag.CONTEXT_MASK) | TlbTag.GLOBAL;
+    if ((dataHi & GLOBAL) !== 0) entryTagHi = (entryTagHi & ~TlbTag.CONTEXT_MASK) | TlbTag.GLOBAL;
     const pageLo = tagLo & ~((1 << (9 * size)) - 1);
     const set = tagLo >>> (9 * size);
-    if (size > 0) this.#hasLarge = true;
-    if (size <= this.#secondLargest) this.secondTlb.insert(pageLo, entryTagHi, dataLo, dataHi, set);
+    if (size > 0) this.hasLarge = true;
+    if (size <= this.secondLargest) this.secondTlb.insert(pageLo, entryTagHi, dataLo, dataHi, set);
     const small = fetch ? this.fetchTlb : this.dataTlb;
     const large = fetch ? this.largeFetchTlb : this.largeDataTlb;
     (size === 0 ? small : large).insert(pageLo, entryTagHi, dataLo, dataHi, set);
   }
 
-  #tellFilled(access: number, dataLo: number): void {
+  private tellFilled(access: number, dataLo: number): void {
     const level = cachedSize(this.dataHi) + 1;
-    if (this.dataTlb.ways !== 0) this.#observer?.fill(firstLevel(access), level, this.dataHi, dataLo);
-    if (this.secondTlb.ways !== 0 && level - 1 <= this.#secondLargest) {
-      this.#observer?.fill(CacheName.SecondLevel, level, this.dataHi, dataLo);
+    if (this.dataTlb.ways !== 0) this.attached?.fill(firstLevel(access), level, this.dataHi, dataLo);
+    if (this.secondTlb.ways !== 0 && level - 1 <= this.secondLargest) {
+      this.attached?.fill(CacheName.SecondLevel, level, this.dataHi, dataLo);
     }
-    this.#observer?.end(FaultKind.None, this.paHi, this.paLo, 0);
+    this.attached?.end(None, this.paHi, this.paLo, 0);
   }
 
   /** A page fault drops what is cached for its address, so that it does not come again for what memory no longer says. */
-  #faulted(kind: FaultKind, hi: number, lo: number): FaultKind {
+  private faulted(kind: FaultKind, hi: number, lo: number): FaultKind {
     if (kind !== FaultKind.Bus) pageFaultFlush(this, hi, lo);
-    if (this.#observer !== null) this.#observer.end(kind, 0, 0, this.fault.reasons);
+    if (this.attached !== null) this.attached.end(kind, 0, 0, this.fault.reasons);
     return kind;
   }
 
@@ -435,121 +443,121 @@ export class X86Mmu implements Mmu {
    * @returns whether there was a translation
    */
   speculativeFill(hi: number, lo: number, fetch = false): boolean {
-    if ((hi << this.#canonicalShift) >> this.#canonicalShift !== hi) return false;
-    const access = fetch ? Access.Fetch : Access.Read;
+    if ((hi << this.canonicalShift) >> this.canonicalShift !== hi) return false;
+    const access = fetch ? FETCH : Access.Read;
     const tagLo = (lo >>> 12) | (hi << 20);
-    const tagHi = ((hi >>> 12) & TlbTag.PAGE_HIGH_MASK) | this.#contextTag;
+    const tagHi = ((hi >>> 12) & PAGE_HIGH_MASK) | this.contextTag;
     this.walker.speculative = true;
     const kind = this.walker.walk(hi, lo, access, tagLo, tagHi);
     this.walker.speculative = false;
-    if (kind !== FaultKind.None) return false;
-    this.#fillSpecial(access, tagLo, tagHi, this.walker.dataLo, this.walker.dataHi);
+    if (kind !== None) return false;
+    this.fillSpecial(access, tagLo, tagHi, this.walker.dataLo, this.walker.dataHi);
     return true;
   }
 
   read64(hi: number, lo: number, access: number): FaultKind {
-    if ((lo & 7) !== 0) return this.#readUnaligned(hi, lo, access);
+    if ((lo & 7) !== 0) return this.readUnaligned(hi, lo, access);
     const kind = this.translate(hi, lo, access);
-    if (kind !== FaultKind.None) return kind;
+    if (kind !== None) return kind;
     const memory = this.memory;
     const paLo = this.paLo;
-    const paHi = this.dataHi & Cached.ADDRESS_HIGH;
+    const paHi = this.dataHi & ADDRESS_HIGH;
     if (((paHi << 10) | (paLo >>> 22)) !== memory.dataKey && !memory.selectData(paHi, paLo)) {
-      return this.#dataBus(hi, lo, access);
+      return this.dataBus(hi, lo, access);
     }
     const chunk = memory.dataChunk;
     const index = (paLo >>> 2) & 0xffffe;
     this.valueLo = chunk[index] as number;
     this.valueHi = chunk[index + 1] as number;
-    return FaultKind.None;
+    return None;
   }
 
   write64(hi: number, lo: number, access: number, valueHi: number, valueLo: number): FaultKind {
-    if ((lo & 7) !== 0) return this.#writeUnaligned(hi, lo, access, valueHi, valueLo);
+    if ((lo & 7) !== 0) return this.writeUnaligned(hi, lo, access, valueHi, valueLo);
     const kind = this.translate(hi, lo, access);
-    if (kind !== FaultKind.None) return kind;
-    if (!this.memory.write64(this.paHi, this.paLo, valueHi, valueLo)) return this.#dataBus(hi, lo, access);
-    return FaultKind.None;
+    if (kind !== None) return kind;
+    if (!this.memory.write64(this.paHi, this.paLo, valueHi, valueLo)) return this.dataBus(hi, lo, access);
+    return None;
   }
 
   readBytes(hi: number, lo: number, access: number, target: Uint8Array): FaultKind {
     checkWithinPage(lo, target.length);
     const kind = this.translate(hi, lo, access);
-    if (kind !== FaultKind.None) return kind;
-    return this.memory.readBytes(this.#frame(), lo & 0xfff, target)
-      ? FaultKind.None
-      : this.#dataBus(hi, lo, access);
+    if (kind !== None) return kind;
+    return this.memory.readBytes(this.frame(), lo & 0xfff, target)
+      ? None
+      : this.dataBus(hi, lo, access);
   }
 
   writeBytes(hi: number, lo: number, access: number, source: Uint8Array): FaultKind {
     checkWithinPage(lo, source.length);
     const kind = this.translate(hi, lo, access);
-    if (kind !== FaultKind.None) return kind;
-    return this.memory.writeBytes(this.#frame(), lo & 0xfff, source)
-      ? FaultKind.None
-      : this.#dataBus(hi, lo, access);
+    if (kind !== None) return kind;
+    return this.memory.writeBytes(this.frame(), lo & 0xfff, source)
+      ? None
+      : this.dataBus(hi, lo, access);
   }
 
   /** The frame number of the last translation. */
-  #frame(): number {
+  private frame(): number {
     return this.paHi * 0x100000 + (this.paLo >>> 12);
   }
 
   /** The data itself lies outside memory. The address translated, so it was canonical after masking. */
-  #dataBus(hi: number, lo: number, access: number): FaultKind {
+  private dataBus(hi: number, lo: number, access: number): FaultKind {
     this.walker.setFault(FaultKind.Bus, hi, lo, access, 0);
     return FaultKind.Bus;
   }
 
-  readonly #scratch = new Uint8Array(8);
-  readonly #scratchWords = new Int32Array(this.#scratch.buffer);
-  readonly #second: Halves & { frame: number } = { hi: 0, lo: 0, frame: 0 };
+  private readonly scratch = new Uint8Array(8);
+  private readonly scratchWords = new Int32Array(this.scratch.buffer);
+  private readonly secondPage: Halves & { frame: number } = { hi: 0, lo: 0, frame: 0 };
 
-  #readUnaligned(hi: number, lo: number, access: number): FaultKind {
-    const kind = this.#acrossPages(hi, lo, access);
-    if (kind !== FaultKind.None) return kind;
+  private readUnaligned(hi: number, lo: number, access: number): FaultKind {
+    const kind = this.acrossPages(hi, lo, access);
+    if (kind !== None) return kind;
     const offset = lo & 0xfff;
     const first = Math.min(8, 0x1000 - offset);
     const ok =
-      this.memory.readBytes(this.#frame(), offset, this.#scratch.subarray(0, first)) &&
-      (first === 8 || this.memory.readBytes(this.#second.frame, 0, this.#scratch.subarray(first)));
-    if (!ok) return this.#dataBus(hi, lo, access);
-    this.valueLo = this.#scratchWords[0] as number;
-    this.valueHi = this.#scratchWords[1] as number;
-    return FaultKind.None;
+      this.memory.readBytes(this.frame(), offset, this.scratch.subarray(0, first)) &&
+      (first === 8 || this.memory.readBytes(this.secondPage.frame, 0, this.scratch.subarray(first)));
+    if (!ok) return this.dataBus(hi, lo, access);
+    this.valueLo = this.scratchWords[0] as number;
+    this.valueHi = this.scratchWords[1] as number;
+    return None;
   }
 
-  #writeUnaligned(hi: number, lo: number, access: number, valueHi: number, valueLo: number): FaultKind {
-    const kind = this.#acrossPages(hi, lo, access);
-    if (kind !== FaultKind.None) return kind;
+  private writeUnaligned(hi: number, lo: number, access: number, valueHi: number, valueLo: number): FaultKind {
+    const kind = this.acrossPages(hi, lo, access);
+    if (kind !== None) return kind;
     const offset = lo & 0xfff;
     const first = Math.min(8, 0x1000 - offset);
-    const frame = this.#frame();
-    if (!this.memory.hasFrame(frame) || (first < 8 && !this.memory.hasFrame(this.#second.frame))) {
-      return this.#dataBus(hi, lo, access);
+    const frame = this.frame();
+    if (!this.memory.hasFrame(frame) || (first < 8 && !this.memory.hasFrame(this.secondPage.frame))) {
+      return this.dataBus(hi, lo, access);
     }
-    this.#scratchWords[0] = valueLo;
-    this.#scratchWords[1] = valueHi;
-    this.memory.writeBytes(frame, offset, this.#scratch.subarray(0, first));
-    if (first < 8) this.memory.writeBytes(this.#second.frame, 0, this.#scratch.subarray(first));
-    return FaultKind.None;
+    this.scratchWords[0] = valueLo;
+    this.scratchWords[1] = valueHi;
+    this.memory.writeBytes(frame, offset, this.scratch.subarray(0, first));
+    if (first < 8) this.memory.writeBytes(this.secondPage.frame, 0, this.scratch.subarray(first));
+    return None;
   }
 
   /** Translates both pages of an access of 8 bytes, the second page first: the result is the first one's. */
-  #acrossPages(hi: number, lo: number, access: number): FaultKind {
+  private acrossPages(hi: number, lo: number, access: number): FaultKind {
     const first = this.translate(hi, lo, access);
-    if (first !== FaultKind.None || (lo & 0xfff) <= 0xff8) return first;
+    if (first !== None || (lo & 0xfff) <= 0xff8) return first;
     const nextLo = ((lo | 0xfff) + 1) | 0;
     const nextHi = nextLo === 0 ? (hi + 1) | 0 : hi;
     const second = this.translate(nextHi, nextLo, access);
-    if (second !== FaultKind.None) return second;
-    this.#second.frame = this.#frame();
+    if (second !== None) return second;
+    this.secondPage.frame = this.frame();
     return this.translate(hi, lo, access);
   }
 }
 
 const firstLevel = (access: number): CacheName =>
-  (access & Access.Fetch) === 0 ? CacheName.FirstLevelData : CacheName.FirstLevelFetch;
+  (access & FETCH) === 0 ? CacheName.FirstLevelData : CacheName.FirstLevelFetch;
 
 function checkWithinPage(lo: number, length: number): void {
   if ((lo & 0xfff) + length > 0x1000)

@@ -187,6 +187,7 @@ export const Verdict = {
   Unknown: 3,
 } as const;
 
+const INDEX_SHIFT = RIGHTS_BITS;
 /** Stands in the access's `StackSegment` bit, which no permission depends on. */
 const ALIGNMENT_CHECK_BIT = Access.StackSegment;
 const ACCESS_MASK = 0x3f & ~Access.StackSegment;
@@ -197,14 +198,14 @@ export class PermissionMemo {
   readonly verdicts = new Uint8Array((0x3f + 1) << RIGHTS_BITS).fill(Verdict.Unknown);
   /** RFLAGS.AC as a bit of the index: a change of AC costs nothing. */
   alignmentCheckBit = 0;
-  readonly #controls: PermissionControls;
+  private readonly controls: PermissionControls;
   /** What the remembered answers were decided on. */
-  #last: PermissionControls;
+  private last: PermissionControls;
 
   /** @param controls read when an answer is first asked for; `forgetIfChanged` after a change */
   constructor(controls: PermissionControls) {
-    this.#controls = controls;
-    this.#last = { ...controls };
+    this.controls = controls;
+    this.last = { ...controls };
   }
 
   setAlignmentCheck(on: boolean): void {
@@ -213,8 +214,8 @@ export class PermissionMemo {
 
   /** To be called after CR0, CR4, EFER, PKRU or IA32_PKRS may have changed. */
   forgetIfChanged(): void {
-    const { cr0, cr4, efer, pkru, pkrs } = this.#controls;
-    const last = this.#last;
+    const { cr0, cr4, efer, pkru, pkrs } = this.controls;
+    const last = this.last;
     if (
       last.cr0 === cr0 &&
       last.cr4 === cr4 &&
@@ -223,13 +224,13 @@ export class PermissionMemo {
       last.pkrs === pkrs
     )
       return;
-    this.#last = { cr0, cr4, efer, pkru, pkrs };
+    this.last = { cr0, cr4, efer, pkru, pkrs };
     this.verdicts.fill(Verdict.Unknown);
   }
 
   /** Where the verdicts of an access begin. */
   accessIndex(access: number): number {
-    return ((access & ACCESS_MASK) | this.alignmentCheckBit) << RIGHTS_BITS;
+    return ((access & ACCESS_MASK) | this.alignmentCheckBit) << INDEX_SHIFT;
   }
 
   /** Decides and remembers. @param index `accessIndex(access)` | rights */
@@ -238,7 +239,7 @@ export class PermissionMemo {
     const access = (index >> RIGHTS_BITS) & ACCESS_MASK;
     const alignmentCheck = ((index >> RIGHTS_BITS) & ALIGNMENT_CHECK_BIT) !== 0;
     let verdict: number = Verdict.Allowed;
-    if (reasonsAgainst(rights, access, alignmentCheck, this.#controls) !== 0) verdict = Verdict.Denied;
+    if (reasonsAgainst(rights, access, alignmentCheck, this.controls) !== 0) verdict = Verdict.Denied;
     else if ((access & Access.Write) !== 0 && (rights & Right.Dirty) === 0) verdict = Verdict.NeedsDirty;
     this.verdicts[index] = verdict;
     return verdict;
