@@ -1,0 +1,141 @@
+/**
+ * What /proc/pid/pagemap, /proc/kpagecount and /proc/kpageflags together say of each page of a process, as runs of
+ * pages that look the same. A snapshot, read without locks.
+ * Left out: huge pages, soft-dirty, swap offsets (a swap-type entry is one of `swap`, `guard`).
+ * @see Linux fs/proc/task_mmu.c, `pte_to_pagemap_entry`; Documentation/admin-guide/mm/pagemap.rst
+ */
+import { EntryFlag } from '../../arch/paging-format.ts';
+import { FrameFlag } from '../frame/frame-flags.ts';
+import { Unsupported } from '../unsupported.ts';
+import type { MmStruct } from './mm.ts';
+import { endOfHole, pteIndex } from './page-table.ts';
+import { rootTable } from './page-table-alloc.ts';
+import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
+
+/** One page as its pte says. A page whose pte is none has no such view. */
+export interface PageView {
+  readonly page: number;
+  /** Bit 63: a page is there. */
+  readonly present: boolean;
+  /** Bit 62: a swap-type entry: swapped out, or a marker. */
+  readonly swap: boolean;
+  /** A page that lies in swap, not a marker. */
+  readonly swapped: boolean;
+  /** Bit 61: a page of a file or of shared memory. */
+  readonly file: boolean;
+  /** Bit 56: this is the only entry that maps the page. Not said of the zero page. */
+  readonly exclusive: boolean;
+  /** Bit 57: write-protected for userfaultfd, or a marker of that. */
+  readonly uffdWp: boolean;
+  /** Bit 58: a guard marker. */
+  readonly guard: boolean;
+  /** The shared zero page. */
+  readonly zero: boolean;
+  /** Entries that map the page; 0 for the zero page and for swap-type entries. */
+  readonly mapcount: number;
+  /** The frame, -1 for swap-type entries. */
+  readonly frame: number;
+}
+
+/** Pages in a row that look the same. */
+export interface PageRun {
+  readonly start: number;
+  readonly count: number;
+  /**
+   * `P` present, `S` swap-type, `F` file, `X` exclusive, `W` write-protected, `G` guard, `Z` zero page, `mN` mapped
+   * by N > 1 entries; in this order.
+   */
+  readonly flags: string;
+}
+
+function presentView(mm: MmStruct, page: number, flags: number, frame: number): PageView {
+  const { frames } = mm.kernel;
+  const zero = frames.isZeroFrame(frame);
+  const mapcount = zero ? 0 : frames.mapcount(frame);
+  return {
+    page,
+    present: true,
+    swap: false,
+    swapped: false,
+    file: !zero && !frames.hasFlag(frame, FrameFlag.Anon),
+    exclusive: mapcount === 1,
+    uffdWp: (flags & EntryFlag.UffdWp) !== 0,
+    guard: false,
+    zero,
+    mapcount,
+    frame,
+  };
+}
+
+function swapView(mm: MmStruct, page: number, flags: number): PageView {
+  const { pageTables } = mm.kernel;
+  const { format, hi, lo } = pageTables;
+  const type = format.swapTypeOf(hi, lo);
+  const marker = type === SWP_PTE_MARKER ? format.swapOffsetOf(hi, lo) : 0;
+  return {
+    page,
+    present: false,
+    swap: true,
+    swapped: type !== SWP_PTE_MARKER,
+    file: false,
+    exclusive: false,
+    uffdWp: (flags & EntryFlag.UffdWp) !== 0 || (marker & PTE_MARKER_UFFD_WP) !== 0,
+    guard: (marker & PTE_MARKER_GUARD) !== 0,
+    zero: false,
+    mapcount: 0,
+    frame: -1,
+  };
+}
+
+/** Every page of [start, end) whose pte is not none, ascending. Page numbers. */
+export function* pageViews(mm: MmStruct, start: number, end: number): Generator<PageView, void, void> {
+  if (mm.pgd === -1) return;
+  const { pageTables } = mm.kernel;
+  const { format, lastLevel } = pageTables;
+  const root = rootTable(mm);
+  for (let page = start; page < end; ) {
+    const table = pageTables.lookup(root, page, lastLevel);
+    if (table === null) {
+      if (!format.isNone(pageTables.hi, pageTables.lo)) throw new Unsupported('a view of huge pages');
+      page = endOfHole(pageTables, root, page, end);
+      continue;
+    }
+    pageTables.read(table, pteIndex(pageTables, page));
+    const flags = pageTables.flags(lastLevel);
+    if ((flags & EntryFlag.Present) !== 0) yield presentView(mm, page, flags, pageTables.frame(lastLevel));
+    else if ((flags & EntryFlag.Swap) !== 0) yield swapView(mm, page, flags);
+    page++;
+  }
+}
+
+/** The letters of one page. */
+export function pageFlagText(view: PageView): string {
+  const letters: readonly (readonly [boolean, string])[] = [
+    [view.present, 'P'],
+    [view.swap, 'S'],
+    [view.file, 'F'],
+    [view.exclusive, 'X'],
+    [view.uffdWp, 'W'],
+    [view.guard, 'G'],
+    [view.zero, 'Z'],
+    [view.mapcount > 1, `m${view.mapcount}`],
+  ];
+  return letters.map(([set, letter]) => (set ? letter : '')).join('');
+}
+
+/** The pages of the VMAs inside [start, end) as runs, ascending. A run may go over the end of a VMA. */
+export function pageRuns(mm: MmStruct, start: number, end: number): PageRun[] {
+  const runs: PageRun[] = [];
+  for (const vma of mm.vmas.inRange(start, end)) {
+    for (const view of pageViews(mm, Math.max(vma.start, start), Math.min(vma.end, end))) {
+      const flags = pageFlagText(view);
+      const last = runs.at(-1);
+      if (last !== undefined && last.flags === flags && last.start + last.count === view.page) {
+        runs[runs.length - 1] = { ...last, count: last.count + 1 };
+      } else {
+        runs.push({ start: view.page, count: 1, flags });
+      }
+    }
+  }
+  return runs;
+}

@@ -1,0 +1,209 @@
+/**
+ * /proc/pid/smaps: every VMA with its rights, offset, kind and flags, and what is resident of it. A snapshot, read
+ * without locks.
+ * Left out: device and inode numbers, Pss and the clean/dirty split, flags of kernels not modelled.
+ * @see Linux fs/proc/task_mmu.c, `show_map_vma`, `show_smap_vma_flags`, `smaps_pte_entry`
+ */
+import { FrameFlag } from '../frame/frame-flags.ts';
+import type { MmStruct } from './mm.ts';
+import { type PageView, pageViews } from './pagemap.ts';
+import type { VmArea } from './vma.ts';
+import {
+  VM_ACCOUNT,
+  VM_ARCH_1,
+  VM_DONTCOPY,
+  VM_DONTDUMP,
+  VM_DONTEXPAND,
+  VM_EXEC,
+  VM_GROWSDOWN,
+  VM_HUGEPAGE,
+  VM_HUGETLB,
+  VM_IO,
+  VM_LOCKED,
+  VM_LOCKONFAULT,
+  VM_MAYBE_GUARD,
+  VM_MAYEXEC,
+  VM_MAYREAD,
+  VM_MAYSHARE,
+  VM_MAYWRITE,
+  VM_MERGEABLE,
+  VM_MIXEDMAP,
+  VM_NOHUGEPAGE,
+  VM_NORESERVE,
+  VM_PFNMAP,
+  VM_RAND_READ,
+  VM_READ,
+  VM_SEQ_READ,
+  VM_SHARED,
+  VM_SOFTDIRTY,
+  VM_SYNC,
+  VM_UFFD_MISSING,
+  VM_UFFD_WP,
+  VM_WIPEONFORK,
+  VM_WRITE,
+  VMH_DROPPABLE,
+  VMH_SEALED,
+  VMH_UFFD_MINOR,
+} from './vma-flags.ts';
+
+/** Two letters per flag, in the order of the bits, which is the order in which they are shown. */
+const LOW_LETTERS: readonly (readonly [number, string])[] = [
+  [VM_READ, 'rd'],
+  [VM_WRITE, 'wr'],
+  [VM_EXEC, 'ex'],
+  [VM_SHARED, 'sh'],
+  [VM_MAYREAD, 'mr'],
+  [VM_MAYWRITE, 'mw'],
+  [VM_MAYEXEC, 'me'],
+  [VM_MAYSHARE, 'ms'],
+  [VM_GROWSDOWN, 'gd'],
+  [VM_UFFD_MISSING, 'um'],
+  [VM_PFNMAP, 'pf'],
+  [VM_MAYBE_GUARD, 'gu'],
+  [VM_UFFD_WP, 'uw'],
+  [VM_LOCKED, 'lo'],
+  [VM_IO, 'io'],
+  [VM_SEQ_READ, 'sr'],
+  [VM_RAND_READ, 'rr'],
+  [VM_DONTCOPY, 'dc'],
+  [VM_DONTEXPAND, 'de'],
+  [VM_LOCKONFAULT, 'lf'],
+  [VM_ACCOUNT, 'ac'],
+  [VM_NORESERVE, 'nr'],
+  [VM_HUGETLB, 'ht'],
+  [VM_SYNC, 'sf'],
+  [VM_ARCH_1, 'ar'],
+  [VM_WIPEONFORK, 'wf'],
+  [VM_DONTDUMP, 'dd'],
+  [VM_SOFTDIRTY, 'sd'],
+  [VM_MIXEDMAP, 'mm'],
+  [VM_HUGEPAGE, 'hg'],
+  [VM_NOHUGEPAGE, 'nh'],
+  [VM_MERGEABLE, 'mg'],
+];
+
+const HIGH_LETTERS: readonly (readonly [number, string])[] = [
+  [VMH_DROPPABLE, 'dp'],
+  [VMH_UFFD_MINOR, 'ui'],
+  [VMH_SEALED, 'sl'],
+];
+
+/** Letters of the flags in bits 32–38, which belong to the architecture: `mt`, `ss`. Mask within `flagsHigh`. */
+export type ArchFlagLetters = readonly (readonly [mask: number, letters: string])[];
+
+/** One VMA. Byte addresses; resident amounts in KiB. */
+export interface SmapsEntry {
+  readonly start: bigint;
+  readonly end: bigint;
+  /** `rw-p`, with `s` for VM_MAYSHARE. */
+  readonly permissions: string;
+  /** Offset into the file in bytes; 0 for anonymous memory. */
+  readonly offset: bigint;
+  /** `anon`, `heap`, `stack`, or the kind of the file: `shmem`, `memfd:NAME`, `path`. */
+  readonly kind: string;
+  readonly vmFlags: string;
+  readonly rss: number;
+  readonly anonymous: number;
+  readonly swap: number;
+}
+
+/** `VmFlags:` of a VMA. */
+export function vmFlagText(vma: VmArea, archLetters: ArchFlagLetters = []): string {
+  const low = LOW_LETTERS.filter(([flag]) => (vma.flags & flag) !== 0);
+  const high = [...archLetters, ...HIGH_LETTERS].filter(([flag]) => (vma.flagsHigh & flag) !== 0);
+  return [...low, ...high].map(([, letters]) => letters).join(' ');
+}
+
+/** The second column of /proc/pid/maps. @see fs/proc/task_mmu.c, `show_vma_header_prefix` */
+export function permissionText(vma: VmArea): string {
+  const { flags } = vma;
+  const letter = (flag: number, text: string): string => ((flags & flag) !== 0 ? text : '-');
+  const shared = (flags & VM_MAYSHARE) !== 0 ? 's' : 'p';
+  return letter(VM_READ, 'r') + letter(VM_WRITE, 'w') + letter(VM_EXEC, 'x') + shared;
+}
+
+/** @see include/linux/mm.h, `vma_is_initial_heap` */
+function isHeap(mm: MmStruct, vma: VmArea): boolean {
+  return BigInt(vma.start) << 12n < mm.brk && BigInt(vma.end) << 12n > mm.startBrk;
+}
+
+/** @see include/linux/mm.h, `vma_is_initial_stack` */
+function isStack(mm: MmStruct, vma: VmArea): boolean {
+  return BigInt(vma.start) << 12n <= mm.startStack && BigInt(vma.end) << 12n >= mm.startStack;
+}
+
+function kindOf(mm: MmStruct, vma: VmArea): string {
+  if (vma.file !== null) return vma.file.kind;
+  if (isHeap(mm, vma)) return 'heap';
+  return isStack(mm, vma) ? 'stack' : 'anon';
+}
+
+const PAGE_KIB = 4;
+
+/** KiB that one page adds. A marker is no swapped-out page, and the zero page is nobody's. */
+function residentOf(
+  mm: MmStruct,
+  view: PageView,
+): { readonly rss: number; readonly anonymous: number; readonly swap: number } {
+  if (view.swap) return { rss: 0, anonymous: 0, swap: view.swapped ? PAGE_KIB : 0 };
+  if (view.zero) return { rss: 0, anonymous: 0, swap: 0 };
+  const anonymous = mm.kernel.frames.hasFlag(view.frame, FrameFlag.Anon);
+  return { rss: PAGE_KIB, anonymous: anonymous ? PAGE_KIB : 0, swap: 0 };
+}
+
+function entryOf(
+  mm: MmStruct,
+  vma: VmArea,
+  start: number,
+  end: number,
+  archLetters: ArchFlagLetters,
+): SmapsEntry {
+  let rss = 0;
+  let anonymous = 0;
+  let swap = 0;
+  for (const view of pageViews(mm, start, end)) {
+    const page = residentOf(mm, view);
+    rss += page.rss;
+    anonymous += page.anonymous;
+    swap += page.swap;
+  }
+  return {
+    start: BigInt(start) << 12n,
+    end: BigInt(end) << 12n,
+    permissions: permissionText(vma),
+    offset: vma.file === null ? 0n : BigInt(vma.indexOf(start)) << 12n,
+    kind: kindOf(mm, vma),
+    vmFlags: vmFlagText(vma, archLetters),
+    rss,
+    anonymous,
+    swap,
+  };
+}
+
+/** The VMAs with a page in [start, end) (page numbers), from the lowest, cut to this range. */
+export function smapsEntries(
+  mm: MmStruct,
+  start = 0,
+  end = mm.taskSizePages,
+  archLetters: ArchFlagLetters = [],
+): SmapsEntry[] {
+  return mm.vmas
+    .inRange(start, end)
+    .map((vma) => entryOf(mm, vma, Math.max(vma.start, start), Math.min(vma.end, end), archLetters));
+}
+
+/** Sums of a list of entries, KiB; `locked` is VmLck of /proc/pid/status, the running counter of the mm. */
+export function smapsSums(
+  mm: MmStruct,
+  entries: readonly SmapsEntry[],
+): { readonly rss: number; readonly anonymous: number; readonly swap: number; readonly locked: number } {
+  let rss = 0;
+  let anonymous = 0;
+  let swap = 0;
+  for (const entry of entries) {
+    rss += entry.rss;
+    anonymous += entry.anonymous;
+    swap += entry.swap;
+  }
+  return { rss, anonymous, swap, locked: mm.lockedVm * PAGE_KIB };
+}
