@@ -11,23 +11,28 @@ export interface Session {
   problem(text: string): void;
   /** A line that replaces itself, on a terminal only. */
   progress(text: string): void;
+  /** Characters a line of output may have. */
+  readonly width: number;
   /** Remembers that a check failed: the exit status will be 1. */
   checkFailed(): void;
-  /** Has the user pressed Ctrl-C? Long loops ask, stop, and print what they have. */
-  readonly interrupted: boolean;
+  /** Nothing was there to check: an error of the input, or of the options that chose from it. */
+  nothingChecked(why: string): void;
+  /** Aborted when the user presses Ctrl-C: long loops stop and print what they have. */
+  readonly interruption: AbortSignal;
   status(): ExitStatus;
   end(): void;
 }
 
 export function startSession(): Session {
   let failed = false;
-  let interrupted = false;
+  let nothing = false;
+  const interruption = new AbortController();
   let progressShown = false;
 
   const onInterrupt = (): void => {
     // The second Ctrl-C means it.
-    if (interrupted) process.exit(ExitStatus.Interrupted);
-    interrupted = true;
+    if (interruption.signal.aborted) process.exit(ExitStatus.Interrupted);
+    interruption.abort();
   };
   const onPipeError = (error: NodeJS.ErrnoException): void => {
     if (error.code === 'EPIPE') process.exit(ExitStatus.BrokenPipe);
@@ -60,11 +65,15 @@ export function startSession(): Session {
     checkFailed() {
       failed = true;
     },
-    get interrupted() {
-      return interrupted;
+    nothingChecked(why) {
+      nothing = true;
+      this.problem(`tablewalk: ${why}`);
     },
+    interruption: interruption.signal,
+    width: Math.max(100, process.stdout.columns ?? 150),
     status() {
-      if (interrupted) return ExitStatus.Interrupted;
+      if (interruption.signal.aborted) return ExitStatus.Interrupted;
+      if (nothing) return ExitStatus.BadInput;
       return failed ? ExitStatus.CheckFailed : ExitStatus.Ok;
     },
     end() {

@@ -1,80 +1,53 @@
-/**
- * One vector of a file, step by step, with every translation explained: what `walk --vectors FILE --id ID` shows.
- * It runs on a machine without caches held over from other vectors, under the default TLB retention.
- */
+/** One access of one recorded vector, explained: the vector is run up to it and the access is made under observation. */
 import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
 import { InputError } from '../../base/input-error.ts';
-import { type JsonLine, readJsonLines } from '../jsonl.ts';
-import { outcomeText, sameOutcome } from './outcome.ts';
+import { readJsonLines } from '../jsonl.ts';
+import { outcomeText } from './outcome.ts';
 import { operationText, X86VectorRunner } from './x86_64-runner.ts';
-import { parseX86Vector, type VectorStep, type X86Vector } from './x86_64-vector.ts';
-
-export interface ExplainedVectorStep {
-  /** The step in words. */
-  readonly operation: string;
-  readonly expected: string;
-  readonly got: string;
-  readonly agrees: boolean;
-  /** What decides beside the control registers; with them for steps that translate nothing. */
-  readonly state: readonly string[];
-  readonly walk: ExplainedWalk | null;
-}
+import { parseX86Vector, type X86Vector } from './x86_64-vector.ts';
 
 export interface ExplainedVector {
-  readonly id: string;
-  readonly file: string;
-  readonly line: number;
-  readonly tags: readonly string[];
-  readonly steps: readonly ExplainedVectorStep[];
+  readonly vector: X86Vector;
+  /** The step that is explained, from 0. */
+  readonly index: number;
+  /** The step in words. */
+  readonly operation: string;
+  /** What decides beside the control registers, which the walk names. */
+  readonly state: readonly string[];
+  readonly walk: ExplainedWalk;
+  /** What the recording machine gave. */
+  readonly recorded: string;
 }
 
 /**
- * Finds the vector with this id and explains it.
- * @throws InputError when the file has none, it is not of x86-64, or a line before it is malformed
+ * @param step which step, from 1; the last access when not given
+ * @throws InputError when the file has no such vector, or the step is no access
  */
-export async function explainVector(file: string, id: string): Promise<ExplainedVector> {
-  const line = await findVector(file, id);
-  const { arch } = line.value as { readonly arch?: unknown };
-  if (arch !== 'x86_64') {
-    throw new InputError(`vector ${id} cannot be explained yet`, {
+export async function explainVector(file: string, id: string, step?: number): Promise<ExplainedVector> {
+  const vector = await findVector(file, id);
+  const index = step === undefined ? vector.steps.findLastIndex(({ op }) => op === 'access') : step - 1;
+  const chosen = vector.steps[index];
+  if (chosen?.op !== 'access') {
+    const accesses = vector.steps.flatMap(({ op }, at) => (op === 'access' ? [at + 1] : []));
+    throw new InputError(`vector ${id} has no access at step ${step}`, {
       file,
-      line: line.line,
-      expected: 'arch "x86_64"',
-      found: JSON.stringify(arch) ?? 'nothing',
+      expected: `one of the accesses: ${accesses.join(', ')}`,
+      found: chosen === undefined ? `${vector.steps.length} steps` : operationText(chosen),
     });
   }
-  const vector = parseX86Vector(line.value, line);
-  const runner = new X86VectorRunner('profile');
-  const steps = vector.steps.map((step, index) => explainStep(runner, vector, step, index));
-  return { id, file, line: line.line, tags: vector.tags, steps };
+  const { state, walk } = new X86VectorRunner('profile').explain(vector, index);
+  if (walk === null) throw new Error(`step ${index + 1} of ${id} is an access and was not translated`);
+  return { vector, index, operation: operationText(chosen), state, walk, recorded: outcomeText(chosen.expect) };
 }
 
-async function findVector(file: string, id: string): Promise<JsonLine> {
-  let first: unknown;
-  for await (const line of readJsonLines(file)) {
-    const found = (line.value as { readonly id?: unknown } | null)?.id;
-    if (found === id) return line;
-    first ??= found;
+async function findVector(file: string, id: string): Promise<X86Vector> {
+  for await (const { value, line } of readJsonLines(file)) {
+    if ((value as { readonly id?: unknown } | null)?.id !== id) continue;
+    const { arch } = value as { readonly arch?: unknown };
+    if (arch !== 'x86_64') {
+      throw new InputError(`vector ${id} is of another architecture`, { file, line, expected: 'x86_64', found: String(arch) });
+    }
+    return parseX86Vector(value, { file, line });
   }
-  throw new InputError(`no vector with the id "${id}"`, {
-    file,
-    ...(typeof first === 'string' ? { expected: `an id such as ${first}` } : {}),
-  });
-}
-
-function explainStep(
-  runner: X86VectorRunner,
-  vector: X86Vector,
-  step: VectorStep,
-  index: number,
-): ExplainedVectorStep {
-  const got = runner.outcome(vector, index);
-  const expected = step.op === 'write64' ? got : step.expect;
-  return {
-    operation: operationText(step),
-    expected: outcomeText(expected),
-    got: outcomeText(got),
-    agrees: sameOutcome(expected, got),
-    ...runner.explain(vector, index),
-  };
+  throw new InputError(`no vector ${id}`, { file, expected: 'an id of this file' });
 }

@@ -1,0 +1,78 @@
+/** `tablewalk decode`: one entry or register value, field by field. */
+import type { Command } from 'commander';
+import type { DecodeOptions } from '../../arch/decode-kind.ts';
+import { jsonText } from '../json.ts';
+import { oneOf, unsignedWord, wholeNumber } from '../option-values.ts';
+import type { Session } from '../session.ts';
+
+interface Options {
+  readonly maxphyaddr?: string;
+  readonly nxe: boolean;
+  readonly pcide?: boolean;
+  readonly vendor?: string;
+  readonly granule?: string;
+  readonly level?: string;
+  readonly lpa?: boolean;
+  readonly json?: boolean;
+}
+
+export function addDecodeCommand(program: Command, session: Session): void {
+  program
+    .command('decode')
+    .description('explain an entry or register value, every field named')
+    .argument('[kind]', 'what the value is; without it the kinds are listed')
+    .argument('[value]', 'decimal, or hexadecimal after 0x')
+    .option('--maxphyaddr <bits>', 'x86-64: physical address width, 32 to 52')
+    .option('--no-nxe', 'x86-64: as with IA32_EFER.NXE = 0')
+    .option('--pcide', 'x86-64: as with CR4.PCIDE = 1 (cr3)')
+    .option('--vendor <name>', 'x86-64: intel or amd')
+    .option('--granule <size>', 'arm64: 4k, 16k or 64k')
+    .option('--level <n>', 'arm64: lookup level, -1 to 3 (write --level=-1)')
+    .option('--lpa', 'arm64: 52-bit addresses (FEAT_LPA; FEAT_LPA2 with 4k and 16k)')
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', examples)
+    .action((kind: string | undefined, value: string | undefined, options: Options) =>
+      decode(kind, value, options, session),
+    );
+}
+
+const examples = `
+Examples:
+  tablewalk decode x86_64.pte 0x8000000012345067
+  tablewalk decode pf-error 0x7
+  tablewalk decode arm64.descriptor --granule 16k --level 2 0x60000040000f45`;
+
+async function decode(
+  kind: string | undefined,
+  value: string | undefined,
+  options: Options,
+  session: Session,
+): Promise<void> {
+  const { DECODE_KINDS, decodeWord } = await import('../../arch/registry-decode-kinds.ts');
+  if (kind === undefined) {
+    const width = Math.max(...DECODE_KINDS.map(({ name }) => name.length));
+    for (const { name, summary } of DECODE_KINDS) session.line(`${name.padEnd(width)}  ${summary}`);
+    return;
+  }
+  const { InputError } = await import('../../base/input-error.ts');
+  if (value === undefined)
+    throw new InputError('argument value is missing', { expected: 'a number after the kind' });
+  const decoded = decodeWord(kind, unsignedWord('argument value', value, 128), decodeOptions(options));
+  const { decodeText } = await import('../../report/decode-text.ts');
+  session.print(options.json ? jsonText(decoded) : `${decodeText(decoded)}\n`);
+}
+
+function decodeOptions(options: Options): DecodeOptions {
+  const { maxphyaddr, vendor, granule, level } = options;
+  return {
+    nxe: options.nxe,
+    pcide: options.pcide === true,
+    lpa: options.lpa === true,
+    ...(maxphyaddr === undefined
+      ? {}
+      : { maxPhysAddr: wholeNumber('option --maxphyaddr', maxphyaddr, 32, 52) }),
+    ...(vendor === undefined ? {} : { vendor: oneOf('option --vendor', vendor, ['intel', 'amd']) }),
+    ...(granule === undefined ? {} : { granule: oneOf('option --granule', granule, ['4k', '16k', '64k']) }),
+    ...(level === undefined ? {} : { level: wholeNumber('option --level', level, -1, 3) }),
+  };
+}

@@ -1,0 +1,65 @@
+/** `tablewalk maps`: every mapping of a real page table. */
+import type { Command } from 'commander';
+import { InputError } from '../../base/input-error.ts';
+import type { PageTableDump } from '../../conformance/maps/page-table-dump.ts';
+import { addDumpOptions, type DumpOptions, openDump } from '../dump-options.ts';
+import { jsonText } from '../json.ts';
+import type { Session } from '../session.ts';
+
+interface Options extends DumpOptions {
+  readonly check?: string[];
+  readonly all?: boolean;
+  readonly json?: boolean;
+}
+
+export function addMapsCommand(program: Command, session: Session): void {
+  addDumpOptions(
+    program
+      .command('maps')
+      .description('list every mapping of a real page table, merged, with rights combined over the levels'),
+  )
+    .option('--check <truth...>', 'compare with translations recorded beside the dump, row by row')
+    .option('--all', 'list ranges that repeat one frame one by one')
+    .option('--json', 'print one JSON object')
+    .addHelpText(
+      'after',
+      '\nExample:\n  tablewalk maps --dump guest.core.gz --regs guest.regs.json --root init',
+    )
+    .action((options: Options) => maps(options, session));
+}
+
+async function maps(options: Options, session: Session): Promise<void> {
+  if (options.dump === undefined)
+    throw new InputError('option --dump is missing', { expected: '--dump CORE' });
+  const dump = await openDump(options.dump, options);
+  if (options.check !== undefined) {
+    await check(dump, options.check, options.json === true, session);
+    return;
+  }
+  const { listMappings } = await import('../../conformance/maps/page-table-dump.ts');
+  const { dumpHeadText, mapsJson, mapsText } = await import('../../report/maps-text.ts');
+  const list = listMappings(dump);
+  const { patTypes } = dump.state;
+  if (options.json) session.print(jsonText(mapsJson(list, patTypes)));
+  else session.print(`${dumpHeadText(dump)}\n${mapsText(list, { all: options.all === true, patTypes })}`);
+}
+
+async function check(
+  dump: PageTableDump,
+  files: readonly string[],
+  json: boolean,
+  session: Session,
+): Promise<void> {
+  const { checkTruth } = await import('../../conformance/maps/check.ts');
+  const { dumpHeadText, truthCheckText } = await import('../../report/maps-text.ts');
+  if (!json) session.print(dumpHeadText(dump));
+  const results = [];
+  for (const file of files) {
+    const result = await checkTruth(dump, file);
+    results.push(result);
+    if (!json) session.print(truthCheckText(result));
+    if (result.differing + result.unlisted > 0) session.checkFailed();
+    if (result.rows === 0) session.nothingChecked(`${file} has no rows`);
+  }
+  if (json) session.print(jsonText({ checks: results }));
+}

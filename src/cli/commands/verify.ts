@@ -1,0 +1,46 @@
+/** `tablewalk verify`: recorded hardware vectors against the MMU. */
+import type { Command } from 'commander';
+import type { Retention } from '../../hardware/retention.ts';
+import { jsonText } from '../json.ts';
+import { oneOf } from '../option-values.ts';
+import type { Session } from '../session.ts';
+
+interface Options {
+  readonly only?: string[];
+  readonly firstFailure?: boolean;
+  readonly retention: string;
+  readonly json?: boolean;
+}
+
+const retentions: readonly Retention[] = ['profile', 'adversarial', 'none'];
+
+export function addVerifyCommand(program: Command, session: Session): void {
+  program
+    .command('verify')
+    .description('check the MMU against recorded hardware vectors, bit for bit')
+    .argument('<files...>', 'vector files, .jsonl or .jsonl.gz')
+    .option('--only <pattern...>', 'only vectors with these ids or tags; * stands for any characters')
+    .option('--first-failure', 'stop at the first vector that fails')
+    .option('--retention <mode>', `how long TLBs keep entries: ${retentions.join(', ')}`, 'profile')
+    .option('--json', 'print one JSON object')
+    .addHelpText(
+      'after',
+      '\nExample:\n  tablewalk verify test/vectors/x86_64.jsonl.gz --only seq-pcid_switch',
+    )
+    .action((files: string[], options: Options) => verify(files, options, session));
+}
+
+async function verify(files: readonly string[], options: Options, session: Session): Promise<void> {
+  const { verifyVectors } = await import('../../conformance/verify/verify.ts');
+  const { verifyJson, verifyText } = await import('../../report/verify-text.ts');
+  const result = await verifyVectors(files, {
+    retention: oneOf('option --retention', options.retention, retentions),
+    only: options.only ?? [],
+    firstFailure: options.firstFailure === true,
+    signal: session.interruption,
+    progress: (run) => session.progress(`${run} vectors`),
+  });
+  session.print(options.json ? jsonText(verifyJson(result)) : verifyText(result));
+  if (result.failed > 0) session.checkFailed();
+  if (result.passed + result.failed === 0) session.nothingChecked('no vector was run');
+}

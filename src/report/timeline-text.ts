@@ -1,0 +1,116 @@
+/**
+ * Events of a run as a timeline: one line each, in the order in which they happened, with the CPU's virtual time. On
+ * two CPUs each has its own column, so that one sees who did what meanwhile.
+ */
+import { hex } from '../base/u64.ts';
+import type { EventKind, MachineEvent } from '../hardware/event-sink.ts';
+
+export interface TimelineOptions {
+  readonly cpus: number;
+  /** Characters a line may have; default 150. */
+  readonly width?: number;
+  /** Every event, also locks that were free and each level of each walk; default false. */
+  readonly all?: boolean;
+  /** Colours by kind, for a terminal; default none. */
+  readonly paint?: (kind: EventKind, text: string) => string;
+}
+
+const DEFAULT_WIDTH = 150;
+const TIME_WIDTH = 9;
+
+/** Lines without a final newline; empty when nothing is shown. */
+export function timelineText(events: readonly MachineEvent[], options: TimelineOptions): string {
+  const shown = options.all === true ? events : events.filter(isTelling);
+  const columns = options.cpus === 2 ? 2 : 1;
+  const width = Math.floor(((options.width ?? DEFAULT_WIDTH) - TIME_WIDTH - 3) / columns) - 2;
+  const lines = shown.flatMap((event) => eventLines(event, options, columns, width));
+  return [headLine(options.cpus, columns, width), ...lines].join('\n');
+}
+
+/** Locks that were free, and memory accesses that are shown by their faults anyway, say little. */
+function isTelling(event: MachineEvent): boolean {
+  if (event.kind === 'lock-acquire') return false;
+  return event.kind !== 'task-switch' || event.from !== null;
+}
+
+function headLine(cpus: number, columns: number, width: number): string {
+  const cells = columns === 2 ? ['CPU 0', 'CPU 1'] : [cpus === 1 ? 'CPU 0' : 'CPU  event'];
+  return `${'cycles'.padStart(TIME_WIDTH)}  ${cells.map((cell) => cell.padEnd(width)).join('│ ')}`.trimEnd();
+}
+
+function eventLines(event: MachineEvent, options: TimelineOptions, columns: number, width: number): string[] {
+  const prefix = columns === 1 && options.cpus > 1 ? `${String(event.cpu).padStart(3)}  ` : '';
+  const time = String(event.time).padStart(TIME_WIDTH);
+  return textOf(event, options.all === true)
+    .flatMap((text) => wrapped(`${prefix}${text}`, width))
+    .map((text, index) => {
+      const padding = ' '.repeat(Math.max(0, width - text.length));
+      const cell = options.paint === undefined ? text : options.paint(event.kind, text);
+      const lead = index === 0 ? time : ' '.repeat(TIME_WIDTH);
+      if (columns === 1) return `${lead}  ${cell}`;
+      const empty = ' '.repeat(width);
+      const row = event.cpu === 0 ? `${cell}${padding}│` : `${empty}│ ${cell}`;
+      return `${lead}  ${row}`.trimEnd();
+    });
+}
+
+/** Words of `text` on as many lines as it takes, the further ones indented. */
+function wrapped(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let rest = text;
+  const indent = `${/^ */.exec(text)?.[0] ?? ''}    `;
+  while (rest.length > width) {
+    const space = rest.lastIndexOf(' ', width);
+    const at = space > indent.length ? space : width;
+    lines.push(rest.slice(0, at).trimEnd());
+    rest = indent + rest.slice(at).trimStart();
+  }
+  return [...lines, rest];
+}
+
+type Words = { readonly [K in EventKind]: (event: Extract<MachineEvent, { readonly kind: K }>) => string };
+
+const words: Words = {
+  'task-start': ({ task }) => `${task} starts`,
+  'task-switch': ({ task, from }) => `switch from ${from ?? 'idle'} to ${task}`,
+  'task-finish': ({ task }) => `${task} ends`,
+  'interrupt-send': ({ to, name }) => `interrupt to CPU ${to}: ${name}`,
+  'interrupt-take': ({ from, name, over }) => `interrupt from CPU ${from}: ${name}, over ${over}`,
+  'interrupt-done': ({ name }) => `interrupt done: ${name}`,
+  'lock-wait': ({ task, lock, operation }) => `${task} waits for ${lock} (${operation})`,
+  'lock-acquire': ({ task, lock, operation }) => `${task} has ${lock} (${operation})`,
+  'syscall-enter': ({ task, name, args }) => `${task}: ${name}(${args.join(', ')})`,
+  'syscall-exit': ({ task, name, result }) => `${task}: ${name} = ${result}`,
+  'user-access': ({ task, access, address, bytes, result }) =>
+    `${task}: ${access} ${bytes} bytes at ${hex(address)}: ${result}`,
+  fault: ({ address, syndrome }) => `  fault at ${hex(address)}: ${syndrome}`,
+  'fault-done': ({ address, result }) => `  fault at ${hex(address)} handled: ${result}`,
+  signal: ({ task, signal, code, address }) => `${task}: ${signal} ${code} at ${hex(address)}`,
+  walk: ({ address, result }) => `  walk of ${hex(address)}: ${result}`,
+  'tlb-fill': ({ address, frame, pageBytes, asid }) =>
+    `  TLB fill: ${hex(address)} is frame ${hex(frame)}, ${sizeOf(pageBytes)}, ${asid < 0 ? 'global' : `PCID/ASID ${asid}`}`,
+  'tlb-flush': (event) => `  TLB flush (${event.reason}): ${flushWords(event)}`,
+  note: ({ text }) => text,
+};
+
+function textOf(event: MachineEvent, all: boolean): string[] {
+  const line = (words[event.kind] as (event: MachineEvent) => string)(event);
+  if (event.kind !== 'walk' || !all) return [line];
+  return [line, ...event.levels.map((level) => `    ${level}`)];
+}
+
+function flushWords(event: Extract<MachineEvent, { readonly kind: 'tlb-flush' }>): string {
+  const { scope, address, pages, asid } = event;
+  const whose = asid === undefined ? '' : ` of PCID/ASID ${asid}`;
+  if (scope === 'page') return `page ${hex(address ?? 0n)}${whose}`;
+  if (scope === 'range') return `${pages} pages from ${hex(address ?? 0n)}${whose}`;
+  if (scope === 'asid') return `everything${whose}`;
+  return scope === 'all' ? 'everything, global entries too' : 'everything but global entries';
+}
+
+const sizeOf = (bytes: number): string =>
+  bytes >= 2 ** 30
+    ? `${bytes / 2 ** 30} GiB`
+    : bytes >= 2 ** 20
+      ? `${bytes / 2 ** 20} MiB`
+      : `${bytes / 1024} KiB`;
