@@ -62,7 +62,7 @@ function firstDifference(trace: Trace, options: ReplayOptions): Difference | nul
   /** What every process should look like, from the last time the trace showed it. */
   const expected = new Map<number, ProcessState>([[1, { vmas: [], pages: [], rss: NOTHING_RESIDENT }]]);
   for (const step of trace.steps) {
-    const difference = stepDifference(world, step, expected);
+    const difference = stepDifference(world, step, expected, options);
     if (difference !== null) return difference;
   }
   return null;
@@ -74,6 +74,7 @@ function stepDifference(
   world: ReplayWorld,
   step: Step,
   expected: Map<number, ProcessState>,
+  { onStep }: ReplayOptions,
 ): Difference | null {
   const place = { step, notes: [] };
   let run: { readonly result: ReturnType<Operation['run']> };
@@ -90,6 +91,7 @@ function stepDifference(
     };
   }
   const notes = run.result.notes ?? [];
+  onStep?.(step, run.result.values);
   const parts = compareResult(step.result, run.result.values);
   if (parts !== null) return { step, notes, process: undefined, ...parts };
   expected.set(step.pid, step.state);

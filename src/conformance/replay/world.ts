@@ -6,6 +6,7 @@
 
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
+import type { EventSink } from '../../hardware/event-sink.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE } from '../../kernel/mm/mman.ts';
 import { sysMmap } from '../../kernel/mm/mmap.ts';
 import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credentials.ts';
@@ -13,12 +14,16 @@ import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { createSystem, type System, type SystemArchitecture } from '../../userland/system.ts';
 import { processState } from './state.ts';
-import type { ProcessState, Step, Trace } from './trace.ts';
+import type { ProcessState, Step, StepResult, Trace } from './trace.ts';
 
 export interface ReplayOptions {
   readonly architecture: SystemArchitecture;
   /** What a TLB may keep. A correct kernel gives the same results whatever it is; default `profile`. */
   readonly retention?: 'profile' | 'adversarial' | 'none';
+  /** Takes what the machine does: faults, walks, TLB fills and flushes. Default: nobody does. */
+  readonly events?: EventSink;
+  /** Told after each step that came out as recorded, and before the comparison of one that did not. */
+  readonly onStep?: (step: Step, result: StepResult) => void;
   /**
    * Explains the translation that a user access just failed in, for the notes of a difference. Without it a failed
    * access has no notes.
@@ -53,12 +58,13 @@ export class ReplayWorld {
     this.#options = options;
     this.#firstPage = Number(trace.arena >> 12n);
     this.#endPage = Number((trace.arena + trace.arenaSize) >> 12n);
-    const { architecture, retention } = options;
+    const { architecture, retention, events } = options;
     this.system = createSystem({
       architecture,
       cpus: 1,
       memoryBytes: MEMORY_BYTES,
       ...(retention === undefined ? {} : { retention }),
+      ...(events === undefined ? {} : { events }),
     });
     const credentials = rootCredentials(trace.arch === 'x86_64' ? [CAP_SYS_RESOURCE] : []);
     const supervisor = this.system.createProcess('supervisor', 0, credentials);
@@ -105,7 +111,7 @@ export class ReplayWorld {
   /** What a trace tells of a process; `null` when it is dead or there never was one. */
   stateOf(number: number): ProcessState {
     const task = this.#tasks.get(number);
-    return task === undefined ? null : processState(this.system.kernel, task, this.#firstPage, this.#endPage);
+    return task === undefined ? null : processState(task, this.#firstPage, this.#endPage);
   }
 
   inputError(step: Step, message: string): InputError {
