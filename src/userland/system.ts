@@ -11,7 +11,7 @@ import type { Retention } from '../hardware/retention.ts';
 import { FrameTable } from '../kernel/frame/frame-table.ts';
 import { gupPopulate } from '../kernel/gup/populate.ts';
 import { defaultKernelConfig, Kernel, type KernelConfig } from '../kernel/kernel.ts';
-import { mmAlloc } from '../kernel/mm/mm-alloc.ts';
+import { mmAlloc } from '../kernel/mm/mm-lifetime.ts';
 import type { Credentials } from '../kernel/process/credentials.ts';
 import { createTask } from '../kernel/process/fork.ts';
 import type { TaskStruct } from '../kernel/task-struct.ts';
@@ -76,6 +76,10 @@ export function createSystem(options: SystemOptions): System {
     machine,
     kernel,
     loop,
-    createProcess: (name, cpu, credentials) => createTask(kernel, mmAlloc(kernel), credentials, name, cpu),
+    createProcess(name, cpu, credentials) {
+      const mm = mmAlloc(kernel);
+      if (mm === null) throw new Error(`no memory for the first page table of ${name}`);
+      return createTask(kernel, mm, credentials, name, cpu);
+    },
   };
 }

@@ -16,126 +16,128 @@ function errorOf(text: string): string {
 const program = (...calls: string[]): string =>
   ['title: t', 'programs:', '  p:', ...calls.map((call) => `    - ${call}`), ''].join('\n');
 
+const mistakes: readonly { readonly name: string; readonly text: string; readonly message: RegExp }[] = [
+  {
+    name: 'text that is not YAML',
+    text: 'title: [',
+    message: /^case\.yaml:1:9: flow sequence in block collection must be/,
+  },
+  {
+    name: 'a key twice',
+    text: 'title: a\ntitle: b\n',
+    message: /^case\.yaml:2:1: map keys must be unique/,
+  },
+  { name: 'nothing at all', text: '', message: /^case\.yaml:1:1: "title" is missing: expected a text$/ },
+  {
+    name: 'an unknown key at the top',
+    text: 'title: t\nprogrms: {}\n',
+    message: /^case\.yaml:\d+:\d+: /,
+  },
+  {
+    name: 'a misspelt key at the top',
+    text: 'title: t\nprograms: {}\nfinaly: []\n',
+    message:
+      /^case\.yaml:3:1: unknown key "finaly"; did you mean "finally"\?: expected one of title, .*, found finaly$/,
+  },
+  {
+    name: 'a call that does not exist',
+    text: program('mmpa: { bytes: 4096, prot: rw }'),
+    message:
+      /^case\.yaml:4:7: unknown call "mmpa"; did you mean "mmap"\?: expected one of mmap, .*found mmpa$/,
+  },
+  {
+    name: 'an argument that does not exist',
+    text: program('munmap: { adress: 0x1000, bytes: 4096 }'),
+    message: /^case\.yaml:4:\d+: .*"address" is missing|unknown key "adress"; did you mean "address"\?/,
+  },
+  {
+    name: 'an argument that is missing',
+    text: program('munmap: { address: 0x1000 }'),
+    message: /^case\.yaml:4:15: "bytes" is missing: expected a whole number from 0 to \d+$/,
+  },
+  {
+    name: 'a number too wide for an address',
+    text: program('load: { address: 0x1ffffffffffffffff }'),
+    message:
+      /^case\.yaml:4:24: address: the number is too wide: expected a number of 64 bits, or \$variable, found 0x1ffffffffffffffff$/,
+  },
+  {
+    name: 'an address that no page starts at',
+    text: program('munmap: { address: 0x1234, bytes: 4096 }'),
+    message:
+      /^case\.yaml:4:26: munmap: the address is not page aligned: expected a multiple of 0x1000, or "expect: \{ errno: EINVAL \}", found 0x1234$/,
+  },
+  {
+    name: 'a text where a number must be',
+    text: program('load: { address: page }'),
+    message:
+      /^case\.yaml:4:24: address: not a number: expected a number of 64 bits, or \$variable, found page$/,
+  },
+  {
+    name: 'a width no load has',
+    text: program('load: { address: 0x1000, bytes: 3 }'),
+    message: /^case\.yaml:4:39: bytes: not a width of an access: expected 1, 2, 4 or 8, found 3$/,
+  },
+  {
+    name: 'letters that are no protection',
+    text: program('mmap: { bytes: 4096, prot: rq }'),
+    message: /^case\.yaml:4:34: prot: not a protection: expected letters of rwx, or none, found rq$/,
+  },
+  {
+    name: 'two calls in one item',
+    text: program('{ mmap: { bytes: 4096, prot: rw }, brk: { address: 0 } }'),
+    message: /^case\.yaml:4:\d+: unknown key "brk"/,
+  },
+  {
+    name: 'an item without a call',
+    text: program('as: page'),
+    message: /^case\.yaml:4:7: an item of a program names no call$/,
+  },
+  {
+    name: 'a variable that nothing sets',
+    text: program('load: { address: $page }'),
+    message: /^case\.yaml:4: nothing sets the variable "page": expected an "as" that sets it$/,
+  },
+  {
+    name: 'fork of a program that is not there',
+    text: program('fork: child'),
+    message: /^case\.yaml:4: fork: there is no program "child"/,
+  },
+  {
+    name: 'an expectation that is both',
+    text: program('{ brk: { address: 0 }, expect: { errno: EINVAL, signal: SIGSEGV } }'),
+    message: /^case\.yaml:4:\d+: expect needs an errno or a signal, and not both$/,
+  },
+  {
+    name: 'a check that does not exist',
+    text: `${program('brk: { address: 0 }')}finally:\n  - memry: { process: p, address: 0, value: 0 }\n`,
+    message: /^case\.yaml:6:5: unknown check "memry"; did you mean "memory"\?/,
+  },
+  {
+    name: 'a check of a process that is not there',
+    text: `${program('brk: { address: 0 }')}finally:\n  - memory: { process: q, address: 0, value: 0 }\n`,
+    message: /^case\.yaml:6:24: there is no program "q": expected one of p$/,
+  },
+  {
+    name: 'too many CPUs',
+    text: `cpus: 65\n${program('brk: { address: 0 }')}`,
+    message:
+      /^case\.yaml:1:7: cpus: the number is out of range: expected a whole number from 1 to 64, found 65$/,
+  },
+  {
+    name: 'programs that are not a map',
+    text: 'title: t\nprograms: [1]\n',
+    message: /^case\.yaml:2:11: programs: not a map of keys: expected a map of keys, found a list$/,
+  },
+  {
+    name: 'no program at all',
+    text: 'title: t\nprograms: {}\n',
+    message: /^case\.yaml: a scenario needs "programs", at least one$/,
+  },
+];
+
 describe('a YAML scenario with a mistake is refused with file, line and column', () => {
-  it.each([
-    {
-      name: 'text that is not YAML',
-      text: 'title: [',
-      message: /^case\.yaml:1:9: flow sequence in block collection must be/,
-    },
-    {
-      name: 'a key twice',
-      text: 'title: a\ntitle: b\n',
-      message: /^case\.yaml:2:1: map keys must be unique/,
-    },
-    { name: 'nothing at all', text: '', message: /^case\.yaml:1:1: "title" is missing: expected a text$/ },
-    {
-      name: 'an unknown key at the top',
-      text: 'title: t\nprogrms: {}\n',
-      message: /^case\.yaml:\d+:\d+: /,
-    },
-    {
-      name: 'a misspelt key at the top',
-      text: 'title: t\nprograms: {}\nfinaly: []\n',
-      message:
-        /^case\.yaml:3:1: unknown key "finaly"; did you mean "finally"\?: expected one of title, .*, found finaly$/,
-    },
-    {
-      name: 'a call that does not exist',
-      text: program('mmpa: { bytes: 4096, prot: rw }'),
-      message:
-        /^case\.yaml:4:7: unknown call "mmpa"; did you mean "mmap"\?: expected one of mmap, .*found mmpa$/,
-    },
-    {
-      name: 'an argument that does not exist',
-      text: program('munmap: { adress: 0x1000, bytes: 4096 }'),
-      message: /^case\.yaml:4:\d+: .*"address" is missing|unknown key "adress"; did you mean "address"\?/,
-    },
-    {
-      name: 'an argument that is missing',
-      text: program('munmap: { address: 0x1000 }'),
-      message: /^case\.yaml:4:15: "bytes" is missing: expected a whole number from 0 to \d+$/,
-    },
-    {
-      name: 'a number too wide for an address',
-      text: program('load: { address: 0x1ffffffffffffffff }'),
-      message:
-        /^case\.yaml:4:24: address: the number is too wide: expected a number of 64 bits, or \$variable, found 0x1ffffffffffffffff$/,
-    },
-    {
-      name: 'an address that no page starts at',
-      text: program('munmap: { address: 0x1234, bytes: 4096 }'),
-      message:
-        /^case\.yaml:4:26: munmap: the address is not page aligned: expected a multiple of 0x1000, or "expect: \{ errno: EINVAL \}", found 0x1234$/,
-    },
-    {
-      name: 'a text where a number must be',
-      text: program('load: { address: page }'),
-      message:
-        /^case\.yaml:4:24: address: not a number: expected a number of 64 bits, or \$variable, found page$/,
-    },
-    {
-      name: 'a width no load has',
-      text: program('load: { address: 0x1000, bytes: 3 }'),
-      message: /^case\.yaml:4:39: bytes: not a width of an access: expected 1, 2, 4 or 8, found 3$/,
-    },
-    {
-      name: 'letters that are no protection',
-      text: program('mmap: { bytes: 4096, prot: rq }'),
-      message: /^case\.yaml:4:34: prot: not a protection: expected letters of rwx, or none, found rq$/,
-    },
-    {
-      name: 'two calls in one item',
-      text: program('{ mmap: { bytes: 4096, prot: rw }, brk: { address: 0 } }'),
-      message: /^case\.yaml:4:\d+: unknown key "brk"/,
-    },
-    {
-      name: 'an item without a call',
-      text: program('as: page'),
-      message: /^case\.yaml:4:7: an item of a program names no call$/,
-    },
-    {
-      name: 'a variable that nothing sets',
-      text: program('load: { address: $page }'),
-      message: /^case\.yaml:4: nothing sets the variable "page": expected an "as" that sets it$/,
-    },
-    {
-      name: 'fork of a program that is not there',
-      text: program('fork: child'),
-      message: /^case\.yaml:4: fork: there is no program "child"/,
-    },
-    {
-      name: 'an expectation that is both',
-      text: program('{ brk: { address: 0 }, expect: { errno: EINVAL, signal: SIGSEGV } }'),
-      message: /^case\.yaml:4:\d+: expect needs an errno or a signal, and not both$/,
-    },
-    {
-      name: 'a check that does not exist',
-      text: `${program('brk: { address: 0 }')}finally:\n  - memry: { process: p, address: 0, value: 0 }\n`,
-      message: /^case\.yaml:6:5: unknown check "memry"; did you mean "memory"\?/,
-    },
-    {
-      name: 'a check of a process that is not there',
-      text: `${program('brk: { address: 0 }')}finally:\n  - memory: { process: q, address: 0, value: 0 }\n`,
-      message: /^case\.yaml:6:24: there is no program "q": expected one of p$/,
-    },
-    {
-      name: 'too many CPUs',
-      text: `cpus: 65\n${program('brk: { address: 0 }')}`,
-      message:
-        /^case\.yaml:1:7: cpus: the number is out of range: expected a whole number from 1 to 64, found 65$/,
-    },
-    {
-      name: 'programs that are not a map',
-      text: 'title: t\nprograms: [1]\n',
-      message: /^case\.yaml:2:11: programs: not a map of keys: expected a map of keys, found a list$/,
-    },
-    {
-      name: 'no program at all',
-      text: 'title: t\nprograms: {}\n',
-      message: /^case\.yaml: a scenario needs "programs", at least one$/,
-    },
-  ])('$name', ({ text, message }) => {
+  it.each(mistakes)('$name', ({ text, message }) => {
     expect(errorOf(text)).toMatch(message);
   });
 });
