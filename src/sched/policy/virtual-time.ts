@@ -15,10 +15,11 @@ export class VirtualTimePolicy implements Policy {
   }
 
   choose(candidates: readonly Candidate[], count: number): number {
+    const contended = someonePreempts(candidates, count);
     let best = -1;
     for (let index = 0; index < count; index++) {
       const candidate = candidates[index] as Candidate;
-      if (this.#holdsBack(candidates, count, candidate)) continue;
+      if (contended && this.#holdsBack(candidates, count, candidate)) continue;
       if (best < 0 || isBefore(candidate, candidates[best] as Candidate)) best = index;
     }
     return best;
@@ -41,6 +42,14 @@ export class VirtualTimePolicy implements Policy {
     const task = current.task;
     return task !== null && (task.yielding || current.time - task.switchedInAt >= this.#sliceCycles);
   }
+}
+
+/** Without this look first, the default policy is half as fast where every CPU has one task. */
+function someonePreempts(candidates: readonly Candidate[], count: number): boolean {
+  for (let index = 0; index < count; index++) {
+    if ((candidates[index] as Candidate).preempts) return true;
+  }
+  return false;
 }
 
 /** By time; then whoever has not run for longer, so that steps that cost nothing cannot starve anybody. */
