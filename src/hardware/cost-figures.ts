@@ -4,7 +4,7 @@
  * order of magnitude. Left out: calibration against whole workloads, a second socket, simultaneous multithreading.
  */
 
-export interface Figure {
+interface Figure {
   readonly cycles: number;
   readonly confidence: 'high' | 'medium' | 'low';
   readonly source: string;

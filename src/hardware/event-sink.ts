@@ -5,7 +5,7 @@
  */
 
 /** Where and when; part of every event. */
-export interface EventPlace {
+interface EventPlace {
   /** Virtual time of `cpu`, in cycles. */
   readonly time: number;
   /** Index of the CPU. */
@@ -18,7 +18,7 @@ interface ByTask {
 }
 
 /** What a TLB or paging-structure invalidation covered. `reason` is the instruction or the kernel function. */
-export type FlushScope = 'page' | 'range' | 'asid' | 'all-but-global' | 'all';
+type FlushScope = 'page' | 'range' | 'asid' | 'all-but-global' | 'all';
 
 export type MachineEvent = EventPlace &
   (
@@ -52,7 +52,12 @@ export type MachineEvent = EventPlace &
         /** How the kernel answered: `zero page`, `copied`, `SIGSEGV SEGV_MAPERR`. */
         readonly result: string;
       } & ByTask)
-    | ({ readonly kind: 'signal'; readonly signal: string; readonly code: string; readonly address: bigint } & ByTask)
+    | ({
+        readonly kind: 'signal';
+        readonly signal: string;
+        readonly code: string;
+        readonly address: bigint;
+      } & ByTask)
     | {
         readonly kind: 'walk';
         readonly address: bigint;
@@ -111,7 +116,10 @@ export class EventCollector extends EventSink {
 
   /** The events of one kind, in the order in which they happened. */
   ofKind<K extends EventKind>(kind: K): Extract<MachineEvent, { readonly kind: K }>[] {
-    return this.events.filter((event) => event.kind === kind) as Extract<MachineEvent, { readonly kind: K }>[];
+    return this.events.filter((event) => event.kind === kind) as Extract<
+      MachineEvent,
+      { readonly kind: K }
+    >[];
   }
 }
 

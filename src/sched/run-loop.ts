@@ -106,8 +106,8 @@ export class RunLoop implements RunView {
   }
 
   /**
-   * Makes a task live: it will run `body` on its CPU. May be called from inside a task (fork). A task that has come to
-   * its end can be started again.
+   * Makes a task live: it will run `body` on its CPU, from the virtual time of the last step made anywhere. May be
+   * called from inside a task (fork). A task that has come to its end can be started again.
    */
   start(task: SchedTask, body: Task<unknown>): void {
     if (task.state === TaskState.Live) throw new Error(`task ${task.name} is started twice`);
@@ -117,7 +117,7 @@ export class RunLoop implements RunView {
     task.state = TaskState.Live;
     task.result = undefined;
     task.blocked = false;
-    if (this.#running) task.readyAt = this.#now;
+    task.readyAt = this.#now;
     task.frames.push({ kind: FrameKind.Body, name: task.name, generator: body, point: task.startPoint });
     slot.add(task);
     this.#live++;

@@ -38,7 +38,7 @@ export class SchedTask {
   readonly frames: Frame[] = [];
   /** Depth of preempt_disable; above 0 no other task of its CPU runs, and a wait is a spin. */
   preemptDisabled = 0;
-  /** A service task: a run does not wait for it to end, and it may wait for ever without being a deadlock. */
+  /** A service task: a run does not wait for it to end, and it may wait for ever without being a deadlock. Set before the start. */
   background = false;
   /** It offered its CPU to others (sched_yield); policies of the CPU's time look at it. */
   yielding = false;

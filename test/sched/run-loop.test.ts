@@ -289,6 +289,14 @@ describe('virtual time', () => {
     expect(world.machine.cpu(1).time).toBe(1 + 5 * 20 + 1 + 20);
   });
 
+  it('goes on where it was for a path that is started after another one ended, on any CPU', () => {
+    const world = makeWorld(2);
+    const [a, b] = makeTasks(0, 1) as [SchedTask, SchedTask];
+    world.loop.complete(a, counting(world, a, 5));
+    world.loop.complete(b, counting(world, b, 1));
+    expect(world.machine.cpus.map((cpu) => cpu.time)).toEqual([6, 8]);
+  });
+
   it('pays for a cache line that another CPU has', () => {
     const world = makeWorld(2, new RoundRobinPolicy(), { profile: 'sapphire-rapids' });
     const shared = writePoint('line');
