@@ -72,6 +72,19 @@ export class Tlb {
     return -1;
   }
 
+  /** As `find`, with either of two second tag words: of an address space, and of a global entry. */
+  findEither(tagLo: number, tagHi: number, otherTagHi: number, set: number): number {
+    const entries = this.entries;
+    const start = (set & this.setMask) * this.setStride;
+    const end = start + this.setStride;
+    for (let at = start; at < end; at += STRIDE) {
+      if (entries[at] !== tagLo) continue;
+      const tag = entries[at + 1];
+      if (tag === tagHi || tag === otherTagHi) return at;
+    }
+    return -1;
+  }
+
   /** Makes an entry the most recently used of its set. @param at its index in `entries` */
   touch(at: number): void {
     const entry = at >> 2;
@@ -82,24 +95,29 @@ export class Tlb {
 
   /** Puts an entry in, in place of the one with the same tag or of the least recently used one. */
   insert(tagLo: number, tagHi: number, dataLo: number, dataHi: number, set: number): void {
+    const at = this.find(tagLo, tagHi, set);
+    if (at < 0) this.insertNew(tagLo, tagHi, dataLo, dataHi, set);
+    else this.put(at, tagLo, tagHi, dataLo, dataHi);
+  }
+
+  /** As `insert`, of an entry that is known not to be there. */
+  insertNew(tagLo: number, tagHi: number, dataLo: number, dataHi: number, set: number): void {
     if (this.ways === 0) return;
-    let at = this.find(tagLo, tagHi, set);
-    if (at < 0) at = this.victim(set & this.setMask);
-    const entries = this.entries;
-    if (
-      this.grows &&
-      ((entries[at + 1] as number) & VALID) !== 0 &&
-      !(entries[at] === tagLo && entries[at + 1] === tagHi)
-    ) {
+    let at = this.victim(set & this.setMask);
+    if (this.grows && ((this.entries[at + 1] as number) & VALID) !== 0) {
       this.widen();
-      this.insert(tagLo, tagHi, dataLo, dataHi, set);
-      return;
+      at = this.victim(set & this.setMask);
     }
+    this.used = true;
+    this.put(at, tagLo, tagHi, dataLo, dataHi);
+  }
+
+  private put(at: number, tagLo: number, tagHi: number, dataLo: number, dataHi: number): void {
+    const entries = this.entries;
     entries[at] = tagLo;
     entries[at + 1] = tagHi;
     entries[at + 2] = dataLo;
     entries[at + 3] = dataHi;
-    this.used = true;
     this.touch(at);
   }
 

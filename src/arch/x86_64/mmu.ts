@@ -312,7 +312,7 @@ export class X86Mmu implements Mmu {
       return this.faulted(FaultKind.Permission, hi, lo);
     }
     if (this.attached !== null) this.attached.rewalk(firstLevel(access), dataHi, dataLo);
-    return this.walkAndFill(hi, lo, access, tagLo, tagHi);
+    return this.walkAndFill(hi, lo, access, tagLo, tagHi, false);
   }
 
   /** Takes a translation as the result. */
@@ -331,14 +331,13 @@ export class X86Mmu implements Mmu {
   /** Second level, then larger pages, then the walk. */
   private missFirstLevel(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
     const second = this.secondTlb;
-    let at = second.find(tagLo, tagHi, tagLo);
-    if (at < 0) at = second.find(tagLo, (tagHi & PAGE_HIGH_MASK) | GLOBAL_TAG, tagLo);
+    const at = second.findEither(tagLo, tagHi, (tagHi & PAGE_HIGH_MASK) | GLOBAL_TAG, tagLo);
     if (at >= 0) return this.hitSecond(hi, lo, access, tagLo, tagHi, at);
     if (this.hasLarge) {
       const kind = this.findLarge(hi, lo, access, tagLo, tagHi);
       if (kind >= 0) return kind as FaultKind;
     }
-    return this.walkAndFill(hi, lo, access, tagLo, tagHi);
+    return this.walkAndFill(hi, lo, access, tagLo, tagHi, true);
   }
 
   private hitSecond(hi: number, lo: number, access: number, tagLo: number, tagHi: number, at: number): FaultKind {
@@ -352,7 +351,7 @@ export class X86Mmu implements Mmu {
     second.touch(at);
     this.secondLevelHits++;
     const first = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
-    first.insert(tagLo, entryTagHi, dataLo, dataHi, tagLo);
+    first.insertNew(tagLo, entryTagHi, dataLo, dataHi, tagLo);
     this.dataHi = dataHi;
     this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
     if (this.attached !== null) this.tellHit(access, dataLo, CacheName.SecondLevel);
@@ -368,8 +367,7 @@ export class X86Mmu implements Mmu {
       const sized = tagHi | (size === 1 ? SIZE_2M : SIZE_1G);
       const global = (sized & ~TlbTag.CONTEXT_MASK) | TlbTag.GLOBAL;
       for (const tlb of [first, this.secondTlb]) {
-        let at = tlb.find(pageLo, sized, set);
-        if (at < 0) at = tlb.find(pageLo, global, set);
+        const at = tlb.findEither(pageLo, sized, global, set);
         if (at < 0) continue;
         const entryTagHi = tlb.entries[at + 1] as number;
         const dataLo = tlb.entries[at + 2] as number;
@@ -385,29 +383,39 @@ export class X86Mmu implements Mmu {
     return -1;
   }
 
-  private walkAndFill(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
+  /** @param absent no TLB has a translation of this page and size, as a lookup has just shown */
+  private walkAndFill(
+    hi: number,
+    lo: number,
+    access: number,
+    tagLo: number,
+    tagHi: number,
+    absent: boolean,
+  ): FaultKind {
     const walker = this.walker;
     const kind = walker.walk(hi, lo, access, tagLo, tagHi);
     if (kind !== None) return this.faulted(kind, hi, lo);
     const dataLo = walker.dataLo;
     const dataHi = walker.dataHi;
     this.dataHi = dataHi;
-    if ((dataHi & (SIZE_MASK | GLOBAL)) === 0) {
+    if (absent && (dataHi & (SIZE_MASK | GLOBAL)) === 0) {
       this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
-      this.secondTlb.insert(tagLo, tagHi, dataLo, dataHi, tagLo);
-      const first = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
-      first.insert(tagLo, tagHi, dataLo, dataHi, tagLo);
+      if (this.retention !== 'none') {
+        this.secondTlb.insertNew(tagLo, tagHi, dataLo, dataHi, tagLo);
+        const first = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
+        first.insertNew(tagLo, tagHi, dataLo, dataHi, tagLo);
+      }
     } else {
       const mask = offsetMask(cachedSize(dataHi));
       this.paLo = (dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
-      this.fillSpecial(access, tagLo, tagHi, dataLo, dataHi);
+      this.fill(access, tagLo, tagHi, dataLo, dataHi);
     }
     if (this.attached !== null) this.tellFilled(access, dataLo);
     return None;
   }
 
-  /** Fills with a global or large translation; a large page is one entry, so that dropping it drops the whole page. */
-  private fillSpecial(access: number, tagLo: number, tagHi: number, dataLo: number, dataHi: number): void {
+  /** Fills with any translation; a large page is one entry, so that dropping it drops the whole page. */
+  private fill(access: number, tagLo: number, tagHi: number, dataLo: number, dataHi: number): void {
     const size = cachedSize(dataHi);
     const fetch = (access & FETCH) !== 0;
     let entryTagHi = tagHi | (size << TlbTag.SIZE_SHIFT);
@@ -451,7 +459,7 @@ export class X86Mmu implements Mmu {
     const kind = this.walker.walk(hi, lo, access, tagLo, tagHi);
     this.walker.speculative = false;
     if (kind !== None) return false;
-    this.fillSpecial(access, tagLo, tagHi, this.walker.dataLo, this.walker.dataHi);
+    this.fill(access, tagLo, tagHi, this.walker.dataLo, this.walker.dataHi);
     return true;
   }
 

@@ -187,17 +187,22 @@ export class Walker implements WalkControls {
   ): FaultKind {
     const memory = this.memory;
     const reservedHigh = this.reservedHigh;
-    let atHi = tableHi;
-    let atLo = tableLo;
-    let ands = allowed;
-    let ors = disabled;
+    // `| 0` tells V8 that these stay int32 in registers; without it they are tagged and untagged at each level.
+    let atHi = tableHi | 0;
+    let atLo = tableLo | 0;
+    let ands = allowed | 0;
+    let ors = disabled | 0;
+    let chunk = memory.tableChunk;
+    let key = memory.tableKey | 0;
     if (level === 5) {
-      if (((atHi << 10) | (atLo >>> 22)) !== memory.tableKey && !memory.selectTable(atHi, atLo)) {
-        return this.bus(hi, lo, access, 5, atHi, atLo);
+      if (((atHi << 10) | (atLo >>> 22)) !== key) {
+        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 5, atHi, atLo);
+        chunk = memory.tableChunk;
+        key = memory.tableKey | 0;
       }
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((hi >>> 15) & INDEX_MASK);
-      const entryLo = memory.tableChunk[index] as number;
-      const entryHi = memory.tableChunk[index + 1] as number;
+      const entryLo = chunk[index] as number;
+      const entryHi = chunk[index + 1] as number;
       if (this.observer !== null) this.observe(5, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & this.reservedTop) | (entryHi & reservedHigh)) !== 0) {
         return this.stop(hi, lo, access, 5, atHi, atLo, index, entryHi, entryLo);
@@ -210,12 +215,14 @@ export class Walker implements WalkControls {
       if (this.kept !== null) this.keep(5, atHi, atLo, ands, ors);
     }
     if (level >= 4) {
-      if (((atHi << 10) | (atLo >>> 22)) !== memory.tableKey && !memory.selectTable(atHi, atLo)) {
-        return this.bus(hi, lo, access, 4, atHi, atLo);
+      if (((atHi << 10) | (atLo >>> 22)) !== key) {
+        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 4, atHi, atLo);
+        chunk = memory.tableChunk;
+        key = memory.tableKey | 0;
       }
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((hi >>> 6) & INDEX_MASK);
-      const entryLo = memory.tableChunk[index] as number;
-      const entryHi = memory.tableChunk[index + 1] as number;
+      const entryLo = chunk[index] as number;
+      const entryHi = chunk[index + 1] as number;
       if (this.observer !== null) this.observe(4, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & this.reservedTop) | (entryHi & reservedHigh)) !== 0) {
         return this.stop(hi, lo, access, 4, atHi, atLo, index, entryHi, entryLo);
@@ -228,12 +235,14 @@ export class Walker implements WalkControls {
       if (this.kept !== null) this.keep(4, atHi, atLo, ands, ors);
     }
     if (level >= 3) {
-      if (((atHi << 10) | (atLo >>> 22)) !== memory.tableKey && !memory.selectTable(atHi, atLo)) {
-        return this.bus(hi, lo, access, 3, atHi, atLo);
+      if (((atHi << 10) | (atLo >>> 22)) !== key) {
+        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 3, atHi, atLo);
+        chunk = memory.tableChunk;
+        key = memory.tableKey | 0;
       }
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | (((hi << 3) | (lo >>> 29)) & INDEX_MASK);
-      const entryLo = memory.tableChunk[index] as number;
-      const entryHi = memory.tableChunk[index + 1] as number;
+      const entryLo = chunk[index] as number;
+      const entryHi = chunk[index + 1] as number;
       if (this.observer !== null) this.observe(3, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & this.reservedPdpte) | (entryHi & reservedHigh)) !== 0) {
         return this.stop(hi, lo, access, 3, atHi, atLo, index, entryHi, entryLo);
@@ -249,12 +258,14 @@ export class Walker implements WalkControls {
       if (this.kept !== null) this.keep(3, atHi, atLo, ands, ors);
     }
     if (level >= 2) {
-      if (((atHi << 10) | (atLo >>> 22)) !== memory.tableKey && !memory.selectTable(atHi, atLo)) {
-        return this.bus(hi, lo, access, 2, atHi, atLo);
+      if (((atHi << 10) | (atLo >>> 22)) !== key) {
+        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 2, atHi, atLo);
+        chunk = memory.tableChunk;
+        key = memory.tableKey | 0;
       }
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((lo >>> 20) & INDEX_MASK);
-      const entryLo = memory.tableChunk[index] as number;
-      const entryHi = memory.tableChunk[index + 1] as number;
+      const entryLo = chunk[index] as number;
+      const entryHi = chunk[index + 1] as number;
       if (this.observer !== null) this.observe(2, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
         return this.stop(hi, lo, access, 2, atHi, atLo, index, entryHi, entryLo);
@@ -269,12 +280,14 @@ export class Walker implements WalkControls {
       ors |= entryHi;
       if (this.kept !== null) this.keep(2, atHi, atLo, ands, ors);
     }
-    if (((atHi << 10) | (atLo >>> 22)) !== memory.tableKey && !memory.selectTable(atHi, atLo)) {
-      return this.bus(hi, lo, access, 1, atHi, atLo);
+    if (((atHi << 10) | (atLo >>> 22)) !== key) {
+      if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 1, atHi, atLo);
+      chunk = memory.tableChunk;
+      key = memory.tableKey | 0;
     }
     const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((lo >>> 11) & INDEX_MASK);
-    const entryLo = memory.tableChunk[index] as number;
-    const entryHi = memory.tableChunk[index + 1] as number;
+    const entryLo = chunk[index] as number;
+    const entryHi = chunk[index + 1] as number;
     if (this.observer !== null) this.observe(1, atHi, atLo, index, entryHi, entryLo);
     if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
       return this.stop(hi, lo, access, 1, atHi, atLo, index, entryHi, entryLo);
@@ -349,22 +362,23 @@ export class Walker implements WalkControls {
     return None;
   }
 
-  /** Keeps the table that an entry of `level` led to, with the rights combined so far, in a paging-structure cache. */
+  /** Keeps the table that an entry of `level` led to, with the rights combined so far, in a paging-structure cache,
+   * which has just been found not to have it. */
   private keep(level: number, tableHi: number, tableLo: number, allowed: number, disabled: number): void {
     const dataLo = tableLo | (allowed & ALL_ALLOWED);
     const dataHi = tableHi | (disabled & XD_HIGH);
     const { tagLo, tagHi } = this;
     let cache = this.pde;
-    if (level === 2) cache.insert(tagLo & PDE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 9);
+    if (level === 2) cache.insertNew(tagLo & PDE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 9);
     else if (level === 3) {
       cache = this.pdpte;
-      cache.insert(tagLo & PDPTE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 18);
+      cache.insertNew(tagLo & PDPTE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 18);
     } else if (level === 4) {
       cache = this.pml4e;
-      cache.insert(tagLo & PML4E_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 27);
+      cache.insertNew(tagLo & PML4E_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 27);
     } else {
       cache = this.pml5e;
-      cache.insert(0, tagHi & PML5E_PREFIX_HIGH, dataLo, dataHi, tagHi >>> 4);
+      cache.insertNew(0, tagHi & PML5E_PREFIX_HIGH, dataLo, dataHi, tagHi >>> 4);
     }
     if (this.observer !== null && cache.ways !== 0) this.observer.fill(CacheName.PagingStructure, level, dataHi, dataLo);
   }
