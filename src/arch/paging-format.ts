@@ -99,10 +99,16 @@ export interface PagingFormat {
   needsFlush(oldHi: number, oldLo: number, newHi: number, newLo: number, level: number): boolean;
 }
 
-/** The index of `page` (a page number) in a table of `level`. */
+/** Powers of two as doubles: `**` with a variable exponent costs ten times as much as a load. */
+const POWERS_OF_TWO = Float64Array.from({ length: 53 }, (_, exponent) => 2 ** exponent);
+
+/**
+ * The index of `page` (a page number) in a table of `level`. `&` is right here although a page number may need more than
+ * 32 bits: it takes the low 32 bits of the quotient, rounded down, and an index is in them.
+ */
 export function tableIndex(format: PagingFormat, page: number, level: number): number {
   const { shift, indexBits } = format.levels[level] as Level;
-  return Math.floor(page / 2 ** (shift - format.pageShift)) % 2 ** indexBits;
+  return (page / (POWERS_OF_TWO[shift - format.pageShift] as number)) & ((1 << indexBits) - 1);
 }
 
 /** Pages that one entry of `level` spans. */
