@@ -205,6 +205,13 @@ export class VmaTreeView {
     this.root = root;
   }
 
+  /** Levels of nodes, 1 for a single leaf. */
+  get depth(): number {
+    let depth = 1;
+    for (let node = this.root; !node.leaf; node = node.children[0] as Node) depth++;
+    return depth;
+  }
+
   get empty(): boolean {
     return this.root.starts.length === 0;
   }
