@@ -43,9 +43,10 @@ export function staleTranslations(
 ): StaleTranslation[] {
   const mms = new Map<string, MmStruct>();
   for (const { mm } of kernel.tasks.values()) if (mm?.context != null) mms.set(mm.context.name, mm);
+  const contexts = [...mms.values()].flatMap(({ context }) => (context === null ? [] : [context]));
   const found = new Map<string, StaleTranslation>();
   for (const { id } of kernel.machine.cpus) {
-    for (const cached of view.cachedTranslations(id)) {
+    for (const cached of view.cachedTranslations(id, contexts)) {
       const key = `${id} ${cached.mm} ${cached.page}`;
       const difference = found.has(key) ? null : staleDifference(kernel, mms, cached);
       if (difference === null) continue;
@@ -68,7 +69,9 @@ function staleDifference(
   cached: CachedTranslation,
 ): string | null {
   const mm = cached.mm === null ? undefined : mms.get(cached.mm);
-  if (mm === undefined || !cached.reachable || (cached.flags & EntryFlag.User) === 0) return null;
+  if (mm === undefined || !cached.trusted || (cached.flags & EntryFlag.User) === 0) return null;
+  // A change of page tables is under way, and its flush is still to come.
+  if (mm.tlbFlushPending > 0) return null;
   return differenceOf(kernel, mm, cached);
 }
 

@@ -11,6 +11,7 @@ import type { Retention } from '../hardware/retention.ts';
 import { FrameTable } from '../kernel/frame/frame-table.ts';
 import { gupPopulate } from '../kernel/gup/populate.ts';
 import { defaultKernelConfig, Kernel, type KernelConfig } from '../kernel/kernel.ts';
+import { contextSwitch } from '../kernel/mm/context-switch.ts';
 import { mmAlloc } from '../kernel/mm/mm-lifetime.ts';
 import type { Credentials } from '../kernel/process/credentials.ts';
 import { createTask } from '../kernel/process/fork.ts';
@@ -18,10 +19,14 @@ import type { TaskStruct } from '../kernel/task-struct.ts';
 import type { Policy } from '../sched/policy/policy.ts';
 import { RunLoop } from '../sched/run-loop.ts';
 
-/** An architecture as a system needs it: its name, and its kernel part on a given machine. */
+/** An architecture as a system needs it: one of `kernelArchitectures` in `arch/registry.ts`. */
 export interface SystemArchitecture {
-  readonly name: 'x86_64' | 'arm64';
-  createKernelArch(machine: Machine, options: { readonly retention: Retention }): KernelArch;
+  readonly name: string;
+  readonly createKernelArch: (options: {
+    readonly machine: Machine;
+    readonly initRootFrame: number;
+    readonly retention?: Retention;
+  }) => KernelArch;
 }
 
 export interface SystemOptions {
@@ -61,17 +66,21 @@ export function createSystem(options: SystemOptions): System {
     ...(options.profile === undefined ? {} : { profile: options.profile }),
     ...(options.events === undefined ? {} : { events: options.events }),
   });
-  const arch = options.architecture.createKernelArch(machine, { retention: options.retention ?? 'profile' });
   const frames = new FrameTable({
     memory,
     firstFrame: MEMORY_BASE / 4096,
     frameCount: memoryBytes / 4096,
   });
+  const arch = options.architecture.createKernelArch({
+    machine,
+    initRootFrame: frames.allocateZeroed(),
+    retention: options.retention ?? 'profile',
+  });
   const kernel = new Kernel(machine, arch, frames, { ...defaultKernelConfig, ...options.kernel });
   kernel.populate = gupPopulate;
   kernel.lastPid = FIRST_PID - 1;
   const loop = new RunLoop(machine, options.policy === undefined ? {} : { policy: options.policy });
-  loop.onSwitch = (cpu, _previous, next) => arch.switchMm(cpu.id, (next as TaskStruct).mm?.context ?? null);
+  loop.onSwitch = (_cpu, _previous, next) => contextSwitch(next as TaskStruct);
   return {
     machine,
     kernel,
