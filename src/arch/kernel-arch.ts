@@ -89,10 +89,6 @@ export interface KernelArch {
    * The scheduler calls it before the first step of a task of another mm. Interrupts are off inside.
    */
   switchMm(cpu: number, next: MmContext | null): Task<void>;
-  /** The mm's root table is about to go away: a CPU that still has it loaded lazily leaves it. Called on every CPU that
-   * `createMmContext`'s mm may be lazy on, by exit, before the root is freed. */
-  leaveMm(cpu: number, context: MmContext): Task<void>;
-
   /**
    * When it returns, no CPU's TLB holds what the ptes of [startPage, endPage) allowed before.
    * @param strideShift log2 of the bytes one entry maps: 12 for ptes, 21 for x86 pmds
@@ -131,6 +127,11 @@ export interface KernelArch {
   untaggedAddress(cpu: number, address: bigint): bigint;
   /** `untagged_addr_remote`: of an address of another process' mm. */
   untaggedAddressRemote(context: MmContext, address: bigint): bigint;
+
+  /** The kernel is about to touch user memory with the process' own addresses (`user_access_begin`: STAC on x86). */
+  beginUserAccess(cpu: number): void;
+  /** And is through with it, or has faulted (`user_access_end`: CLAC). */
+  endUserAccess(cpu: number): void;
 
   /** Decodes the fault that `mmus[cpu]` just reported; CR2 / FAR_EL1 and the error code are pure functions of it. */
   faultInfo(cpu: number, out: PageFaultInfo): void;

@@ -6,6 +6,7 @@ import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { FrameTable } from './frame/frame-table.ts';
+import { ActiveMm } from './mm/active-mm.ts';
 import { PageTables } from './mm/page-table.ts';
 import type { PopulateOperations } from './mm/populate.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
@@ -42,6 +43,8 @@ export class Kernel {
   readonly events: EventSink;
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
   remoteAccess: RemoteAccessDesign | null = null;
+  /** The address space that each CPU has loaded. */
+  readonly activeMm: readonly ActiveMm[];
   /** Every task that is not reaped, by pid. */
   readonly tasks = new Map<number, TaskStruct>();
   /** Pages promised to private writable mappings of all processes (`vm_committed_as`). */
@@ -64,6 +67,7 @@ export class Kernel {
     this.frames = frames;
     this.pageTables = new PageTables(machine.memory, arch.format);
     this.config = config;
+    this.activeMm = machine.cpus.map(() => new ActiveMm());
     this.events = machine.events;
   }
 

@@ -16,7 +16,7 @@ import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.
 import { SWP_PTE_MARKER } from './swap-entry.ts';
 import type { VmArea } from './vma.ts';
 import { VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
-import { entryWritable, maybeWritable, vmaPageProtection } from './vma-protection.ts';
+import { entryWritable, maybeWritable, vmaPageProtection, vmaWantsWriteNotify } from './vma-protection.ts';
 
 /** Make ptes writable at once where a write fault would do nothing but that. */
 export const MM_CP_TRY_CHANGE_WRITABLE = 1 << 0;
@@ -35,9 +35,17 @@ const PROTECTION =
   ENTRY_KEY_MASK;
 
 /**
+ * Must each pte be looked at before it is made writable? A private one may have to be copied first.
+ * @see mm/internal.h, `vma_wants_manual_pte_write_upgrade`
+ */
+function manualWriteUpgrade(vma: VmArea): boolean {
+  return (vma.flags & VM_SHARED) !== 0 ? vmaWantsWriteNotify(vma) : (vma.flags & VM_WRITE) !== 0;
+}
+
+/**
  * Changes what [start, end) of the VMA maps to what the VMA's flags say now; what must be flushed goes to the gather.
  * Needs mmap_lock for writing and the VMA write-locked. Returns the number of ptes changed.
- * @param changeFlags MM_CP_*
+ * @param changeFlags MM_CP_*; by default what mprotect asks for
  */
 export function* changeProtection(
   current: TaskStruct,
@@ -46,7 +54,7 @@ export function* changeProtection(
   start: number,
   end: number,
   gather: MmuGather,
-  changeFlags: number,
+  changeFlags = manualWriteUpgrade(vma) ? MM_CP_TRY_CHANGE_WRITABLE : 0,
 ): Task<number> {
   const { pageTables } = mm.kernel;
   const { format, lastLevel } = pageTables;

@@ -9,7 +9,7 @@ import type { VmArea } from './vma.ts';
 import { VM_ACCESS_FLAGS, VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
 
 /** `vma_wants_writenotify`: must the first write to a shared page be seen? */
-function wantsWriteNotify(vma: VmArea): boolean {
+export function vmaWantsWriteNotify(vma: VmArea): boolean {
   const shared = VM_SHARED | VM_WRITE;
   return (vma.flags & shared) === shared && (vma.flags & VM_UFFD_WP) !== 0;
 }
@@ -17,7 +17,7 @@ function wantsWriteNotify(vma: VmArea): boolean {
 /** `vm_page_prot`: `EntryFlag` bits of a fresh pte. */
 export function vmaPageProtection(vma: VmArea): number {
   const { arch } = vma.mm.kernel;
-  const flags = wantsWriteNotify(vma) ? vma.flags & ~VM_SHARED : vma.flags;
+  const flags = vmaWantsWriteNotify(vma) ? vma.flags & ~VM_SHARED : vma.flags;
   return arch.pageProtection(flags, vma.flagsHigh);
 }
 

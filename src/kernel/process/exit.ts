@@ -4,7 +4,8 @@
  * @see Linux kernel/exit.c, `do_exit`, `exit_mm`, `exit_notify`, `release_task`
  */
 import type { Task } from '../../base/task.ts';
-import { mmdrop, mmgrab, mmput } from '../mm/mm-lifetime.ts';
+import { exitLazyMm } from '../mm/context-switch.ts';
+import { mmput } from '../mm/mm-lifetime.ts';
 import { SIGCHLD } from '../signal.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
 
@@ -27,21 +28,17 @@ export function* doExit(current: TaskStruct, status: number): Task<void> {
 
 /**
  * Lets go of the address space; the last user tears it down (`exit_mmap`). The CPU runs on in it lazily, as a kernel
- * thread would, and leaves it before the root table may go.
- * @see Linux kernel/exit.c `exit_mm`, kernel/sched/core.c `finish_task_switch`
+ * thread would, until it loads another.
+ * @see Linux kernel/exit.c `exit_mm`
  */
 function* exitMm(current: TaskStruct): Task<void> {
   const { mm } = current;
   if (mm === null) return;
-  const { arch } = current.kernel;
-  yield* mmgrab(mm);
   yield* current.allocLock.lock(current);
   current.mm = null;
-  yield* arch.switchMm(current.cpu, null);
+  yield* exitLazyMm(current);
   yield* current.allocLock.unlock(current);
   yield* mmput(current, mm);
-  if (mm.context !== null) yield* arch.leaveMm(current.cpu, mm.context);
-  yield* mmdrop(mm);
 }
 
 /** A dying debugger lets all go; a dying tracee is let go. @see Linux kernel/ptrace.c, `exit_ptrace` */

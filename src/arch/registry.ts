@@ -1,0 +1,55 @@
+/** The architectures by name, for whoever puts a machine and a kernel together. Generic kernel code never looks here. */
+import type { Machine } from '../hardware/machine.ts';
+import type { Retention } from '../hardware/retention.ts';
+import type { KernelArch } from './kernel-arch.ts';
+import { CPU_MODELS, type CpuModelName } from './x86_64/features.ts';
+import { X86KernelArch } from './x86_64/kernel/x86-kernel-arch.ts';
+
+/** What every architecture understands. */
+export interface ArchOptions {
+  readonly machine: Machine;
+  /** A zeroed frame: the root table that a CPU uses while it runs in no process. */
+  readonly initRootFrame: number;
+  /** Default `profile`. */
+  readonly retention?: Retention;
+  /** Name of a CPU model of the architecture; without it the architecture's default. */
+  readonly cpuModel?: string;
+  /** Levels of the page tables, where there is a choice. */
+  readonly levels?: number;
+}
+
+function createX86KernelArch({
+  machine,
+  initRootFrame,
+  retention,
+  cpuModel,
+  levels,
+}: ArchOptions): KernelArch {
+  if (cpuModel !== undefined && !(cpuModel in CPU_MODELS)) {
+    throw new RangeError(`no CPU model ${cpuModel}; there are ${Object.keys(CPU_MODELS).join(', ')}`);
+  }
+  return new X86KernelArch({
+    machine,
+    initRootFrame,
+    ...(retention === undefined ? {} : { retention }),
+    ...(cpuModel === undefined ? {} : { features: CPU_MODELS[cpuModel as CpuModelName] }),
+    ...(levels === 5 ? { levels: 5 as const } : {}),
+  });
+}
+
+/** One architecture that is built. */
+export interface KernelArchitecture {
+  readonly name: 'x86_64';
+  createKernelArch(options: ArchOptions): KernelArch;
+}
+
+export const kernelArchitectures: readonly KernelArchitecture[] = [
+  { name: 'x86_64', createKernelArch: createX86KernelArch },
+];
+
+/** @throws RangeError when it is not built */
+export function architectureNamed(name: string): KernelArchitecture {
+  const found = kernelArchitectures.find((architecture) => architecture.name === name);
+  if (found === undefined) throw new RangeError(`architecture ${name} is not built`);
+  return found;
+}

@@ -1,0 +1,229 @@
+/**
+ * Linux's x86-64 code behind the `KernelArch` seam: CPUs set up as the kernel sets them up, and the parts of this folder
+ * put together.
+ * Left out: page-table isolation, the kernel's own mappings (a kernel address has no translation), PKRU per task.
+ */
+import type { Task } from '../../../base/task.ts';
+import type { Machine } from '../../../hardware/machine.ts';
+import type { Retention, TlbProfile } from '../../../hardware/retention.ts';
+import type { AccessVerdict, KernelArch, MmContext, PageFaultInfo } from '../../kernel-arch.ts';
+import { type CpuFeatures, INTEL_BROADWELL } from '../features.ts';
+import { flushForCr3, invlpg } from '../invalidation.ts';
+import { X86Mmu } from '../mmu.ts';
+import { CR4 } from '../registers.ts';
+import { accessError, decodeFault, pkruAllows } from './fault-entry.ts';
+import { X86PagingFormat } from './paging-format.ts';
+import { pageProtection, vmaPkey, writableFlags } from './protection-map.ts';
+import { enterLazyTlb, switchMm, type X86KernelCpu } from './switch-mm.ts';
+import { flushTlbMmRange, type X86KernelCpus } from './tlb-flush.ts';
+import { CpuTlbState, X86MmContext, type X86TlbPort } from './tlb-state.ts';
+
+export interface X86KernelArchOptions {
+  readonly machine: Machine;
+  /** A zeroed frame: the root table of init_mm. */
+  readonly initRootFrame: number;
+  /** Default: Intel, 46 address bits, 4 levels, no protection keys. */
+  readonly features?: CpuFeatures;
+  /** Default 4; 5 needs `features.la57`. */
+  readonly levels?: 4 | 5;
+  readonly retention?: Retention;
+  readonly tlbProfile?: TlbProfile;
+  /** CONFIG_X86_INTEL_MEMORY_PROTECTION_KEYS on a CPU that has them. Default: as the CPU. */
+  readonly protectionKeys?: boolean;
+  /** CONFIG_X86_USER_SHADOW_STACK on a CPU that has them. Default: as the CPU. */
+  readonly shadowStacks?: boolean;
+  /** Default: as the CPU; `nopcid` on the command line turns them off. */
+  readonly pcid?: boolean;
+}
+
+/** Linux's `init_pkru_value`: every key but 0 is closed. */
+const INIT_PKRU = 0x5555_5554;
+
+type Cr4Name = (typeof CR4.names)[number];
+
+/** What the kernel sets in CR4 on a CPU with these features. */
+function kernelCr4(features: CpuFeatures, options: X86KernelArchOptions): number {
+  const bits: readonly (readonly [Cr4Name, boolean])[] = [
+    ['PAE', true],
+    ['PGE', features.pge],
+    ['PCIDE', usesPcid(features, options)],
+    ['SMEP', features.smep],
+    ['SMAP', features.smap],
+    ['PKE', usesKeys(features, options)],
+    ['CET', features.cetSs || features.cetIbt],
+    ['LA57', options.levels === 5],
+  ];
+  return CR4.half(...bits.filter(([, set]) => set).map(([name]) => name)).lo;
+}
+
+const usesPcid = (features: CpuFeatures, options: X86KernelArchOptions): boolean =>
+  features.pcid && features.pge && options.pcid !== false;
+const usesKeys = (features: CpuFeatures, options: X86KernelArchOptions): boolean =>
+  features.pku && options.protectionKeys !== false;
+const usesShadowStacks = (features: CpuFeatures, options: X86KernelArchOptions): boolean =>
+  features.cetSs && options.shadowStacks !== false;
+
+/** The instructions that the TLB bookkeeping uses, on one CPU's MMU. */
+class MmuPort implements X86TlbPort {
+  readonly #mmu: X86Mmu;
+
+  constructor(mmu: X86Mmu) {
+    this.#mmu = mmu;
+  }
+
+  loadCr3(rootFrame: number, pcid: number, lamBits: bigint, noflush: boolean): void {
+    const { state } = this.#mmu;
+    state.cr3Lo = ((rootFrame % 0x10_0000) * 0x1000) | 0 | pcid;
+    state.cr3Hi = Math.floor(rootFrame / 0x10_0000) | Number(lamBits >> 32n);
+    this.#mmu.updateControls();
+    flushForCr3(this.#mmu, noflush);
+  }
+
+  invlpg(page: number): void {
+    invlpg(this.#mmu, Math.floor(page / 0x10_0000) | 0, ((page % 0x10_0000) * 0x1000) | 0);
+  }
+}
+
+export class X86KernelArch implements KernelArch, X86KernelCpus {
+  readonly name = 'x86_64';
+  readonly format: X86PagingFormat;
+  readonly taskSizePages: number;
+  readonly mmus: readonly X86Mmu[];
+  readonly machine: Machine;
+  readonly cpus: readonly X86KernelCpu[];
+  readonly initMm: X86MmContext;
+  readonly hardwareDirty = true;
+  readonly wantsOldPrefaultedPte = false;
+  readonly #keys: boolean;
+  #lastContextId = 0;
+
+  /** @throws RangeError when 5 levels are asked for and the CPU has 4 */
+  constructor(options: X86KernelArchOptions) {
+    const { machine, features = INTEL_BROADWELL, levels = 4 } = options;
+    if (levels === 5 && !features.la57) throw new RangeError('5-level paging on a CPU without LA57');
+    this.machine = machine;
+    this.format = new X86PagingFormat({ levels, shadowStacks: usesShadowStacks(features, options) });
+    // TASK_SIZE_MAX: the last page below the non-canonical hole is not user space.
+    this.taskSizePages = 2 ** (levels === 5 ? 44 : 35) - 1;
+    this.#keys = usesKeys(features, options);
+    this.initMm = new X86MmContext('init_mm', options.initRootFrame, machine.cpus.length, 0);
+    const hasPcid = usesPcid(features, options);
+    const { retention = 'profile', tlbProfile } = options;
+    this.mmus = machine.cpus.map(() => {
+      const mmuOptions =
+        tlbProfile === undefined ? { features, retention } : { features, retention, profile: tlbProfile };
+      return new X86Mmu(machine.memory, mmuOptions);
+    });
+    this.cpus = machine.cpus.map((cpu, id) => {
+      const mmu = this.mmus[id] as X86Mmu;
+      const port = new MmuPort(mmu);
+      mmu.state.cr4 = kernelCr4(features, options);
+      mmu.state.pkru = this.#keys ? INIT_PKRU : 0;
+      port.loadCr3(options.initRootFrame, hasPcid ? 1 : 0, 0n, false);
+      return { cpu, state: new CpuTlbState(id, this.initMm), port, hasPcid, initMm: this.initMm };
+    });
+  }
+
+  createMmContext(name: string, rootFrame: number): X86MmContext {
+    this.#lastContextId++;
+    return new X86MmContext(`context ${name}`, rootFrame, this.machine.cpus.length, this.#lastContextId);
+  }
+
+  /** @throws Error when a CPU still has it loaded */
+  destroyMmContext(context: MmContext): void {
+    for (const { state } of this.cpus) {
+      if (state.loadedMm === context) throw new Error(`${context.name} is loaded on cpu ${state.cpu}`);
+    }
+  }
+
+  switchMm(cpu: number, next: MmContext | null): Task<void> {
+    const own = this.#cpu(cpu);
+    return next === null ? enterLazyTlb(own) : switchMm(own, next as X86MmContext);
+  }
+
+  flushTlbRange(
+    cpu: number,
+    context: MmContext,
+    startPage: number,
+    endPage: number,
+    strideShift: number,
+    freedTables: boolean,
+  ): Task<void> {
+    const stride = 2 ** (strideShift - this.format.pageShift);
+    return flushTlbMmRange(this, cpu, context as X86MmContext, startPage, endPage, stride, freedTables);
+  }
+
+  flushTlbPage(cpu: number, context: MmContext, page: number): Task<void> {
+    return flushTlbMmRange(this, cpu, context as X86MmContext, page, page + 1, 1, false);
+  }
+
+  flushTlbMm(cpu: number, context: MmContext): Task<void> {
+    return flushTlbMmRange(this, cpu, context as X86MmContext, 0, Number.POSITIVE_INFINITY, 1, true);
+  }
+
+  /** Nothing: the page fault itself has dropped the entry that caused it. */
+  *flushSpuriousFault(_cpu: number, _context: MmContext, _page: number): Task<void> {}
+
+  pageProtection(vmFlags: number, vmFlagsHigh: number): number {
+    return pageProtection(vmFlags, vmFlagsHigh);
+  }
+
+  writableFlags(_vmFlags: number, vmFlagsHigh: number): number {
+    return writableFlags(vmFlagsHigh);
+  }
+
+  untaggedAddress(cpu: number, address: bigint): bigint {
+    return untag(this.#cpu(cpu).state.loadedMm, address);
+  }
+
+  untaggedAddressRemote(context: MmContext, address: bigint): bigint {
+    return untag(context as X86MmContext, address);
+  }
+
+  beginUserAccess(cpu: number): void {
+    this.#mmu(cpu).setAlignmentCheck(true);
+  }
+
+  endUserAccess(cpu: number): void {
+    this.#mmu(cpu).setAlignmentCheck(false);
+  }
+
+  faultInfo(cpu: number, out: PageFaultInfo): void {
+    const { fault, state } = this.#mmu(cpu);
+    decodeFault(fault, this.taskSizePages, this.#keys ? state.pkru : 0, out);
+  }
+
+  accessError(info: PageFaultInfo, vmFlags: number, vmFlagsHigh: number): AccessVerdict {
+    return accessError(info, vmFlags, vmFlagsHigh);
+  }
+
+  vmaAccessPermitted(
+    cpu: number,
+    _vmFlags: number,
+    vmFlagsHigh: number,
+    write: boolean,
+    instruction: boolean,
+    foreign: boolean,
+  ): boolean {
+    if (!this.#keys || instruction || foreign) return true;
+    return pkruAllows(this.#mmu(cpu).state.pkru, vmaPkey(vmFlagsHigh), write);
+  }
+
+  #cpu(cpu: number): X86KernelCpu {
+    const own = this.cpus[cpu];
+    if (own === undefined) throw new Error(`no cpu ${cpu}`);
+    return own;
+  }
+
+  #mmu(cpu: number): X86Mmu {
+    const mmu = this.mmus[cpu];
+    if (mmu === undefined) throw new Error(`no cpu ${cpu}`);
+    return mmu;
+  }
+}
+
+/** Tag bits go, unless it is a kernel address: bit 63 stays and the mask spares it. */
+function untag(context: X86MmContext, address: bigint): bigint {
+  const sign = BigInt.asIntN(64, address) >> 63n;
+  return BigInt.asUintN(64, address & (context.untagMask | sign));
+}

@@ -1,0 +1,184 @@
+/**
+ * What happens when an access to user memory faults, made by the program itself or by the kernel on its behalf: find the
+ * VMA, ask whether it allows the access, handle the fault and try again; or a signal; or, in the kernel, a short copy.
+ * Faults of user mode will first try the VMA's own lock here; so far everything goes through mmap_lock.
+ * Left out: the OOM killer (a task that gets no memory is killed itself), vsyscall, kernel-mode faults outside copies
+ * (they would be our bug, and throw).
+ * @see Linux arch/x86/mm/fault.c, `do_user_addr_fault`, `bad_area_nosemaphore`, `do_sigbus`; lib/usercopy.c
+ */
+import { Access } from '../../arch/access.ts';
+import { AccessVerdict, EntryKind, PageFaultInfo } from '../../arch/kernel-arch.ts';
+import type { Mmu } from '../../arch/mmu.ts';
+import type { Task } from '../../base/task.ts';
+import { fromHalves, highHalf, lowHalf } from '../../base/u64.ts';
+import { mmapReadUnlock } from '../lock/mmap-lock.ts';
+import {
+  BUS_ADRERR,
+  BUS_MCEERR_AR,
+  SEGV_ACCERR,
+  SEGV_MAPERR,
+  SEGV_PKUERR,
+  SI_KERNEL,
+  SIGBUS,
+  SIGKILL,
+  SIGSEGV,
+  type SignalInfo,
+} from '../signal.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import {
+  FAULT_FLAG_DEFAULT,
+  FAULT_FLAG_INSTRUCTION,
+  FAULT_FLAG_TRIED,
+  FAULT_FLAG_USER,
+  FAULT_FLAG_WRITE,
+  VM_FAULT_COMPLETED,
+  VM_FAULT_ERROR,
+  VM_FAULT_HWPOISON,
+  VM_FAULT_HWPOISON_LARGE,
+  VM_FAULT_OOM,
+  VM_FAULT_RETRY,
+  VM_FAULT_SIGBUS,
+} from './fault/fault-flags.ts';
+import { handleMmFault } from './fault/handle-mm-fault.ts';
+import type { MmStruct } from './mm.ts';
+import { lockMmAndFindVma } from './stack.ts';
+import type { VmArea } from './vma.ts';
+import { pkeyOf } from './vma-flags.ts';
+
+const PAGE_BYTES = 4096;
+
+/**
+ * For a fault that the MMU of `current`'s CPU has just reported. Null: make the access again. Else the signal that it
+ * ends with. Nothing may run between the fault and the first step of this.
+ */
+export function* handleUserFault(current: TaskStruct): Task<SignalInfo | null> {
+  const info = new PageFaultInfo();
+  current.kernel.arch.faultInfo(current.cpu, info);
+  if (info.kind === EntryKind.Signal) {
+    const address = info.code === SI_KERNEL ? 0n : fromHalves(info.addressHi, info.addressLo);
+    return { signal: info.signal, code: info.code, address };
+  }
+  if (info.corrupt)
+    throw new Error(`page table of ${current.name} has a reserved bit set at ${addressText(info)}`);
+  if (info.beyondUser || current.mm === null) return segmentationFault(info, SEGV_MAPERR);
+  return yield* doUserAddrFault(current, current.mm, info);
+}
+
+function addressText(info: PageFaultInfo): string {
+  return `0x${fromHalves(info.addressHi, info.addressLo).toString(16)}`;
+}
+
+function segmentationFault(info: PageFaultInfo, code: number): SignalInfo {
+  return { signal: SIGSEGV, code, address: fromHalves(info.addressHi, info.addressLo) };
+}
+
+function faultFlagsOf(info: PageFaultInfo): number {
+  let flags = FAULT_FLAG_DEFAULT;
+  // A shadow-stack page must be writable even to be read.
+  if (info.write || info.shadowStack) flags |= FAULT_FLAG_WRITE;
+  if (info.instruction) flags |= FAULT_FLAG_INSTRUCTION;
+  if (info.user) flags |= FAULT_FLAG_USER;
+  return flags;
+}
+
+/** @see `do_user_addr_fault` */
+function* doUserAddrFault(current: TaskStruct, mm: MmStruct, info: PageFaultInfo): Task<SignalInfo | null> {
+  let flags = faultFlagsOf(info);
+  for (;;) {
+    const vma = yield* lockMmAndFindVma(current, mm, info.page);
+    if (vma === null) return segmentationFault(info, SEGV_MAPERR);
+    const denied = refusal(current, info, vma);
+    if (denied !== null) {
+      yield* mmapReadUnlock(current, mm);
+      return denied;
+    }
+    const result = yield* handleMmFault(current, vma, info.page, flags);
+    // With COMPLETED or RETRY the handler has let mmap_lock go.
+    if ((result & VM_FAULT_COMPLETED) !== 0) return null;
+    if ((result & VM_FAULT_RETRY) === 0) {
+      yield* mmapReadUnlock(current, mm);
+      return (result & VM_FAULT_ERROR) === 0 ? null : signalOf(current, info, result);
+    }
+    if (current.fatalSignalPending()) return killed(info);
+    flags |= FAULT_FLAG_TRIED;
+  }
+}
+
+/** Does the VMA forbid the access? @see `access_error`, `bad_area_access_error` */
+function refusal(current: TaskStruct, info: PageFaultInfo, vma: VmArea): SignalInfo | null {
+  const verdict = current.kernel.arch.accessError(info, vma.flags, vma.flagsHigh);
+  if (verdict === AccessVerdict.Allowed) return null;
+  if (verdict === AccessVerdict.Denied) return segmentationFault(info, SEGV_ACCERR);
+  return { ...segmentationFault(info, SEGV_PKUERR), pkey: pkeyOf(vma.flagsHigh) };
+}
+
+/** A fatal signal ended the wait; it is pending already and this only stops the access. */
+function killed(info: PageFaultInfo): SignalInfo {
+  return { signal: SIGKILL, code: SI_KERNEL, address: fromHalves(info.addressHi, info.addressLo) };
+}
+
+/** @see `do_sigbus`, `bad_area_nosemaphore`: an error of the handler as a signal */
+function signalOf(current: TaskStruct, info: PageFaultInfo, result: number): SignalInfo {
+  const address = fromHalves(info.addressHi, info.addressLo);
+  if ((result & VM_FAULT_OOM) !== 0) {
+    const signal = { signal: SIGKILL, code: SI_KERNEL, address };
+    current.sendSignal(signal);
+    return signal;
+  }
+  if ((result & (VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE)) !== 0) {
+    return { signal: SIGBUS, code: BUS_MCEERR_AR, address, addressLsb: 12 };
+  }
+  if ((result & VM_FAULT_SIGBUS) !== 0) return { signal: SIGBUS, code: BUS_ADRERR, address };
+  return segmentationFault(info, SEGV_MAPERR);
+}
+
+// --- the kernel's own copies ---
+
+/** `access_ok`: does the range lie in user space? */
+function accessOk(current: TaskStruct, address: bigint, length: number): boolean {
+  const limit = BigInt(current.kernel.arch.taskSizePages) * BigInt(PAGE_BYTES);
+  return address >= 0n && BigInt(length) <= limit && address <= limit - BigInt(length);
+}
+
+/**
+ * Copies `source` to user memory of `current`, with its rights. Returns the bytes NOT copied: 0, or everything from
+ * the first page on that cannot be written. Faults are handled as those of the program, except that none sends a
+ * signal.
+ * @see Linux arch/x86/lib/copy_user_64.S, `copy_to_user`
+ */
+export function* copyToUser(current: TaskStruct, address: bigint, source: Uint8Array): Task<number> {
+  return yield* copyUser(current, address, source, Access.Write);
+}
+
+/** Copies from user memory into `target`. Returns the bytes NOT copied; that part of `target` stays as it is. */
+export function* copyFromUser(current: TaskStruct, target: Uint8Array, address: bigint): Task<number> {
+  return yield* copyUser(current, address, target, Access.Read);
+}
+
+function* copyUser(
+  current: TaskStruct,
+  tagged: bigint,
+  bytes: Uint8Array,
+  access: typeof Access.Read | typeof Access.Write,
+): Task<number> {
+  const { arch } = current.kernel;
+  const address = arch.untaggedAddress(current.cpu, tagged);
+  if (!accessOk(current, address, bytes.length)) return bytes.length;
+  const mmu = arch.mmus[current.cpu] as Mmu;
+  let done = 0;
+  while (done < bytes.length) {
+    const at = address + BigInt(done);
+    const low = lowHalf(at);
+    const part = bytes.subarray(done, done + PAGE_BYTES - (low & (PAGE_BYTES - 1)));
+    arch.beginUserAccess(current.cpu);
+    const fault =
+      access === Access.Write
+        ? mmu.writeBytes(highHalf(at), low, access, part)
+        : mmu.readBytes(highHalf(at), low, access, part);
+    arch.endUserAccess(current.cpu);
+    if (fault === 0) done += part.length;
+    // The exception table sends a fault that cannot be handled to the end of the copy.
+    else if ((yield* handleUserFault(current)) !== null) break;
+  }
+  return bytes.length - done;
+}
