@@ -3,10 +3,11 @@
  * hardware does not look at), control registers, MSRs, the page-fault error code and the INVPCID descriptor.
  */
 import { InputError } from '../../base/input-error.ts';
-import type { FieldValue, Layout } from '../../base/layout.ts';
+import type { Layout } from '../../base/layout.ts';
 import { hex, lowHalf, maskOf } from '../../base/u64.ts';
 import { bitRange, type Decoded, type DecodeKind, type DecodeOptions, decodeWith } from '../decode-kind.ts';
 import { Entry, entryLayout, LEVEL_NAMES, mapsPage, PDE_2M, PDPTE_1G, PTE } from './entries.ts';
+import { fieldWords } from './explain-rules.ts';
 import { linuxRemarks } from './kernel/entry-remarks.ts';
 import { memoryTypeName, patIndex, patType } from './memory-type.ts';
 import { REGISTER_KINDS } from './register-kinds.ts';
@@ -65,12 +66,16 @@ function accessRemark(value: bigint): string {
   return `this entry allows: ${who}, ${write}, ${fetch}; the translation allows what every level allows`;
 }
 
-const entryWords = ({ name, value, kind }: FieldValue): string | null => {
-  if (name === 'PKEY') return `key ${value}`;
-  return kind === 'address' ? `frame ${hex(value >> 12n)}` : null;
+/** The manual's table of each form, by title of the layout. */
+const FORMAT_TABLES: Readonly<Record<string, string>> = {
+  PML5E: 'Format of a PML5 Entry (PML5E) that References a PML4 Table',
+  PML4E: 'Format of a PML4 Entry (PML4E) that References a Page-Directory-Pointer Table',
+  PDPTE: 'Format of a Page-Directory-Pointer-Table Entry (PDPTE) that References a Page Directory',
+  'PDPTE (1-GByte page)': 'Format of a Page-Directory-Pointer-Table Entry (PDPTE) that Maps a 1-GByte Page',
+  PDE: 'Format of a Page-Directory Entry that References a Page Table',
+  'PDE (2-MByte page)': 'Format of a Page-Directory Entry that Maps a 2-MByte Page',
+  PTE: 'Format of a Page-Table Entry that Maps a 4-KByte Page',
 };
-
-const FORMAT_SECTION = 'Intel SDM vol. 3A, "Paging-Structure Entries" of 4-Level and 5-Level Paging';
 
 /** Decodes an entry of a level. @param forced the form to use whatever PS says; null follows PS */
 function decodeEntry(
@@ -84,9 +89,10 @@ function decodeEntry(
   const present = PTE.has(value, 'P');
   const leaf = forced ?? bySize;
   const layout = entryLayout(level, leaf);
+  const source = `Intel SDM vol. 3A, "${FORMAT_TABLES[layout.title]}"`;
   if (!present) {
     const remarks = ['P = 0: not present; the hardware looks at no other bit', ...linuxRemarks(value, level)];
-    return { ...decodeWith(kind, layout, value, FORMAT_SECTION, entryWords), remarks };
+    return { ...decodeWith(kind, layout, value, source, fieldWords), remarks };
   }
   const remarks: string[] = [];
   if (forced !== null && forced !== bySize) {
@@ -98,7 +104,7 @@ function decodeEntry(
   remarks.push(accessRemark(value), ...reservedBitRemarks(level, leaf, value, options));
   if (leaf) remarks.push(...leafRemarks(level, value));
   remarks.push(...linuxRemarks(value, level));
-  return decodeWith(kind, layout, value, FORMAT_SECTION, entryWords, remarks);
+  return decodeWith(kind, layout, value, source, fieldWords, remarks);
 }
 
 function entryKind(
