@@ -74,6 +74,7 @@ export class ReplayWorld {
     supervisor.children.add(first);
     this.#tasks.set(1, first);
     this.#fillAbove(first);
+    setArguments(first);
   }
 
   /** The process with this number in the trace, 0 for the supervisor. @throws InputError when it never existed */
@@ -135,4 +136,15 @@ export class ReplayWorld {
     if (result !== start) throw new Error(`the memory above the arena could not be mapped: ${result}`);
     mm.mmapBasePage = this.#endPage;
   }
+}
+
+/** Where execve puts the argument and environment strings: at the top of the stack, outside the arena. */
+function setArguments({ mm }: TaskStruct): void {
+  if (mm === null) return;
+  const top = BigInt(mm.taskSizePages) << 12n;
+  mm.startStack = top - 0x2000n;
+  mm.argStart = top - 0x1000n;
+  mm.argEnd = top - 0xf00n;
+  mm.envStart = mm.argEnd;
+  mm.envEnd = top - 0x100n;
 }
