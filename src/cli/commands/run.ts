@@ -85,7 +85,7 @@ async function runConfig(options: Options): Promise<RunConfig> {
 
 async function costProfile(name: string | undefined): Promise<Pick<RunConfig, 'profile'>> {
   if (name === undefined) return {};
-  const { costProfiles } = await import('../../hardware/cost-profile.ts');
-  const known = oneOf('option --profile', name, Object.keys(costProfiles));
-  return { profile: costProfiles[known] as NonNullable<RunConfig['profile']> };
+  const { COST_PROFILES } = await import('../../hardware/cost-profile.ts');
+  const known = oneOf('option --profile', name, Object.keys(COST_PROFILES));
+  return { profile: COST_PROFILES[known] as NonNullable<RunConfig['profile']> };
 }
