@@ -4,14 +4,13 @@ import type { SystemArchitecture } from '../userland/system.ts';
 import { oneOf } from './option-values.ts';
 
 const names = ['x86_64', 'arm64'] as const;
-export type ArchitectureName = (typeof names)[number];
 
 /** @throws InputError for a name that is unknown, or known and not built */
-export async function architectureNamed(text: string): Promise<SystemArchitecture> {
+export async function architectureOption(text: string): Promise<SystemArchitecture> {
   const name = oneOf('option --arch', text, names);
-  const { kernelArchitectures } = await import('../arch/registry.ts');
-  const found = kernelArchitectures.find((architecture) => architecture.name === name);
-  if (found === undefined)
-    throw new InputError(`option --arch: ${name} is not built yet`, { expected: 'x86_64' });
-  return found;
+  if (name === 'arm64') {
+    throw new InputError('option --arch: arm64 is not built yet', { expected: 'x86_64' });
+  }
+  const { architectureNamed } = await import('../arch/registry.ts');
+  return architectureNamed(name);
 }

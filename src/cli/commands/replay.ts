@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { TraceOutcome } from '../../conformance/replay/run.ts';
 import type { Trace } from '../../conformance/replay/trace.ts';
 import type { Retention } from '../../hardware/retention.ts';
-import { architectureNamed } from '../architecture.ts';
+import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
 import { namePattern } from '../name-pattern.ts';
 import { oneOf } from '../option-values.ts';
@@ -44,7 +44,7 @@ export function addReplayCommand(program: Command, session: Session): void {
 async function replay(files: readonly string[], options: Options, session: Session): Promise<void> {
   const { replayTrace } = await import('../../conformance/replay/run.ts');
   const report = await import('../../report/replay-text.ts');
-  const architecture = await architectureNamed(options.arch);
+  const architecture = await architectureOption(options.arch);
   const retention = oneOf('option --retention', options.retention, retentions);
   const count = new report.ReplayCount();
   const outcomes: TraceOutcome[] = [];

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import type { RunConfig } from '../../userland/run-scenario.ts';
-import { architectureNamed } from '../architecture.ts';
+import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
 import { oneOf, wholeNumber } from '../option-values.ts';
 import { eventPaint } from '../paint.ts';
@@ -70,7 +70,7 @@ async function runConfig(options: Options): Promise<RunConfig> {
     throw new InputError('options --schedule and --policy exclude each other', { expected: 'one of them' });
   }
   return {
-    architecture: await architectureNamed(options.arch),
+    architecture: await architectureOption(options.arch),
     ...(cpus === undefined ? {} : { cpus: wholeNumber('option --cpus', cpus, 1, 64) }),
     ...(policy === undefined ? {} : { policy: oneOf('option --policy', policy, policies) }),
     ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, 2 ** 31 - 1) }),

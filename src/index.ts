@@ -1,0 +1,45 @@
+/**
+ * The public interface: scenarios and what runs them, the MMU by itself, and the texts of reports. Nothing here needs
+ * Node: readers of vector, trace and core files are in the command line.
+ */
+
+// The MMU by itself.
+export { Access } from './arch/access.ts';
+export type { Decoded, DecodedField, DecodeOptions } from './arch/decode-kind.ts';
+export { FAULT_KIND_NAMES, FaultKind, type FaultSlot } from './arch/fault.ts';
+export type { Mmu } from './arch/mmu.ts';
+export { architectureNamed } from './arch/registry.ts';
+export { DECODE_KINDS, decodeWord } from './arch/registry-decode-kinds.ts';
+export type { WalkObserver } from './arch/walk-observer.ts';
+export * as x86_64 from './arch/x86_64/index.ts';
+// Words and addresses.
+export { InputError, type InputErrorDetails } from './base/input-error.ts';
+export { addressBits, bit, bits, ignoredBits, Layout, reservedBits } from './base/layout.ts';
+export type { SchedPoint, SharedObject, Task } from './base/task.ts';
+export { fromHalves, type Halves, hex, highHalf, lowHalf } from './base/u64.ts';
+// The machine.
+export { COST_PROFILES, type CostProfile } from './hardware/cost-profile.ts';
+export { EventCollector, type EventKind, EventSink, type MachineEvent } from './hardware/event-sink.ts';
+export { PhysicalMemory } from './hardware/physical-memory.ts';
+export { type Retention, TLB_PROFILES, type TlbProfile } from './hardware/retention.ts';
+// Reports.
+export { decodeText } from './report/decode-text.ts';
+export { scenarioSummary, scenarioText } from './report/scenario-text.ts';
+export { timelineText } from './report/timeline-text.ts';
+export { walkText } from './report/walk-text.ts';
+// Scenarios.
+export type { Candidate, Policy, RunView } from './sched/policy/policy.ts';
+export type { ErrnoFailure, Failure, Outcome, SignalFailure, Success } from './userland/outcome.ts';
+export {
+  type ProgramResult,
+  type RunConfig,
+  runScenario,
+  type ScenarioOutcome,
+  type ScenarioResult,
+} from './userland/run-scenario.ts';
+export { type Assertion, defineScenario, type Program, type Scenario } from './userland/scenario.ts';
+export type { Share, SharedValue } from './userland/share.ts';
+export { createSystem, type System, type SystemArchitecture, type SystemOptions } from './userland/system.ts';
+export type { MemoryRange, MmapArguments, User, VectorRead, WaitResult } from './userland/user.ts';
+export type { ProcessView, WorldView } from './userland/world-view.ts';
+export { loadYamlScenario } from './userland/yaml/load.ts';
