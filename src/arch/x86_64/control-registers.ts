@@ -4,6 +4,7 @@
  * The processor is in 64-bit mode. Left out: VMX fixed bits, SMM, CR8, and the effects of bits translation never reads.
  * @see Intel SDM vol. 2B, "MOV—Move to/from Control Registers"
  * @see Intel SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches"
+ * @see AMD APM vol. 2, "TLB Management"
  */
 import { maskOf } from '../../base/u64.ts';
 import type { CpuFeatures } from './features.ts';
@@ -83,7 +84,12 @@ export const currentPcid = (state: ControlRegisters): number =>
 /**
  * MOV to CR0. Reserved bits 28:19, 17 and 15:6 are not stored and ET stays 1; that is no fault.
  */
-export function movToCr0(state: ControlRegisters, operand: bigint, cpl: number): RegisterWrite {
+export function movToCr0(
+  state: ControlRegisters,
+  features: CpuFeatures,
+  operand: bigint,
+  cpl: number,
+): RegisterWrite {
   const has = (name: 'PE' | 'PG' | 'CD' | 'NW' | 'WP'): boolean => CR0.has(operand, name);
   const refused = firstBroken([
     [cpl !== 0, PRIVILEGE],
@@ -104,9 +110,9 @@ export function movToCr0(state: ControlRegisters, operand: bigint, cpl: number):
   if (refused !== null) return refused;
   const ignored = CR0.mask('RESERVED_28_19', 'RESERVED_17', 'RESERVED_15_6');
   const value = (operand & ~ignored) | CR0.mask('ET');
-  // Setting or clearing WP drops nothing: it is looked at when an access is checked, not when an entry is cached.
-  const pagingOff = CR0.has(state.cr0, 'PG') && !has('PG');
-  return accept(value, pagingOff ? EVERYTHING : NO_FLUSH);
+  // On Intel clearing PG drops everything, on AMD any change of it. Setting or clearing WP drops nothing: it is looked at when an access is checked, not when an entry is cached.
+  const pagingChanged = CR0.has(state.cr0 ^ operand, 'PG');
+  return accept(value, pagingChanged && (!has('PG') || features.vendor === 'amd') ? EVERYTHING : NO_FLUSH);
 }
 
 /** Bits of the operand of MOV to CR3 that must be 0: from MAXPHYADDR up, less what LAM and PCIDs give a meaning. */
@@ -176,14 +182,29 @@ export function cr4ReservedBits(features: CpuFeatures): bigint {
   );
 }
 
-/** What a change of CR4 drops. @see Intel SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches" */
-function flushOfCr4Change(state: ControlRegisters, operand: bigint): FlushScope {
+/**
+ * What a change of CR4 drops on an Intel processor.
+ * @see Intel SDM vol. 3A, "Operations that Invalidate TLBs and Paging-Structure Caches"
+ */
+function flushOfCr4ChangeIntel(state: ControlRegisters, operand: bigint): FlushScope {
   const changed = state.cr4 ^ operand;
   if (CR4.has(changed, 'PGE')) return EVERYTHING;
   if (CR4.has(state.cr4, 'PCIDE') && !CR4.has(operand, 'PCIDE')) return EVERYTHING;
   const smepSet = CR4.has(changed, 'SMEP') && CR4.has(operand, 'SMEP');
   if (CR4.has(changed, 'PAE') || smepSet) return { kind: 'pcid-and-global', pcid: currentPcid(state) };
   return NO_FLUSH;
+}
+
+/**
+ * What a change of CR4 drops on an AMD processor: more bits count than on Intel, but SMEP does not.
+ * @see AMD APM vol. 2, "TLB Management", "Implicit Invalidations"
+ */
+function flushOfCr4ChangeAmd(state: ControlRegisters, operand: bigint): FlushScope {
+  const changed = state.cr4 ^ operand;
+  const either = (changed & CR4.mask('PAE', 'PSE', 'PGE')) !== 0n;
+  const pkeSet = CR4.has(changed, 'PKE') && CR4.has(operand, 'PKE');
+  const pcideCleared = CR4.has(changed, 'PCIDE') && !CR4.has(operand, 'PCIDE');
+  return either || pkeSet || pcideCleared ? EVERYTHING : NO_FLUSH;
 }
 
 /** MOV to CR4. */
@@ -207,7 +228,9 @@ export function movToCr4(
     ],
     [CR4.has(operand, 'CET') && !CR0.has(state.cr0, 'WP'), 'CR4.CET = 1 needs CR0.WP = 1'],
   ]);
-  return refused ?? accept(operand, flushOfCr4Change(state, operand));
+  if (refused !== null) return refused;
+  const flushOf = features.vendor === 'amd' ? flushOfCr4ChangeAmd : flushOfCr4ChangeIntel;
+  return accept(operand, flushOf(state, operand));
 }
 
 type EferBit = Parameters<typeof EFER.has>[1];

@@ -14,7 +14,7 @@ import { FLUSH_EVENT_NAMES } from './invalidation.ts';
 import { effectiveMemoryType, memoryTypeName } from './memory-type.ts';
 import type { X86Mmu } from './mmu.ts';
 import { REASON_NAMES } from './permissions.ts';
-import { CR0, CR4, EFER, PAGE_FAULT_ERROR } from './registers.ts';
+import { CR0, CR3, CR4, EFER, PAGE_FAULT_ERROR } from './registers.ts';
 import { WalkRecorder, type WalkStep } from './walk-steps.ts';
 
 /** An entry the walk used. */
@@ -172,16 +172,25 @@ function explainTranslation(mmu: X86Mmu): ExplainedTranslation {
   };
 }
 
+function notCanonicalRule(fault: Readonly<FaultSlot>, mmu: X86Mmu): string {
+  const cr3 = fromHalves(mmu.state.cr3Hi, mmu.state.cr3Lo);
+  const cr4 = fromHalves(mmu.state.cr4Hi, mmu.state.cr4);
+  const la57 = CR4.has(cr4, 'LA57');
+  const masking = CR4.has(cr4, 'LAM_SUP') || CR3.has(cr3, 'LAM_U48') || CR3.has(cr3, 'LAM_U57');
+  const exempt = (fault.access & (Access.Fetch | Access.Implicit)) !== 0;
+  const lam = !masking
+    ? ''
+    : exempt
+      ? '; linear-address masking is for explicit data accesses'
+      : ', nor is it after masking';
+  return `the address is not canonical: bits 63:${la57 ? 56 : 47} are not all the same (CR4.LA57 = ${la57 ? 1 : 0})${lam}`;
+}
+
 /** The rules that made it fail. */
 function faultRules(fault: Readonly<FaultSlot>, mmu: X86Mmu): string[] {
   const name = LEVEL_NAMES[fault.level] ?? '';
   const value = fromHalves(fault.entryHi, fault.entryLo);
-  if (fault.kind === FaultKind.NotCanonical) {
-    const width = CR4.has(fromHalves(0, mmu.state.cr4), 'LA57') ? 57 : 48;
-    return [
-      `the address is not canonical: bits 63:${width - 1} are not all the same (CR4.LA57 = ${width === 57 ? 1 : 0})`,
-    ];
-  }
+  if (fault.kind === FaultKind.NotCanonical) return [notCanonicalRule(fault, mmu)];
   if (fault.kind === FaultKind.NotPresent) return [`${name}: P = 0, so there is no translation`];
   if (fault.kind === FaultKind.Reserved) return reservedRule(fault.level, value, mmu);
   if (fault.kind === FaultKind.Bus) {

@@ -186,6 +186,6 @@ export type CpuModelName = keyof typeof CPU_MODELS;
 
 /**
  * Bit 8 of a present PML4E or PML5E: Intel ignores it, on AMD it must be zero.
- * @see AMD APM vol. 2, "Page-Translation-Table Entry Fields" and the PML4E and PML5E figures of "Long-Mode Page Translation"
+ * @see AMD APM vol. 2, "4-Kbyte Page Translation" of "Long-Mode Page Translation", figures of the PML5E and PML4E: bits 8:7 are MBZ
  */
 export const topLevelBit8Reserved = (features: CpuFeatures): boolean => features.vendor === 'amd';

@@ -77,7 +77,7 @@ const INTEL_ROWS: readonly Row[] = [
  * AMD's table differs in three places, and says CD (cache disabled: uncached, but caches are probed) where the page's
  * attribute rather than the MTRR is what makes memory uncacheable; Intel's table has a footnote for the same.
  * CD is UC here.
- * @see AMD APM vol. 2, "Combined Effect of MTRR and PAT Memory Types"
+ * @see AMD APM vol. 2, "Combined Effect of MTRRs and PAT", table "Combined Effect of MTRR and PAT Memory Types"
  */
 const AMD_ROWS: readonly Row[] = [
   [UC, UC, UC, WC, UC, UC, UC],

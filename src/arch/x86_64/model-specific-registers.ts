@@ -1,7 +1,8 @@
 /**
  * WRMSR to the model-specific registers that translation and memory types depend on: IA32_PKRS, IA32_PAT and the
  * MTRRs (IA32_EFER is in `control-registers.ts`). Which values are refused, and the set of registers afterwards.
- * None of them drops a cached translation: software does that (the manual's MTRR and PAT update sequences).
+ * On Intel none of them drops a cached translation: software does that (the manual's MTRR and PAT update sequences); on
+ * AMD a write to an MTRR empties the TLB.
  * Left out: every other MSR, whose write here is #GP(0) as if it did not exist.
  */
 import { maskOf } from '../../base/u64.ts';
@@ -31,6 +32,19 @@ export interface MemoryTypeRegisters {
 }
 
 export type MsrWrite = { readonly fault: null; readonly registers: MemoryTypeRegisters } | RefusedWrite;
+
+/**
+ * Does a write to this MSR drop every cached translation?
+ * @see AMD APM vol. 2, "TLB Management", "Implicit Invalidations"
+ */
+export function msrWriteFlushes(features: CpuFeatures, address: number): boolean {
+  const variable = address - Msr.IA32_MTRR_PHYSBASE0;
+  const isMtrr =
+    fixedRangeRegister(address) >= 0 ||
+    address === Msr.IA32_MTRR_DEF_TYPE ||
+    (variable >= 0 && variable < 2 * features.mtrrVariable);
+  return isMtrr && features.vendor === 'amd';
+}
 
 /** IA32_MTRRCAP of a processor. @see Intel SDM vol. 3A, "MTRR Feature Identification" */
 export const mtrrCapability = (features: CpuFeatures): bigint =>

@@ -21,7 +21,7 @@ import {
 import type { CpuFeatures } from './features.ts';
 import { applyFlush, invlpg as dropAddress, invpcid as dropPcid, FlushEvent } from './invalidation.ts';
 import type { X86Mmu } from './mmu.ts';
-import { Msr, writeMsr } from './model-specific-registers.ts';
+import { Msr, msrWriteFlushes, writeMsr } from './model-specific-registers.ts';
 import { CR4, INVPCID_LOW } from './registers.ts';
 
 export type { PrivilegedFault } from './control-registers.ts';
@@ -52,7 +52,7 @@ function commit(
 
 /** MOV to CR0. @returns null, or the fault with nothing changed */
 export function movToCr0(mmu: X86Mmu, operand: bigint, cpl = 0): PrivilegedFault | null {
-  return commit(mmu, checkCr0(controlRegisters(mmu), operand, cpl), FlushEvent.Cr0, (value) => {
+  return commit(mmu, checkCr0(controlRegisters(mmu), mmu.features, operand, cpl), FlushEvent.Cr0, (value) => {
     mmu.state.cr0 = lowHalf(value);
   });
 }
@@ -98,6 +98,7 @@ export function wrmsr(mmu: X86Mmu, address: number, value: bigint, cpl = 0): Pri
     state.memoryTypes = memoryTypes;
   }
   mmu.updateControls();
+  if (msrWriteFlushes(features, address)) mmu.dropAll();
   return null;
 }
 

@@ -58,22 +58,24 @@ describe('MOV to CR0 (SDM "MOV—Move to/from Control Registers")', () => {
     ['setting PG for IA-32e mode without PAE', beforePaging, CR0_RUNNING, 0, /PAE = 1/],
     ['setting PG with PAE', { ...beforePaging, cr4: CR4.mask('PAE') }, CR0_RUNNING, 0, null],
   ] as const)('%s', (_, state, operand, cpl, rule) => {
-    const got = ruleOf(movToCr0(state, operand, cpl));
+    const got = ruleOf(movToCr0(state, INTEL_COMPLETE, operand, cpl));
     if (rule === null) expect(got).toBeNull();
     else expect(got).toMatch(rule);
   });
 
   it('ignores reserved bits of the low half and keeps ET set', () => {
     const reserved = CR0.mask('RESERVED_28_19', 'RESERVED_17', 'RESERVED_15_6');
-    const result = movToCr0(running, CR0_RUNNING | reserved, 0);
-    const without = movToCr0(running, CR0_RUNNING & ~CR0.mask('ET'), 0);
+    const result = movToCr0(running, INTEL_COMPLETE, CR0_RUNNING | reserved, 0);
+    const without = movToCr0(running, INTEL_COMPLETE, CR0_RUNNING & ~CR0.mask('ET'), 0);
     expect(result).toMatchObject({ fault: null, value: CR0_RUNNING });
     expect(without).toMatchObject({ fault: null, value: CR0_RUNNING });
   });
 
   it('drops nothing when WP changes, everything when paging goes off', () => {
-    expect(flushOf(movToCr0(running, CR0_RUNNING & ~CR0.mask('WP'), 0))).toBe('none');
-    expect(flushOf(movToCr0({ ...running, efer: 0n }, CR0_RUNNING & ~CR0.mask('PG'), 0))).toBe('everything');
+    expect(flushOf(movToCr0(running, INTEL_COMPLETE, CR0_RUNNING & ~CR0.mask('WP'), 0))).toBe('none');
+    expect(
+      flushOf(movToCr0({ ...running, efer: 0n }, INTEL_COMPLETE, CR0_RUNNING & ~CR0.mask('PG'), 0)),
+    ).toBe('everything');
   });
 });
 
@@ -183,9 +185,22 @@ describe('MOV to CR4', () => {
     ['clearing SMEP', { ...running, cr4: set('SMEP') }, CR4_RUNNING, 'none'],
     ['setting SMAP', running, set('SMAP'), 'none'],
     ['setting PKE', running, set('PKE'), 'none'],
+    ['changing PSE', running, set('PSE'), 'none'],
     ['changing PAE', { ...beforePaging, cr4: 0n }, CR4.mask('PAE'), 'pcid-and-global'],
   ] as const)('%s drops %s', (_, state, operand, flush) => {
     expect(flushOf(movToCr4(state, INTEL_COMPLETE, operand, 0))).toBe(flush);
+  });
+
+  // AMD APM vol. 2 "TLB Management", "Implicit Invalidations"
+  it.each([
+    ['changing PGE', running, CR4.mask('PAE'), 'everything'],
+    ['changing PSE', running, set('PSE'), 'everything'],
+    ['setting PKE', running, set('PKE'), 'everything'],
+    ['clearing PKE', { ...running, cr4: set('PKE') }, CR4_RUNNING, 'none'],
+    ['setting SMEP', running, set('SMEP'), 'none'],
+    ['clearing PCIDE', withPcids, CR4_RUNNING, 'everything'],
+  ] as const)('%s drops %s on AMD', (_, state, operand, flush) => {
+    expect(flushOf(movToCr4(state, AMD_ZEN4, operand, 0))).toBe(flush);
   });
 
   it('needs CPL 0', () => {
