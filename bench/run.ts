@@ -1,7 +1,8 @@
 /** `npm run bench -- NAME`: runs one of the benches of this folder. */
 import { limit } from './limit/index.ts';
+import { remote } from './remote-read.ts';
 
-const BENCHES: Readonly<Record<string, () => number>> = { limit };
+const BENCHES: Readonly<Record<string, () => number>> = { limit, remote };
 
 const name = process.argv[2] ?? '';
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;

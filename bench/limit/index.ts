@@ -7,15 +7,8 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import {
-  ACCESSES,
-  type Bench,
-  buildBench,
-  makeStream,
-  runPass,
-  WORKLOADS,
-  type Workload,
-} from './workloads.ts';
+import type { X86Mmu } from '../../src/arch/x86_64/mmu.ts';
+import { ACCESSES, buildMmu, makeStream, runPass, WORKLOADS, type Workload } from './workloads.ts';
 
 const REPETITIONS = 7;
 /** Per workload and repetition, as in limit.c. */
@@ -30,17 +23,17 @@ type Round = ReadonlyMap<string, Measure>;
 export function limit(): number {
   const c = compileC();
   if (c === null) console.log('no C compiler (cc) here: only this project is measured\n');
-  const bench = buildBench();
+  const mmu = buildMmu();
   const streams = new Map(WORKLOADS.map((workload) => [workload.name, makeStream(workload)]));
-  measureOurs(bench, streams);
+  measureOurs(mmu, streams);
   const ours: Round[] = [];
   const theirs: Round[] = [];
   for (let i = 0; i < REPETITIONS; i++) {
     if (c !== null) theirs.push(runC(c.program));
-    ours.push(measureOurs(bench, streams));
+    ours.push(measureOurs(mmu, streams));
   }
   const failed = printTable(ours, theirs);
-  console.log(`\nallocated per translation: ${allocatedPerTranslation(bench, streams).toFixed(4)} bytes`);
+  console.log(`\nallocated per translation: ${allocatedPerTranslation(mmu, streams).toFixed(4)} bytes`);
   printStartup();
   if (c !== null) rmSync(c.folder, { recursive: true });
   return failed ? 1 : 0;
@@ -71,17 +64,17 @@ function cpuNanoseconds(): number {
   return (user + system) * 1e3;
 }
 
-function measureOurs(bench: Bench, streams: ReadonlyMap<string, Int32Array>): Round {
+function measureOurs(mmu: X86Mmu, streams: ReadonlyMap<string, Int32Array>): Round {
   const round = new Map<string, Measure>();
   for (const workload of WORKLOADS) {
     const stream = streams.get(workload.name) as Int32Array;
-    bench.mmu.reset();
-    let checksum = runPass(bench, workload, stream);
+    mmu.reset();
+    let checksum = runPass(mmu, workload, stream);
     let spent = 0;
     let passes = 0;
     while (spent < LEAST_NANOSECONDS || passes < 3) {
       const start = cpuNanoseconds();
-      checksum = runPass(bench, workload, stream);
+      checksum = runPass(mmu, workload, stream);
       spent += cpuNanoseconds() - start;
       passes++;
     }
@@ -122,13 +115,13 @@ function row(workload: Workload, c: number | undefined, mine: number, same: bool
 }
 
 /** Heap growth over many passes of every workload, between two collections where the runtime allows to force them. */
-function allocatedPerTranslation(bench: Bench, streams: ReadonlyMap<string, Int32Array>): number {
+function allocatedPerTranslation(mmu: X86Mmu, streams: ReadonlyMap<string, Int32Array>): number {
   const collect = globalThis.gc as (() => void) | undefined;
   collect?.();
   const passes = 4;
   const before = process.memoryUsage().heapUsed;
   for (const workload of WORKLOADS) {
-    for (let i = 0; i < passes; i++) runPass(bench, workload, streams.get(workload.name) as Int32Array);
+    for (let i = 0; i < passes; i++) runPass(mmu, workload, streams.get(workload.name) as Int32Array);
   }
   const grown = process.memoryUsage().heapUsed - before;
   return Math.max(0, grown) / (WORKLOADS.length * passes * ACCESSES);

@@ -184,8 +184,7 @@ export class Tlb {
   count(): number {
     let valid = 0;
     const entries = this.entries;
-    for (let at = 1; at < entries.length; at += STRIDE)
-      if (((entries[at] as number) & VALID) !== 0) valid++;
+    for (let at = 1; at < entries.length; at += STRIDE) if (((entries[at] as number) & VALID) !== 0) valid++;
     return valid;
   }
 

@@ -23,7 +23,7 @@ import {
 import { Entry } from './entries.ts';
 import { type CpuFeatures, INTEL_COMPLETE, topLevelBit8Reserved } from './features.ts';
 import { pageFaultFlush } from './invalidation.ts';
-import { type Mtrrs, MTRRS_WRITE_BACK } from './memory-type.ts';
+import { MTRRS_WRITE_BACK, type Mtrrs } from './memory-type.ts';
 import { PermissionMemo, RIGHTS_MASK, Verdict } from './permissions.ts';
 import { CR0, CR3, CR3_PCIDE, CR4, EFER, PAT_AT_RESET } from './registers.ts';
 import { Walker } from './walker.ts';
@@ -41,7 +41,10 @@ export class X86State {
   pkru = 0;
   pkrs = 0;
   /** IA32_PAT and the MTRRs: what accesses are cached as, never where they go. */
-  memoryTypes: { readonly pat: bigint; readonly mtrrs: Mtrrs } = { pat: PAT_AT_RESET, mtrrs: MTRRS_WRITE_BACK };
+  memoryTypes: { readonly pat: bigint; readonly mtrrs: Mtrrs } = {
+    pat: PAT_AT_RESET,
+    mtrrs: MTRRS_WRITE_BACK,
+  };
 }
 
 export interface X86MmuOptions {
@@ -152,7 +155,7 @@ export class X86Mmu implements Mmu {
 
   set observer(observer: WalkObserver | null) {
     this.attached = observer;
-    this.walker.observer = observer;
+    this.walker.attach(observer);
   }
 
   /** Bits 51:32 of the physical address. */
@@ -340,7 +343,14 @@ export class X86Mmu implements Mmu {
     return this.walkAndFill(hi, lo, access, tagLo, tagHi, true);
   }
 
-  private hitSecond(hi: number, lo: number, access: number, tagLo: number, tagHi: number, at: number): FaultKind {
+  private hitSecond(
+    hi: number,
+    lo: number,
+    access: number,
+    tagLo: number,
+    tagHi: number,
+    at: number,
+  ): FaultKind {
     const second = this.secondTlb;
     const entryTagHi = second.entries[at + 1] as number;
     const dataLo = second.entries[at + 2] as number;
@@ -381,6 +391,31 @@ export class X86Mmu implements Mmu {
       }
     }
     return -1;
+  }
+
+  /**
+   * As `translate`, but by walking from CR3: no TLB or paging-structure cache is asked or filled. Accessed and dirty are
+   * set as by any access.
+   */
+  walkUncached(hi: number, lo: number, access: number): FaultKind {
+    if (this.attached !== null) this.attached.begin(hi, lo, access);
+    let high = hi;
+    if ((hi << this.quickShift) >> this.quickShift !== hi) {
+      if (!this.applyMask(hi, lo, access)) return FaultKind.NotCanonical;
+      high = this.maskedHi;
+    }
+    const walker = this.walker;
+    const kind = walker.walkFromRoot(high, lo, access);
+    if (kind !== None) {
+      this.attached?.end(kind, 0, 0, this.fault.reasons);
+      return kind;
+    }
+    const dataHi = walker.dataHi;
+    const mask = offsetMask(cachedSize(dataHi));
+    this.dataHi = dataHi;
+    this.paLo = (walker.dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
+    this.attached?.end(None, this.paHi, this.paLo, 0);
+    return None;
   }
 
   /** @param absent no TLB has a translation of this page and size, as a lookup has just shown */
@@ -492,18 +527,14 @@ export class X86Mmu implements Mmu {
     checkWithinPage(lo, target.length);
     const kind = this.translate(hi, lo, access);
     if (kind !== None) return kind;
-    return this.memory.readBytes(this.frame(), lo & 0xfff, target)
-      ? None
-      : this.dataBus(hi, lo, access);
+    return this.memory.readBytes(this.frame(), lo & 0xfff, target) ? None : this.dataBus(hi, lo, access);
   }
 
   writeBytes(hi: number, lo: number, access: number, source: Uint8Array): FaultKind {
     checkWithinPage(lo, source.length);
     const kind = this.translate(hi, lo, access);
     if (kind !== None) return kind;
-    return this.memory.writeBytes(this.frame(), lo & 0xfff, source)
-      ? None
-      : this.dataBus(hi, lo, access);
+    return this.memory.writeBytes(this.frame(), lo & 0xfff, source) ? None : this.dataBus(hi, lo, access);
   }
 
   /** The frame number of the last translation. */
@@ -535,7 +566,13 @@ export class X86Mmu implements Mmu {
     return None;
   }
 
-  private writeUnaligned(hi: number, lo: number, access: number, valueHi: number, valueLo: number): FaultKind {
+  private writeUnaligned(
+    hi: number,
+    lo: number,
+    access: number,
+    valueHi: number,
+    valueLo: number,
+  ): FaultKind {
     const kind = this.acrossPages(hi, lo, access);
     if (kind !== None) return kind;
     const offset = lo & 0xfff;

@@ -57,6 +57,7 @@ const PML5E_PREFIX_HIGH = ~0xf;
 
 /** What the walker reads of the control registers, prepared by the MMU when they change. */
 export interface WalkControls {
+  /** Bits 51:12 of CR3, without flags. */
   rootHi: number;
   rootLo: number;
   la57: boolean;
@@ -75,7 +76,6 @@ export class Walker implements WalkControls {
   readonly memo: PermissionMemo;
   readonly fault = new FaultSlot();
   readonly caches: PagingStructureCaches;
-  observer: WalkObserver | null = null;
 
   rootHi = 0;
   rootLo = 0;
@@ -94,8 +94,16 @@ export class Walker implements WalkControls {
   speculative = false;
 
   private readonly controls: PermissionControls;
-  /** The caches, if the retention keeps anything in them. */
-  private readonly kept: PagingStructureCaches | null;
+  /** Are there paging-structure caches? */
+  private readonly caching: boolean;
+  /** Does this walk fill them? */
+  private keeping: boolean;
+  private observer: WalkObserver | null = null;
+  /** Each entry is told to the observer or kept in a cache: one test for both in each step. */
+  private attentive: boolean;
+  /** Where the walk begins: the first table's address with R/W and U/S so far in `startLo` and XD so far in `startHi`. */
+  private startHi = 0;
+  private startLo = 0;
   private readonly pde: Tlb;
   private readonly pdpte: Tlb;
   private readonly pml4e: Tlb;
@@ -116,183 +124,183 @@ export class Walker implements WalkControls {
     this.memo = memo;
     this.controls = controls;
     this.caches = caches;
-    this.kept = caching ? caches : null;
+    this.caching = caching;
+    this.keeping = caching;
+    this.attentive = caching;
     [this.pde, this.pdpte, this.pml4e, this.pml5e] = caches.levels.slice(2) as [Tlb, Tlb, Tlb, Tlb];
   }
 
+  /** Tells `observer` of every step from now on; null for none. */
+  attach(observer: WalkObserver | null): void {
+    this.observer = observer;
+    this.attentive = this.caching || observer !== null;
+  }
+
   /**
-   * Walks a canonical address.
+   * Walks a canonical address, from as far down as the paging-structure caches know.
    * @param tagLo @param tagHi its tag for caches (page number, PCID), see `TlbTag`
    * @returns 0, with the translation in `dataHi`/`dataLo`; or a fault kind, with `fault` filled in
    */
   walk(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
+    if (!this.caching) return this.walkFromRoot(hi, lo, access);
     this.walks++;
-    if (this.kept !== null) return this.walkFromCaches(hi, lo, access, tagLo, tagHi);
-    const top = this.la57 ? 5 : 4;
-    return this.walkFrom(top, hi, lo, access, this.rootHi, this.rootLo, ALL_ALLOWED, 0);
-  }
-
-  /** Goes on from the lowest level that a paging-structure cache knows, or from the root. */
-  private walkFromCaches(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
     this.tagLo = tagLo;
     this.tagHi = tagHi;
-    let cache = this.pde;
-    let level = 2;
-    let at = cache.find(tagLo & PDE_PREFIX, tagHi, tagLo >>> 9);
-    if (at < 0) {
-      cache = this.pdpte;
-      level = 3;
-      at = cache.find(tagLo & PDPTE_PREFIX, tagHi, tagLo >>> 18);
+    return this.walkFrom(this.findStart(tagLo, tagHi), hi, lo, access);
+  }
+
+  /** Walks a canonical address from CR3: no paging-structure cache is asked or filled. */
+  walkFromRoot(hi: number, lo: number, access: number): FaultKind {
+    this.walks++;
+    this.startHi = this.rootHi;
+    this.startLo = this.rootLo | ALL_ALLOWED;
+    this.keeping = false;
+    this.attentive = this.observer !== null;
+    const kind = this.walkFrom(this.la57 ? 5 : 4, hi, lo, access);
+    this.keeping = this.caching;
+    this.attentive = this.caching || this.observer !== null;
+    return kind;
+  }
+
+  /** Sets the start of a walk by the lowest level that a cache knows. @returns the level of the first entry to read */
+  private findStart(tagLo: number, tagHi: number): number {
+    let at = this.pde.find(tagLo & PDE_PREFIX, tagHi, tagLo >>> 9);
+    if (at >= 0) return this.startFrom(this.pde, at, 2);
+    at = this.pdpte.find(tagLo & PDPTE_PREFIX, tagHi, tagLo >>> 18);
+    if (at >= 0) return this.startFrom(this.pdpte, at, 3);
+    at = this.pml4e.find(tagLo & PML4E_PREFIX, tagHi, tagLo >>> 27);
+    if (at >= 0) return this.startFrom(this.pml4e, at, 4);
+    if (this.la57) {
+      at = this.pml5e.find(0, tagHi & PML5E_PREFIX_HIGH, tagHi >>> 4);
+      if (at >= 0) return this.startFrom(this.pml5e, at, 5);
     }
-    if (at < 0) {
-      cache = this.pml4e;
-      level = 4;
-      at = cache.find(tagLo & PML4E_PREFIX, tagHi, tagLo >>> 27);
-    }
-    if (at < 0 && this.la57) {
-      cache = this.pml5e;
-      level = 5;
-      at = cache.find(0, tagHi & PML5E_PREFIX_HIGH, tagHi >>> 4);
-    }
-    if (at < 0) {
-      const top = this.la57 ? 5 : 4;
-      return this.walkFrom(top, hi, lo, access, this.rootHi, this.rootLo, ALL_ALLOWED, 0);
-    }
-    const tableLo = cache.entries[at + 2] as number;
-    const tableHi = cache.entries[at + 3] as number;
+    this.startHi = this.rootHi;
+    this.startLo = this.rootLo | ALL_ALLOWED;
+    return this.la57 ? 5 : 4;
+  }
+
+  private startFrom(cache: Tlb, at: number, level: number): number {
     cache.touch(at);
-    if (this.observer !== null) this.observer.entry(level, EntrySource.Cache, 0, 0, tableHi, tableLo);
-    const nextHi = tableHi & ADDRESS_HIGH;
-    return this.walkFrom(level - 1, hi, lo, access, nextHi, tableLo & ADDRESS_LOW, tableLo, tableHi);
+    this.startLo = cache.entries[at + 2] as number;
+    this.startHi = cache.entries[at + 3] as number;
+    if (this.observer !== null)
+      this.observer.entry(level, EntrySource.Cache, 0, 0, this.startHi, this.startLo);
+    return level - 1;
   }
 
   /**
    * The walk from a level down, one block per level. A block selects the table's chunk of memory, reads the entry,
-   * stops on P = 0 or a reserved bit, sets accessed, and goes on.
-   * @param level of the first entry to read, 5 to 1
-   * @param tableHi @param tableLo the table it is in
-   * @param allowed R/W and U/S of all entries so far ANDed, in their places; its other bits mean nothing
-   * @param disabled XD of all entries so far ORed, in bit 31; its other bits mean nothing
+   * stops on P = 0 or a reserved bit, sets accessed, and goes on. `ands` are R/W and U/S of all entries so far ANDed,
+   * `ors` their XD ORed, each in its place; the other bits of both mean nothing.
+   * @param level of the first entry to read, 5 to 1; its table is in `startHi`/`startLo`
    */
   // biome-ignore lint/complexity: one function for all levels; a function per level ran at a third of the speed (18 against 60 million walks/s)
-  private walkFrom(
-    level: number,
-    hi: number,
-    lo: number,
-    access: number,
-    tableHi: number,
-    tableLo: number,
-    allowed: number,
-    disabled: number,
-  ): FaultKind {
+  private walkFrom(level: number, hi: number, lo: number, access: number): FaultKind {
     const memory = this.memory;
     const reservedHigh = this.reservedHigh;
     // `| 0` tells V8 that these stay int32 in registers; without it they are tagged and untagged at each level.
-    let atHi = tableHi | 0;
-    let atLo = tableLo | 0;
-    let ands = allowed | 0;
-    let ors = disabled | 0;
+    const high = hi | 0;
+    const low = lo | 0;
+    let ands = this.startLo | 0;
+    let ors = this.startHi | 0;
+    let atHi = ors & ADDRESS_HIGH;
+    let atLo = ands & ADDRESS_LOW;
     let chunk = memory.tableChunk;
     let key = memory.tableKey | 0;
     if (level === 5) {
       if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 5, atHi, atLo);
+        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 5, atHi, atLo);
         chunk = memory.tableChunk;
         key = memory.tableKey | 0;
       }
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((hi >>> 15) & INDEX_MASK);
+      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 15) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if (this.observer !== null) this.observe(5, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & this.reservedTop) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(hi, lo, access, 5, atHi, atLo, index, entryHi, entryLo);
+        return this.stop(high, low, access, 5, atHi, atLo, index, entryHi, entryLo);
       }
-      if ((entryLo & A) === 0) this.setFlags(5, atHi, atLo, index, entryLo, A);
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.kept !== null) this.keep(5, atHi, atLo, ands, ors);
+      if (this.attentive) this.passed(5, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      atHi = entryHi & ADDRESS_HIGH;
+      atLo = entryLo & ADDRESS_LOW;
     }
     if (level >= 4) {
       if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 4, atHi, atLo);
+        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 4, atHi, atLo);
         chunk = memory.tableChunk;
         key = memory.tableKey | 0;
       }
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((hi >>> 6) & INDEX_MASK);
+      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 6) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if (this.observer !== null) this.observe(4, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & this.reservedTop) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(hi, lo, access, 4, atHi, atLo, index, entryHi, entryLo);
+        return this.stop(high, low, access, 4, atHi, atLo, index, entryHi, entryLo);
       }
-      if ((entryLo & A) === 0) this.setFlags(4, atHi, atLo, index, entryLo, A);
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.kept !== null) this.keep(4, atHi, atLo, ands, ors);
+      if (this.attentive) this.passed(4, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      atHi = entryHi & ADDRESS_HIGH;
+      atLo = entryLo & ADDRESS_LOW;
     }
     if (level >= 3) {
       if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 3, atHi, atLo);
+        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 3, atHi, atLo);
         chunk = memory.tableChunk;
         key = memory.tableKey | 0;
       }
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | (((hi << 3) | (lo >>> 29)) & INDEX_MASK);
+      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | (((high << 3) | (low >>> 29)) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if (this.observer !== null) this.observe(3, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & this.reservedPdpte) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(hi, lo, access, 3, atHi, atLo, index, entryHi, entryLo);
+        return this.stop(high, low, access, 3, atHi, atLo, index, entryHi, entryLo);
       }
       if ((entryLo & PS) !== 0) {
-        return this.largeLeaf(hi, lo, access, 3, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        return this.largeLeaf(high, low, access, 3, atHi, atLo, index, entryHi, entryLo, ands, ors);
       }
-      if ((entryLo & A) === 0) this.setFlags(3, atHi, atLo, index, entryLo, A);
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.kept !== null) this.keep(3, atHi, atLo, ands, ors);
+      if (this.attentive) this.passed(3, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      atHi = entryHi & ADDRESS_HIGH;
+      atLo = entryLo & ADDRESS_LOW;
     }
     if (level >= 2) {
       if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 2, atHi, atLo);
+        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 2, atHi, atLo);
         chunk = memory.tableChunk;
         key = memory.tableKey | 0;
       }
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((lo >>> 20) & INDEX_MASK);
+      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 20) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if (this.observer !== null) this.observe(2, atHi, atLo, index, entryHi, entryLo);
       if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(hi, lo, access, 2, atHi, atLo, index, entryHi, entryLo);
+        return this.stop(high, low, access, 2, atHi, atLo, index, entryHi, entryLo);
       }
       if ((entryLo & PS) !== 0) {
-        return this.largeLeaf(hi, lo, access, 2, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        return this.largeLeaf(high, low, access, 2, atHi, atLo, index, entryHi, entryLo, ands, ors);
       }
-      if ((entryLo & A) === 0) this.setFlags(2, atHi, atLo, index, entryLo, A);
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.kept !== null) this.keep(2, atHi, atLo, ands, ors);
+      if (this.attentive) this.passed(2, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      atHi = entryHi & ADDRESS_HIGH;
+      atLo = entryLo & ADDRESS_LOW;
     }
     if (((atHi << 10) | (atLo >>> 22)) !== key) {
-      if (!memory.selectTable(atHi, atLo)) return this.bus(hi, lo, access, 1, atHi, atLo);
+      if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 1, atHi, atLo);
       chunk = memory.tableChunk;
       key = memory.tableKey | 0;
     }
-    const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((lo >>> 11) & INDEX_MASK);
+    const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 11) & INDEX_MASK);
     const entryLo = chunk[index] as number;
     const entryHi = chunk[index + 1] as number;
-    if (this.observer !== null) this.observe(1, atHi, atLo, index, entryHi, entryLo);
     if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
-      return this.stop(hi, lo, access, 1, atHi, atLo, index, entryHi, entryLo);
+      return this.stop(high, low, access, 1, atHi, atLo, index, entryHi, entryLo);
     }
-    return this.leaf(hi, lo, access, 1, atHi, atLo, index, entryHi, entryLo, ands, ors);
+    return this.leaf(high, low, access, 1, atHi, atLo, index, entryHi, entryLo, ands, ors);
   }
 
   /** A present entry with PS = 1: a leaf, unless an address bit inside the page is set. */
@@ -349,8 +357,8 @@ export class Walker implements WalkControls {
       set = A;
     }
     const flags = entryLo | set;
-    if (flags !== entryLo)
-      this.setFlags(level, tableHi, tableLo, index, entryLo, set);
+    if (flags !== entryLo) this.memory.tableChunk[index] = flags;
+    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, flags);
     const typeIndex = ((entryLo >>> 3) & 3) | ((level === 1 ? entryLo >>> 5 : entryLo >>> 10) & 4);
     const pageMask = level === 1 ? ADDRESS_LOW : level === 2 ? ~0x1fffff : ~0x3fffffff;
     this.dataLo = (entryLo & pageMask) | rights | ((flags & D) << 1);
@@ -362,51 +370,45 @@ export class Walker implements WalkControls {
     return None;
   }
 
-  /** Keeps the table that an entry of `level` led to, with the rights combined so far, in a paging-structure cache,
-   * which has just been found not to have it. */
-  private keep(level: number, tableHi: number, tableLo: number, allowed: number, disabled: number): void {
-    const dataLo = tableLo | (allowed & ALL_ALLOWED);
-    const dataHi = tableHi | (disabled & XD_HIGH);
-    const { tagLo, tagHi } = this;
-    let cache = this.pde;
-    if (level === 2) cache.insertNew(tagLo & PDE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 9);
-    else if (level === 3) {
-      cache = this.pdpte;
-      cache.insertNew(tagLo & PDPTE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 18);
-    } else if (level === 4) {
-      cache = this.pml4e;
-      cache.insertNew(tagLo & PML4E_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 27);
-    } else {
-      cache = this.pml5e;
-      cache.insertNew(0, tagHi & PML5E_PREFIX_HIGH, dataLo, dataHi, tagHi >>> 4);
-    }
-    if (this.observer !== null && cache.ways !== 0) this.observer.fill(CacheName.PagingStructure, level, dataHi, dataLo);
-  }
-
-  /** Sets accessed or dirty in memory. The table's frame holds a present entry, so it has been written before. */
-  private setFlags(level: number, tableHi: number, tableLo: number, index: number, entryLo: number, set: number): void {
-    this.memory.tableChunk[index] = entryLo | set;
-    if (this.observer !== null) {
-      this.observer.update(level, tableHi, tableLo | ((index << 2) & 0xfff), entryLo, entryLo | set);
-    }
-  }
-
-  private observe(
+  /** A table entry was used: tells the observer, and keeps the table it led to, with the rights combined so far, in the
+   * paging-structure cache, which has just been found not to have it. */
+  private passed(
     level: number,
     tableHi: number,
     tableLo: number,
     index: number,
     entryHi: number,
     entryLo: number,
+    ands: number,
+    ors: number,
   ): void {
-    this.observer?.entry(
-      level,
-      EntrySource.Memory,
-      tableHi,
-      tableLo | ((index << 2) & 0xfff),
-      entryHi,
-      entryLo,
-    );
+    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo | A);
+    if (!this.keeping) return;
+    const dataLo = (entryLo & ADDRESS_LOW) | (ands & ALL_ALLOWED);
+    const dataHi = (entryHi & ADDRESS_HIGH) | (ors & XD_HIGH);
+    const { tagLo, tagHi } = this;
+    if (level === 2) this.pde.insertNew(tagLo & PDE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 9);
+    else if (level === 3) this.pdpte.insertNew(tagLo & PDPTE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 18);
+    else if (level === 4) this.pml4e.insertNew(tagLo & PML4E_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 27);
+    else this.pml5e.insertNew(0, tagHi & PML5E_PREFIX_HIGH, dataLo, dataHi, tagHi >>> 4);
+    if (this.observer !== null && this.caches.levels[level]?.ways !== 0) {
+      this.observer.fill(CacheName.PagingStructure, level, dataHi, dataLo);
+    }
+  }
+
+  /** Tells the observer of an entry that was read, and of the flags set in it. */
+  private tellEntry(
+    level: number,
+    tableHi: number,
+    tableLo: number,
+    index: number,
+    entryHi: number,
+    oldLo: number,
+    newLo: number,
+  ): void {
+    const entryAddressLo = tableLo | ((index << 2) & 0xfff);
+    this.observer?.entry(level, EntrySource.Memory, tableHi, entryAddressLo, entryHi, oldLo);
+    if (newLo !== oldLo) this.observer?.update(level, tableHi, entryAddressLo, oldLo, newLo);
   }
 
   /** An entry that is not present or has a reserved bit set. Reserved bits are not looked at where P = 0. */
@@ -421,6 +423,7 @@ export class Walker implements WalkControls {
     entryHi: number,
     entryLo: number,
   ): FaultKind {
+    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo);
     const kind = (entryLo & P) === 0 ? FaultKind.NotPresent : FaultKind.Reserved;
     return this.fail(
       kind,
@@ -448,6 +451,7 @@ export class Walker implements WalkControls {
     entryLo: number,
     rights: number,
   ): FaultKind {
+    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo);
     const reasons = this.reasons(rights, access);
     return this.fail(
       FaultKind.Permission,
@@ -464,8 +468,22 @@ export class Walker implements WalkControls {
   }
 
   /** The table of `level` lies outside memory. */
-  private bus(hi: number, lo: number, access: number, level: number, tableHi: number, tableLo: number): FaultKind {
-    const inTable = level === 5 ? hi >>> 13 : level === 4 ? hi >>> 4 : level === 3 ? (hi << 5) | (lo >>> 27) : lo >>> (level === 2 ? 18 : 9);
+  private bus(
+    hi: number,
+    lo: number,
+    access: number,
+    level: number,
+    tableHi: number,
+    tableLo: number,
+  ): FaultKind {
+    const inTable =
+      level === 5
+        ? hi >>> 13
+        : level === 4
+          ? hi >>> 4
+          : level === 3
+            ? (hi << 5) | (lo >>> 27)
+            : lo >>> (level === 2 ? 18 : 9);
     return this.fail(FaultKind.Bus, hi, lo, access, level, tableHi, tableLo | (inTable & 0xff8), 0, 0, 0);
   }
 
