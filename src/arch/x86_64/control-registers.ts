@@ -249,13 +249,16 @@ export function eferReservedBits(features: CpuFeatures): bigint {
     ['AIBRSE', features.automaticIbrs],
   ];
   const missing = needs.filter(([, present]) => !present).map(([name]) => name);
-  return EFER.mask('RESERVED_7_1', 'RESERVED_9', 'RESERVED_16', 'RESERVED_19', 'RESERVED_63_22', ...missing);
+  const reserved = EFER.mask('RESERVED_9', 'RESERVED_16', 'RESERVED_19', 'RESERVED_63_22', ...missing);
+  // AMD reads bits 7:1 as zero and accepts any value written to them.
+  return features.vendor === 'amd' ? reserved : reserved | EFER.mask('RESERVED_7_1');
 }
 
 /**
- * WRMSR to IA32_EFER (C0000080H). LMA is read-only: what is written to it is not looked at.
- * A change of NXE drops nothing, so software flushes.
- * @see Intel SDM vol. 3A, "IA-32e Mode Operation"; vol. 2D, "WRMSR—Write to Model Specific Register"
+ * WRMSR to IA32_EFER (C0000080H). LMA is read-only: Intel does not look at what is written to it, AMD wants the value it
+ * has. A change of NXE drops nothing, so software flushes.
+ * @see Intel SDM vol. 3A, "Extended Feature Enable Register"; vol. 2D, "WRMSR—Write to Model Specific Register"
+ * @see AMD APM vol. 2, "Extended Feature Enable Register (EFER)"
  */
 export function writeEfer(
   state: ControlRegisters,
@@ -270,10 +273,14 @@ export function writeEfer(
       CR0.has(state.cr0, 'PG') && EFER.has(state.efer ^ operand, 'LME'),
       'EFER.LME cannot be changed while CR0.PG = 1',
     ],
+    [
+      features.vendor === 'amd' && EFER.has(state.efer ^ operand, 'LMA'),
+      'EFER.LMA must be written as it is (AMD)',
+    ],
   ]);
   if (refused !== null) return refused;
   const lma = EFER.mask('LMA');
-  return accept((operand & ~lma) | (state.efer & lma));
+  return accept((operand & ~lma & ~EFER.mask('RESERVED_7_1')) | (state.efer & lma));
 }
 
 /**

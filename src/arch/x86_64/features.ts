@@ -41,7 +41,7 @@ export interface CpuFeatures {
   readonly operandCanonicality: 'maximum' | 'current';
   /** Upper address ignore: CPUID.80000021H:EAX[7]. EFER.UAIE can be written; its masking is not modelled. AMD only. */
   readonly uai: boolean;
-  /** Translation cache extension: CPUID.80000001H:ECX[17]. AMD only. */
+  /** Translation cache extension: CPUID.80000001H:ECX[17]. AMD only. Its effect is in `invalidation.ts`. */
   readonly tce: boolean;
   /** PCD, PWT and PAT select through IA32_PAT. */
   readonly pat: boolean;

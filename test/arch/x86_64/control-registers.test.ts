@@ -220,11 +220,22 @@ describe('WRMSR to IA32_EFER', () => {
     ['UAIE on Intel', INTEL_COMPLETE, EFER_RUNNING | EFER.mask('UAIE'), /reserved/],
     ['UAIE on AMD', AMD_ZEN4, EFER_RUNNING | EFER.mask('UAIE'), null],
     ['TCE on AMD', AMD_ZEN4, EFER_RUNNING | EFER.mask('TCE'), null],
+    ['clearing LMA on AMD', AMD_ZEN4, EFER_RUNNING & ~EFER.mask('LMA'), /LMA/],
+    ['clearing LMA on Intel', INTEL_COMPLETE, EFER_RUNNING & ~EFER.mask('LMA'), null],
+    ['bit 1 on AMD, read as zero', AMD_ZEN4, EFER_RUNNING | 2n, null],
+    ['bit 9 on AMD', AMD_ZEN4, EFER_RUNNING | (1n << 9n), /reserved/],
     ['bit 16 on AMD', AMD_ZEN4, EFER_RUNNING | (1n << 16n), /reserved/],
   ] as const)('%s', (_, features, operand, rule) => {
     const got = ruleOf(writeEfer(running, features, operand, 0));
     if (rule === null) expect(got).toBeNull();
     else expect(got).toMatch(rule);
+  });
+
+  it('stores bits 7:1 as zero on AMD', () => {
+    expect(writeEfer(running, AMD_ZEN4, EFER_RUNNING | 0xfen, 0)).toMatchObject({
+      fault: null,
+      value: EFER_RUNNING,
+    });
   });
 
   it('does not look at LMA', () => {
