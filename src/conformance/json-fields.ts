@@ -136,7 +136,7 @@ const HEX_EXPECTED = 'a hexadecimal string "0x…" of at most 64 bits';
  * Reads `0x` and 1 to 16 hexadecimal digits into halves; false for anything else. By character: a vector has some
  * thirty of them, and `BigInt` with the conversion to halves takes six times as long.
  */
-export function hexInto(text: unknown, word: Halves): boolean {
+function hexInto(text: unknown, word: Halves): boolean {
   if (typeof text !== 'string' || text.length < 3 || text.length > 18 || !text.startsWith('0x')) return false;
   let hi = 0;
   let lo = 0;

@@ -26,7 +26,7 @@ export const addressText = (page: number): string =>
     : hexHalves(Math.floor(page / 2 ** 20) | 0, ((page % 2 ** 20) * 4096) | 0);
 
 /** 4 KiB pages as `4K`, `2052K`, `6M`, `1G`: always exact. */
-export function sizeText(pages: number): string {
+function sizeText(pages: number): string {
   const units = [
     ['G', 2 ** 18],
     ['M', 2 ** 8],
@@ -83,7 +83,7 @@ function repeatsFrom(ranges: readonly MappedRange[], at: number): number {
 }
 
 /** `UWXG` with `-` where not so; `R` in front when a reserved bit makes every access fault. */
-export function rightsText(range: MappedRange): string {
+function rightsText(range: MappedRange): string {
   const flag = (on: boolean, letter: string): string => (on ? letter : '-');
   return (
     (range.reserved ? 'R' : '') +
@@ -117,7 +117,9 @@ function repeatText({ repeats, stride }: Line): string {
 
 /** Columns padded to the widest, two spaces apart; the ones named in `right` are set flush right. */
 function columns(rows: readonly (readonly string[])[], right: readonly number[]): string[] {
-  const widths = (rows[0] ?? []).map((_, at) => Math.max(...rows.map((row) => row[at]?.length ?? 0)));
+  const widths = (rows[0] ?? []).map((_, at) =>
+    rows.reduce((width, row) => Math.max(width, row[at]?.length ?? 0), 0),
+  );
   const cell = (text: string, at: number): string =>
     right.includes(at) ? text.padStart(widths[at] as number) : text.padEnd(widths[at] as number);
   return rows.map((row) => row.map(cell).join('  ').trimEnd());

@@ -43,7 +43,7 @@ function wrap(title: string, items: readonly string[]): string {
 }
 
 /** Passed vectors by tag, in groups; one vector counts under each of its tags. */
-export function tagTable(tags: VerifyResult['tags']): string {
+function tagTable(tags: VerifyResult['tags']): string {
   const left = new Map([...tags].sort(([a], [b]) => (a < b ? -1 : 1)));
   const lines: string[] = [];
   for (const [title, pattern] of GROUPS) {

@@ -15,7 +15,7 @@ export interface FrameRun {
 }
 
 /** The frames of all segments as disjoint ascending runs. */
-export function frameRuns(segments: readonly CoreSegment[]): FrameRun[] {
+function frameRuns(segments: readonly CoreSegment[]): FrameRun[] {
   const sorted = segments.map(runOf).sort((a, b) => a.firstFrame - b.firstFrame);
   const runs: FrameRun[] = [];
   for (const run of sorted) {

@@ -13,7 +13,7 @@ import { type PageTableDump, visitDump } from './page-table-dump.ts';
 import { type MappingRow, type PointRow, readTruth } from './truth.ts';
 import { bytesOfLevel, type Leaf, type MissingTable, pagesOfLevel } from './x86_64-leaves.ts';
 
-export interface TruthDifference {
+interface TruthDifference {
   /** Of the truth file; 0 for a mapping that the file does not list. */
   readonly line: number;
   readonly virtualAddress: string;
@@ -58,7 +58,7 @@ const PLACES: readonly (readonly [letter: string, high: boolean, bit: number])[]
   ['W', false, Entry.RW],
 ];
 
-export function monitorFlags(leaf: Readonly<Leaf>): string {
+function monitorFlags(leaf: Readonly<Leaf>): string {
   return PLACES.map(([letter, high, bit]) =>
     ((high ? leaf.entryHi : leaf.entryLo) & bit) !== 0 ? letter : '-',
   ).join('');

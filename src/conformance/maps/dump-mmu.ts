@@ -90,7 +90,7 @@ export class DumpMmu {
 }
 
 /** What the MMU says of one address. */
-export interface Translated {
+interface Translated {
   /** Null when it faults. */
   readonly physical: Halves | null;
   /** The address, or why there is none. */

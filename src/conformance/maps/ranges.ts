@@ -6,7 +6,7 @@ import { Entry } from '../../arch/x86_64/entries.ts';
 import { Combined, type Leaf, leafKey, leafPatIndex, pagesOfLevel } from './x86_64-leaves.ts';
 
 /** What all pages of a range have in common. */
-export interface RangeRights {
+interface RangeRights {
   readonly user: boolean;
   readonly writable: boolean;
   readonly executable: boolean;

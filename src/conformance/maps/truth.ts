@@ -41,7 +41,7 @@ export async function* readTruth(file: string): AsyncGenerator<TruthRow> {
   for await (const line of readJsonLines(file)) yield parseTruthRow(line);
 }
 
-export function parseTruthRow({ value, file, line }: JsonLine): TruthRow {
+function parseTruthRow({ value, file, line }: JsonLine): TruthRow {
   const place: Place = { file, line };
   const fields = new FieldReader(value, place);
   if (fields.has('size')) return parseMapping(fields, line);

@@ -37,7 +37,14 @@ export async function explainVector(file: string, id: string, step?: number): Pr
   }
   const { state, walk } = new X86VectorRunner('profile').explain(vector, index);
   if (walk === null) throw new Error(`step ${index + 1} of ${id} is an access and was not translated`);
-  return { vector, index, operation: operationText(chosen), state, walk, recorded: outcomeText(chosen.expect) };
+  return {
+    vector,
+    index,
+    operation: operationText(chosen),
+    state,
+    walk,
+    recorded: outcomeText(chosen.expect),
+  };
 }
 
 async function findVector(file: string, id: string): Promise<X86Vector> {
@@ -45,7 +52,12 @@ async function findVector(file: string, id: string): Promise<X86Vector> {
     if ((value as { readonly id?: unknown } | null)?.id !== id) continue;
     const { arch } = value as { readonly arch?: unknown };
     if (arch !== 'x86_64') {
-      throw new InputError(`vector ${id} is of another architecture`, { file, line, expected: 'x86_64', found: String(arch) });
+      throw new InputError(`vector ${id} is of another architecture`, {
+        file,
+        line,
+        expected: 'x86_64',
+        found: String(arch),
+      });
     }
     return parseX86Vector(value, { file, line });
   }

@@ -51,7 +51,7 @@ export interface VerifyResult {
 }
 
 /** How many ids of failed vectors are kept. */
-export const MOST_IDS = 100;
+const MOST_IDS = 100;
 /** Vectors between two calls of `progress`. */
 const PROGRESS_STEP = 1024;
 

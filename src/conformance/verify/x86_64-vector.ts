@@ -6,8 +6,8 @@
 import type { Halves } from '../../base/u64.ts';
 import { FieldReader, type Place } from '../json-fields.ts';
 
-export const ACCESS_KINDS = ['read', 'write', 'fetch'] as const;
-export type AccessKind = (typeof ACCESS_KINDS)[number];
+const ACCESS_KINDS = ['read', 'write', 'fetch'] as const;
+type AccessKind = (typeof ACCESS_KINDS)[number];
 const SEGMENTS = ['ds', 'ss'] as const;
 
 /** What an access or a privileged instruction must give, and what the model gave. */
@@ -39,8 +39,8 @@ export interface AccessStep {
   readonly memoryMay: MemoryList;
 }
 
-export const REGISTER_OPS = ['movcr0', 'movcr3', 'movcr4', 'wrpkru'] as const;
-export type RegisterOp = (typeof REGISTER_OPS)[number];
+const REGISTER_OPS = ['movcr0', 'movcr3', 'movcr4', 'wrpkru'] as const;
+type RegisterOp = (typeof REGISTER_OPS)[number];
 const STEP_OPS = ['access', 'write64', 'invlpg', 'invpcid', ...REGISTER_OPS] as const;
 
 export type VectorStep =
