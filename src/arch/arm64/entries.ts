@@ -173,13 +173,13 @@ export function pageLayout(context: DescriptorContext): Layout {
 }
 
 /** A descriptor with bit 0 = 0, or one of a reserved form: the hardware looks at nothing else. */
-export const INVALID_DESCRIPTOR = new Layout('stage 1 invalid descriptor', {
+const INVALID_DESCRIPTOR = new Layout('stage 1 invalid descriptor', {
   VALID: bit(0, 'valid'),
   IGNORED: ignoredBits(63, 1, 'ignored'),
 });
 
 /** `4 KiB`, `16 KiB` or `64 KiB`. */
-export const granuleName = (granule: GranuleShift): string => `${2 ** (granule - 10)} KiB`;
+const granuleName = (granule: GranuleShift): string => `${2 ** (granule - 10)} KiB`;
 
 /** The full output address (or next table address) of a valid descriptor, its low bits 0. */
 export function descriptorAddress(value: bigint, layout: Layout): bigint {

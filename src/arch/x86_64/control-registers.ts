@@ -31,7 +31,7 @@ export type FlushScope =
   | { readonly kind: 'everything' };
 
 /** What an accepted write does. */
-export interface AcceptedWrite {
+interface AcceptedWrite {
   readonly fault: null;
   /** What the register holds afterwards. */
   readonly value: bigint;
@@ -116,7 +116,7 @@ export function movToCr0(
 }
 
 /** Bits of the operand of MOV to CR3 that must be 0: from MAXPHYADDR up, less what LAM and PCIDs give a meaning. */
-export function cr3ReservedBits(features: CpuFeatures, pcide: boolean): bigint {
+function cr3ReservedBits(features: CpuFeatures, pcide: boolean): bigint {
   let reserved = maskOf(63, features.maxPhysAddr);
   if (features.lam) reserved &= ~CR3.mask('LAM_U57', 'LAM_U48');
   if (pcide) reserved &= ~CR3_PCIDE.mask('NO_FLUSH');
@@ -172,7 +172,7 @@ function missingCr4Bits(features: CpuFeatures): Cr4Bit[] {
 }
 
 /** Bits of CR4 that must be 0 on this processor: the reserved ones and those of features it lacks. */
-export function cr4ReservedBits(features: CpuFeatures): bigint {
+function cr4ReservedBits(features: CpuFeatures): bigint {
   return CR4.mask(
     'RESERVED_15',
     'RESERVED_26',
@@ -236,7 +236,7 @@ export function movToCr4(
 type EferBit = Parameters<typeof EFER.has>[1];
 
 /** Bits of IA32_EFER that must be 0 on this processor. */
-export function eferReservedBits(features: CpuFeatures): bigint {
+function eferReservedBits(features: CpuFeatures): bigint {
   const needs: readonly (readonly [EferBit, boolean])[] = [
     ['NXE', features.nx],
     ['SVME', features.svm],

@@ -2,7 +2,6 @@
  * The x86-64 words that `tablewalk decode` explains: paging-structure entries (with what Linux keeps in the bits the
  * hardware does not look at), control registers, MSRs, the page-fault error code and the INVPCID descriptor.
  */
-import { InputError } from '../../base/input-error.ts';
 import type { Layout } from '../../base/layout.ts';
 import { hex, lowHalf, maskOf } from '../../base/u64.ts';
 import { bitRange, type Decoded, type DecodeKind, type DecodeOptions, decodeWith } from '../decode-kind.ts';
@@ -10,24 +9,13 @@ import { Entry, entryLayout, LEVEL_NAMES, mapsPage, PDE_2M, PDPTE_1G, PTE } from
 import { fieldWords } from './explain-rules.ts';
 import { linuxRemarks } from './kernel/entry-remarks.ts';
 import { memoryTypeName, patIndex, patType } from './memory-type.ts';
-import { REGISTER_KINDS } from './register-kinds.ts';
+import { physicalWidth, REGISTER_KINDS } from './register-kinds.ts';
 import { PAT_AT_RESET } from './registers.ts';
-
-const DEFAULT_MAX_PHYS_ADDR = 52;
-
-/** @throws InputError when MAXPHYADDR is not one the architecture allows */
-export function maxPhysAddrOf(options: DecodeOptions): number {
-  const bits = options.maxPhysAddr ?? DEFAULT_MAX_PHYS_ADDR;
-  if (!Number.isInteger(bits) || bits < 32 || bits > 52) {
-    throw new InputError('MAXPHYADDR out of range', { expected: '32 to 52', found: String(bits) });
-  }
-  return bits;
-}
 
 /** Bits of a present entry that the processor refuses, with the rule. */
 function reservedBitRemarks(level: number, leaf: boolean, value: bigint, options: DecodeOptions): string[] {
   const remarks: string[] = [];
-  const width = maxPhysAddrOf(options);
+  const width = physicalWidth(options);
   const above = width < 52 ? value & maskOf(51, width) : 0n;
   if (above !== 0n) {
     remarks.push(

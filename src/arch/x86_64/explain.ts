@@ -36,7 +36,7 @@ export interface ExplainedEntry {
 }
 
 /** What else happened, in words. */
-export interface ExplainedNote {
+interface ExplainedNote {
   readonly kind: 'update' | 'hit' | 'rewalk' | 'fill' | 'flush';
   readonly level: number;
   readonly text: string;

@@ -125,7 +125,7 @@ export const INTEL_RECORDED: CpuFeatures = {
 };
 
 /** A server of the Sapphire Rapids generation: 52 bits, 5-level paging, PKU, PKS, CET; no LAM, LASS or FRED. */
-export const INTEL_SAPPHIRE_RAPIDS: CpuFeatures = {
+const INTEL_SAPPHIRE_RAPIDS: CpuFeatures = {
   ...INTEL_COMPLETE,
   lam: false,
   lass: false,

@@ -51,7 +51,7 @@ export const mtrrCapability = (features: CpuFeatures): bigint =>
   MTRR_CAP.encode({ VCNT: features.mtrrVariable, FIX: features.mtrrFixed, WC: features.mtrrVariable > 0 });
 
 /** Position of a fixed-range register in `Mtrrs.fixed`, -1 when the address is none of them. */
-export function fixedRangeRegister(address: number): number {
+function fixedRangeRegister(address: number): number {
   if (address === Msr.IA32_MTRR_FIX64K_00000) return 0;
   if (address === Msr.IA32_MTRR_FIX16K_80000) return 1;
   if (address === Msr.IA32_MTRR_FIX16K_A0000) return 2;

@@ -121,7 +121,7 @@ export function invlpg(mmu: X86Mmu, address: bigint, cpl = 0): PrivilegedFault |
 }
 
 /** Width against which the linear address in an INVPCID descriptor is held. */
-export function operandWidth(features: CpuFeatures, la57Enabled: boolean): 48 | 57 {
+function operandWidth(features: CpuFeatures, la57Enabled: boolean): 48 | 57 {
   const wide = features.operandCanonicality === 'maximum' ? features.la57 : la57Enabled;
   return wide ? 57 : 48;
 }

@@ -49,10 +49,10 @@ const cr0Remarks: Remarks = (value) => {
   );
 };
 
-/** MAXPHYADDR of the options. @throws InputError when out of range */
-function physicalWidth(options: DecodeOptions): number {
+/** MAXPHYADDR of the options, 52 by default. @throws InputError when the architecture does not allow it */
+export function physicalWidth(options: DecodeOptions): number {
   const width = options.maxPhysAddr ?? 52;
-  if (width < 32 || width > 52) {
+  if (!Number.isInteger(width) || width < 32 || width > 52) {
     throw new InputError('MAXPHYADDR out of range', { expected: '32 to 52', found: String(width) });
   }
   return width;
