@@ -177,7 +177,7 @@ export function fetchIsReported(controls: PermissionControls): boolean {
   return (controls.efer & NXE) !== 0 || (controls.cr4 & SMEP) !== 0;
 }
 
-/** The remembered answer for one combination of access and rights. */
+/** The remembered answer for one combination of access and rights. Bit 0 is set in those that do not plainly allow it. */
 export const Verdict = {
   Allowed: 0,
   Denied: 1,

@@ -16,7 +16,7 @@ import { Access } from '../access.ts';
 import { FaultKind, FaultSlot } from '../fault.ts';
 import { CacheName, EntrySource, type WalkObserver } from '../walk-observer.ts';
 import { Cached } from './cached-translation.ts';
-import { Entry } from './entries.ts';
+import { Entry, PDE_2M, PDPTE_1G } from './entries.ts';
 import {
   fetchIsReported,
   type PermissionControls,
@@ -33,6 +33,10 @@ const { GLOBAL, MEMORY_TYPE_SHIFT, SIZE_SHIFT } = Cached;
 const { Unknown, Denied } = Verdict;
 const { None } = FaultKind;
 const WRITE = Access.Write;
+const ADDRESS_LOW_2M = PDE_2M.half('PAGE').lo;
+const ADDRESS_LOW_1G = PDPTE_1G.half('PAGE').lo;
+/** Set in `Denied` and `Unknown`, not in the verdicts that allow. */
+const REFUSED = 1;
 
 /**
  * The dirty-bit rule: the flags that a *successful* access finds set in the leaf or sets there. Accessed always; dirty
@@ -300,7 +304,14 @@ export class Walker implements WalkControls {
     if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
       return this.stop(high, low, access, 1, atHi, atLo, index, entryHi, entryLo);
     }
-    return this.leaf(high, low, access, 1, atHi, atLo, index, entryHi, entryLo, ands, ors);
+    const rights = this.grant(high, low, access, 1, atHi, atLo, index, entryHi, entryLo, ands, ors);
+    if (rights < 0) return FaultKind.Permission;
+    this.dataLo = (entryLo & ADDRESS_LOW) | rights;
+    this.dataHi =
+      (entryHi & ADDRESS_HIGH) |
+      ((((entryLo >>> 3) & 3) | ((entryLo >>> 5) & 4)) << MEMORY_TYPE_SHIFT) |
+      ((entryLo & this.globalMask) !== 0 ? GLOBAL : 0);
+    return None;
   }
 
   /** A present entry with PS = 1: a leaf, unless an address bit inside the page is set. */
@@ -314,17 +325,28 @@ export class Walker implements WalkControls {
     index: number,
     entryHi: number,
     entryLo: number,
-    allowed: number,
-    disabled: number,
+    ands: number,
+    ors: number,
   ): FaultKind {
     if ((entryLo & (level === 2 ? Entry.RESERVED_2M : Entry.RESERVED_1G)) !== 0) {
       return this.stop(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo);
     }
-    return this.leaf(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, allowed, disabled);
+    const rights = this.grant(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, ands, ors);
+    if (rights < 0) return FaultKind.Permission;
+    this.dataLo = (entryLo & (level === 2 ? ADDRESS_LOW_2M : ADDRESS_LOW_1G)) | rights;
+    this.dataHi =
+      (entryHi & ADDRESS_HIGH) |
+      ((((entryLo >>> 3) & 3) | ((entryLo >>> 10) & 4)) << MEMORY_TYPE_SHIFT) |
+      ((level - 1) << SIZE_SHIFT) |
+      ((entryLo & this.globalMask) !== 0 ? GLOBAL : 0);
+    return None;
   }
 
-  /** A present leaf without reserved bits: permission, accessed and dirty, and the translation in its cached form. */
-  private leaf(
+  /**
+   * A present leaf without reserved bits: permission, then accessed and dirty.
+   * @returns the rights to cache, with dirty as it is now; -1 when the access is denied, with the fault set
+   */
+  private grant(
     hi: number,
     lo: number,
     access: number,
@@ -334,40 +356,50 @@ export class Walker implements WalkControls {
     index: number,
     entryHi: number,
     entryLo: number,
-    allowed: number,
-    disabled: number,
-  ): FaultKind {
+    ands: number,
+    ors: number,
+  ): number {
     // Entry bits to `Right` bits: PKEY 62:59 → 3:0, U/S 2 → 4, R/W 1 → 5, XD 63 → 6, D 6 → 7, R/W 1 (above, not here) → 8.
-    const all = allowed & entryLo;
+    const all = ands & entryLo;
     const rights =
       ((entryHi >>> 27) & 0xf) |
       ((all & US) << 2) |
       ((all & RW) << 4) |
-      (((disabled | entryHi) >>> 31) << 6) |
+      (((ors | entryHi) >>> 31) << 6) |
       ((entryLo & D) << 1) |
-      ((allowed & ~entryLo & RW) << 7);
+      ((ands & ~entryLo & RW) << 7);
     const memo = this.memo;
     const verdictIndex = memo.accessIndex(access) | rights;
-    let verdict = memo.verdicts[verdictIndex] as number;
-    if (verdict === Unknown) verdict = memo.decide(verdictIndex);
     let set = flagsToSet(access);
-    if (verdict === Denied) {
+    if (((memo.verdicts[verdictIndex] as number) & REFUSED) !== 0 && !this.decide(verdictIndex)) {
       if (!this.speculative)
         return this.deny(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, rights);
       set = A;
     }
     const flags = entryLo | set;
-    if (flags !== entryLo) this.memory.tableChunk[index] = flags;
-    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, flags);
-    const typeIndex = ((entryLo >>> 3) & 3) | ((level === 1 ? entryLo >>> 5 : entryLo >>> 10) & 4);
-    const pageMask = level === 1 ? ADDRESS_LOW : level === 2 ? ~0x1fffff : ~0x3fffffff;
-    this.dataLo = (entryLo & pageMask) | rights | ((flags & D) << 1);
-    this.dataHi =
-      (entryHi & ADDRESS_HIGH) |
-      (typeIndex << MEMORY_TYPE_SHIFT) |
-      ((level - 1) << SIZE_SHIFT) |
-      ((entryLo & this.globalMask) !== 0 ? GLOBAL : 0);
-    return None;
+    if (flags !== entryLo || this.observer !== null)
+      this.updateLeaf(level, tableHi, tableLo, index, entryHi, entryLo, flags);
+    return rights | ((flags & D) << 1);
+  }
+
+  /** Is the access allowed after all, its answer having been unknown? */
+  private decide(verdictIndex: number): boolean {
+    let verdict = this.memo.verdicts[verdictIndex] as number;
+    if (verdict === Unknown) verdict = this.memo.decide(verdictIndex);
+    return verdict !== Denied;
+  }
+
+  private updateLeaf(
+    level: number,
+    tableHi: number,
+    tableLo: number,
+    index: number,
+    entryHi: number,
+    oldLo: number,
+    newLo: number,
+  ): void {
+    this.memory.tableChunk[index] = newLo;
+    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, oldLo, newLo);
   }
 
   /** A table entry was used: tells the observer, and keeps the table it led to, with the rights combined so far, in the
@@ -450,21 +482,23 @@ export class Walker implements WalkControls {
     entryHi: number,
     entryLo: number,
     rights: number,
-  ): FaultKind {
+  ): number {
     if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo);
+    const entryAddressLo = tableLo | ((index << 2) & 0xfff);
     const reasons = this.reasons(rights, access);
-    return this.fail(
+    this.fail(
       FaultKind.Permission,
       hi,
       lo,
       access,
       level,
       tableHi,
-      tableLo | ((index << 2) & 0xfff),
+      entryAddressLo,
       entryHi,
       entryLo,
       reasons,
     );
+    return -1;
   }
 
   /** The table of `level` lies outside memory. */
