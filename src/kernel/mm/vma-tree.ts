@@ -18,38 +18,91 @@ interface Node {
   readonly ends: readonly number[];
   /** VMAs of a leaf. */
   readonly vmas: readonly VmArea[];
-  /** Children of an inner node. */
+  /** Children of an inner node, and the largest gap inside each of them. */
   readonly children: readonly Node[];
+  readonly gaps: readonly number[];
   /** Largest gap between two neighbouring entries at or below this node, in pages. */
   readonly gap: number;
 }
 
 const noVmas: readonly VmArea[] = [];
 const noChildren: readonly Node[] = [];
-const emptyLeaf: Node = { leaf: true, starts: [], ends: [], vmas: noVmas, children: noChildren, gap: 0 };
+const noGaps: readonly number[] = [];
 
-function largestGap(starts: readonly number[], ends: readonly number[], children: readonly Node[]): number {
+function largestGap(starts: readonly number[], ends: readonly number[], gaps: readonly number[]): number {
   let gap = 0;
   for (let i = 1; i < starts.length; i++) {
     const between = (starts[i] as number) - (ends[i - 1] as number);
     if (between > gap) gap = between;
   }
-  for (const child of children) if (child.gap > gap) gap = child.gap;
+  for (let i = 0; i < gaps.length; i++) if ((gaps[i] as number) > gap) gap = gaps[i] as number;
   return gap;
 }
 
 function leafNode(starts: readonly number[], ends: readonly number[], vmas: readonly VmArea[]): Node {
-  return { leaf: true, starts, ends, vmas, children: noChildren, gap: largestGap(starts, ends, noChildren) };
+  const gap = largestGap(starts, ends, noGaps);
+  return { leaf: true, starts, ends, vmas, children: noChildren, gaps: noGaps, gap };
 }
 
+function innerNodeOf(
+  children: readonly Node[],
+  starts: readonly number[],
+  ends: readonly number[],
+  gaps: readonly number[],
+): Node {
+  return { leaf: false, starts, ends, vmas: noVmas, children, gaps, gap: largestGap(starts, ends, gaps) };
+}
+
+const emptyLeaf = leafNode([], [], []);
+const startOf = (node: Node): number => node.starts[0] as number;
+const endOf = (node: Node): number => node.ends[node.ends.length - 1] as number;
+
 function innerNode(children: readonly Node[]): Node {
-  const starts: number[] = [];
-  const ends: number[] = [];
-  for (const child of children) {
-    starts.push(child.starts[0] as number);
-    ends.push(child.ends.at(-1) as number);
-  }
-  return { leaf: false, starts, ends, vmas: noVmas, children, gap: largestGap(starts, ends, children) };
+  const gaps = children.map((child) => child.gap);
+  return innerNodeOf(children, children.map(startOf), children.map(endOf), gaps);
+}
+
+/** `items` with the one at `at` replaced. */
+function withReplaced<T>(items: readonly T[], at: number, item: T): T[] {
+  const copy = items.slice();
+  copy[at] = item;
+  return copy;
+}
+
+/** `items` with one more before `at`. */
+function withInserted<T>(items: readonly T[], at: number, item: T): T[] {
+  const copy = items.slice(0, at);
+  copy.push(item);
+  for (let i = at; i < items.length; i++) copy.push(items[i] as T);
+  return copy;
+}
+
+/** `items` without the one at `at`. */
+function without<T>(items: readonly T[], at: number): T[] {
+  const copy = items.slice(0, at);
+  for (let i = at + 1; i < items.length; i++) copy.push(items[i] as T);
+  return copy;
+}
+
+/** `node` with the child at `at` replaced. */
+function withChild(node: Node, at: number, child: Node): Node {
+  return innerNodeOf(
+    withReplaced(node.children, at, child),
+    withReplaced(node.starts, at, startOf(child)),
+    withReplaced(node.ends, at, endOf(child)),
+    withReplaced(node.gaps, at, child.gap),
+  );
+}
+
+/** `node` with the child at `at` replaced by two. */
+function withTwoChildren(node: Node, at: number, first: Node, second: Node): Node {
+  const one = withChild(node, at, first);
+  return innerNodeOf(
+    withInserted(one.children, at + 1, second),
+    withInserted(one.starts, at + 1, startOf(second)),
+    withInserted(one.ends, at + 1, endOf(second)),
+    withInserted(one.gaps, at + 1, second.gap),
+  );
 }
 
 /** The first entry that ends above `page`; `length` when there is none. */
@@ -75,12 +128,6 @@ function lastStartingBelow(starts: readonly number[], page: number): number {
   }
   return low - 1;
 }
-
-const withItem = <T>(items: readonly T[], at: number, removed: number, ...added: T[]): T[] => {
-  const copy = items.slice();
-  copy.splice(at, removed, ...added);
-  return copy;
-};
 
 /** One node, or two when it grew too large. */
 function splitIfLarge(node: Node): readonly Node[] {
@@ -109,50 +156,50 @@ function insertInto(node: Node, start: number, end: number, vma: VmArea): readon
     if (at < node.starts.length && (node.starts[at] as number) < end) {
       throw new Error(`${vma.name} would overlap ${(node.vmas[at] as VmArea).name} in the tree`);
     }
-    return splitIfLarge(
-      leafNode(
-        withItem(node.starts, at, 0, start),
-        withItem(node.ends, at, 0, end),
-        withItem(node.vmas, at, 0, vma),
-      ),
-    );
+    const starts = withInserted(node.starts, at, start);
+    return splitIfLarge(leafNode(starts, withInserted(node.ends, at, end), withInserted(node.vmas, at, vma)));
   }
   const child = Math.min(at, node.children.length - 1);
-  const replaced = insertInto(node.children[child] as Node, start, end, vma);
-  return splitIfLarge(innerNode(withItem(node.children, child, 1, ...replaced)));
+  const [first, second] = insertInto(node.children[child] as Node, start, end, vma);
+  if (second === undefined) return [withChild(node, child, first as Node)];
+  return splitIfLarge(withTwoChildren(node, child, first as Node, second));
 }
 
-/** `children` with the one at `at` joined to a neighbour if it became too small. */
-function rebalanced(children: readonly Node[], at: number): readonly Node[] {
-  const child = children[at] as Node;
-  if (child.starts.length >= MIN_ENTRIES || children.length === 1) return children;
+/** `node` after the child at `at` lost an entry: joined to a neighbour if it became too small, dropped if it is empty. */
+function rebalanced(node: Node, at: number, child: Node): Node {
+  if (child.starts.length === 0) return innerNode(without(node.children, at));
+  if (child.starts.length >= MIN_ENTRIES || node.children.length === 1) return withChild(node, at, child);
+  const children = withReplaced(node.children, at, child);
   const left = at > 0 ? at - 1 : at;
   const both = splitIfLarge(joined(children[left] as Node, children[left + 1] as Node));
-  return withItem(children, left, 2, ...both);
+  children.splice(left, 2, ...both);
+  return innerNode(children);
+}
+
+function noVmaAt(page: number): Error {
+  return new Error(`no VMA starts at page 0x${page.toString(16)}`);
 }
 
 function removeFrom(node: Node, start: number): Node {
   const at = firstEndingAbove(node.ends, start);
   if (node.leaf) {
-    if (node.starts[at] !== start) throw new Error(`no VMA starts at page 0x${start.toString(16)}`);
-    return leafNode(withItem(node.starts, at, 1), withItem(node.ends, at, 1), withItem(node.vmas, at, 1));
+    if (node.starts[at] !== start) throw noVmaAt(start);
+    return leafNode(without(node.starts, at), without(node.ends, at), without(node.vmas, at));
   }
   const child = node.children[at];
-  if (child === undefined) throw new Error(`no VMA starts at page 0x${start.toString(16)}`);
-  const less = removeFrom(child, start);
-  if (less.starts.length === 0) return innerNode(withItem(node.children, at, 1));
-  return innerNode(rebalanced(withItem(node.children, at, 1, less), at));
+  if (child === undefined) throw noVmaAt(start);
+  return rebalanced(node, at, removeFrom(child, start));
 }
 
 function resized(node: Node, from: number, start: number, end: number): Node {
   const at = firstEndingAbove(node.ends, from);
   if (node.leaf) {
-    if (node.starts[at] !== from) throw new Error(`no VMA starts at page 0x${from.toString(16)}`);
-    return leafNode(withItem(node.starts, at, 1, start), withItem(node.ends, at, 1, end), node.vmas);
+    if (node.starts[at] !== from) throw noVmaAt(from);
+    return leafNode(withReplaced(node.starts, at, start), withReplaced(node.ends, at, end), node.vmas);
   }
   const child = node.children[at];
-  if (child === undefined) throw new Error(`no VMA starts at page 0x${from.toString(16)}`);
-  return innerNode(withItem(node.children, at, 1, resized(child, from, start, end)));
+  if (child === undefined) throw noVmaAt(from);
+  return withChild(node, at, resized(child, from, start, end));
 }
 
 /** The end of the highest gap of `length` pages that ends at or below `high` and starts at or above `low`; -1 if none. */
@@ -162,9 +209,8 @@ function highestGapEnd(node: Node, length: number, low: number, high: number): n
     const after = i + 1 < node.starts.length ? Math.min(node.starts[i + 1] as number, high) : -1;
     if (after - Math.max(end, low) >= length) return after;
     if (end <= low) return -1;
-    const child = node.children[i];
-    if (child !== undefined && child.gap >= length) {
-      const found = highestGapEnd(child, length, low, high);
+    if (!node.leaf && (node.gaps[i] as number) >= length) {
+      const found = highestGapEnd(node.children[i] as Node, length, low, high);
       if (found !== -1) return found;
     }
   }
@@ -178,9 +224,8 @@ function lowestGapStart(node: Node, length: number, low: number, high: number): 
     const before = i > 0 ? Math.max(node.ends[i - 1] as number, low) : -1;
     if (before !== -1 && Math.min(start, high) - before >= length) return before;
     if (start >= high) return -1;
-    const child = node.children[i];
-    if (child !== undefined && child.gap >= length) {
-      const found = lowestGapStart(child, length, low, high);
+    if (!node.leaf && (node.gaps[i] as number) >= length) {
+      const found = lowestGapStart(node.children[i] as Node, length, low, high);
       if (found !== -1) return found;
     }
   }
