@@ -44,7 +44,8 @@ function asBuffer(bytes: Uint8Array): Buffer {
 function checkRange(value: bigint, width: number): void {
   if (!Number.isSafeInteger(width) || width < 1) throw new RangeError(`a width of ${width} bytes`);
   if (typeof value !== 'bigint') throw new RangeError('not a bigint');
-  if (value < 0n || value >> BigInt(8 * width) !== 0n) {
+  // The shift leaves -1 of a negative number.
+  if (value >> BigInt(8 * width) !== 0n) {
     throw new RangeError(`${value} does not fit ${width} unsigned bytes`);
   }
 }

@@ -9,7 +9,7 @@
  * Where there is more than one candidate the policy chooses and the choice is recorded; so the run is a function of
  * the tasks and the schedule. Left out: moving tasks between CPUs, timer interrupts.
  */
-import { PointKind, type SchedPoint, type Task } from '../base/task.ts';
+import type { SchedPoint, Task } from '../base/task.ts';
 import type { Cpu } from '../hardware/cpu.ts';
 import type { Machine } from '../hardware/machine.ts';
 import { CpuSlot } from './cpu-slot.ts';
@@ -271,7 +271,6 @@ export class RunLoop implements RunView {
     if (frame.kind !== FrameKind.Body) {
       slot.cpu.interruptsDisabled--;
       task.preemptDisabled--;
-      task.blocked = task.pendingPoint()?.kind === PointKind.Wait;
       if (frame.kind === FrameKind.Interrupt && events.enabled) {
         events.emit({ kind: 'interrupt-done', time: slot.cpu.time, cpu: slot.cpu.id, name: frame.name });
       }
@@ -332,7 +331,6 @@ export class RunLoop implements RunView {
     generator: Task<void>,
     point: SchedPoint,
   ): void {
-    task.blocked = false;
     task.preemptDisabled++;
     slot.cpu.interruptsDisabled++;
     task.frames.push({ kind, name, generator, point });

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { PointKind, type Task } from '../../src/base/task.ts';
+import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../src/base/task.ts';
 import type { Candidate, Policy } from '../../src/sched/policy/policy.ts';
 import { RandomPolicy } from '../../src/sched/policy/random.ts';
 import { RoundRobinPolicy } from '../../src/sched/policy/round-robin.ts';
+import { VirtualTimePolicy } from '../../src/sched/policy/virtual-time.ts';
 import { TaskFailure, UnfinishedRun } from '../../src/sched/run-result.ts';
 import { formatSchedule } from '../../src/sched/schedule-text.ts';
 import { SchedTask, yieldCpu } from '../../src/sched/task.ts';
@@ -157,7 +158,14 @@ describe('the CPU of several tasks', () => {
     expect(world.log).toEqual(['b1', 'b1', 'a through']);
   });
 
-  it('is shared by slices of virtual time', () => {
+  it('goes to the next when the running one has used its slice', () => {
+    const world = makeWorld(1, new VirtualTimePolicy(4));
+    startCounting(world, makeTasks(0, 0), 6);
+    world.loop.run();
+    expect(world.log.join(' ')).toBe('a1 a2 a3 b1 b2 b3 a4 a5 a6 b4 b5 b6');
+  });
+
+  it('is offered to the others by yielding', () => {
     const world = makeWorld(1);
     const tasks = makeTasks(0, 0);
     const yielding = function* (task: SchedTask): Task<void> {
@@ -217,6 +225,37 @@ describe('a context switch', () => {
       'a switches, b switches, c switches',
       'a, b switches preempts, c switches',
     ]);
+  });
+});
+
+describe('a task that was alone', () => {
+  it('is not alone any more once it starts another', () => {
+    const world = makeWorld(2, new RoundRobinPolicy());
+    const [a, b] = makeTasks(0, 1) as [SchedTask, SchedTask];
+    const parent = function* (): Task<void> {
+      yield* counting(world, a, 2);
+      world.loop.start(b, counting(world, b, 2));
+      yield* counting(world, a, 3);
+    };
+    world.loop.start(a, parent());
+    world.loop.run();
+    expect(world.log.join(' ')).toBe('a1 a2 a1 b1 a2 b2 a3');
+  });
+
+  it('does not hold up an interrupt that it sends', () => {
+    const world = makeWorld(2, new RoundRobinPolicy());
+    const [a] = makeTasks(0) as [SchedTask];
+    const handler = () => {
+      world.log.push('handler');
+      return counting(world, a, 0) as Task<never>;
+    };
+    const body = function* (): Task<void> {
+      yield* counting(world, a, 1);
+      world.machine.interconnect.sendInterrupt(0, 1, handler, 'call');
+      yield* counting(world, a, 3);
+    };
+    world.loop.complete(a, body());
+    expect(world.log.join(' ')).toBe('a1 handler a1 a2 a3');
   });
 });
 
@@ -305,6 +344,43 @@ describe('virtual time', () => {
     world.loop.run();
     // Eight turns; the first finds the line with nobody.
     expect(world.machine.cpus.map((cpu) => cpu.time)).toEqual([1 + 4 * 20 + 3 * 177, 1 + 4 * 20 + 4 * 177]);
+  });
+});
+
+describe('a cache line', () => {
+  it('is shared by readers, each of whom fetches it once, until a writer takes it back', () => {
+    const world = makeWorld(3, new RoundRobinPolicy(), { profile: 'sapphire-rapids' });
+    const line = new SharedObject('line');
+    const read = new SchedPoint(PointKind.Read, line, 'read', StepCost.SharedLoad);
+    const write = new SchedPoint(PointKind.Write, line, 'write', StepCost.AtomicUpdate);
+    const [a, b] = makeTasks(0, 1) as [SchedTask, SchedTask];
+    const spent = (task: SchedTask, point: SchedPoint): number => {
+      const cpu = world.machine.cpu(task.cpu);
+      cpu.waitUntil(world.machine.cpus.reduce((latest, { time }) => Math.max(latest, time), 0));
+      const before = cpu.time;
+      world.loop.complete(task, counting(world, task, 1, point));
+      return cpu.time - before - 1;
+    };
+    const steps: [SchedTask, SchedPoint][] = [
+      [a, write],
+      [a, read],
+      [b, read],
+      [a, read],
+      [b, read],
+      [b, write],
+      [b, write],
+      [a, read],
+    ];
+    expect(steps.map(([task, point]) => spent(task, point))).toEqual([
+      20,
+      5,
+      5 + 177,
+      5,
+      5,
+      20 + 177,
+      20,
+      5 + 177,
+    ]);
   });
 });
 

@@ -179,9 +179,8 @@ export class RwSemaphore extends SharedObject {
 
   /** A killed waiter leaves; if it was at the head, those whom only it held back come in. */
   #giveUp(waiter: Waiter): void {
-    const at = this.#queue.indexOf(waiter);
-    this.#queue.splice(at, 1);
-    if (at === 0 && this.#writer === null) this.#wake();
+    this.#queue.splice(this.#queue.indexOf(waiter), 1);
+    if (this.#writer === null) this.#wake();
   }
 
   /** Hands the lock, which no writer holds, to the head of the queue if that is possible. */

@@ -3,7 +3,7 @@ import type { Task } from '../../../src/base/task.ts';
 import { RwSemaphore } from '../../../src/kernel/lock/rwsem.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
 import { RoundRobinPolicy } from '../../../src/sched/policy/round-robin.ts';
-import type { SchedTask } from '../../../src/sched/task.ts';
+import { SchedTask } from '../../../src/sched/task.ts';
 import { makeTasks, makeWorld, writePoint } from '../../sched/support.ts';
 import { RwsemActors } from './actors.ts';
 
@@ -36,9 +36,12 @@ describe('an rwsem', () => {
     actors.play(`aW ${names.map((name) => `${name}R`).join(' ')} a-`);
     expect(actors.sem.holders()).toHaveLength(256);
     expect(actors.sem.waiters()[0]).toEqual({ name: 'r256', mode: 'read' });
+    // The first to leave wakes nobody; the last one does.
+    actors.play('r0-');
+    expect(actors.sem.waiters()).toHaveLength(44);
     actors.play(
       names
-        .slice(0, 256)
+        .slice(1, 256)
         .map((name) => `${name}-`)
         .join(' '),
     );
@@ -122,6 +125,31 @@ describe('misuse of an rwsem is a broken invariant:', () => {
       return taken;
     };
     expect(world.loop.complete(a, body())).toBe(true);
+  });
+});
+
+describe('a waiter that was handed the lock', () => {
+  it('has it, even if it is killed before it wakes', () => {
+    class Killable extends SchedTask {
+      killed = false;
+      override fatalSignalPending(): boolean {
+        return this.killed;
+      }
+    }
+    const world = makeWorld(2);
+    const sem = new RwSemaphore('sem');
+    const holder = new SchedTask(0, 'holder', 0);
+    const waiter = new Killable(1, 'waiter', 1);
+    world.loop.complete(holder, sem.downWrite(holder));
+    world.loop.start(waiter, sem.downWriteKillable(waiter));
+    expect(world.loop.run().kind).toBe('deadlock');
+    const release = function* (): Task<void> {
+      yield* sem.upWrite(holder);
+      waiter.killed = true;
+    };
+    world.loop.start(holder, release());
+    world.loop.run();
+    expect([waiter.result, sem.isWrittenBy(waiter)]).toEqual([0, true]);
   });
 });
 

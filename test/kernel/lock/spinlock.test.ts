@@ -20,6 +20,11 @@ function* locked(lock: SpinLock, task: SchedTask, inside: () => void): Task<void
   yield* lock.unlock(task);
 }
 
+const waitsOf = (world: World, { name }: SchedTask): number =>
+  world.events.ofKind('lock-wait').filter(({ task }) => task === name).length;
+const waiting = (world: World): number =>
+  world.events.ofKind('lock-wait').length - world.events.ofKind('lock-acquire').length;
+
 describe('a spinlock', () => {
   it('lets one in at a time, in the order of coming', () => {
     for (let seed = 0; seed < 200; seed++) {
@@ -29,7 +34,10 @@ describe('a spinlock', () => {
       const order: string[] = [];
       const body = function* (task: SchedTask): Task<void> {
         for (let round = 0; round < 3; round++) {
+          const waitsBefore = waitsOf(world, task);
           yield* lock.lock(task);
+          // Whoever came straight in found nobody waiting.
+          if (waitsOf(world, task) === waitsBefore) expect(waiting(world)).toBe(0);
           expect(++inside).toBe(1);
           order.push(task.name);
           yield writePoint('inside');

@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
 import { Completion, WaitQueue } from '../../../src/kernel/lock/wait-queue.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
+import { ReplayPolicy } from '../../../src/sched/policy/replay.ts';
+import { parseSchedule } from '../../../src/sched/schedule-text.ts';
 import { SchedTask } from '../../../src/sched/task.ts';
 import { makeTasks, makeWorld, writePoint } from '../../sched/support.ts';
 
@@ -85,6 +87,27 @@ describe('sleepers of a wait queue', () => {
         all ? { kind: 'finished' } : { kind: 'deadlock', waits: [{ task: 'b' }] },
       );
     }
+  });
+
+  it('are each woken once: two wake-ups wake two exclusive sleepers, however slow the first is to leave', () => {
+    const world = makeWorld(3);
+    const queue = new WaitQueue('wait');
+    const [a, b, c] = makeTasks(0, 1, 2) as [SchedTask, SchedTask, SchedTask];
+    let open = false;
+    for (const task of [a, b])
+      world.loop.start(
+        task,
+        queue.waitEventExclusive(task, () => open),
+      );
+    world.loop.run();
+    const wakeTwice = function* (): Task<void> {
+      open = true;
+      yield* queue.wakeUp();
+      yield* queue.wakeUp();
+    };
+    world.loop.policy = new ReplayPolicy(parseSchedule('2'), new RandomPolicy(1));
+    world.loop.start(c, wakeTwice());
+    expect(world.loop.run().kind).toBe('finished');
   });
 
   it('go with -EINTR when they are killed', () => {
