@@ -143,8 +143,11 @@ function parseStep(step: FieldReader): VectorStep {
       const expect = parseInstructionOutcome(step.object('expect'));
       return { op, type, pcid: step.word('pcid'), va: step.word('va'), expect };
     }
-    default:
-      return { op, value: step.word('value'), expect: parseInstructionOutcome(step.object('expect')) };
+    default: {
+      const value = step.word('value');
+      if (op === 'wrpkru' && value.hi !== 0) step.fail(['value'], 'the 32 bits of EAX', step.value['value']);
+      return { op, value, expect: parseInstructionOutcome(step.object('expect')) };
+    }
   }
 }
 

@@ -252,6 +252,16 @@ describe('a gzip core', () => {
   });
   afterAll(() => rmSync(folder, { recursive: true }));
 
+  it('is told from a plain one by its first bytes, whatever its name', async () => {
+    const plain = join(folder, 'plain.core.gz');
+    writeFileSync(plain, gunzipSync(readFileSync(REAL)));
+    const core = await openElfCore(plain);
+    expect(core.segments).toEqual((await openElfCore(REAL)).segments);
+    expect(new CoreMemory(core).table(0x1062)).toEqual(new CoreMemory(await openElfCore(REAL)).table(0x1062));
+    core.source.close();
+    expect(() => new CoreMemory(core).table(0x1064)).toThrow();
+  });
+
   it.each<[string, (packed: Uint8Array) => Uint8Array, RegExp]>([
     [
       'truncated',

@@ -119,6 +119,14 @@ const MALFORMED: readonly (readonly [string, () => Json | string, string])[] = [
     'field steps[3].expect.ok: expected true, or a fault instead, found false',
   ],
   [
+    'wide PKRU',
+    () =>
+      spoiled('x86-022696', (v) =>
+        Object.assign(stepOf(v, 3), { op: 'wrpkru', value: '0x100000000', expect: { ok: true } }),
+      ),
+    'field steps[3].value: expected the 32 bits of EAX, found "0x100000000"',
+  ],
+  [
     'tag no string',
     () => ({ ...vectorOf('x86-000001'), tags: ['l4', 5] }),
     'field tags[1]: expected a string, found 5',
