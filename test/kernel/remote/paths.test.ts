@@ -11,7 +11,7 @@ import {
   ptraceSeize,
 } from '../../../src/kernel/remote/ptrace.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
-import { BASE, MAP_SHARED, World } from './support.ts';
+import { BASE, MAP_SHARED, World } from '../support/world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
 const OLD = [1, 2, 3, 4, 5, 6, 7, 8];

@@ -15,7 +15,7 @@ import { openProcMem, readProcMem } from '../../../src/kernel/remote/proc-pid-me
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../../src/kernel/remote/process-vm.ts';
 import { SIGKILL } from '../../../src/kernel/signal.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
-import { BASE, PAGE, World } from './support.ts';
+import { BASE, PAGE, World } from '../support/world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
 const RUNS = 80;

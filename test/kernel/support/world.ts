@@ -66,6 +66,11 @@ export class World {
     if (error !== 0) throw new Error(`mprotect gave ${error}`);
   }
 
+  /** mprotect whose errors do not matter. */
+  tryProtect(task: TaskStruct, address: bigint, pages: number, prot: number): void {
+    this.run(task, sysMprotect(task, address, BigInt(pages) * PAGE, prot));
+  }
+
   /** Stores bytes as the process itself would, by a system call of its own. */
   store(task: TaskStruct, address: bigint, bytes: readonly number[]): void {
     const left = this.run(task, copyToUser(task, address, Uint8Array.from(bytes)));
