@@ -44,17 +44,18 @@ export interface VmaWorld {
 export function vmaWorld(
   config: Partial<KernelConfig> = {},
   withoutCapabilities: readonly number[] = [],
+  cpus = 1,
 ): VmaWorld {
   const memory = new PhysicalMemory();
   memory.addRegion(0n, 16n << 20n);
-  const machine = new Machine({ cpus: 1, memory });
+  const machine = new Machine({ cpus, memory });
   const frames = new FrameTable({ memory, firstFrame: 0, frameCount: 4096 });
   const arch: Partial<KernelArch> = {
     name: 'empty page tables',
     format: new X86PagingFormat({ levels: 4, shadowStacks: false }),
     taskSizePages: TASK_SIZE_PAGES,
     untaggedAddress: (_cpu, address) => address,
-    createMmContext: (name, rootFrame) => new MmContext(name, rootFrame, 1),
+    createMmContext: (name, rootFrame) => new MmContext(name, rootFrame, cpus),
   };
   const kernel = new Kernel(machine, arch as KernelArch, frames, { ...defaultKernelConfig, ...config });
   const mm = mmAlloc(kernel, MMAP_BASE_PAGE) as MmStruct;
