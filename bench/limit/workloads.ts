@@ -182,9 +182,12 @@ export function runPass(mmu: X86Mmu, workload: Workload, stream: Int32Array): nu
 }
 
 function runTranslate(mmu: X86Mmu, stream: Int32Array): number {
+  const user = USER;
+  const userWrite = USER_WRITE;
+  const accesses = stream.length / 2;
   let sum = 0;
-  for (let i = 0; i < ACCESSES; i++) {
-    const access = (i & 3) === 0 ? USER_WRITE : USER;
+  for (let i = 0; i < accesses; i++) {
+    const access = (i & 3) === 0 ? userWrite : user;
     if (mmu.translate(stream[2 * i] as number, stream[2 * i + 1] as number, access) !== 0) return 0xdead;
     const paHi = mmu.paHi;
     sum = (sum + (((mmu.paLo >>> 3) | (paHi << 29)) ^ paHi)) | 0;
@@ -193,9 +196,12 @@ function runTranslate(mmu: X86Mmu, stream: Int32Array): number {
 }
 
 function runWalk(mmu: X86Mmu, stream: Int32Array): number {
+  const user = USER;
+  const userWrite = USER_WRITE;
+  const accesses = stream.length / 2;
   let sum = 0;
-  for (let i = 0; i < ACCESSES; i++) {
-    const access = (i & 3) === 0 ? USER_WRITE : USER;
+  for (let i = 0; i < accesses; i++) {
+    const access = (i & 3) === 0 ? userWrite : user;
     if (mmu.walkUncached(stream[2 * i] as number, stream[2 * i + 1] as number, access) !== 0) return 0xdead;
     const paHi = mmu.paHi;
     sum = (sum + (((mmu.paLo >>> 3) | (paHi << 29)) ^ paHi)) | 0;
@@ -204,9 +210,11 @@ function runWalk(mmu: X86Mmu, stream: Int32Array): number {
 }
 
 function runRead(mmu: X86Mmu, stream: Int32Array): number {
+  const user = USER;
+  const accesses = stream.length / 2;
   let sum = 0;
-  for (let i = 0; i < ACCESSES; i++) {
-    if (mmu.read64(stream[2 * i] as number, stream[2 * i + 1] as number, USER) !== 0) return 0xdead;
+  for (let i = 0; i < accesses; i++) {
+    if (mmu.read64(stream[2 * i] as number, stream[2 * i + 1] as number, user) !== 0) return 0xdead;
     sum = (sum + (mmu.valueLo ^ mmu.valueHi)) | 0;
   }
   return sum;

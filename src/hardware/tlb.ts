@@ -34,8 +34,8 @@ export class Tlb {
   ways: number;
   readonly sets: number;
   readonly setMask: number;
-  /** Words of one set in `entries`. */
-  setStride: number;
+  /** log2 of the words of one set in `entries`: room for a power of two of ways, so that places are shifts and masks. */
+  setShift: number;
   stamp = 0;
   /** 1 in the first bit above the way. */
   stampStep: number;
@@ -51,10 +51,10 @@ export class Tlb {
     this.setMask = sets - 1;
     this.grows = grows;
     this.ways = ways;
-    this.setStride = ways * STRIDE;
     this.stampStep = stampStepFor(ways);
-    this.entries = new Int32Array(sets * ways * STRIDE);
-    this.ages = new Int32Array(sets * ways);
+    this.setShift = shiftFor(this.stampStep);
+    this.entries = new Int32Array(ways === 0 ? 0 : sets << this.setShift);
+    this.ages = new Int32Array(this.entries.length / STRIDE);
     this.resetAges();
   }
 
@@ -64,8 +64,8 @@ export class Tlb {
    */
   find(tagLo: number, tagHi: number, set: number): number {
     const entries = this.entries;
-    const start = (set & this.setMask) * this.setStride;
-    const end = start + this.setStride;
+    const start = (set & this.setMask) << this.setShift;
+    const end = start + (this.ways << 2);
     for (let at = start; at < end; at += STRIDE) {
       if (entries[at] === tagLo && entries[at + 1] === tagHi) return at;
     }
@@ -75,8 +75,8 @@ export class Tlb {
   /** As `find`, with either of two second tag words: of an address space, and of a global entry. */
   findEither(tagLo: number, tagHi: number, otherTagHi: number, set: number): number {
     const entries = this.entries;
-    const start = (set & this.setMask) * this.setStride;
-    const end = start + this.setStride;
+    const start = (set & this.setMask) << this.setShift;
+    const end = start + (this.ways << 2);
     for (let at = start; at < end; at += STRIDE) {
       if (entries[at] !== tagLo) continue;
       const tag = entries[at + 1];
@@ -88,8 +88,10 @@ export class Tlb {
   /** Makes an entry the most recently used of its set. @param at its index in `entries` */
   touch(at: number): void {
     const entry = at >> 2;
-    this.ages[entry] = this.stamp | ((this.ages[entry] as number) & (this.stampStep - 1));
-    this.stamp = (this.stamp + this.stampStep) | 0;
+    const step = this.stampStep;
+    const stamp = this.stamp;
+    this.ages[entry] = stamp | (entry & (step - 1));
+    this.stamp = (stamp + step) | 0;
     if (this.stamp < 0) this.renumber();
   }
 
@@ -124,7 +126,7 @@ export class Tlb {
   /** The least recently used entry of a set, found without branches: the subtraction's sign selects the minimum. */
   private victim(set: number): number {
     const ages = this.ages;
-    const start = set * this.ways;
+    const start = set << (this.setShift - 2);
     let oldest = ages[start] as number;
     for (let way = 1; way < this.ways; way++) {
       const difference = ((ages[start + way] as number) - oldest) | 0;
@@ -192,26 +194,24 @@ export class Tlb {
   private clear(at: number): void {
     this.entries.fill(0, at, at + STRIDE);
     const entry = at >> 2;
-    this.ages[entry] = (this.ages[entry] as number) & (this.stampStep - 1);
+    this.ages[entry] = entry & (this.stampStep - 1);
   }
 
   /** Stamps begin above 0, which is the age of an unused entry. */
   private resetAges(): void {
-    for (let set = 0, entry = 0; set < this.sets; set++) {
-      for (let way = 0; way < this.ways; way++) this.ages[entry++] = way;
-    }
+    for (let entry = 0; entry < this.ages.length; entry++) this.ages[entry] = entry & (this.stampStep - 1);
     this.stamp = this.stampStep;
   }
 
   /** The stamp ran out of bits: gives each set's entries new ones, small, in the same order. */
   private renumber(): void {
     const wayMask = this.stampStep - 1;
-    for (let start = 0; start < this.ages.length; start += this.ways) {
+    for (let start = 0; start < this.ages.length; start += this.stampStep) {
       const order = Array.from(this.ages.subarray(start, start + this.ways)).sort((a, b) => a - b);
-      order.forEach((age, rank) => {
-        const unused = age <= wayMask;
-        this.ages[start + (age & wayMask)] = (unused ? 0 : (rank + 1) * this.stampStep) | (age & wayMask);
-      });
+      for (const [rank, age] of order.entries()) {
+        const stamp = age <= wayMask ? 0 : (rank + 1) * this.stampStep;
+        this.ages[start + (age & wayMask)] = stamp | (age & wayMask);
+      }
     }
     this.stamp = (this.ways + 2) * this.stampStep;
   }
@@ -221,13 +221,13 @@ export class Tlb {
     this.forEach((...words) => kept.push(...words));
     const sets: number[] = [];
     for (let at = 0; at < this.entries.length; at += STRIDE) {
-      if (((this.entries[at + 1] as number) & VALID) !== 0) sets.push(Math.floor(at / this.setStride));
+      if (((this.entries[at + 1] as number) & VALID) !== 0) sets.push(at >> this.setShift);
     }
     this.ways *= 2;
-    this.setStride = this.ways * STRIDE;
     this.stampStep = stampStepFor(this.ways);
-    this.entries = new Int32Array(this.sets * this.setStride);
-    this.ages = new Int32Array(this.sets * this.ways);
+    this.setShift = shiftFor(this.stampStep);
+    this.entries = new Int32Array(this.sets << this.setShift);
+    this.ages = new Int32Array(this.entries.length / STRIDE);
     this.resetAges();
     sets.forEach((set, i) => {
       const [tagLo, tagHi, dataLo, dataHi] = kept.slice(i * STRIDE) as [number, number, number, number];
@@ -242,3 +242,6 @@ function stampStepFor(ways: number): number {
   while (step < ways) step *= 2;
   return step;
 }
+
+/** log2 of the words of so many entries. */
+const shiftFor = (ways: number): number => 2 + Math.log2(ways);

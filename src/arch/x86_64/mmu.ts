@@ -92,6 +92,7 @@ export class X86Mmu implements Mmu {
   readonly profile: TlbProfile;
   readonly walker: Walker;
   readonly memo: PermissionMemo;
+  private readonly verdicts: Uint8Array;
   readonly fault: FaultSlot;
   features: CpuFeatures;
 
@@ -144,6 +145,7 @@ export class X86Mmu implements Mmu {
     this.secondLargest = Math.floor((profile.secondLargestShift - 12) / 9);
     this.pagingStructure = new PagingStructureCaches(profile, retention);
     this.memo = new PermissionMemo(this.state);
+    this.verdicts = this.memo.verdicts;
     this.walker = new Walker(memory, this.memo, this.state, this.pagingStructure, retention !== 'none');
     this.fault = this.walker.fault;
     this.updateControls();
@@ -241,15 +243,15 @@ export class X86Mmu implements Mmu {
     const tagHi = pageHigh | this.contextTag;
     const tlb = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
     const entries = tlb.entries;
-    const stride = tlb.setStride;
-    const start = Math.imul(tagLo & tlb.setMask, stride);
-    for (let at = start; at < start + stride; at += 4) {
+    const start = (tagLo & tlb.setMask) << tlb.setShift;
+    const end = start + (tlb.ways << 2);
+    for (let at = start; at < end; at += 4) {
       if (entries[at] !== tagLo) continue;
       const tag = entries[at + 1] as number;
       if (tag !== tagHi && tag !== (pageHigh | GLOBAL_TAG)) continue;
       const dataLo = entries[at + 2] as number;
       const dataHi = entries[at + 3] as number;
-      if (this.memo.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
+      if (this.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
         return this.hitDecides(high, lo, access, tagLo, tagHi, dataLo, dataHi, at);
       }
       tlb.touch(at);
@@ -355,7 +357,7 @@ export class X86Mmu implements Mmu {
     const entryTagHi = second.entries[at + 1] as number;
     const dataLo = second.entries[at + 2] as number;
     const dataHi = second.entries[at + 3] as number;
-    if (this.memo.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
+    if (this.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
       return this.hitDecides(hi, lo, access, tagLo, tagHi, dataLo, dataHi, -1);
     }
     second.touch(at);

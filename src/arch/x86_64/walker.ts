@@ -78,6 +78,7 @@ export interface WalkControls {
 export class Walker implements WalkControls {
   readonly memory: PhysicalMemory;
   readonly memo: PermissionMemo;
+  private readonly verdicts: Uint8Array;
   readonly fault = new FaultSlot();
   readonly caches: PagingStructureCaches;
 
@@ -103,8 +104,6 @@ export class Walker implements WalkControls {
   /** Does this walk fill them? */
   private keeping: boolean;
   private observer: WalkObserver | null = null;
-  /** Each entry is told to the observer or kept in a cache: one test for both in each step. */
-  private attentive: boolean;
   /** Where the walk begins: the first table's address with R/W and U/S so far in `startLo` and XD so far in `startHi`. */
   private startHi = 0;
   private startLo = 0;
@@ -126,18 +125,17 @@ export class Walker implements WalkControls {
   ) {
     this.memory = memory;
     this.memo = memo;
+    this.verdicts = memo.verdicts;
     this.controls = controls;
     this.caches = caches;
     this.caching = caching;
     this.keeping = caching;
-    this.attentive = caching;
     [this.pde, this.pdpte, this.pml4e, this.pml5e] = caches.levels.slice(2) as [Tlb, Tlb, Tlb, Tlb];
   }
 
   /** Tells `observer` of every step from now on; null for none. */
   attach(observer: WalkObserver | null): void {
     this.observer = observer;
-    this.attentive = this.caching || observer !== null;
   }
 
   /**
@@ -150,7 +148,8 @@ export class Walker implements WalkControls {
     this.walks++;
     this.tagLo = tagLo;
     this.tagHi = tagHi;
-    return this.walkFrom(this.findStart(tagLo, tagHi), hi, lo, access);
+    this.keeping = true;
+    return this.walkFrom(this.findStart(tagLo, tagHi), hi, lo, access, true);
   }
 
   /** Walks a canonical address from CR3: no paging-structure cache is asked or filled. */
@@ -159,11 +158,7 @@ export class Walker implements WalkControls {
     this.startHi = this.rootHi;
     this.startLo = this.rootLo | ALL_ALLOWED;
     this.keeping = false;
-    this.attentive = this.observer !== null;
-    const kind = this.walkFrom(this.la57 ? 5 : 4, hi, lo, access);
-    this.keeping = this.caching;
-    this.attentive = this.caching || this.observer !== null;
-    return kind;
+    return this.walkFrom(this.la57 ? 5 : 4, hi, lo, access, this.observer !== null);
   }
 
   /** Sets the start of a walk by the lowest level that a cache knows. @returns the level of the first entry to read */
@@ -197,9 +192,10 @@ export class Walker implements WalkControls {
    * stops on P = 0 or a reserved bit, sets accessed, and goes on. `ands` are R/W and U/S of all entries so far ANDed,
    * `ors` their XD ORed, each in its place; the other bits of both mean nothing.
    * @param level of the first entry to read, 5 to 1; its table is in `startHi`/`startLo`
+   * @param attentive entries are told to an observer or kept in a cache: one test for both in each block
    */
   // biome-ignore lint/complexity: one function for all levels; a function per level ran at a third of the speed (18 against 60 million walks/s)
-  private walkFrom(level: number, hi: number, lo: number, access: number): FaultKind {
+  private walkFrom(level: number, hi: number, lo: number, access: number, attentive: boolean): FaultKind {
     const memory = this.memory;
     const reservedHigh = this.reservedHigh;
     // `| 0` tells V8 that these stay int32 in registers; without it they are tagged and untagged at each level.
@@ -226,7 +222,7 @@ export class Walker implements WalkControls {
       if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.attentive) this.passed(5, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      if (attentive) this.passed(5, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo & ADDRESS_LOW;
     }
@@ -245,7 +241,7 @@ export class Walker implements WalkControls {
       if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.attentive) this.passed(4, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      if (attentive) this.passed(4, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo & ADDRESS_LOW;
     }
@@ -267,7 +263,7 @@ export class Walker implements WalkControls {
       if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.attentive) this.passed(3, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      if (attentive) this.passed(3, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo & ADDRESS_LOW;
     }
@@ -289,7 +285,7 @@ export class Walker implements WalkControls {
       if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (this.attentive) this.passed(2, atHi, atLo, index, entryHi, entryLo, ands, ors);
+      if (attentive) this.passed(2, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo & ADDRESS_LOW;
     }
@@ -368,10 +364,9 @@ export class Walker implements WalkControls {
       (((ors | entryHi) >>> 31) << 6) |
       ((entryLo & D) << 1) |
       ((ands & ~entryLo & RW) << 7);
-    const memo = this.memo;
-    const verdictIndex = memo.accessIndex(access) | rights;
+    const verdictIndex = this.memo.accessIndex(access) | rights;
     let set = flagsToSet(access);
-    if (((memo.verdicts[verdictIndex] as number) & REFUSED) !== 0 && !this.decide(verdictIndex)) {
+    if (((this.verdicts[verdictIndex] as number) & REFUSED) !== 0 && !this.decide(verdictIndex)) {
       if (!this.speculative)
         return this.deny(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, rights);
       set = A;
