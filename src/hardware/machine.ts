@@ -26,7 +26,8 @@ export class Machine {
   /** @throws RangeError when `cpus` is not a whole number from 1 to 4096 */
   constructor(options: MachineOptions) {
     const { cpus } = options;
-    if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096) throw new RangeError(`a machine with ${cpus} cpus`);
+    if (!Number.isInteger(cpus) || cpus < 1 || cpus > 4096)
+      throw new RangeError(`a machine with ${cpus} cpus`);
     this.memory = options.memory ?? new PhysicalMemory();
     this.profile = options.profile ?? flatProfile;
     this.events = options.events ?? new EventSink();
