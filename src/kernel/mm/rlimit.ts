@@ -2,6 +2,9 @@
  * Resource limits that memory management looks at. Values are bytes; no limit is `Infinity`.
  * @see Linux include/uapi/asm-generic/resource.h
  */
+import { EINVAL, EPERM } from '../errno.ts';
+import { CAP_SYS_RESOURCE } from '../process/credentials.ts';
+import type { TaskStruct } from '../task-struct.ts';
 
 /** One limit: the soft value is enforced, the hard one bounds what the process may set. */
 export interface Rlimit {
@@ -30,6 +33,21 @@ export const defaultResourceLimits: ResourceLimits = {
   stack: { soft: 8 << 20, hard: Number.POSITIVE_INFINITY },
   memlock: { soft: 8 << 20, hard: 8 << 20 },
 };
+
+/** The limits by the names of this model. */
+export type Resource = keyof ResourceLimits;
+
+/**
+ * setrlimit: 0, -EINVAL (soft above hard) or -EPERM (raising a hard limit without CAP_SYS_RESOURCE).
+ * @see Linux kernel/sys.c, `do_prlimit`
+ */
+export function sysSetrlimit(current: TaskStruct, resource: Resource, limit: Rlimit): number {
+  if (limit.soft > limit.hard) return -EINVAL;
+  const old = current.rlimits[resource];
+  if (limit.hard > old.hard && !current.capable(CAP_SYS_RESOURCE)) return -EPERM;
+  current.rlimits = { ...current.rlimits, [resource]: limit };
+  return 0;
+}
 
 /** A soft limit in whole pages, rounded down (`rlimit(x) >> PAGE_SHIFT`). */
 export function limitPages(limit: Rlimit): number {

@@ -1,4 +1,5 @@
 /** Every operation that can be replayed, by its name in traces. What is not here makes a trace unsupported. */
+import { limitOperations } from './limits.ts';
 import { memoryOperations } from './memory.ts';
 import type { Operation } from './operation.ts';
 import { processOperations } from './process.ts';
@@ -9,6 +10,7 @@ export type { Operation } from './operation.ts';
 
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...memoryOperations,
+  ...limitOperations,
   ...processOperations,
   ...remoteOperations,
   ...ptraceOperations,
