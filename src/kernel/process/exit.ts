@@ -8,6 +8,7 @@ import { exitLazyMm } from '../mm/context-switch.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { SIGCHLD } from '../signal.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
+import { exitPtrace } from './ptrace-link.ts';
 
 /**
  * Ends `current`. Afterwards it must not run.
@@ -16,8 +17,8 @@ import { ExitState, type TaskStruct } from '../task-struct.ts';
 export function* doExit(current: TaskStruct, status: number): Task<void> {
   current.exitStatus = status;
   yield* exitMm(current);
-  exitPtrace(current);
   yield current.familyWrite;
+  exitPtrace(current);
   forgetOriginalParent(current);
   current.exitState = ExitState.Zombie;
   const { parent } = current;
@@ -39,17 +40,6 @@ function* exitMm(current: TaskStruct): Task<void> {
   yield* exitLazyMm(current);
   yield* current.allocLock.unlock(current);
   yield* mmput(current, mm);
-}
-
-/** A dying debugger lets all go; a dying tracee is let go. @see Linux kernel/ptrace.c, `exit_ptrace` */
-function exitPtrace(current: TaskStruct): void {
-  for (const tracee of current.tracees) {
-    tracee.ptrace = null;
-    tracee.ptraceTrapPending = false;
-  }
-  current.tracees.clear();
-  current.ptrace?.tracer.tracees.delete(current);
-  current.ptrace = null;
 }
 
 /** Children go to init (pid 1), if there is one; else nobody waits for them, and dead ones go now. */

@@ -13,6 +13,7 @@ import { SUID_DUMP_USER } from '../mm/mm.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { CAP_SYS_PTRACE } from '../process/credentials.ts';
 import { PTRACE_MODE_ATTACH_REALCREDS, ptraceMayAccess } from '../process/ptrace-access.ts';
+import { unlinkTracee } from '../process/ptrace-link.ts';
 import { findTaskByPid, getTaskMm } from '../process/task-mm.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
 import { accessRemoteVm } from './access-remote-vm.ts';
@@ -80,14 +81,6 @@ export function* ptraceDetach(current: TaskStruct, pid: number): Task<number> {
   yield task.ptraceWrite;
   unlinkTracee(current, task);
   return 0;
-}
-
-/** @see Linux kernel/ptrace.c, `__ptrace_unlink` */
-export function unlinkTracee(tracer: TaskStruct, task: TaskStruct): void {
-  tracer.tracees.delete(task);
-  task.ptrace = null;
-  task.ptraceTrapPending = false;
-  task.ptraceStopped = false;
 }
 
 /**
