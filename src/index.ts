@@ -41,5 +41,11 @@ export { type Assertion, defineScenario, type Program, type Scenario } from './u
 export type { Share, SharedValue } from './userland/share.ts';
 export { createSystem, type System, type SystemArchitecture, type SystemOptions } from './userland/system.ts';
 export type { MemoryRange, MmapArguments, User, VectorRead, WaitResult } from './userland/user.ts';
-export type { ProcessView, WorldView } from './userland/world-view.ts';
+export {
+  noStaleTranslation,
+  type PageView,
+  type ProcessView,
+  type VmaView,
+  type WorldView,
+} from './userland/world-view.ts';
 export { loadYamlScenario } from './userland/yaml/load.ts';

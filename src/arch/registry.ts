@@ -2,8 +2,12 @@
 import type { Machine } from '../hardware/machine.ts';
 import type { Retention } from '../hardware/retention.ts';
 import type { KernelArch } from './kernel-arch.ts';
+import type { MmuEventOptions } from './mmu-events.ts';
+import type { TlbView } from './tlb-view.ts';
 import { CPU_MODELS, type CpuModelName } from './x86_64/features.ts';
+import { X86TlbView } from './x86_64/kernel/tlb-view.ts';
 import { X86KernelArch } from './x86_64/kernel/x86-kernel-arch.ts';
+import { X86MmuEvents } from './x86_64/mmu-events.ts';
 
 /** What every architecture understands. */
 export interface ArchOptions {
@@ -37,14 +41,32 @@ function createX86KernelArch({
   });
 }
 
+function ownArch(arch: KernelArch): X86KernelArch {
+  if (!(arch instanceof X86KernelArch)) throw new RangeError(`${arch.name} is not x86_64`);
+  return arch;
+}
+
 /** One architecture that is built. */
 export interface KernelArchitecture {
   readonly name: 'x86_64';
   createKernelArch(options: ArchOptions): KernelArch;
+  /** What the CPUs' TLBs hold. `arch` is one that `createKernelArch` made. */
+  createTlbView(arch: KernelArch): TlbView;
+  /** Lets the MMUs report walks, fills, flushes and faults as events. */
+  observeMmus(arch: KernelArch, options: MmuEventOptions): void;
 }
 
 export const kernelArchitectures: readonly KernelArchitecture[] = [
-  { name: 'x86_64', createKernelArch: createX86KernelArch },
+  {
+    name: 'x86_64',
+    createKernelArch: createX86KernelArch,
+    createTlbView: (arch) => new X86TlbView(ownArch(arch)),
+    observeMmus(arch, options) {
+      ownArch(arch).mmus.forEach((mmu, cpu) => {
+        mmu.observer = new X86MmuEvents(mmu, cpu, options);
+      });
+    },
+  },
 ];
 
 /** @throws RangeError when it is not built */

@@ -51,5 +51,8 @@ function formatValue(value: unknown): string {
   if (typeof value === 'bigint') return `0x${value.toString(16)}`;
   if (value instanceof Uint8Array)
     return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([key, item]) => `${key} ${formatValue(item)}`)
+    .join(', ');
 }

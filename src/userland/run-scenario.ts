@@ -23,7 +23,7 @@ import type { Assertion, Scenario } from './scenario.ts';
 import { ProgramFailure, ScenarioProcesses } from './scenario-processes.ts';
 import { Share, type SharedValue } from './share.ts';
 import { createSystem, type System, type SystemArchitecture } from './system.ts';
-import { WorldView } from './world-view.ts';
+import { type ProcessView, WorldView } from './world-view.ts';
 
 /** What may differ between runs of one scenario. */
 export interface RunConfig {
@@ -52,7 +52,7 @@ export interface ProgramResult {
   readonly pid: number;
   /** Index of its CPU. */
   readonly cpu: number;
-  readonly state: 'running' | 'zombie' | 'dead';
+  readonly state: ProcessView['state'];
   /** As `wait4` reports it; meaningless while it is running. */
   readonly exitStatus: number;
   /** What the program returned; `undefined` when it was killed or left by `exit`. */
@@ -118,12 +118,13 @@ export function runScenario(scenario: Scenario, config: RunConfig): ScenarioResu
     policy: settings.policy,
     events: counter,
     ...(config.profile === undefined ? {} : { profile: config.profile }),
+    ...(scenario.omitTlbFlushes === undefined ? {} : { omitTlbFlushes: scenario.omitTlbFlushes }),
   });
   const share = new Share();
   const world = new WorldView(system, share, counter);
-  const processes = new ScenarioProcesses(system, share, world, scenario.file);
+  const processes = new ScenarioProcesses(system, share, world, scenario);
   startPrograms(scenario, settings.cpus, system, processes);
-  const outcome = runToEnd(scenario, system, world, config.maxSteps ?? DEFAULT_MAX_STEPS);
+  const outcome = runToEnd(scenario, system, world, processes, config.maxSteps ?? DEFAULT_MAX_STEPS);
   const cyclesByCpu = system.machine.cpus.map((cpu) => cpu.time);
   return {
     title: scenario.title,
@@ -192,26 +193,37 @@ function startPrograms(scenario: Scenario, cpus: number, system: System, process
   }
 }
 
-function runToEnd(scenario: Scenario, system: System, world: WorldView, maxSteps: number): ScenarioOutcome {
+/**
+ * Until every program has ended; then the assertions about the end, while the processes still have their memory; then
+ * until every process is gone.
+ */
+function runToEnd(
+  scenario: Scenario,
+  system: System,
+  world: WorldView,
+  processes: ScenarioProcesses,
+  maxSteps: number,
+): ScenarioOutcome {
   const always = Object.entries(scenario.always ?? {});
-  let violation: ScenarioOutcome | null = null;
-  const afterStep = (): boolean => {
-    violation = firstViolation(always, world);
-    return violation === null;
+  const runOn = (): ScenarioOutcome | null => {
+    let violation: ScenarioOutcome | null = null;
+    const afterStep = (): boolean => {
+      violation = firstViolation(always, world);
+      return violation === null;
+    };
+    const bound = { maxSteps: maxSteps - system.loop.steps };
+    const result = system.loop.run(always.length === 0 ? bound : { ...bound, afterStep });
+    if (result.kind === 'deadlock' && processes.ended) return null;
+    return violation ?? outcomeOf(result, scenario);
   };
-  let result: RunResult;
   try {
-    result = system.loop.run(always.length === 0 ? { maxSteps } : { maxSteps, afterStep });
+    const atEnd = runOn() ?? firstViolation(Object.entries(scenario.finally ?? {}), world);
+    if (atEnd !== null) return atEnd;
+    processes.release();
+    return runOn() ?? { kind: 'finished' };
   } catch (error) {
     return outcomeOfError(error, scenario);
   }
-  return (
-    violation ??
-    outcomeOf(result, scenario) ??
-    firstViolation(Object.entries(scenario.finally ?? {}), world) ?? {
-      kind: 'finished',
-    }
-  );
 }
 
 function firstViolation(

@@ -4,12 +4,18 @@
  */
 
 import { InputError } from '../base/input-error.ts';
-import type { Task } from '../base/task.ts';
+import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../base/task.ts';
 import type { TaskStruct } from '../kernel/task-struct.ts';
 import { Unsupported } from '../kernel/unsupported.ts';
-import { AssertionFailure, die, ProcessContext, type ProcessRun } from './calls/process-context.ts';
+import {
+  AssertionFailure,
+  die,
+  ProcessContext,
+  type ProcessRun,
+  returnToUser,
+} from './calls/process-context.ts';
 import { ProcessShare } from './process-share.ts';
-import type { Program } from './scenario.ts';
+import type { Program, Scenario } from './scenario.ts';
 import type { Share } from './share.ts';
 import type { System } from './system.ts';
 import { User } from './user.ts';
@@ -71,25 +77,45 @@ export class ScenarioProcesses implements ProcessRun {
   readonly #share: Share;
   readonly #world: WorldView;
   readonly #file: string | undefined;
+  readonly #placement: Readonly<Record<string, number>>;
   readonly #values = new Map<ProcessContext, unknown>();
+  /** Processes whose program has ended and that still have their memory. */
+  readonly #lingering = new Set<ProcessContext>();
+  readonly #end = new SharedObject('the end of the run');
+  #released = false;
 
-  constructor(system: System, share: Share, world: WorldView, file: string | undefined) {
+  constructor(system: System, share: Share, world: WorldView, { file, placement }: Scenario) {
     this.system = system;
     this.#share = share;
     this.#world = world;
     this.#file = file;
+    this.#placement = placement ?? {};
   }
 
-  /** Makes a process run a program. */
+  /** Makes a process run a program from the start of the run. It keeps its memory until all programs have ended. */
   start(task: TaskStruct, program: Program): void {
-    const context = new ProcessContext(task, this);
-    this.contexts.push(context);
-    this.#world.add(task);
-    this.system.loop.start(task, this.#drive(context, program));
+    this.#start(task, program, true);
   }
 
   adopt(task: TaskStruct, program: Program): void {
-    this.start(task, program);
+    this.#start(task, program, false);
+  }
+
+  /** Has every program ended? */
+  get ended(): boolean {
+    return this.contexts.every((context) => context.ended || this.#lingering.has(context));
+  }
+
+  /** Lets the processes whose programs have ended exit. */
+  release(): void {
+    this.#released = true;
+  }
+
+  #start(task: TaskStruct, program: Program, lingers: boolean): void {
+    const context = new ProcessContext(task, this);
+    this.contexts.push(context);
+    this.#world.add(task);
+    this.system.loop.start(task, this.#drive(context, program, lingers));
   }
 
   /** What a program returned, `undefined` when it did not get there. */
@@ -107,6 +133,10 @@ export class ScenarioProcesses implements ProcessRun {
     return context.task.pid;
   }
 
+  cpuFor(name: string): number | undefined {
+    return this.#placement[name];
+  }
+
   childName(parent: string, wanted: string | undefined): string {
     const base = wanted ?? `${parent} child`;
     const taken = new Set(this.contexts.map(({ task }) => task.name));
@@ -115,19 +145,36 @@ export class ScenarioProcesses implements ProcessRun {
     return name;
   }
 
-  *#drive(context: ProcessContext, program: Program): Task<void> {
+  *#drive(context: ProcessContext, program: Program, lingers: boolean): Task<void> {
     const steps = this.#begin(context, program);
     for (;;) {
       const step = this.#resume(context, steps);
-      if (context.dead) return;
+      if (context.dead) {
+        context.ended = true;
+        return;
+      }
       if (step.done === true) {
         this.#values.set(context, step.value);
         break;
       }
       yield step.value;
     }
-    yield context.enterPoint;
-    yield* die(context, 0);
+    if (lingers) yield* this.#linger(context);
+    else yield context.enterPoint;
+    if (!context.dead) yield* die(context, 0);
+    context.ended = true;
+  }
+
+  /** The program is done; its process stays as it is until the run lets it go, or a signal ends it. */
+  *#linger(context: ProcessContext): Task<void> {
+    const { task } = context;
+    const interrupted = (): boolean => task.fatalSignalPending() || task.ptraceTrapPending;
+    const ready = (): boolean => this.#released || interrupted();
+    this.#lingering.add(context);
+    while (!this.#released && !context.dead) {
+      yield new SchedPoint(PointKind.Wait, this.#end, 'end of program', StepCost.None, ready);
+      yield* returnToUser(context);
+    }
   }
 
   #begin(context: ProcessContext, program: Program): Task<unknown> {

@@ -3,6 +3,9 @@
  * every run. Which architecture it is comes from outside; nothing here knows one.
  */
 import type { KernelArch } from '../arch/kernel-arch.ts';
+import type { MmuEventOptions } from '../arch/mmu-events.ts';
+import type { TlbView } from '../arch/tlb-view.ts';
+import type { OmittedFlush } from '../check/stale-translation.ts';
 import type { CostProfile } from '../hardware/cost-profile.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import { Machine } from '../hardware/machine.ts';
@@ -18,6 +21,7 @@ import { createTask } from '../kernel/process/fork.ts';
 import type { TaskStruct } from '../kernel/task-struct.ts';
 import type { Policy } from '../sched/policy/policy.ts';
 import { RunLoop } from '../sched/run-loop.ts';
+import { type FlushOperation, withoutFlushes } from './omit-flushes.ts';
 
 /** An architecture as a system needs it: one of `kernelArchitectures` in `arch/registry.ts`. */
 export interface SystemArchitecture {
@@ -27,6 +31,8 @@ export interface SystemArchitecture {
     readonly initRootFrame: number;
     readonly retention?: Retention;
   }) => KernelArch;
+  readonly createTlbView: (arch: KernelArch) => TlbView;
+  readonly observeMmus: (arch: KernelArch, options: MmuEventOptions) => void;
 }
 
 export interface SystemOptions {
@@ -40,12 +46,17 @@ export interface SystemOptions {
   readonly profile?: CostProfile;
   readonly events?: EventSink;
   readonly kernel?: Partial<KernelConfig>;
+  /** Flushes that the kernel leaves out: a bug put in on purpose. */
+  readonly omitTlbFlushes?: readonly FlushOperation[];
 }
 
 export interface System {
   readonly machine: Machine;
   readonly kernel: Kernel;
   readonly loop: RunLoop;
+  readonly tlbView: TlbView;
+  /** What `omitTlbFlushes` has left out so far. */
+  readonly omittedFlushes: readonly OmittedFlush[];
   /** A process with an empty address space that is not running; its pid is the next free one. */
   createProcess(name: string, cpu: number, credentials: Credentials): TaskStruct;
 }
@@ -71,20 +82,30 @@ export function createSystem(options: SystemOptions): System {
     firstFrame: MEMORY_BASE / 4096,
     frameCount: memoryBytes / 4096,
   });
-  const arch = options.architecture.createKernelArch({
+  const omittedFlushes: OmittedFlush[] = [];
+  const loop = new RunLoop(machine, options.policy === undefined ? {} : { policy: options.policy });
+  const taskOn = (cpu: number): string => loop.currentTask(cpu)?.name ?? 'idle';
+  const hardware = options.architecture.createKernelArch({
     machine,
     initRootFrame: frames.allocateZeroed(),
     retention: options.retention ?? 'profile',
   });
+  const { omitTlbFlushes = [] } = options;
+  const arch =
+    omitTlbFlushes.length === 0 ? hardware : withoutFlushes(hardware, omitTlbFlushes, taskOn, omittedFlushes);
   const kernel = new Kernel(machine, arch, frames, { ...defaultKernelConfig, ...options.kernel });
   kernel.populate = gupPopulate;
   kernel.lastPid = FIRST_PID - 1;
-  const loop = new RunLoop(machine, options.policy === undefined ? {} : { policy: options.policy });
+  if (machine.events.enabled) {
+    options.architecture.observeMmus(hardware, { machine, events: machine.events, taskOn });
+  }
   loop.onSwitch = (_cpu, _previous, next) => contextSwitch(next as TaskStruct);
   return {
     machine,
     kernel,
     loop,
+    tlbView: options.architecture.createTlbView(hardware),
+    omittedFlushes,
     createProcess(name, cpu, credentials) {
       const mm = mmAlloc(kernel);
       if (mm === null) throw new Error(`no memory for the first page table of ${name}`);

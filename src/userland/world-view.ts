@@ -5,6 +5,7 @@
  */
 import { EntryFlag } from '../arch/paging-format.ts';
 import type { Holder } from '../base/task.ts';
+import { describeStale, type StaleTranslation, staleTranslations } from '../check/stale-translation.ts';
 import { FrameFlag } from '../kernel/frame/frame-flags.ts';
 import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, type MmStruct } from '../kernel/mm/mm.ts';
 import type { VmArea } from '../kernel/mm/vma.ts';
@@ -62,9 +63,10 @@ export class ProcessView {
   get pid(): number {
     return this.#task.pid;
   }
-  get state(): 'running' | 'zombie' | 'dead' {
+  /** `exiting`: its memory is gone or going. */
+  get state(): 'running' | 'exiting' | 'zombie' | 'dead' {
     const { exitState } = this.#task;
-    if (exitState === ExitState.Running) return 'running';
+    if (exitState === ExitState.Running) return this.#task.mm === null ? 'exiting' : 'running';
     return exitState === ExitState.Zombie ? 'zombie' : 'dead';
   }
   /** As `wait4` reports it: exit code << 8, or the number of a signal. */
@@ -173,6 +175,11 @@ export class WorldView {
     return this.#counter.count(name);
   }
 
+  /** Translations that a CPU still has although the page tables grant less, each with the flush that is missing. */
+  staleTranslations(): StaleTranslation[] {
+    return staleTranslations(this.#system.kernel, this.#system.tlbView, this.#system.omittedFlushes);
+  }
+
   /** The mmap_locks that somebody holds. */
   heldLocks(): LockView[] {
     const locks = new Map<string, readonly Holder[]>();
@@ -182,6 +189,15 @@ export class WorldView {
     }
     return [...locks].map(([lock, holders]) => ({ lock, holders }));
   }
+}
+
+/**
+ * An assertion for `always` or `finally`: no CPU may use a translation that the page tables no longer grant. The text
+ * names the entry, and the flush that is missing.
+ */
+export function noStaleTranslation(world: WorldView): boolean | string {
+  const stale = world.staleTranslations();
+  return stale.length === 0 || stale.flatMap(describeStale).join('; ');
 }
 
 function vmaView(vma: VmArea): VmaView {

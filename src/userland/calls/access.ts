@@ -6,13 +6,17 @@
  */
 import { Access } from '../../arch/access.ts';
 import type { Mmu } from '../../arch/mmu.ts';
+import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
-import { highHalf, lowHalf } from '../../base/u64.ts';
+import { fromHalves, hex, highHalf, lowHalf } from '../../base/u64.ts';
+import { rootTable } from '../../kernel/mm/page-table-alloc.ts';
 import { handleUserFault } from '../../kernel/mm/user-access.ts';
 import type { SignalInfo } from '../../kernel/signal.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 
 const PAGE_SIZE = 4096n;
+
+import { signalCodeName, signalName } from './signal-names.ts';
 
 /** The MMU of the CPU that `task` runs on. */
 function mmuOf(task: TaskStruct): Mmu {
@@ -71,12 +75,14 @@ function* translateBoth(
   access: number,
 ): Task<SignalInfo | null> {
   const split = firstPart(address, length);
-  for (;;) {
-    if (faults(mmuOf(task), address, length, split, access)) {
-      const signal = yield* handleUserFault(task);
-      if (signal !== null) return signal;
-    } else return null;
+  const mmu = mmuOf(task);
+  while (faults(mmu, address, length, split, access)) {
+    const at = fromHalves(mmu.fault.addressHi, mmu.fault.addressLo);
+    const signal = yield* handleUserFault(task);
+    if (task.kernel.events.enabled) emitFaultDone(task, at, signal);
+    if (signal !== null) return signal;
   }
+  return null;
 }
 
 function faults(mmu: Mmu, address: bigint, length: number, split: number, access: number): boolean {
@@ -84,4 +90,27 @@ function faults(mmu: Mmu, address: bigint, length: number, split: number, access
   if (split >= length) return false;
   const second = BigInt.asUintN(64, address + BigInt(split));
   return mmu.translate(highHalf(second), lowHalf(second), access) !== 0;
+}
+
+/** How the kernel answered a fault: the signal, or what the page table maps now. */
+function emitFaultDone(task: TaskStruct, address: bigint, signal: SignalInfo | null): void {
+  const { events, machine } = task.kernel;
+  const result =
+    signal === null
+      ? describePage(task, Number(address >> 12n))
+      : `${signalName(signal.signal)} ${signalCodeName(signal.signal, signal.code)}`;
+  const { time } = machine.cpu(task.cpu);
+  events.emit({ kind: 'fault-done', time, cpu: task.cpu, task: task.name, address, result });
+}
+
+function describePage({ mm, kernel }: TaskStruct, page: number): string {
+  const { pageTables, frames } = kernel;
+  if (mm === null || !pageTables.lookupPte(rootTable(mm), page)) return 'nothing is mapped yet, tried again';
+  const flags = pageTables.flags(pageTables.lastLevel);
+  if ((flags & EntryFlag.Present) === 0) return 'nothing is mapped yet, tried again';
+  const frame = pageTables.frame(pageTables.lastLevel);
+  if (frames.isZeroFrame(frame)) return 'the zero page';
+  const rights = (flags & EntryFlag.Write) !== 0 ? 'writable' : 'read-only';
+  const mapped = frames.mapcount(frame);
+  return `frame ${hex(frame)}, ${rights}${mapped > 1 ? `, mapped ${mapped} times` : ''}`;
 }

@@ -28,6 +28,7 @@ import {
   returnToUser,
   systemCall,
 } from './process-context.ts';
+import { signalName } from './signal-names.ts';
 
 function mmapFlags(args: MmapArguments): number {
   const chosen: readonly [boolean | undefined, number][] = [
@@ -107,7 +108,7 @@ function emitAccess(
 ): void {
   const { events } = context.run.system.machine;
   if (!events.enabled) return;
-  const result = signal === null ? 'ok' : `signal ${signal.signal}`;
+  const result = signal === null ? 'ok' : signalName(signal.signal);
   events.emit({
     kind: 'user-access',
     ...placeOf(context),

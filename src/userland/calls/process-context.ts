@@ -21,6 +21,8 @@ export interface ProcessRun {
   pidOf(name: string): number;
   /** Lets a forked task run a program under a name. */
   adopt(task: TaskStruct, program: Program): void;
+  /** The CPU that the scenario places a process of this name on. */
+  cpuFor(name: string): number | undefined;
   /** A name for a child that is not taken yet. */
   childName(parent: string, wanted: string | undefined): string;
 }
@@ -42,6 +44,8 @@ export class ProcessContext {
   lastHandle = 2;
   /** The process is gone: its program is not resumed. */
   dead = false;
+  /** `dead`, and nothing of it runs any more. */
+  ended = false;
   /** Inside a call: what is thrown now is not the program's mistake. */
   calls = 0;
   /** The signal that killed it, for the result. */

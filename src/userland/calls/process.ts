@@ -36,7 +36,7 @@ export function fork(context: ProcessContext, program: Program, wanted?: string)
     run.adopt(child, program);
     return success(child.pid);
   };
-  return systemCall(context, 'fork', [name], sysFork(task, name), toOutcome);
+  return systemCall(context, 'fork', [name], sysFork(task, name, run.cpuFor(name) ?? task.cpu), toOutcome);
 }
 
 export function* exit(context: ProcessContext, status: number): Task<Outcome<never>> {

@@ -18,12 +18,13 @@ import {
 
 export interface CheckDefinition {
   readonly schema: z.ZodType;
-  readonly make: (args: never) => Assertion;
+  /** @param atEnd for `finally`: a process whose memory is gone is a failure there, not nothing to check. */
+  readonly make: (args: never, atEnd: boolean) => Assertion;
 }
 
 function check<Shape extends z.ZodRawShape>(
   shape: Shape,
-  make: (args: z.output<z.ZodObject<Shape>>) => Assertion,
+  make: (args: z.output<z.ZodObject<Shape>>, atEnd: boolean) => Assertion,
 ): CheckDefinition {
   return { schema: z.strictObject(shape), make: make as CheckDefinition['make'] };
 }
@@ -31,17 +32,20 @@ function check<Shape extends z.ZodRawShape>(
 const place = { process: z.string(), address: operand() };
 
 /**
- * A check of one address of one process. Where the variable of the address is not set yet, or the process is not there
- * yet or no longer, there is nothing to check.
+ * A check of one address of one process. While the variable of the address is not set, or the process is not there yet
+ * or no longer, `always` has nothing to check; for `finally` that is a failure.
  */
 function atAddress(
   { process, address }: { readonly process: string; readonly address: Operand },
+  atEnd: boolean,
   test: (process: ProcessView, address: bigint, world: WorldView) => boolean | string,
 ): Assertion {
   return (world) => {
     const view = world.process(process);
     const at = valueNow(address, world.share);
-    return view === undefined || view.state !== 'running' || at === undefined ? true : test(view, at, world);
+    if (view?.state === 'running' && at !== undefined) return test(view, at, world);
+    if (!atEnd) return true;
+    return at === undefined ? `$${address.variable} was never set` : `${process} has no memory any more`;
   };
 }
 
@@ -53,8 +57,8 @@ const range = {
 
 /** By name in the file. */
 export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
-  memory: check({ ...place, value: operand(), bytes: accessBytes.default(8) }, (args) =>
-    atAddress(args, (process, address, world) => {
+  memory: check({ ...place, value: operand(), bytes: accessBytes.default(8) }, (args, atEnd) =>
+    atAddress(args, atEnd, (process, address, world) => {
       const expected = valueNow(args.value, world.share);
       if (expected === undefined) return true;
       const found = process.read(address, args.bytes);
@@ -63,8 +67,8 @@ export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
       return `${args.process} has ${number === undefined ? 'nothing' : hex(number)} at ${hex(address)}, not ${hex(expected)}`;
     }),
   ),
-  vma: check({ ...place, prot: z.string().optional(), mapped: z.boolean().default(true) }, (args) =>
-    atAddress(args, (process, address) => {
+  vma: check({ ...place, prot: z.string().optional(), mapped: z.boolean().default(true) }, (args, atEnd) =>
+    atAddress(args, atEnd, (process, address) => {
       const vma = process.vmaAt(address);
       if ((vma !== undefined) !== args.mapped) {
         return `${args.process} has ${vma === undefined ? 'no mapping' : 'a mapping'} at ${hex(address)}`;
@@ -82,8 +86,8 @@ export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
       exclusive: z.boolean().optional(),
       mapcount: count(0, 2 ** 31).optional(),
     },
-    (args) =>
-      atAddress(args, (process, address) => {
+    (args, atEnd) =>
+      atAddress(args, atEnd, (process, address) => {
         const page = process.pageAt(address);
         const found: Readonly<Record<string, boolean | number>> = {
           present: page !== undefined,

@@ -253,7 +253,7 @@ function readChecks(
     }
     const name =
       typeof item['name'] === 'string' ? item['name'] : `${kind} (line ${document.position(path).line})`;
-    assertions[name] = definition.make(args as never);
+    assertions[name] = definition.make(args as never, group === 'finally');
   });
   return assertions;
 }
