@@ -18,6 +18,7 @@ import {
   PTRACE_MODE_REALCREDS,
   ptraceMayAccess,
 } from '../../../src/kernel/process/ptrace-access.ts';
+import type { MmMap } from '../../../src/kernel/process/set-credentials.ts';
 import {
   sysPrctlSetDumpable,
   sysPrctlSetMmMap,
@@ -104,7 +105,7 @@ describe('setuid and prctl', () => {
     expect(world.run(task, sysSetuid(task, -1))).toBe(-EINVAL);
   });
 
-  it.each([
+  it.each<[string, MmMap, number]>([
     ['the arguments', { argStart: 0x10_0000n, argEnd: 0x10_0010n }, 0],
     ['an empty range', { argStart: 0x10_0000n, argEnd: 0x10_0000n }, 0],
     ['a range the wrong way round', { argStart: 0x10_0010n, argEnd: 0x10_0000n }, -EINVAL],
