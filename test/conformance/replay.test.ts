@@ -1,0 +1,264 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { architectureNamed } from '../../src/arch/registry.ts';
+import { InputError } from '../../src/base/input-error.ts';
+import { readJsonLines } from '../../src/conformance/jsonl.ts';
+import { formatDifference } from '../../src/conformance/replay/compare.ts';
+import { replayTrace, type TraceOutcome } from '../../src/conformance/replay/run.ts';
+import { parseTrace, readTraces, type Trace } from '../../src/conformance/replay/trace.ts';
+
+const DIRECTED = 'test/traces/directed-x86_64.jsonl.gz';
+const PUBLIC = 'test/traces/public-x86_64.jsonl.gz';
+const architecture = architectureNamed('x86_64');
+
+/** Every directed trace that uses only what is built. A name that leaves this list is a regression. */
+const DIRECTED_PASSING =
+  'd001 d002 d003 d004 d005 d006 d007 d008 d009 d014 d015 d016 d017 d018 d019 d020 d021 d022 d023 d024 d028 d029 ' +
+  'd030 d031 d032 d033 d043 d044 d045 d046 d047 d048 d049 d065 d066 d068 d069 d070 d073 d087 d096 d097 d098';
+const PUBLIC_PASSING =
+  'p000031 p000367 p000425 p000439 p000440 p000499 p000601 p000605 p000645 p000687 p000730 p000834 p000873 p000891 ' +
+  'p001033 p001286 p001479';
+
+const shortId = (trace: Trace): string => trace.id.replace('linux-x86-', '');
+
+function explain(outcome: TraceOutcome): string {
+  if (outcome.kind === 'failed') return formatDifference(outcome.difference).join('\n');
+  return outcome.kind === 'passed' ? 'passed' : `unsupported: ${outcome.missing.join(', ')}`;
+}
+
+const traces = new Map<string, Trace>();
+beforeAll(async () => {
+  for await (const trace of readTraces(DIRECTED)) traces.set(shortId(trace), trace);
+});
+
+const trace = (id: string): Trace => traces.get(id) as Trace;
+
+describe('recorded traces of a real x86-64 kernel', () => {
+  it.each(DIRECTED_PASSING.split(' '))('%s is replayed field by field', (id) => {
+    expect(explain(replayTrace(trace(id), { architecture }))).toBe('passed');
+  });
+
+  it.each(['adversarial', 'none'] as const)('give the same results with TLB retention %s', (retention) => {
+    for (const id of DIRECTED_PASSING.split(' ')) {
+      expect(`${id} ${explain(replayTrace(trace(id), { architecture, retention }))}`).toBe(`${id} passed`);
+    }
+  });
+
+  it('that use something not built are unsupported, none of the others fails', () => {
+    const passing = new Set(DIRECTED_PASSING.split(' '));
+    for (const [id, each] of traces) {
+      const { kind } = replayTrace(each, { architecture });
+      expect(`${id} ${kind}`).toBe(`${id} ${passing.has(id) ? 'passed' : 'unsupported'}`);
+    }
+  });
+
+  it('pass or are unsupported in the random set', async () => {
+    const passed: string[] = [];
+    for await (const each of readTraces(PUBLIC)) {
+      const outcome = replayTrace(each, { architecture });
+      if (outcome.kind !== 'unsupported') passed.push(`${shortId(each)} ${explain(outcome)}`);
+    }
+    expect(passed).toEqual(PUBLIC_PASSING.split(' ').map((id) => `${id} passed`));
+  });
+});
+
+/** A trace with one thing changed in its JSON. */
+async function changed(id: string, change: (steps: Record<string, unknown>[]) => void): Promise<Trace> {
+  for await (const line of readJsonLines(DIRECTED, { wideIntegersAsText: true })) {
+    const value = line.value as { id: string; steps: Record<string, unknown>[] };
+    if (!value.id.endsWith(id)) continue;
+    change(value.steps);
+    return parseTrace({ ...line, value });
+  }
+  throw new Error(`no trace ${id}`);
+}
+
+describe('a trace that says something else than the kernel did', () => {
+  it.each([
+    {
+      name: 'a value that was read',
+      id: 'd001',
+      step: 6,
+      change: (step: Record<string, unknown>) => {
+        step['result'] = { ret: 8, value: 'c301000000000001', minflt: 0 };
+      },
+      field: 'result',
+      process: undefined,
+      line: 'value "c301000000000001" | value "c301000000000000"',
+    },
+    {
+      name: 'a flag of a mapping',
+      id: 'd001',
+      step: 2,
+      change: (step: Record<string, unknown>) => {
+        step['vmas'] = [['0x100000000000', '0x100000004000', 'rw-p', '0x0', 'anon', 'rd wr mr mw me']];
+      },
+      field: 'vmas',
+      process: 1,
+      line: 'rd wr mr mw me    | 0x100000000000-0x100000004000 rw-p 0x0    anon   rd wr mr mw me ac',
+    },
+    {
+      name: 'the state of a page',
+      id: 'd001',
+      step: 3,
+      change: (step: Record<string, unknown>) => {
+        step['pages'] = [['0x100000000000', 2, 'PZ']];
+      },
+      field: 'pages',
+      process: 1,
+      line: '0x100000000000 ×2   PZ | 0x100000000000 ×1   PX',
+    },
+    {
+      name: 'the resident size',
+      id: 'd001',
+      step: 3,
+      change: (step: Record<string, unknown>) => {
+        step['rss'] = { rss: 8, anon: 4, swap: 0, lck: 0 };
+      },
+      field: 'rss',
+      process: 1,
+      line: 'rss 8 KiB    | rss 4 KiB',
+    },
+    {
+      name: 'the bytes of a remote read',
+      id: 'd030',
+      step: 3,
+      change: (step: Record<string, unknown>) => {
+        (step['result'] as Record<string, unknown>)['nz'] = [[0, 1, 'ff']];
+      },
+      field: 'result',
+      process: undefined,
+      line: 'bytes 0+1 ff',
+    },
+    {
+      name: 'that another process died',
+      id: 'd028',
+      step: 2,
+      change: (step: Record<string, unknown>) => {
+        step['others'] = { '2': { dead: true } };
+      },
+      field: 'alive',
+      process: 2,
+      line: 'dead       | alive',
+    },
+  ])('fails at the first difference: $name', async ({ id, step, change, field, process, line }) => {
+    const outcome = replayTrace(
+      await changed(id, (steps) => change(steps[step] as Record<string, unknown>)),
+      {
+        architecture,
+      },
+    );
+    if (outcome.kind !== 'failed') throw new Error(`the trace is ${outcome.kind}`);
+    expect(outcome.difference.step.index).toBe(step);
+    expect(outcome.difference.field).toBe(field);
+    expect(outcome.difference.process).toBe(process);
+    expect(formatDifference(outcome.difference).join('\n')).toContain(line);
+  });
+});
+
+describe('a trace that asks for something not built', () => {
+  const step = {
+    op: 'mmap',
+    pid: 1,
+    args: {
+      addr: '0x100000000000',
+      len: '0x1000',
+      prot: 'rw',
+      flags: 'PRIVATE|ANONYMOUS|FIXED',
+      fd: -1,
+      off: '0x0',
+    },
+    result: { ret: '0x100000000000' },
+    vmas: [['0x100000000000', '0x100000001000', 'rw-p', '0x0', 'anon', 'rd wr mr mw me ac']],
+    pages: [],
+    rss: { rss: 0, anon: 0, swap: 0, lck: 0 },
+  };
+  const traceOf = (change: object, arch = 'x86_64'): Trace =>
+    parseTrace({
+      file: 'case.jsonl',
+      line: 1,
+      value: {
+        id: 'case',
+        arch,
+        arena: '0x100000000000',
+        arena_size: '0x10000000',
+        steps: [{ ...step, ...change }],
+      },
+    });
+
+  it('passes as it stands, so that what follows is due to the change', () => {
+    expect(explain(replayTrace(traceOf({}), { architecture }))).toBe('passed');
+  });
+
+  it.each([
+    { name: 'an operation', change: { op: 'teleport' }, missing: 'teleport' },
+    { name: 'an argument', change: { args: { ...step.args, numa: 1 } }, missing: 'mmap with numa' },
+    {
+      name: 'a flag',
+      change: { args: { ...step.args, flags: 'PRIVATE|UPSIDE_DOWN' } },
+      missing: 'mmap with flags UPSIDE_DOWN',
+    },
+    {
+      name: 'a file',
+      change: { args: { ...step.args, flags: 'PRIVATE', fd: 'a' } },
+      missing: 'mmap of a file',
+    },
+    {
+      name: 'huge pages',
+      change: { args: { ...step.args, flags: 'PRIVATE|ANONYMOUS|HUGETLB' } },
+      missing: 'mmap with MAP_HUGETLB',
+    },
+    { name: 'another architecture', change: {}, arch: 'riscv64', missing: 'architecture riscv64' },
+  ])('is unsupported and names $name', ({ change, arch, missing }) => {
+    expect(replayTrace(traceOf(change, arch), { architecture })).toMatchObject({
+      kind: 'unsupported',
+      missing: [missing],
+    });
+  });
+
+  it.each([
+    {
+      name: 'no operation',
+      change: { op: 7 },
+      message: /^case\.jsonl:1: step 0: "op" must be text: found 7$/,
+    },
+    {
+      name: 'no result',
+      change: { result: undefined },
+      message: /step 0: "result" must be an object: found nothing$/,
+    },
+    {
+      name: 'a row of five',
+      change: { vmas: [['a', 'b', 'c', 'd', 'e']] },
+      message: /a row of "vmas" has 6 fields/,
+    },
+    {
+      name: 'a count that is text',
+      change: { pages: [['0x0', 'two', 'P']] },
+      message: /the count of "pages" must be a number/,
+    },
+    {
+      name: 'an address that is none',
+      change: { args: { ...step.args, addr: 'here' } },
+      message: /^case\.jsonl:1: step 0: mmap needs "addr", a 64-bit number: found "here"$/,
+    },
+    {
+      name: 'an address of 65 bits',
+      change: { args: { ...step.args, addr: '0x1ffffffffffffffff' } },
+      message: /mmap needs "addr", a 64-bit number/,
+    },
+    {
+      name: 'a process that never was',
+      change: { pid: 5 },
+      message: /^case\.jsonl:1: process 5 does not exist$/,
+    },
+  ])('is bad input when it is malformed: $name', ({ change, message }) => {
+    let error: unknown;
+    try {
+      replayTrace(traceOf(change), { architecture });
+    } catch (caught) {
+      error = caught;
+    }
+    expect(error).toBeInstanceOf(InputError);
+    expect((error as InputError).message).toMatch(message);
+  });
+});
