@@ -212,36 +212,56 @@ describe('random programs', () => {
     );
   });
 
-  it('on three CPUs, two of them in one address space, keep all counts and TLBs right on every schedule', () => {
-    const script = fc.array(memoryStep, { minLength: 1, maxLength: 12 });
-    const scripts = fc.tuple(script, script, script);
+  it('on three CPUs, in two address spaces of two tasks each, keep counts and TLBs right on every schedule', () => {
+    const script = fc.array(crowdedStep, { minLength: 1, maxLength: 15 });
     fc.assert(
-      fc.property(
-        scripts,
-        fc.integer(),
-        fc.array(memoryStep, { maxLength: 6 }),
-        ([one, two, child], seed, before) => {
-          const world = new ProcessWorld({ cpus: 3, policy: new RandomPolicy(seed) });
-          const first = world.process('first', 0);
-          for (const step of before) world.run(first, perform(first, step));
-          const second = world.thread(first, 'second', 1);
-          const third = forked(world, first, 2);
-          const { loop } = world.system;
-          for (const [task, steps] of [
-            [first, one],
-            [second, two],
-            [third, child],
-          ] as const) {
-            loop.start(task, performAll(task, steps));
-          }
-          expect(loop.run().kind).toBe('finished');
-          expect(world.inconsistencies()).toEqual([]);
-        },
-      ),
-      { numRuns: 150 },
+      fc.property(fc.tuple(script, script, script, script), fc.integer(), (scripts, seed) => {
+        const world = new ProcessWorld({ cpus: 3, policy: new RandomPolicy(seed) });
+        const tasks = fourTasks(world);
+        scripts.forEach((steps, at) => {
+          const task = tasks[at] as TaskStruct;
+          world.system.loop.start(task, performAll(task, steps));
+        });
+        expect(world.system.loop.run().kind).toBe('finished');
+        expect(world.inconsistencies()).toEqual([]);
+        expectOneView(world, tasks);
+      }),
+      { numRuns: 200 },
     );
   });
 });
+
+/** The same steps, but all on the first pages, so that tasks meet. */
+const crowdedStep = memoryStep.map((step): Step => {
+  if (!('page' in step)) return step;
+  return 'pages' in step ? { ...step, page: step.page % 4 } : { ...step, page: step.page % 6 };
+});
+
+/**
+ * Two tasks of one process on CPUs 0 and 1, two of its child on CPUs 1 and 2: CPU 1 changes between address spaces.
+ * Every page has been read or written before.
+ */
+function fourTasks(world: ProcessWorld): TaskStruct[] {
+  const first = world.process('first', 0);
+  world.map(first, 0, 6, PROT_READ | PROT_WRITE);
+  const second = world.thread(first, 'second', 1);
+  for (const page of [0, 2, 4]) world.store(first, page, page);
+  const child = forked(world, first, 1);
+  const last = world.thread(child, 'last', 2);
+  const tasks = [first, second, child, last];
+  for (const task of tasks) for (let page = 0; page < 6; page++) world.load(task, page);
+  return tasks;
+}
+
+/** Tasks of one address space see the same, each through the TLB of its own CPU. */
+function expectOneView(world: ProcessWorld, [first, second, child, last]: readonly TaskStruct[]): void {
+  for (const [one, other] of [
+    [first, second],
+    [child, last],
+  ] as [TaskStruct, TaskStruct][]) {
+    for (let page = 0; page < 6; page++) expect(world.load(one, page)).toEqual(world.load(other, page));
+  }
+}
 
 function forked(world: ProcessWorld, parent: TaskStruct, cpu: number): TaskStruct {
   const child = world.run(parent, sysFork(parent, `child on cpu ${cpu}`, cpu));
