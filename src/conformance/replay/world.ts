@@ -7,6 +7,7 @@
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import type { EventSink } from '../../hardware/event-sink.ts';
+import type { MappedFile } from '../../kernel/mm/mapped-file.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE } from '../../kernel/mm/mman.ts';
 import { sysMmap } from '../../kernel/mm/mmap.ts';
 import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credentials.ts';
@@ -47,6 +48,8 @@ export class ReplayWorld {
   readonly system: System;
   /** /proc/PID/mem as `sup_memopen` opened it, by the process it belongs to. */
   readonly handles = new Map<number, ProcMemFile>();
+  /** Open files by the process of the trace and the name that the trace gives the descriptor. */
+  readonly files = new Map<number, Map<string, MappedFile>>();
   readonly #trace: Trace;
   readonly #options: ReplayOptions;
   readonly #tasks = new Map<number, TaskStruct>();
@@ -92,9 +95,10 @@ export class ReplayWorld {
     return this.actor(number).pid;
   }
 
-  /** A fork made a process that the trace calls `number`. */
-  adopt(number: number, task: TaskStruct): void {
+  /** A fork of `parent` made a process that the trace calls `number`; it has the parent's descriptors. */
+  adopt(number: number, task: TaskStruct, parent: number): void {
     this.#tasks.set(number, task);
+    this.files.set(number, new Map(this.files.get(parent)));
   }
 
   /** Runs a kernel path of a process to its end. */

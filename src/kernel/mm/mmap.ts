@@ -1,11 +1,22 @@
 /**
  * mmap: argument checks in Linux's order, placement, then the new mapping; populating afterwards, without the lock.
- * Built for anonymous memory, private and shared. Left out: files, hugetlb, protection keys of execute-only mappings,
- * the READ_IMPLIES_EXEC personality.
+ * Built for anonymous memory, private and shared, and for tmpfs files (memfd). Left out: other files, seals, hugetlb,
+ * protection keys of execute-only mappings, the READ_IMPLIES_EXEC personality.
  * @see Linux mm/mmap.c, `ksys_mmap_pgoff`, `do_mmap`; mm/util.c, `vm_mmap_pgoff`
  */
 import type { Task } from '../../base/task.ts';
-import { EAGAIN, EBADF, EEXIST, EINTR, EINVAL, ENOMEM, EPERM } from '../errno.ts';
+import {
+  EACCES,
+  EAGAIN,
+  EBADF,
+  EEXIST,
+  EINTR,
+  EINVAL,
+  ENOMEM,
+  EOPNOTSUPP,
+  EOVERFLOW,
+  EPERM,
+} from '../errno.ts';
 import { mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
@@ -14,6 +25,7 @@ import { canDoMlock, mlockFutureOk } from './limits.ts';
 import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import {
+  LEGACY_MAP_MASK,
   MAP_ANONYMOUS,
   MAP_DROPPABLE,
   MAP_FIXED,
@@ -26,6 +38,7 @@ import {
   MAP_POPULATE,
   MAP_PRIVATE,
   MAP_SHARED,
+  MAP_SHARED_VALIDATE,
   MAP_STACK,
   MAP_SYNC,
   MAP_TYPE,
@@ -33,7 +46,7 @@ import {
   PROT_READ,
   PROT_WRITE,
 } from './mman.ts';
-import { mmapRegion } from './mmap-region.ts';
+import { mmapRegion, type NewMapping } from './mmap-region.ts';
 import { pagesOfLength } from './munmap.ts';
 import { OVERCOMMIT_NEVER } from './overcommit.ts';
 import { populateOperations } from './populate.ts';
@@ -64,6 +77,9 @@ export interface MmapArguments {
   readonly prot: number;
   /** MAP_* bits. */
   readonly flags: number;
+  readonly file: MappedFile | null;
+  /** Offset into the file, in pages. */
+  readonly pgoff: number;
 }
 
 const U64 = 1n << 64n;
@@ -94,20 +110,50 @@ function roundHintToMin(mm: MmStruct, hint: bigint): bigint {
   return rounded !== 0n && rounded < lowest ? lowest : rounded;
 }
 
-/** Flags of an anonymous mapping by its type, low and high word; null for -EINVAL. */
-function anonymousTypeFlags(flags: number, vmFlags: number): { low: number; high: number } | null {
+/** What the type of the mapping does to its flags; `error` is 0 or a negative errno. */
+interface TypeFlags {
+  readonly error: number;
+  /** Bits to add to the low word, bits to take out of it, bits of the high word. */
+  readonly add: number;
+  readonly remove: number;
+  readonly high: number;
+}
+
+const refused = (error: number): TypeFlags => ({ error, add: 0, remove: 0, high: 0 });
+
+function anonymousTypeFlags(flags: number, vmFlags: number): TypeFlags {
   const growsDown = (vmFlags & VM_GROWSDOWN) !== 0;
   switch (flags & MAP_TYPE) {
     case MAP_SHARED:
-      return growsDown ? null : { low: VM_SHARED | VM_MAYSHARE, high: 0 };
+      if (growsDown) return refused(-EINVAL);
+      return { error: 0, add: VM_SHARED | VM_MAYSHARE, remove: 0, high: 0 };
     case MAP_DROPPABLE:
-      if ((flags & (MAP_LOCKED | MAP_HUGETLB)) !== 0 || growsDown) return null;
-      return { low: VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP, high: VMH_DROPPABLE };
+      if ((flags & (MAP_LOCKED | MAP_HUGETLB)) !== 0 || growsDown) return refused(-EINVAL);
+      return { error: 0, add: VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP, remove: 0, high: VMH_DROPPABLE };
     case MAP_PRIVATE:
-      return { low: 0, high: 0 };
+      return { error: 0, add: 0, remove: 0, high: 0 };
     default:
-      return null;
+      return refused(-EINVAL);
   }
+}
+
+/** The largest offset of a regular file, in pages (MAX_LFS_FILESIZE). */
+const MAX_FILE_PAGES = 2 ** 51 - 1;
+
+function fileTypeFlags(args: MmapArguments, file: MappedFile, vmFlags: number, pages: number): TypeFlags {
+  const { flags, prot } = args;
+  const type = flags & MAP_TYPE;
+  const shared = type === MAP_SHARED || type === MAP_SHARED_VALIDATE;
+  if (args.pgoff > MAX_FILE_PAGES - pages) return refused(-EOVERFLOW);
+  // Plain MAP_SHARED ignores flags that it does not know.
+  if (type === MAP_SHARED_VALIDATE && (flags & ~LEGACY_MAP_MASK) !== 0) return refused(-EOPNOTSUPP);
+  if (shared && (prot & PROT_WRITE) !== 0 && !file.writable) return refused(-EACCES);
+  if (!shared && type !== MAP_PRIVATE) return refused(-EINVAL);
+  if (!file.readable) return refused(-EACCES);
+  if ((vmFlags & VM_GROWSDOWN) !== 0) return refused(-EINVAL);
+  if (!shared) return { error: 0, add: 0, remove: 0, high: 0 };
+  const readOnly = file.writable ? 0 : VM_MAYWRITE | VM_SHARED;
+  return { error: 0, add: VM_SHARED | VM_MAYSHARE, remove: readOnly, high: 0 };
 }
 
 /** The checks on locking of do_mmap: 0, -EPERM or -EAGAIN. */
@@ -138,6 +184,27 @@ function initialVmFlags(mm: MmStruct, { prot, flags }: MmapArguments): number {
   return vmFlagsOfProt(prot) | vmFlagsOfMapFlags(flags) | mm.defFlags | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
 }
 
+/** The mapping with the flags its type gives it, or a negative errno. `flags` are MAP_*. */
+function describeMapping(
+  mm: MmStruct,
+  args: MmapArguments,
+  flags: number,
+  vmFlags: number,
+  start: number,
+  pages: number,
+): NewMapping | number {
+  const { file } = args;
+  const type = file === null ? anonymousTypeFlags(flags, vmFlags) : fileTypeFlags(args, file, vmFlags, pages);
+  if (type.error !== 0) return type.error;
+  let all = (vmFlags | type.add) & ~type.remove;
+  if ((flags & MAP_NORESERVE) !== 0 && mm.kernel.config.overcommitMemory !== OVERCOMMIT_NEVER) {
+    all |= VM_NORESERVE;
+  }
+  const anonymousPgoff = (type.add & VM_SHARED) !== 0 ? 0 : start;
+  const pgoff = file === null ? anonymousPgoff : args.pgoff;
+  return { start, end: start + pages, flags: all, flagsHigh: type.high, pgoff, file };
+}
+
 /** @see mm/mmap.c, `do_mmap`; needs mmap_lock for writing */
 export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments): Task<MmapResult> {
   if (args.length === 0n) return failed(-EINVAL);
@@ -146,28 +213,22 @@ export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments):
   const address = (flags & MAP_FIXED) !== 0 ? args.address : roundHintToMin(mm, args.address);
   if (args.length > U64 - 0x1000n) return failed(-ENOMEM);
   const pages = pagesOfLength(args.length);
-  // Offset and length are both below 2^52 pages: their sum cannot overflow, and -EOVERFLOW is not seen here.
+  // Offset and length are both below 2^52 pages: their sum cannot overflow here.
   if (mm.mapCount > mm.kernel.config.maxMapCount) return failed(-ENOMEM);
-  let vmFlags = initialVmFlags(mm, args);
+  const vmFlags = initialVmFlags(mm, args);
   const start = getUnmappedArea(current, {
     mm,
     address,
     pages,
     flags,
-    alignForHugePages: (flags & MAP_TYPE) !== MAP_SHARED,
+    alignForHugePages: args.file === null && (flags & MAP_TYPE) !== MAP_SHARED,
   });
   if (start < 0) return failed(start);
   if (noReplace && mm.vmas.findIntersection(start, start + pages) !== null) return failed(-EEXIST);
   const lockError = checkLocked(current, mm, flags, vmFlags, pages);
   if (lockError !== 0) return failed(lockError);
-  const type = anonymousTypeFlags(flags, vmFlags);
-  if (type === null) return failed(-EINVAL);
-  vmFlags |= type.low;
-  if ((flags & MAP_NORESERVE) !== 0 && mm.kernel.config.overcommitMemory !== OVERCOMMIT_NEVER) {
-    vmFlags |= VM_NORESERVE;
-  }
-  const pgoff = (type.low & VM_SHARED) !== 0 ? 0 : start;
-  const mapping = { start, end: start + pages, flags: vmFlags, flagsHigh: type.high, pgoff, file: null };
+  const mapping = describeMapping(mm, args, flags, vmFlags, start, pages);
+  if (typeof mapping === 'number') return failed(mapping);
   const error = yield* mmapRegion(current, mm, mapping);
   if (error !== 0) return failed(error);
   const populate = (vmFlags & VM_LOCKED) !== 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE;
@@ -177,8 +238,9 @@ export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments):
 /**
  * The system call, with the descriptor looked up already: `file` is null for -1 and for a bad one. Bytes, unsigned 64
  * bits. The address of the mapping as a byte address, or a negative errno:
- * -EINVAL, -EBADF, -EINTR (killed while waiting for mmap_lock), -ENOMEM, -EPERM, -EEXIST, -EAGAIN.
- * @throws Unsupported for a mapping of a file and for MAP_HUGETLB
+ * -EINVAL, -EBADF, -EINTR (killed while waiting for mmap_lock), -ENOMEM, -EPERM, -EEXIST, -EAGAIN, -EOVERFLOW,
+ * -EOPNOTSUPP, -EACCES.
+ * @throws Unsupported for MAP_HUGETLB
  */
 export function* sysMmap(
   current: TaskStruct,
@@ -190,15 +252,20 @@ export function* sysMmap(
   offset: bigint,
 ): Task<bigint> {
   if ((offset & 0xfffn) !== 0n) return BigInt(-EINVAL);
-  if ((flags & MAP_ANONYMOUS) === 0) {
-    if (file === null) return BigInt(-EBADF);
-    throw new Unsupported(`mmap of a file (${file.kind})`);
-  }
+  const anonymous = (flags & MAP_ANONYMOUS) !== 0;
+  if (!anonymous && file === null) return BigInt(-EBADF);
   if ((flags & MAP_HUGETLB) !== 0) throw new Unsupported('mmap with MAP_HUGETLB');
   const { mm } = current;
   if (mm === null) throw new Error(`${current.name} calls mmap without an address space`);
   if ((yield* mmapWriteLockKillable(current, mm)) !== 0) return BigInt(-EINTR);
-  const result = yield* doMmap(current, mm, { address, length, prot, flags });
+  const result = yield* doMmap(current, mm, {
+    address,
+    length,
+    prot,
+    flags,
+    file: anonymous ? null : file,
+    pgoff: Number(offset >> 12n),
+  });
   yield* mmapWriteUnlock(current, mm);
   if (result.error !== 0) return BigInt(result.error);
   if (result.populate)

@@ -13,6 +13,7 @@ import type { StepArguments } from '../arguments.ts';
 import { hexBytes, repeatedWord } from '../bytes.ts';
 import type { Step } from '../trace.ts';
 import type { ReplayWorld } from '../world.ts';
+import { fileOf } from './files.ts';
 import { addressOrErrno, type Operation, type OperationResult, retOrErrno, values } from './operation.ts';
 
 /** Flags of mmap by the names traces use. */
@@ -57,13 +58,8 @@ function mmap(world: ReplayWorld, step: Step): OperationResult {
   const task = world.actor(step.pid);
   const [address, length, offset] = [args.word('addr'), args.word('len'), args.word('off', 0n)];
   const flags = args.bits('flags', MAP_FLAGS);
-  const call = sysMmap(task, address, length, protection(args), flags, null, offset);
+  const call = sysMmap(task, address, length, protection(args), flags, fileOf(world, step), offset);
   return addressOrErrno(world.run(task, call));
-}
-
-/** Descriptors with a name belong to memfds and files, which are not built; a number is -1 or a bad one. */
-function missingFile(args: StepArguments): readonly string[] {
-  return args.namesOf('fd').length > 0 ? ['of a file'] : [];
 }
 
 function access(
@@ -82,7 +78,7 @@ function access(
 }
 
 export const memoryOperations: Readonly<Record<string, Operation>> = {
-  mmap: { arguments: ['addr', 'len', 'prot', 'flags', 'fd', 'off'], missing: missingFile, run: mmap },
+  mmap: { arguments: ['addr', 'len', 'prot', 'flags', 'fd', 'off'], run: mmap },
   munmap: {
     arguments: ['addr', 'len'],
     run: (world, step) => {

@@ -20,7 +20,7 @@ function fork(world: ReplayWorld, step: Step): OperationResult {
   const number = step.args.count('child');
   const child = world.run(parent, sysFork(parent, `process ${number}`));
   if (typeof child === 'number') return retOrErrno(child);
-  world.adopt(number, child);
+  world.adopt(number, child, step.pid);
   return values({ ret: number });
 }
 

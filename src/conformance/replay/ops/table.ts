@@ -1,4 +1,5 @@
 /** Every operation that can be replayed, by its name in traces. What is not here makes a trace unsupported. */
+import { fileOperations } from './files.ts';
 import { limitOperations } from './limits.ts';
 import { memoryOperations } from './memory.ts';
 import type { Operation } from './operation.ts';
@@ -11,6 +12,7 @@ export type { Operation } from './operation.ts';
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...memoryOperations,
   ...limitOperations,
+  ...fileOperations,
   ...processOperations,
   ...remoteOperations,
   ...ptraceOperations,

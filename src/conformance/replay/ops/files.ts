@@ -1,0 +1,80 @@
+/** memfd and what a process does to one by its descriptor: ftruncate, pread, pwrite, opening it again. */
+import { EBADF, errnoName } from '../../../kernel/errno.ts';
+import type { MappedFile } from '../../../kernel/mm/mapped-file.ts';
+import { fileRead, fileTruncate, fileWrite, memfdCreate, openAgain } from '../../../kernel/mm/memfd.ts';
+import type { StepArguments } from '../arguments.ts';
+import { repeatedWord } from '../bytes.ts';
+import type { Step } from '../trace.ts';
+import type { ReplayWorld } from '../world.ts';
+import { type Operation, type OperationResult, retOrErrno, values } from './operation.ts';
+
+/** The open file that the step names; null for a number, which is -1 or a bad descriptor. */
+export function fileOf(world: ReplayWorld, step: Step): MappedFile | null {
+  const [name] = step.args.namesOf('fd');
+  if (name === undefined) return null;
+  const file = world.files.get(step.pid)?.get(name);
+  if (file === undefined) throw world.inputError(step, `process ${step.pid} has no descriptor ${name}`);
+  return file;
+}
+
+function addFile(world: ReplayWorld, step: Step, name: string, file: MappedFile): OperationResult {
+  const files = world.files.get(step.pid) ?? new Map<string, MappedFile>();
+  files.set(name, file);
+  world.files.set(step.pid, files);
+  return values({ ret: 'fd' });
+}
+
+/** Sealing and hugetlb are not built. */
+function missingFlags(args: StepArguments): readonly string[] {
+  const names = args.namesOf('mflags');
+  if (names.length > 0) return names.map((name) => `with ${name}`);
+  return args.word('mflags', 0n) === 0n ? [] : ['with flags'];
+}
+
+const bad = (): OperationResult => values({ errno: errnoName(EBADF) });
+
+function read(world: ReplayWorld, step: Step): OperationResult {
+  const file = fileOf(world, step);
+  if (file === null) return bad();
+  const bytes = new Uint8Array(step.args.count('len'));
+  const task = world.actor(step.pid);
+  const ret = world.run(task, fileRead(task, file, step.args.count('off', 0), bytes));
+  return retOrErrno(ret, { nz: bytes.subarray(0, Math.max(0, ret)) });
+}
+
+function write(world: ReplayWorld, step: Step): OperationResult {
+  const file = fileOf(world, step);
+  if (file === null) return bad();
+  const bytes = repeatedWord(step.args.word('val'), step.args.count('len'));
+  const task = world.actor(step.pid);
+  return retOrErrno(world.run(task, fileWrite(task, file, step.args.count('off', 0), bytes)));
+}
+
+export const fileOperations: Readonly<Record<string, Operation>> = {
+  memfd: {
+    arguments: ['name', 'mflags'],
+    missing: missingFlags,
+    run: (world, step) => {
+      const name = step.args.text('name');
+      return addFile(world, step, name, memfdCreate(world.system.kernel, name));
+    },
+  },
+  openro: {
+    arguments: ['fd', 'as'],
+    run: (world, step) => {
+      const file = fileOf(world, step);
+      return file === null ? bad() : addFile(world, step, step.args.text('as'), openAgain(file, true, false));
+    },
+  },
+  ftruncate: {
+    arguments: ['fd', 'len'],
+    run: (world, step) => {
+      const file = fileOf(world, step);
+      if (file === null) return bad();
+      const task = world.actor(step.pid);
+      return retOrErrno(world.run(task, fileTruncate(task, file, step.args.word('len'))));
+    },
+  },
+  fread: { arguments: ['fd', 'off', 'len'], run: read },
+  fwrite: { arguments: ['fd', 'off', 'len', 'val'], run: write },
+};
