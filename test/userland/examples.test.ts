@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import missingInvlpg from '../../examples/missing-invlpg.ts';
+import remoteRead from '../../examples/remote-read.ts';
+import { architectureNamed } from '../../src/arch/registry.ts';
+import { runScenario } from '../../src/userland/run-scenario.ts';
+import { loadYamlScenario } from '../../src/userland/yaml/load.ts';
+
+const architecture = architectureNamed('x86_64');
+const retentions = ['profile', 'adversarial', 'none'] as const;
+
+describe('examples/missing-invlpg.ts', () => {
+  it.each(['profile', 'adversarial'] as const)(
+    'reads the secret and names the missing flush under %s',
+    (retention) => {
+      const result = runScenario(missingInvlpg, { architecture, retention });
+      expect(new Map(result.variables).get('reader sees')).toBe(0x5ec4e7n);
+      expect(result.outcome.kind).toBe('assertion failed');
+      expect(result.outcome).toHaveProperty(
+        'text',
+        expect.stringMatching(
+          /cpu 0, L1 DTLB: 0x7\w+ .* maps nothing; missing: INVLPG 0x7\w+ \(PCID \d\) on cpu 0, by flush_tlb_range\(.*\) of reader on cpu 0, which was left out/,
+        ),
+      );
+    },
+  );
+
+  it('shows nothing where nothing is cached', () => {
+    const result = runScenario(missingInvlpg, { architecture, retention: 'none' });
+    expect(result.outcome).toEqual({ kind: 'finished' });
+    expect(new Map(result.variables).get('reader sees')).toBe('SIGSEGV');
+  });
+
+  it('shows nothing in a kernel that flushes', () => {
+    for (const retention of retentions) {
+      const result = runScenario({ ...missingInvlpg, omitTlbFlushes: [] }, { architecture, retention });
+      expect(result.outcome).toEqual({ kind: 'finished' });
+    }
+  });
+});
+
+describe.each([
+  { name: 'remote-read.ts', scenario: remoteRead },
+  {
+    name: 'fork-cow.yaml',
+    scenario: loadYamlScenario(readFileSync('examples/fork-cow.yaml', 'utf8'), 'examples/fork-cow.yaml'),
+  },
+])('examples/$name', ({ scenario }) => {
+  it.each(retentions)('holds with TLB retention %s, on one CPU and two', (retention) => {
+    expect(runScenario(scenario, { architecture, retention }).outcome).toEqual({ kind: 'finished' });
+    const onOne = runScenario({ ...scenario, placement: {} }, { architecture, retention, cpus: 1 });
+    expect(onOne.outcome).toEqual({ kind: 'finished' });
+  });
+
+  it('holds under 40 random schedules', () => {
+    for (let seed = 1; seed <= 40; seed++) {
+      const { outcome, schedule } = runScenario(scenario, { architecture, policy: 'random', seed });
+      expect({ seed, outcome, schedule }).toEqual({ seed, outcome: { kind: 'finished' }, schedule });
+    }
+  });
+});
+
+describe('examples/remote-read.ts', () => {
+  it('copies the page for the target alone', () => {
+    const result = runScenario(remoteRead, { architecture });
+    const variables = new Map(result.variables);
+    expect(variables.get('target sees')).toBe(0xcafe_f00dn);
+    expect(variables.get('child sees')).toBe(0x1122_3344_5566_7788n);
+    expect(result.programs.find(({ name }) => name === 'debugger')).toMatchObject({ cpu: 1, minFlt: 1 });
+  });
+});
