@@ -72,6 +72,14 @@ const KINDS = {
   'rw, shared by fork': forked(RW),
   'r, shared by fork': forked(PROT_READ),
   'none, shared by fork': forked(PROT_NONE),
+  'rw, unshared by a pin': {
+    holds: OLD,
+    make: (world, target) => {
+      forked(RW).make(world, target);
+      const reader = world.process('pinner');
+      access(world, reader, target, 'readv');
+    },
+  },
 } as const satisfies Record<string, Kind>;
 
 type Row = readonly [
@@ -116,6 +124,8 @@ const ROWS: readonly Row[] = [
   row('rw, shared by fork', [8, 1, 'X'], [8, 1, 'Xw'], [8, 0, 'm2'], [8, 1, 'Xw']), // d030, d031
   row('r, shared by fork', [8, 1, 'X'], [-EFAULT, 0, 'm2'], [8, 0, 'm2'], [8, 1, 'X']), // d032
   row('none, shared by fork', [-EFAULT, 0, 'm2'], [-EFAULT, 0, 'm2'], [8, 0, 'm2'], [8, 1, 'X']), // d032
+  // mm/gup.c, can_follow_write_common: a writable mapping takes a real write fault, forced or not.
+  row('rw, unshared by a pin', [8, 0, 'X'], [8, 1, 'Xw'], [8, 0, 'X'], [8, 1, 'Xw']), // RULES 11.3
 ];
 
 /** The path's own result, and the bytes of a read that came back whole. */
