@@ -1,7 +1,7 @@
 /** The options by which `walk` and `maps` open a core dump. */
 import type { Command } from 'commander';
 import type { PageTableDump } from '../conformance/maps/page-table-dump.ts';
-import { unsignedWord, wholeNumber } from './option-values.ts';
+import { exclusive, unsignedWord, wholeNumber } from './option-values.ts';
 
 export interface DumpOptions {
   readonly dump?: string;
@@ -24,6 +24,8 @@ export function addDumpOptions(command: Command): Command {
 export async function openDump(file: string, options: DumpOptions): Promise<PageTableDump> {
   const { openPageTableDump } = await import('../conformance/maps/page-table-dump.ts');
   const { regs, cr3, root, cpu } = options;
+  if (cr3 !== undefined && root !== undefined) exclusive('--cr3', '--root');
+  if (cpu !== undefined && regs !== undefined) exclusive('--cpu', '--regs');
   return openPageTableDump(file, {
     ...(regs === undefined ? {} : { regs }),
     ...(root === undefined ? {} : { root }),

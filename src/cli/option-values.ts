@@ -26,6 +26,11 @@ export function wholeNumber(what: string, text: string, least: number, most: num
   return value;
 }
 
+/** Two options that were given and do not go together. */
+export function exclusive(one: string, other: string): never {
+  throw new InputError(`options ${one} and ${other} exclude each other`, { expected: 'one of them' });
+}
+
 /** One of the given words. */
 export function oneOf<Word extends string>(what: string, text: string, words: readonly Word[]): Word {
   const word = words.find((candidate) => candidate === text);

@@ -1,23 +1,26 @@
-/** Colours of a timeline, where the output is a terminal and NO_COLOR is not set. */
-import pc from 'picocolors';
+/** Colours of a timeline by kind of event. */
 import type { EventKind } from '../hardware/event-sink.ts';
+import type { Colours } from './session.ts';
 
-const colours: { readonly [K in EventKind]?: (text: string) => string } = {
-  fault: pc.yellow,
-  'fault-done': pc.yellow,
-  signal: pc.red,
-  'syscall-enter': pc.cyan,
-  'syscall-exit': pc.cyan,
-  walk: pc.dim,
-  'tlb-fill': pc.dim,
-  'tlb-flush': pc.magenta,
-  'interrupt-send': pc.magenta,
-  'interrupt-take': pc.magenta,
-  'interrupt-done': pc.magenta,
-  'lock-wait': pc.red,
-  note: pc.bold,
+const colourOf: { readonly [K in EventKind]?: 'yellow' | 'red' | 'cyan' | 'dim' | 'magenta' | 'bold' } = {
+  fault: 'yellow',
+  'fault-done': 'yellow',
+  signal: 'red',
+  'syscall-enter': 'cyan',
+  'syscall-exit': 'cyan',
+  walk: 'dim',
+  'tlb-fill': 'dim',
+  'tlb-flush': 'magenta',
+  'interrupt-send': 'magenta',
+  'interrupt-take': 'magenta',
+  'interrupt-done': 'magenta',
+  'lock-wait': 'red',
+  note: 'bold',
 };
 
-export function eventPaint(): (kind: EventKind, text: string) => string {
-  return (kind, text) => colours[kind]?.(text) ?? text;
+export function eventPaint(colours: Colours): (kind: EventKind, text: string) => string {
+  return (kind, text) => {
+    const colour = colourOf[kind];
+    return colour === undefined ? text : colours[colour](text);
+  };
 }

@@ -6,6 +6,7 @@ import { addReplayCommand } from './commands/replay.ts';
 import { addRunCommand } from './commands/run.ts';
 import { addVerifyCommand } from './commands/verify.ts';
 import { addWalkCommand } from './commands/walk.ts';
+import { oneLine } from './input-error-line.ts';
 import type { Session } from './session.ts';
 import { version } from './version.ts';
 
@@ -16,8 +17,9 @@ export function buildProgram(session: Session): Command {
     .helpOption('-h, --help', 'print this help')
     .configureOutput({
       writeOut: (text) => session.print(text),
-      writeErr: (text) => session.problem(text.trimEnd().replace(/^error: /, 'tablewalk: ')),
+      writeErr: (text) => session.problem(oneLine(text.trim()).replace(/^error: /, 'tablewalk: ')),
       outputError: (text, write) => write(text),
+      getOutHelpWidth: () => Math.min(session.width, HELP_WIDTH),
     })
     .showSuggestionAfterError(true)
     .exitOverride()
@@ -34,6 +36,8 @@ export function buildProgram(session: Session): Command {
   for (const command of program.commands) command.copyInheritedSettings(program).allowExcessArguments(false);
   return program;
 }
+
+const HELP_WIDTH = 110;
 
 const afterHelp = `
 Exit status: 0 all is well; 1 a check failed; 2 bad usage or input; 130 interrupted.

@@ -3,17 +3,24 @@
  * was expected and what was found; a broken invariant of ours is the only thing that shows a stack trace.
  */
 import { CommanderError } from 'commander';
-import pc from 'picocolors';
 import { ExitStatus } from './exit-status.ts';
 import { inputErrorLine } from './input-error-line.ts';
 import { buildProgram } from './program.ts';
-import { type Session, startSession } from './session.ts';
+import { type Session, startSession, type Terminal } from './session.ts';
 
-/** @returns the exit status */
-export async function runCommandLine(args: readonly string[]): Promise<ExitStatus> {
-  const session = startSession();
+/**
+ * @param terminal where the output goes; default: the streams of this process
+ * @returns the exit status
+ */
+export async function runCommandLine(args: readonly string[], terminal?: Terminal): Promise<ExitStatus> {
+  const session = startSession(terminal);
   const program = buildProgram(session);
   try {
+    if (args.length === 0) {
+      const names = program.commands.map((command) => command.name()).join(', ');
+      session.problem(`tablewalk: no command: expected one of ${names}; 'tablewalk --help' tells more`);
+      return ExitStatus.BadInput;
+    }
     await program.parseAsync(args, { from: 'user' });
     return session.status();
   } catch (error) {
@@ -32,8 +39,7 @@ function statusOf(error: unknown, session: Session): ExitStatus {
     session.problem(line);
     return ExitStatus.BadInput;
   }
-  const { stack, message } = error as Error;
-  session.problem(`${pc.red('internal error')}: this is a mistake in tablewalk, please report it`);
-  session.problem(stack ?? message ?? String(error));
+  session.problem('tablewalk: internal error: this is a mistake in tablewalk, please report it');
+  session.problem((error instanceof Error ? error.stack : undefined) ?? String(error));
   return ExitStatus.InternalError;
 }

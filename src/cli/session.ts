@@ -2,6 +2,21 @@
 import pc from 'picocolors';
 import { ExitStatus } from './exit-status.ts';
 
+/** Where a run writes to. The command uses the process's own streams; a test gives two that collect. */
+export interface Terminal {
+  readonly stdout: TextOutput;
+  readonly stderr: TextOutput;
+}
+
+interface TextOutput {
+  write(text: string): unknown;
+  readonly isTTY?: boolean;
+  /** Characters of a line, on a terminal. */
+  readonly columns?: number;
+}
+
+export type Colours = ReturnType<typeof pc.createColors>;
+
 export interface Session {
   /** Writes to standard output as it is. */
   print(text: string): void;
@@ -11,6 +26,10 @@ export interface Session {
   problem(text: string): void;
   /** A line that replaces itself, on a terminal only. */
   progress(text: string): void;
+  /** A remark for people who watch, on a terminal only: what differs from run to run has no place in the output. */
+  remark(text: string): void;
+  /** Of standard output. */
+  readonly colours: Colours;
   /** Characters a line of output may have. */
   readonly width: number;
   /** Remembers that a check failed: the exit status will be 1. */
@@ -23,54 +42,61 @@ export interface Session {
   end(): void;
 }
 
-export function startSession(): Session {
+/** Width of output that does not go to a terminal, and the least width on one. */
+const DEFAULT_WIDTH = 120;
+const LEAST_WIDTH = 80;
+
+/** Colours on a terminal, unless NO_COLOR is set; FORCE_COLOR asks for them anywhere. */
+export function coloursFor(output: { readonly isTTY?: boolean }): Colours {
+  const { NO_COLOR, FORCE_COLOR, TERM } = process.env;
+  const wanted = (output.isTTY === true && TERM !== 'dumb') || (FORCE_COLOR ?? '') !== '';
+  return pc.createColors(wanted && (NO_COLOR ?? '') === '');
+}
+
+export function startSession(terminal: Terminal = process): Session {
+  const { stdout, stderr } = terminal;
   let failed = false;
   let nothing = false;
-  const interruption = new AbortController();
   let progressShown = false;
-
-  const onInterrupt = (): void => {
-    // The second Ctrl-C means it.
-    if (interruption.signal.aborted) process.exit(ExitStatus.Interrupted);
-    interruption.abort();
-  };
-  const onPipeError = (error: NodeJS.ErrnoException): void => {
-    if (error.code === 'EPIPE') process.exit(ExitStatus.BrokenPipe);
-    throw error;
-  };
-  process.on('SIGINT', onInterrupt);
-  process.stdout.on('error', onPipeError);
-  process.stderr.on('error', onPipeError);
+  const interruption = new AbortController();
+  const stopListening = terminal === process ? listen(interruption) : (): void => {};
+  const colours = coloursFor(stdout);
+  const dim = coloursFor(stderr).dim;
 
   const clearProgress = (): void => {
-    if (progressShown) process.stderr.write('\r\x1b[K');
+    if (progressShown) stderr.write('\r\x1b[K');
     progressShown = false;
   };
   const print = (text: string): void => {
     clearProgress();
-    process.stdout.write(text);
+    stdout.write(text);
+  };
+  const problem = (text: string): void => {
+    clearProgress();
+    stderr.write(`${text}\n`);
   };
   return {
     print,
     line: (text = '') => print(`${text}\n`),
-    problem(text) {
-      clearProgress();
-      process.stderr.write(`${text}\n`);
-    },
+    problem,
     progress(text) {
-      if (!process.stderr.isTTY) return;
+      if (stderr.isTTY !== true) return;
       progressShown = true;
-      process.stderr.write(`\r\x1b[K${pc.dim(text)}`);
+      stderr.write(`\r\x1b[K${dim(text)}`);
     },
+    remark(text) {
+      if (stderr.isTTY === true) problem(dim(text));
+    },
+    colours,
     checkFailed() {
       failed = true;
     },
     nothingChecked(why) {
       nothing = true;
-      this.problem(`tablewalk: ${why}`);
+      problem(`tablewalk: ${why}`);
     },
     interruption: interruption.signal,
-    width: Math.max(100, process.stdout.columns ?? 150),
+    width: Math.max(LEAST_WIDTH, stdout.columns ?? DEFAULT_WIDTH),
     status() {
       if (interruption.signal.aborted) return ExitStatus.Interrupted;
       if (nothing) return ExitStatus.BadInput;
@@ -78,8 +104,27 @@ export function startSession(): Session {
     },
     end() {
       clearProgress();
-      // The pipe handlers stay: a late EPIPE of a buffered write must be as quiet as an early one.
-      process.off('SIGINT', onInterrupt);
+      stopListening();
     },
   };
+}
+
+/** Ctrl-C and readers that go away. Returns what ends the listening. */
+function listen(interruption: AbortController): () => void {
+  const onInterrupt = (): void => {
+    // The second Ctrl-C means it.
+    if (interruption.signal.aborted) process.exit(ExitStatus.Interrupted);
+    interruption.abort();
+  };
+  process.on('SIGINT', onInterrupt);
+  // The pipe handlers stay: a late EPIPE of a buffered write must be as quiet as an early one.
+  for (const stream of [process.stdout, process.stderr]) {
+    if (!stream.listeners('error').includes(onPipeError)) stream.on('error', onPipeError);
+  }
+  return () => process.off('SIGINT', onInterrupt);
+}
+
+function onPipeError(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') process.exit(ExitStatus.BrokenPipe);
+  throw error;
 }

@@ -3,9 +3,9 @@
  * another, and shows each command before its output.
  */
 import { fileURLToPath } from 'node:url';
-import pc from 'picocolors';
 import { ExitStatus } from './exit-status.ts';
 import { runCommandLine } from './run-command-line.ts';
+import { coloursFor } from './session.ts';
 
 interface Part {
   readonly title: string;
@@ -52,10 +52,11 @@ const parts: readonly Part[] = [
 ];
 
 process.chdir(fileURLToPath(new URL('../..', import.meta.url)));
+const { bold, dim } = coloursFor(process.stdout);
 let status: ExitStatus = ExitStatus.Ok;
 for (const [index, { title, command }] of parts.entries()) {
-  console.log(`${index > 0 ? '\n' : ''}${pc.bold(`${index + 1}. ${title}`)}`);
-  console.log(`${pc.dim(`$ npm run -s tablewalk -- ${command.map(quoted).join(' ')}`)}\n`);
+  console.log(`${index > 0 ? '\n' : ''}${bold(`${index + 1}. ${title}`)}`);
+  console.log(`${dim(`$ npm run -s tablewalk -- ${command.map(quoted).join(' ')}`)}\n`);
   status = await runCommandLine(command);
   if (status !== ExitStatus.Ok) break;
 }

@@ -8,6 +8,7 @@ import { open } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { InputError } from '../base/input-error.ts';
+import { systemErrorWords } from './file-errors.ts';
 
 /** One line of a file, parsed. */
 export interface JsonLine {
@@ -28,11 +29,7 @@ export interface JsonLinesOptions {
 /** Bytes read and unpacked at a time. */
 const PIECE_BYTES = 1 << 20;
 
-const FILE_ERRORS: Readonly<Record<string, string>> = {
-  ENOENT: 'no such file',
-  EACCES: 'permission denied',
-  EISDIR: 'is a directory',
-  ENOTDIR: 'part of the path is not a directory',
+const STREAM_ERRORS: Readonly<Record<string, string>> = {
   Z_BUF_ERROR: 'the gzip data ends too early: the file is truncated',
   Z_DATA_ERROR: 'the gzip data is damaged',
   ERR_ENCODING_INVALID_ENCODED_DATA: 'not UTF-8 text',
@@ -82,7 +79,7 @@ async function openInput(file: string): Promise<Readable> {
 function asInputError(error: unknown, file: string, line: number): unknown {
   const code = (error as { code?: unknown } | null)?.code;
   if (error instanceof InputError || typeof code !== 'string') return error;
-  const known = FILE_ERRORS[code];
+  const known = STREAM_ERRORS[code] ?? systemErrorWords(code);
   const position = code.startsWith('Z_') || code.startsWith('ERR_') ? { file, line } : { file };
   return new InputError(known ?? `cannot be read (${code})`, position);
 }

@@ -92,6 +92,6 @@ describe('readJsonLines', () => {
   });
 
   it('says of a folder that it is one', async () => {
-    expect(await errorOf(folder)).toMatch(/: is a directory$/);
+    expect(await errorOf(folder)).toMatch(/: is a folder, a file was expected$/);
   });
 });

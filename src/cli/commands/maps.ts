@@ -4,10 +4,12 @@ import { InputError } from '../../base/input-error.ts';
 import type { PageTableDump } from '../../conformance/maps/page-table-dump.ts';
 import { addDumpOptions, type DumpOptions, openDump } from '../dump-options.ts';
 import { jsonText } from '../json.ts';
+import { exclusive } from '../option-values.ts';
 import type { Session } from '../session.ts';
 
 interface Options extends DumpOptions {
   readonly check?: string[];
+  readonly exact?: boolean;
   readonly all?: boolean;
   readonly json?: boolean;
 }
@@ -19,6 +21,7 @@ export function addMapsCommand(program: Command, session: Session): void {
       .description('list every mapping of a real page table, merged, with rights combined over the levels'),
   )
     .option('--check <truth...>', 'compare with translations recorded beside the dump, row by row')
+    .option('--exact', 'with --check: a mapping that the truth does not list is a failure too')
     .option('--all', 'list ranges that repeat one frame one by one')
     .option('--json', 'print one JSON object')
     .addHelpText(
@@ -31,9 +34,13 @@ export function addMapsCommand(program: Command, session: Session): void {
 async function maps(options: Options, session: Session): Promise<void> {
   if (options.dump === undefined)
     throw new InputError('option --dump is missing', { expected: '--dump CORE' });
+  if (options.exact && options.check === undefined) {
+    throw new InputError('option --exact compares nothing', { expected: '--check TRUTH with it' });
+  }
+  if (options.all && options.check !== undefined) exclusive('--all', '--check');
   const dump = await openDump(options.dump, options);
   if (options.check !== undefined) {
-    await check(dump, options.check, options.json === true, session);
+    await check(dump, options.check, options, session);
     return;
   }
   const { listMappings } = await import('../../conformance/maps/page-table-dump.ts');
@@ -47,7 +54,7 @@ async function maps(options: Options, session: Session): Promise<void> {
 async function check(
   dump: PageTableDump,
   files: readonly string[],
-  json: boolean,
+  { json = false, exact = false }: Options,
   session: Session,
 ): Promise<void> {
   const { checkTruth } = await import('../../conformance/maps/check.ts');
@@ -58,8 +65,8 @@ async function check(
     const result = await checkTruth(dump, file);
     results.push(result);
     if (!json) session.print(truthCheckText(result));
-    if (result.differing + result.unlisted > 0) session.checkFailed();
-    if (result.rows === 0) session.nothingChecked(`${file} has no rows`);
+    if (result.differing > 0 || (exact && result.unlisted > 0)) session.checkFailed();
+    if (result.rows === 0) session.nothingChecked(`${file}: no rows to check`);
   }
   if (json) session.print(jsonText({ checks: results }));
 }

@@ -1,4 +1,5 @@
 /** `tablewalk replay`: recorded kernel traces, step by step, against the memory manager. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { TraceOutcome } from '../../conformance/replay/run.ts';
 import type { Trace } from '../../conformance/replay/trace.ts';
@@ -6,7 +7,7 @@ import type { Retention } from '../../hardware/retention.ts';
 import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
 import { namePattern } from '../name-pattern.ts';
-import { oneOf } from '../option-values.ts';
+import { exclusive, oneOf } from '../option-values.ts';
 import { eventPaint } from '../paint.ts';
 import type { Session } from '../session.ts';
 
@@ -45,6 +46,7 @@ async function replay(files: readonly string[], options: Options, session: Sessi
   const { replayTrace } = await import('../../conformance/replay/run.ts');
   const report = await import('../../report/replay-text.ts');
   const architecture = await architectureOption(options.arch);
+  if (options.list && options.steps) exclusive('--list', '--steps');
   const retention = oneOf('option --retention', options.retention, retentions);
   const count = new report.ReplayCount();
   const outcomes: TraceOutcome[] = [];
@@ -58,7 +60,9 @@ async function replay(files: readonly string[], options: Options, session: Sessi
     count.add(outcome);
     if (options.json) outcomes.push(outcome);
     else if (steps !== undefined)
-      session.print(report.stepsText(outcome, steps, { width: session.width, paint: eventPaint() }));
+      session.print(
+        report.stepsText(outcome, steps, { width: session.width, paint: eventPaint(session.colours) }),
+      );
     else if (options.list) session.line(report.outcomeLine(outcome));
     if (outcome.kind === 'failed' && count.failed === 1 && !options.json) {
       session.line(`first difference:\n${report.replayDifferenceText(trace, outcome.difference)}\n`);
@@ -70,7 +74,8 @@ async function replay(files: readonly string[], options: Options, session: Sessi
   else session.print(report.replayClosing(count, stopped));
   if (count.failed > 0) session.checkFailed();
   if (count.passed + count.failed + count.unsupported === 0) {
-    session.nothingChecked(skipped > 0 ? 'no trace has such an id' : 'no trace was there');
+    const why = skipped > 0 ? `none of ${skipped} traces has an id that --only names` : 'no traces';
+    session.nothingChecked(`${files.join(', ')}: ${why}`);
   }
 }
 
@@ -86,6 +91,8 @@ async function eachTrace(
   let skipped = 0;
   for (const file of files) {
     for await (const trace of readTraces(file)) {
+      // A turn of the event loop for each trace: without it Ctrl-C would wait for the end of the file.
+      await nextTurn();
       if (session.interruption.aborted) return { stopped: true, skipped };
       if (!wanted(trace.id)) skipped += 1;
       else if (visit(trace)) return { stopped: true, skipped };

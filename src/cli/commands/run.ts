@@ -1,11 +1,10 @@
 /** `tablewalk run`: one scenario, once. */
 import type { Command } from 'commander';
-import { InputError } from '../../base/input-error.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import type { RunConfig } from '../../userland/run-scenario.ts';
 import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
-import { oneOf, wholeNumber } from '../option-values.ts';
+import { exclusive, oneOf, wholeNumber } from '../option-values.ts';
 import { eventPaint } from '../paint.ts';
 import type { Session } from '../session.ts';
 
@@ -57,7 +56,11 @@ async function run(file: string, options: Options, session: Session): Promise<vo
   else if (options.quiet) session.print(scenarioSummary(result));
   else
     session.print(
-      scenarioText(result, { all: options.all === true, width: session.width, paint: eventPaint() }),
+      scenarioText(result, {
+        all: options.all === true,
+        width: session.width,
+        paint: eventPaint(session.colours),
+      }),
     );
   const { kind } = result.outcome;
   if (kind === 'unsupported') session.nothingChecked(`${file}: ${result.outcome.what} is not built`);
@@ -66,9 +69,8 @@ async function run(file: string, options: Options, session: Session): Promise<vo
 
 async function runConfig(options: Options): Promise<RunConfig> {
   const { cpus, policy, seed, schedule, retention, steps } = options;
-  if (schedule !== undefined && policy !== undefined) {
-    throw new InputError('options --schedule and --policy exclude each other', { expected: 'one of them' });
-  }
+  if (schedule !== undefined && policy !== undefined) exclusive('--schedule', '--policy');
+  if (options.quiet && options.json) exclusive('--quiet', '--json');
   return {
     architecture: await architectureOption(options.arch),
     ...(cpus === undefined ? {} : { cpus: wholeNumber('option --cpus', cpus, 1, 64) }),

@@ -1,5 +1,6 @@
 /** `tablewalk verify`: recorded hardware vectors against the MMU. */
 import type { Command } from 'commander';
+import type { VerifyResult } from '../../conformance/verify/verify.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import { jsonText } from '../json.ts';
 import { oneOf } from '../option-values.ts';
@@ -33,6 +34,7 @@ export function addVerifyCommand(program: Command, session: Session): void {
 async function verify(files: readonly string[], options: Options, session: Session): Promise<void> {
   const { verifyVectors } = await import('../../conformance/verify/verify.ts');
   const { verifyJson, verifyText } = await import('../../report/verify-text.ts');
+  const before = process.cpuUsage();
   const result = await verifyVectors(files, {
     retention: oneOf('option --retention', options.retention, retentions),
     only: options.only ?? [],
@@ -41,6 +43,25 @@ async function verify(files: readonly string[], options: Options, session: Sessi
     progress: (run) => session.progress(`${run} vectors`),
   });
   session.print(options.json ? jsonText(verifyJson(result)) : verifyText(result));
+  const run = result.passed + result.failed;
+  session.remark(rateText(run, process.cpuUsage(before)));
   if (result.failed > 0) session.checkFailed();
-  if (result.passed + result.failed === 0) session.nothingChecked('no vector was run');
+  if (run === 0) session.nothingChecked(nothingRun(result));
+}
+
+/** CPU time of the whole command: reading, unpacking and parsing as well. */
+function rateText(vectors: number, { user, system }: NodeJS.CpuUsage): string {
+  const seconds = (user + system) / 1e6;
+  const rate = Math.round(vectors / seconds).toLocaleString('en-US');
+  return `${seconds.toFixed(2)} s of CPU time, ${rate} vectors/s`;
+}
+
+function nothingRun({ files, skipped, unsupported }: VerifyResult): string {
+  const why =
+    unsupported > 0
+      ? `${unsupported} vectors are of an architecture that is not built`
+      : skipped > 0
+        ? `none of ${skipped} vectors has an id or tag that --only names`
+        : 'no vectors';
+  return `${files.join(', ')}: ${why}`;
 }

@@ -11,7 +11,7 @@ interface Options extends DumpOptions {
   readonly vectors?: string;
   readonly id?: string;
   readonly step?: string;
-  readonly access: string;
+  readonly access?: string;
   readonly user?: boolean;
   readonly brief?: boolean;
   readonly json?: boolean;
@@ -26,7 +26,7 @@ export function addWalkCommand(program: Command, session: Session): void {
       .description('explain one translation level by level: every entry, every field, the rule that decided')
       .argument('[va...]', 'with --dump: virtual addresses'),
   )
-    .option('--access <kind>', `with --dump: ${accesses.join(', ')}`, 'read')
+    .option('--access <kind>', `with --dump: ${accesses.join(', ')}; default: read`)
     .option('--user', 'with --dump: an access of user mode')
     .option('--vectors <file>', 'a vector of this file, with --id')
     .option('--id <id>', 'which vector')
@@ -53,8 +53,30 @@ async function walk(addresses: readonly string[], options: Options, session: Ses
       expected: 'either --vectors FILE --id ID or --dump CORE VA…',
     });
   }
+  checkOptions(addresses, options);
   if (options.vectors !== undefined) await walkVector(options.vectors, options, session);
   else await walkDump(options.dump as string, addresses, options, session);
+}
+
+const dumpOnly = ['regs', 'root', 'cr3', 'cpu', 'access', 'user'] as const;
+const vectorOnly = ['id', 'step'] as const;
+
+/** An option of the other way to say what is walked would be ignored: that is a mistake, not a wish. */
+function checkOptions(addresses: readonly string[], options: Options): void {
+  const [mode, other, foreign] =
+    options.vectors === undefined
+      ? (['--dump', '--vectors', vectorOnly] as const)
+      : (['--vectors', '--dump', dumpOnly] as const);
+  const given = foreign.find((name) => options[name] !== undefined);
+  if (given !== undefined) {
+    throw new InputError(`option --${given} does not go with ${mode}`, { expected: `${other} with it` });
+  }
+  if (options.vectors !== undefined && addresses[0] !== undefined) {
+    throw new InputError('argument VA does not go with --vectors', {
+      expected: 'the address of the vector is walked',
+      found: `'${addresses[0]}'`,
+    });
+  }
 }
 
 async function walkDump(
@@ -66,7 +88,7 @@ async function walkDump(
   if (addresses.length === 0)
     throw new InputError('argument VA is missing', { expected: 'one address or more' });
   const wanted = addresses.map((text) => unsignedWord('argument VA', text));
-  const kind = oneOf('option --access', options.access, accesses);
+  const kind = oneOf('option --access', options.access ?? 'read', accesses);
   const { accessOf } = await import('../../arch/x86_64/index.ts');
   const { DumpMmu } = await import('../../conformance/maps/dump-mmu.ts');
   const { walkText } = await import('../../report/walk-text.ts');

@@ -3,11 +3,11 @@
  * command line alone. What none of them tells is assumed and said: EFER of a 64-bit kernel (LME, LMA, NXE, SCE) and a
  * MAXPHYADDR of 52, under which no address bit is reserved.
  */
-import { readFileSync } from 'node:fs';
 import { CR3, CR4, EFER } from '../../arch/x86_64/registers.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { ElfCore } from '../core/elf-core.ts';
 import { x86CoreCpus } from '../core/elf-notes.ts';
+import { readTextFile } from '../file-errors.ts';
 import { FieldReader } from '../json-fields.ts';
 
 export interface X86DumpState {
@@ -142,7 +142,7 @@ function stateOfRegs(file: string): X86DumpState {
 }
 
 function parseJson(file: string): unknown {
-  const text = readFileSync(file, 'utf8');
+  const text = readTextFile(file);
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
