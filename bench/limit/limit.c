@@ -16,7 +16,9 @@ static const uint64_t P = 1, RW = 2, US = 4, A = 0x20, D = 0x40, PS = 0x80, XD =
 static const uint64_t FRAME = 0x000ffffffffff000ull, RESERVED_BITS = 0x000fc00000000000ull; /* MAXPHYADDR 46 */
 static const uint64_t MAPPED = 0x7f0000000000ull, DATA = 0x7e0000000000ull;
 
-enum { MEMORY_BYTES = 256 << 20, PAGES = 1 << 18, DATA_PAGES = 32, ACCESSES = 1 << 20 };
+/* set at run time, as the model's memory is */
+static uint64_t memory_bytes;
+enum { PAGES = 1 << 18, DATA_PAGES = 32, ACCESSES = 1 << 20 };
 
 static uint64_t *memory;
 static uint64_t cr3 = 0x1000, next_table = 0x2000;
@@ -28,6 +30,8 @@ struct tlb { struct entry *entries; uint32_t *ages; uint32_t sets, ways; };
 static struct entry first_entries[64], second_entries[1536];
 static uint32_t first_ages[64], second_ages[1536], stamp;
 static uint64_t pa, translation;
+/* counted, as the model does */
+static uint32_t walks, second_hits;
 
 static inline int denies(uint32_t rights, uint32_t access)
 {
@@ -53,7 +57,7 @@ static int walk(uint64_t va, uint32_t access)
     if ((uint64_t)((int64_t)(va << 16) >> 16) != va) return NOT_CANONICAL;
     for (int level = 3;; level--) {
         uint64_t at = table + (((va >> (12 + 9 * level)) & 511) << 3), entry;
-        if (at >= MEMORY_BYTES) return NO_MEMORY;
+        if (at >= memory_bytes) return NO_MEMORY;
         entry = memory[at >> 3];
         if (!(entry & P)) return NOT_PRESENT;
         if ((entry & RESERVED_BITS) || ((entry & XD) && !efer_nxe) || (level == 3 && (entry & PS))) return RESERVED;
@@ -70,6 +74,7 @@ static int walk(uint64_t va, uint32_t access)
             if (entry & D) rights |= RIGHT_DIRTY;
             translation = (((entry & ~offset) | (va & offset)) & FRAME) | rights;
             pa = (translation & FRAME) | (va & 4095);
+            walks++;
             return OK;
         }
         if (!(entry & A)) memory[at >> 3] = entry | A;
@@ -107,6 +112,7 @@ static int translate(uint64_t va, uint32_t access)
             uint64_t data = second_entries[way].data;
             if (((access & WRITE) && !(data & RIGHT_DIRTY)) || denies((uint32_t)data & 0xfff, access)) goto miss;
             second_ages[way] = ++stamp;
+            second_hits++;
             pa = (data & FRAME) | (va & 4095);
             put(first_entries + first, first_ages + first, 4, tag, data);
             return OK;
@@ -171,7 +177,7 @@ static uint32_t run_read(const uint64_t *stream)
     for (uint32_t i = 0; i < ACCESSES; i++) {
         uint64_t value;
         if (translate(stream[i], USER)) return 0xdead;
-        if (pa >= MEMORY_BYTES) return 0xdead;
+        if (pa >= memory_bytes) return 0xdead;
         value = memory[pa >> 3];
         sum += (uint32_t)value ^ (uint32_t)(value >> 32);
     }
@@ -199,7 +205,8 @@ static const struct { const char *name; uint64_t base; uint32_t pages; int order
 int main(void)
 {
     uint64_t *stream = malloc(8ull * ACCESSES);
-    memory = mmap(0, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    memory_bytes = 256u << 20;
+    memory = mmap(0, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (!stream || memory == MAP_FAILED) return 1;
     /* page i to a scrambled frame between 16 and 80 GiB, as a page allocator that has run for a while gives them */
     for (uint32_t i = 0; i < PAGES; i++)

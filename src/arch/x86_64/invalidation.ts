@@ -122,7 +122,7 @@ export function pageFaultFlush(mmu: X86Mmu, hi: number, lo: number): void {
 const contextTag = (pcid: number): number => pcid << TlbTag.CONTEXT_SHIFT;
 
 function isCanonical(mmu: X86Mmu, hi: number): boolean {
-  const shift = mmu.walker.la57 ? 7 : 16;
+  const shift = mmu.walker.topLevel === 5 ? 7 : 16;
   return (hi << shift) >> shift === hi;
 }
 

@@ -195,11 +195,12 @@ export class X86Mmu implements Mmu {
 
     walker.rootHi = state.cr3Hi & TABLE_HIGH;
     walker.rootLo = state.cr3Lo & TABLE_LOW;
-    walker.la57 = la57;
+    walker.topLevel = la57 ? 5 : 4;
     const beyondMax = TABLE_HIGH & ~((1 << (features.maxPhysAddr - 32)) - 1);
     walker.reservedHigh = (state.efer & NXE) !== 0 ? beyondMax : beyondMax | Entry.XD_HIGH;
-    walker.reservedTop = Entry.P | Entry.PS | (topLevelBit8Reserved(features) ? Entry.BIT_8 : 0);
-    walker.reservedPdpte = features.page1g ? Entry.P : Entry.P | Entry.PS;
+    walker.reservedTop = Entry.PS | (topLevelBit8Reserved(features) ? Entry.BIT_8 : 0);
+    walker.usualTop = Entry.P | Entry.A | walker.reservedTop;
+    walker.reservedPdpte = features.page1g ? 0 : Entry.PS;
     walker.globalMask = (state.cr4 & PGE) !== 0 ? Entry.G : 0;
     this.memo.setAlignmentCheck(state.alignmentCheck);
     this.memo.forgetIfChanged();
@@ -323,8 +324,7 @@ export class X86Mmu implements Mmu {
   /** Takes a translation as the result. */
   private use(lo: number, access: number, dataLo: number, dataHi: number): void {
     this.dataHi = dataHi;
-    const mask = offsetMask(cachedSize(dataHi));
-    this.paLo = (dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
+    this.paLo = largeAddress(dataLo, dataHi, lo);
     if (this.attached !== null) this.tellHit(access, dataLo);
   }
 
@@ -413,10 +413,10 @@ export class X86Mmu implements Mmu {
       return kind;
     }
     const dataHi = walker.dataHi;
-    const mask = offsetMask(cachedSize(dataHi));
     this.dataHi = dataHi;
-    this.paLo = (walker.dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
-    this.attached?.end(None, this.paHi, this.paLo, 0);
+    if ((dataHi & SIZE_MASK) === 0) this.paLo = (walker.dataLo & ADDRESS_LOW) | (lo & 0xfff);
+    else this.paLo = largeAddress(walker.dataLo, dataHi, lo);
+    if (this.attached !== null) this.attached.end(None, this.paHi, this.paLo, 0);
     return None;
   }
 
@@ -443,8 +443,7 @@ export class X86Mmu implements Mmu {
         first.insertNew(tagLo, tagHi, dataLo, dataHi, tagLo);
       }
     } else {
-      const mask = offsetMask(cachedSize(dataHi));
-      this.paLo = (dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
+      this.paLo = largeAddress(dataLo, dataHi, lo);
       this.fill(access, tagLo, tagHi, dataLo, dataHi);
     }
     if (this.attached !== null) this.tellFilled(access, dataLo);
@@ -601,6 +600,12 @@ export class X86Mmu implements Mmu {
     this.secondPage.frame = this.frame();
     return this.translate(hi, lo, access);
   }
+}
+
+/** Bits 31:0 of the physical address, whatever the page size. */
+function largeAddress(dataLo: number, dataHi: number, lo: number): number {
+  const mask = offsetMask(cachedSize(dataHi));
+  return (dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
 }
 
 const firstLevel = (access: number): CacheName =>

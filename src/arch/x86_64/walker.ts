@@ -35,8 +35,22 @@ const { None } = FaultKind;
 const WRITE = Access.Write;
 const ADDRESS_LOW_2M = PDE_2M.half('PAGE').lo;
 const ADDRESS_LOW_1G = PDPTE_1G.half('PAGE').lo;
-/** Set in `Denied` and `Unknown`, not in the verdicts that allow. */
-const REFUSED = 1;
+
+/** An upper-level entry as most are: P = 1 and A = 1, and PS = 0 among the bits looked at. */
+const USUAL = P | A;
+const USUAL_MASK = P | A | PS;
+/** `unusual`: the entry references a table after all. */
+const GO_ON = -1;
+
+/** What a leaf allows, as `Right` bits. @param ands @param ors R/W and U/S, and XD, of the entries above */
+const rightsOf = (entryHi: number, entryLo: number, ands: number, ors: number): number =>
+  // PKEY 62:59 → 3:0, U/S 2 → 4, R/W 1 → 5, XD 63 → 6, D 6 → 7, R/W 1 (above and not here) → 8.
+  ((entryHi >>> 27) & 0xf) |
+  ((ands & entryLo & US) << 2) |
+  ((ands & entryLo & RW) << 4) |
+  (((ors | entryHi) >>> 31) << 6) |
+  ((entryLo & D) << 1) |
+  ((ands & ~entryLo & RW) << 7);
 
 /**
  * The dirty-bit rule: the flags that a *successful* access finds set in the leaf or sets there. Accessed always; dirty
@@ -64,12 +78,13 @@ export interface WalkControls {
   /** Bits 51:12 of CR3, without flags. */
   rootHi: number;
   rootLo: number;
-  la57: boolean;
+  /** 5 with CR4.LA57, else 4. */
+  topLevel: number;
   /** Reserved bits of the high half of any present entry: from MAXPHYADDR to 51, and XD if EFER.NXE = 0. */
   reservedHigh: number;
-  /** P, and the reserved bits of the low half of a PML4E or PML5E: PS, and on AMD bit 8. */
+  /** Reserved bits of the low half of a PML4E or PML5E: PS, and on AMD bit 8. */
   reservedTop: number;
-  /** P, and the reserved bits of the low half of a PDPTE: PS without 1-GByte pages. */
+  /** Reserved bits of the low half of a PDPTE: PS without 1-GByte pages. */
   reservedPdpte: number;
   /** G, if CR4.PGE. */
   globalMask: number;
@@ -84,7 +99,9 @@ export class Walker implements WalkControls {
 
   rootHi = 0;
   rootLo = 0;
-  la57 = false;
+  topLevel = 4;
+  /** The bits of a PML4E or PML5E that are looked at for the usual case: P, A and `reservedTop`. */
+  usualTop = USUAL_MASK;
   reservedHigh = 0;
   reservedTop = 0;
   reservedPdpte = 0;
@@ -93,7 +110,7 @@ export class Walker implements WalkControls {
   /** The result: the translation in its cached form. */
   dataHi = 0;
   dataLo = 0;
-  /** Walks made, for cost and reports. */
+  /** Walks made, for cost and reports; modulo 2^32. */
   walks = 0;
   /** Set around a speculative walk: a leaf that denies the access is still a translation, and dirty is not set. */
   speculative = false;
@@ -145,20 +162,20 @@ export class Walker implements WalkControls {
    */
   walk(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
     if (!this.caching) return this.walkFromRoot(hi, lo, access);
-    this.walks++;
+    this.walks = (this.walks + 1) | 0;
     this.tagLo = tagLo;
     this.tagHi = tagHi;
     this.keeping = true;
-    return this.walkFrom(this.findStart(tagLo, tagHi), hi, lo, access, true);
+    return this.walkFrom(this.findStart(tagLo, tagHi), hi, lo, access, 1);
   }
 
   /** Walks a canonical address from CR3: no paging-structure cache is asked or filled. */
   walkFromRoot(hi: number, lo: number, access: number): FaultKind {
-    this.walks++;
+    this.walks = (this.walks + 1) | 0;
     this.startHi = this.rootHi;
     this.startLo = this.rootLo | ALL_ALLOWED;
     this.keeping = false;
-    return this.walkFrom(this.la57 ? 5 : 4, hi, lo, access, this.observer !== null);
+    return this.walkFrom(this.topLevel, hi, lo, access, this.observer === null ? 0 : 1);
   }
 
   /** Sets the start of a walk by the lowest level that a cache knows. @returns the level of the first entry to read */
@@ -169,13 +186,13 @@ export class Walker implements WalkControls {
     if (at >= 0) return this.startFrom(this.pdpte, at, 3);
     at = this.pml4e.find(tagLo & PML4E_PREFIX, tagHi, tagLo >>> 27);
     if (at >= 0) return this.startFrom(this.pml4e, at, 4);
-    if (this.la57) {
+    if (this.topLevel === 5) {
       at = this.pml5e.find(0, tagHi & PML5E_PREFIX_HIGH, tagHi >>> 4);
       if (at >= 0) return this.startFrom(this.pml5e, at, 5);
     }
     this.startHi = this.rootHi;
     this.startLo = this.rootLo | ALL_ALLOWED;
-    return this.la57 ? 5 : 4;
+    return this.topLevel;
   }
 
   private startFrom(cache: Tlb, at: number, level: number): number {
@@ -188,14 +205,15 @@ export class Walker implements WalkControls {
   }
 
   /**
-   * The walk from a level down, one block per level. A block selects the table's chunk of memory, reads the entry,
-   * stops on P = 0 or a reserved bit, sets accessed, and goes on. `ands` are R/W and U/S of all entries so far ANDed,
-   * `ors` their XD ORed, each in its place; the other bits of both mean nothing.
+   * The walk from a level down, one block per level: select the table's chunk of memory, read the entry, and go on if
+   * it is the usual one (present, accessed, references a table, nothing reserved); `unusual` sorts out the rest.
+   * `ands` are R/W and U/S of all entries so far ANDed, `ors` their XD ORed, each in its place; the other bits of both
+   * and the low bits of `atLo` mean nothing.
    * @param level of the first entry to read, 5 to 1; its table is in `startHi`/`startLo`
-   * @param attentive entries are told to an observer or kept in a cache: one test for both in each block
+   * @param attentive 1 when every entry is told to an observer or kept in a cache, else 0
    */
-  // biome-ignore lint/complexity: one function for all levels; a function per level ran at a third of the speed (18 against 60 million walks/s)
-  private walkFrom(level: number, hi: number, lo: number, access: number, attentive: boolean): FaultKind {
+  // biome-ignore lint/complexity: one function for all levels; a function per level ran at a third of the speed (18 against 55 million walks/s)
+  private walkFrom(level: number, hi: number, lo: number, access: number, attentive: number): FaultKind {
     const memory = this.memory;
     const reservedHigh = this.reservedHigh;
     // `| 0` tells V8 that these stay int32 in registers; without it they are tagged and untagged at each level.
@@ -204,7 +222,7 @@ export class Walker implements WalkControls {
     let ands = this.startLo | 0;
     let ors = this.startHi | 0;
     let atHi = ors & ADDRESS_HIGH;
-    let atLo = ands & ADDRESS_LOW;
+    let atLo = ands;
     let chunk = memory.tableChunk;
     let key = memory.tableKey | 0;
     if (level === 5) {
@@ -216,15 +234,14 @@ export class Walker implements WalkControls {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 15) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ P) & this.reservedTop) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(high, low, access, 5, atHi, atLo, index, entryHi, entryLo);
+      if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | attentive) !== 0) {
+        const kind = this.unusual(5, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        if (kind !== GO_ON) return kind as FaultKind;
       }
-      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (attentive) this.passed(5, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      atLo = entryLo;
     }
     if (level >= 4) {
       if (((atHi << 10) | (atLo >>> 22)) !== key) {
@@ -235,15 +252,14 @@ export class Walker implements WalkControls {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 6) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ P) & this.reservedTop) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(high, low, access, 4, atHi, atLo, index, entryHi, entryLo);
+      if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | attentive) !== 0) {
+        const kind = this.unusual(4, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        if (kind !== GO_ON) return kind as FaultKind;
       }
-      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (attentive) this.passed(4, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      atLo = entryLo;
     }
     if (level >= 3) {
       if (((atHi << 10) | (atLo >>> 22)) !== key) {
@@ -254,18 +270,14 @@ export class Walker implements WalkControls {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | (((high << 3) | (low >>> 29)) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ P) & this.reservedPdpte) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(high, low, access, 3, atHi, atLo, index, entryHi, entryLo);
+      if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | attentive) !== 0) {
+        const kind = this.unusual(3, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        if (kind !== GO_ON) return kind as FaultKind;
       }
-      if ((entryLo & PS) !== 0) {
-        return this.largeLeaf(high, low, access, 3, atHi, atLo, index, entryHi, entryLo, ands, ors);
-      }
-      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (attentive) this.passed(3, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      atLo = entryLo;
     }
     if (level >= 2) {
       if (((atHi << 10) | (atLo >>> 22)) !== key) {
@@ -276,23 +288,18 @@ export class Walker implements WalkControls {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 20) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
-        return this.stop(high, low, access, 2, atHi, atLo, index, entryHi, entryLo);
+      if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | attentive) !== 0) {
+        const kind = this.unusual(2, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        if (kind !== GO_ON) return kind as FaultKind;
       }
-      if ((entryLo & PS) !== 0) {
-        return this.largeLeaf(high, low, access, 2, atHi, atLo, index, entryHi, entryLo, ands, ors);
-      }
-      if ((entryLo & A) === 0) chunk[index] = entryLo | A;
       ands &= entryLo;
       ors |= entryHi;
-      if (attentive) this.passed(2, atHi, atLo, index, entryHi, entryLo, ands, ors);
       atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo & ADDRESS_LOW;
+      atLo = entryLo;
     }
     if (((atHi << 10) | (atLo >>> 22)) !== key) {
       if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 1, atHi, atLo);
       chunk = memory.tableChunk;
-      key = memory.tableKey | 0;
     }
     const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 11) & INDEX_MASK);
     const entryLo = chunk[index] as number;
@@ -300,14 +307,49 @@ export class Walker implements WalkControls {
     if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
       return this.stop(high, low, access, 1, atHi, atLo, index, entryHi, entryLo);
     }
-    const rights = this.grant(high, low, access, 1, atHi, atLo, index, entryHi, entryLo, ands, ors);
-    if (rights < 0) return FaultKind.Permission;
+    let rights = rightsOf(entryHi, entryLo, ands, ors);
+    const verdictIndex = this.memo.accessIndex(access) | rights;
+    if (((this.verdicts[verdictIndex] as number) | (~entryLo & A) | attentive) !== 0) {
+      rights = this.grant(high, low, access, 1, atHi, atLo, index, entryHi, entryLo, rights, verdictIndex);
+      if (rights < 0) return FaultKind.Permission;
+    }
     this.dataLo = (entryLo & ADDRESS_LOW) | rights;
     this.dataHi =
       (entryHi & ADDRESS_HIGH) |
       ((((entryLo >>> 3) & 3) | ((entryLo >>> 5) & 4)) << MEMORY_TYPE_SHIFT) |
       ((entryLo & this.globalMask) !== 0 ? GLOBAL : 0);
     return None;
+  }
+
+  /**
+   * An entry of level 5 to 2 that is not the usual one: stops the walk, maps a large page, needs accessed set, or has
+   * somebody waiting for it.
+   * @returns `GO_ON`, or the outcome of the walk
+   */
+  private unusual(
+    level: number,
+    hi: number,
+    lo: number,
+    access: number,
+    tableHi: number,
+    tableLo: number,
+    index: number,
+    entryHi: number,
+    entryLo: number,
+    ands: number,
+    ors: number,
+  ): number {
+    const reservedLow = level >= 4 ? this.reservedTop : level === 3 ? this.reservedPdpte : 0;
+    if ((entryLo & P) === 0 || (entryHi & this.reservedHigh) !== 0 || (entryLo & reservedLow) !== 0) {
+      return this.stop(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo);
+    }
+    if ((entryLo & PS) !== 0) {
+      return this.largeLeaf(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, ands, ors);
+    }
+    if ((entryLo & A) === 0) this.memory.tableChunk[index] = entryLo | A;
+    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo | A);
+    if (this.keeping) this.keep(level, entryHi, entryLo, ands & entryLo, ors | entryHi);
+    return GO_ON;
   }
 
   /** A present entry with PS = 1: a leaf, unless an address bit inside the page is set. */
@@ -327,7 +369,21 @@ export class Walker implements WalkControls {
     if ((entryLo & (level === 2 ? Entry.RESERVED_2M : Entry.RESERVED_1G)) !== 0) {
       return this.stop(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo);
     }
-    const rights = this.grant(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, ands, ors);
+    const found = rightsOf(entryHi, entryLo, ands, ors);
+    const verdictIndex = this.memo.accessIndex(access) | found;
+    const rights = this.grant(
+      hi,
+      lo,
+      access,
+      level,
+      tableHi,
+      tableLo,
+      index,
+      entryHi,
+      entryLo,
+      found,
+      verdictIndex,
+    );
     if (rights < 0) return FaultKind.Permission;
     this.dataLo = (entryLo & (level === 2 ? ADDRESS_LOW_2M : ADDRESS_LOW_1G)) | rights;
     this.dataHi =
@@ -352,65 +408,26 @@ export class Walker implements WalkControls {
     index: number,
     entryHi: number,
     entryLo: number,
-    ands: number,
-    ors: number,
+    rights: number,
+    verdictIndex: number,
   ): number {
-    // Entry bits to `Right` bits: PKEY 62:59 → 3:0, U/S 2 → 4, R/W 1 → 5, XD 63 → 6, D 6 → 7, R/W 1 (above, not here) → 8.
-    const all = ands & entryLo;
-    const rights =
-      ((entryHi >>> 27) & 0xf) |
-      ((all & US) << 2) |
-      ((all & RW) << 4) |
-      (((ors | entryHi) >>> 31) << 6) |
-      ((entryLo & D) << 1) |
-      ((ands & ~entryLo & RW) << 7);
-    const verdictIndex = this.memo.accessIndex(access) | rights;
+    let verdict = this.verdicts[verdictIndex] as number;
+    if (verdict === Unknown) verdict = this.memo.decide(verdictIndex);
     let set = flagsToSet(access);
-    if (((this.verdicts[verdictIndex] as number) & REFUSED) !== 0 && !this.decide(verdictIndex)) {
+    if (verdict === Denied) {
       if (!this.speculative)
         return this.deny(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, rights);
       set = A;
     }
     const flags = entryLo | set;
-    if (flags !== entryLo || this.observer !== null)
-      this.updateLeaf(level, tableHi, tableLo, index, entryHi, entryLo, flags);
+    if (flags !== entryLo) this.memory.tableChunk[index] = flags;
+    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, flags);
     return rights | ((flags & D) << 1);
   }
 
-  /** Is the access allowed after all, its answer having been unknown? */
-  private decide(verdictIndex: number): boolean {
-    let verdict = this.memo.verdicts[verdictIndex] as number;
-    if (verdict === Unknown) verdict = this.memo.decide(verdictIndex);
-    return verdict !== Denied;
-  }
-
-  private updateLeaf(
-    level: number,
-    tableHi: number,
-    tableLo: number,
-    index: number,
-    entryHi: number,
-    oldLo: number,
-    newLo: number,
-  ): void {
-    this.memory.tableChunk[index] = newLo;
-    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, oldLo, newLo);
-  }
-
-  /** A table entry was used: tells the observer, and keeps the table it led to, with the rights combined so far, in the
-   * paging-structure cache, which has just been found not to have it. */
-  private passed(
-    level: number,
-    tableHi: number,
-    tableLo: number,
-    index: number,
-    entryHi: number,
-    entryLo: number,
-    ands: number,
-    ors: number,
-  ): void {
-    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo | A);
-    if (!this.keeping) return;
+  /** Keeps the table that an entry of `level` references, with the rights combined so far, in the paging-structure cache
+   * that has just been found not to have it. */
+  private keep(level: number, entryHi: number, entryLo: number, ands: number, ors: number): void {
     const dataLo = (entryLo & ADDRESS_LOW) | (ands & ALL_ALLOWED);
     const dataHi = (entryHi & ADDRESS_HIGH) | (ors & XD_HIGH);
     const { tagLo, tagHi } = this;
@@ -433,7 +450,7 @@ export class Walker implements WalkControls {
     oldLo: number,
     newLo: number,
   ): void {
-    const entryAddressLo = tableLo | ((index << 2) & 0xfff);
+    const entryAddressLo = (tableLo & ADDRESS_LOW) | ((index << 2) & 0xfff);
     this.observer?.entry(level, EntrySource.Memory, tableHi, entryAddressLo, entryHi, oldLo);
     if (newLo !== oldLo) this.observer?.update(level, tableHi, entryAddressLo, oldLo, newLo);
   }
@@ -459,7 +476,7 @@ export class Walker implements WalkControls {
       access,
       level,
       tableHi,
-      tableLo | ((index << 2) & 0xfff),
+      (tableLo & ADDRESS_LOW) | ((index << 2) & 0xfff),
       entryHi,
       entryLo,
       0,
@@ -479,7 +496,7 @@ export class Walker implements WalkControls {
     rights: number,
   ): number {
     if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo);
-    const entryAddressLo = tableLo | ((index << 2) & 0xfff);
+    const entryAddressLo = (tableLo & ADDRESS_LOW) | ((index << 2) & 0xfff);
     const reasons = this.reasons(rights, access);
     this.fail(
       FaultKind.Permission,
@@ -513,7 +530,18 @@ export class Walker implements WalkControls {
           : level === 3
             ? (hi << 5) | (lo >>> 27)
             : lo >>> (level === 2 ? 18 : 9);
-    return this.fail(FaultKind.Bus, hi, lo, access, level, tableHi, tableLo | (inTable & 0xff8), 0, 0, 0);
+    return this.fail(
+      FaultKind.Bus,
+      hi,
+      lo,
+      access,
+      level,
+      tableHi,
+      (tableLo & ADDRESS_LOW) | (inTable & 0xff8),
+      0,
+      0,
+      0,
+    );
   }
 
   /** Every `Reason` against an access, as things stand. */
