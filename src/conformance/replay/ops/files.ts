@@ -24,10 +24,11 @@ function addFile(world: ReplayWorld, step: Step, name: string, file: MappedFile)
   return values({ ret: 'fd' });
 }
 
-/** Sealing and hugetlb are not built. */
+/** Files that may be sealed are built, sealing is not (`addseals`); nor is hugetlb. */
 function missingFlags(args: StepArguments): readonly string[] {
   const names = args.namesOf('mflags');
-  if (names.length > 0) return names.map((name) => `with ${name}`);
+  const known = new Set(['MFD_ALLOW_SEALING', 'MFD_CLOEXEC']);
+  if (names.length > 0) return names.filter((name) => !known.has(name)).map((name) => `with ${name}`);
   return args.word('mflags', 0n) === 0n ? [] : ['with flags'];
 }
 
