@@ -35,6 +35,8 @@ import {
   type MmapLocked,
 } from './foll-flags.ts';
 
+import { emitGupFault, mappedFrame } from './gup-events.ts';
+
 /** The FAULT_FLAG_ bits for these FOLL_ bits. */
 export function faultFlagsFor(gupFlags: number, unshare: boolean): number {
   let flags = 0;
@@ -75,7 +77,12 @@ export function* faultinPage(
 ): Task<number> {
   if ((gupFlags & FOLL_NOFAULT) !== 0) return -EFAULT;
   const faultFlags = faultFlagsFor(gupFlags, unshare);
+  const { mm } = vma;
+  const watched = current.kernel.machine.events.enabled;
+  const before = watched ? mappedFrame(mm, page) : -1;
+  // Afterwards the VMA may be gone, if the lock was dropped.
   const result = yield* handleMmFault(current, vma, page, faultFlags);
+  if (watched) emitGupFault(current, mm, page, gupFlags, unshare, before);
   if ((result & VM_FAULT_COMPLETED) !== 0) {
     if (locked !== null) locked.held = false;
     return -EAGAIN;
