@@ -76,29 +76,28 @@ function stepDifference(
   expected: Map<number, ProcessState>,
   { onStep }: ReplayOptions,
 ): Difference | null {
-  const place = { step, notes: [] };
-  let run: { readonly result: ReturnType<Operation['run']> };
+  let made: ReturnType<Operation['run']>;
   try {
-    run = { result: (operationOf(step) as Operation).run(world, step) };
+    made = (operationOf(step) as Operation).run(world, step);
   } catch (error) {
     if (findUnsupported(error) !== undefined || !isBrokenInvariant(error)) throw error;
     return {
-      ...place,
+      step,
       process: undefined,
       field: 'broken',
       expected: ['the step ends'],
       ...brokenInvariant(error),
     };
   }
-  const notes = run.result.notes ?? [];
-  onStep?.(step, run.result.values);
-  const parts = compareResult(step.result, run.result.values);
-  if (parts !== null) return { step, notes, process: undefined, ...parts };
+  const notes = (): readonly string[] => made.notes?.() ?? [];
+  onStep?.(step, made.values);
+  const parts = compareResult(step.result, made.values);
+  if (parts !== null) return { step, notes: notes(), process: undefined, ...parts };
   expected.set(step.pid, step.state);
   for (const [pid, state] of step.others) expected.set(pid, state);
   for (const [pid, state] of expected) {
     const difference = compareState(state, world.stateOf(pid));
-    if (difference !== null) return { step, notes, process: pid, ...difference };
+    if (difference !== null) return { step, notes: notes(), process: pid, ...difference };
   }
   return null;
 }

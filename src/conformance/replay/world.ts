@@ -14,6 +14,7 @@ import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credenti
 import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { createSystem, type System, type SystemArchitecture } from '../../userland/system.ts';
+import { explainAccess } from './explain.ts';
 import { processState } from './state.ts';
 import type { ProcessState, Step, StepResult, Trace } from './trace.ts';
 
@@ -25,19 +26,7 @@ export interface ReplayOptions {
   readonly events?: EventSink;
   /** Told after each step that came out as recorded, and before the comparison of one that did not. */
   readonly onStep?: (step: Step, result: StepResult) => void;
-  /**
-   * Explains the translation that a user access just failed in, for the notes of a difference. Without it a failed
-   * access has no notes.
-   */
-  readonly explain?: (
-    system: System,
-    task: TaskStruct,
-    address: bigint,
-    access: AccessKind,
-  ) => readonly string[];
 }
-
-export type AccessKind = 'read' | 'write' | 'fetch';
 
 const SUPERVISOR = 0;
 /** A stack of 8 MiB and a guard gap stay free at the top, as in the recorder's processes. */
@@ -51,14 +40,12 @@ export class ReplayWorld {
   /** Open files by the process of the trace and the name that the trace gives the descriptor. */
   readonly files = new Map<number, Map<string, MappedFile>>();
   readonly #trace: Trace;
-  readonly #options: ReplayOptions;
   readonly #tasks = new Map<number, TaskStruct>();
   readonly #firstPage: number;
   readonly #endPage: number;
 
   constructor(trace: Trace, options: ReplayOptions) {
     this.#trace = trace;
-    this.#options = options;
     this.#firstPage = Number(trace.arena >> 12n);
     this.#endPage = Number((trace.arena + trace.arenaSize) >> 12n);
     const { architecture, retention, events } = options;
@@ -124,10 +111,11 @@ export class ReplayWorld {
     return new InputError(`step ${step.index}: ${step.op}: ${message}`, { file, line });
   }
 
-  /** The walk of a user access that failed, as notes. */
-  explainFault(task: TaskStruct, step: Step): readonly string[] {
+  /** The walk that the access of a step makes now, as notes. */
+  explainAccess(task: TaskStruct, step: Step): readonly string[] {
+    if (task.mm === null) return [];
     const kind = step.op === 'exec' ? 'fetch' : step.op === 'write' ? 'write' : 'read';
-    return this.#options.explain?.(this.system, task, step.args.word('addr'), kind) ?? [];
+    return explainAccess(this.system, task, step.args.word('addr'), kind);
   }
 
   #fillAbove(task: TaskStruct): void {

@@ -14,7 +14,7 @@ import { hexBytes, repeatedWord } from '../bytes.ts';
 import type { Step } from '../trace.ts';
 import type { ReplayWorld } from '../world.ts';
 import { fileOf } from './files.ts';
-import { addressOrErrno, type Operation, type OperationResult, retOrErrno, values } from './operation.ts';
+import { addressOrErrno, type Operation, type OperationResult, retOrErrno } from './operation.ts';
 
 /** Flags of mmap by the names traces use. */
 const MAP_FLAGS: Readonly<Record<string, number>> = {
@@ -70,11 +70,11 @@ function access(
 ): OperationResult {
   const task = world.actor(step.pid);
   const { result, minflt } = world.counted(task, body);
-  if (result === null) return values({ ...success(), minflt });
+  const notes = (): readonly string[] => world.explainAccess(task, step);
+  if (result === null) return { values: { ...success(), minflt }, notes };
   const sig = signalName(result.signal);
   const code = signalCodeName(result.signal, result.code);
-  const addr = `0x${result.address.toString(16)}`;
-  return { values: { sig, code, addr, minflt }, notes: world.explainFault(task, step) };
+  return { values: { sig, code, addr: `0x${result.address.toString(16)}`, minflt }, notes };
 }
 
 export const memoryOperations: Readonly<Record<string, Operation>> = {

@@ -7,8 +7,8 @@ import type { ReplayWorld } from '../world.ts';
 export interface OperationResult {
   /** In the trace's own words; `nz` holds the bytes themselves. */
   readonly values: Readonly<Record<string, unknown>>;
-  /** Lines for whoever looks for the cause of a difference. */
-  readonly notes?: readonly string[];
+  /** Lines for whoever looks for the cause of a difference; made only then. */
+  readonly notes?: () => readonly string[];
 }
 
 export interface Operation {
