@@ -16,6 +16,7 @@ import { addMmCounter, addNewAnonRmap } from '../rmap.ts';
 import { VM_SHARED, VM_UFFD_MISSING, VM_WRITE } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_WRITE, VM_FAULT_OOM, VM_FAULT_SIGBUS } from './fault-flags.ts';
+import { clearUserPage } from './page-copy.ts';
 import { checkStableAddressSpace } from './stable-address-space.ts';
 import type { VmFault } from './vm-fault.ts';
 
@@ -56,6 +57,7 @@ function* mapOwnPage(fault: VmFault): Task<number> {
   yield* anonVmaPrepare(current, vma);
   const frame = frames.allocateZeroed();
   if (frame === NO_FRAME) return VM_FAULT_OOM;
+  yield* clearUserPage(kernel, frame);
   frames.setFlags(frame, FrameFlag.Uptodate);
   let flags = vmaPageProtection(vma) | EntryFlag.Young;
   if ((vma.flags & VM_WRITE) !== 0) flags |= EntryFlag.Dirty | maybeWritable(vma);

@@ -12,7 +12,7 @@ import type { TablePage } from '../page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, mmCounter } from '../rmap.ts';
 import { VM_FAULT_NOPAGE, VM_FAULT_OOM } from './fault-flags.ts';
-import { setPte } from './file.ts';
+import { setPte } from './set-pte.ts';
 import type { VmFault } from './vm-fault.ts';
 
 /** `fault_around_bytes` / page size: 64 KiB by default. */

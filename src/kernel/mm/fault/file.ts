@@ -5,7 +5,6 @@
  * @see Linux mm/memory.c, `do_fault`, `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `finish_fault`; mm/shmem.c,
  * `shmem_fault`
  */
-import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import type { AddressSpace } from '../../frame/address-space.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
@@ -14,11 +13,9 @@ import type { Kernel } from '../../kernel.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { anonVmaPrepare } from '../anon-vma-prepare.ts';
 import { MM_ANONPAGES } from '../mm.ts';
-import type { TablePage } from '../page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
-import { addFileRmap, addMmCounter, addNewAnonRmap, mmCounter } from '../rmap.ts';
+import { addMmCounter, mmCounter } from '../rmap.ts';
 import { VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
-import { entryWritable, maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { doFaultAround } from './fault-around.ts';
 import {
   FAULT_FLAG_WRITE,
@@ -30,6 +27,8 @@ import {
   VM_FAULT_SIGBUS,
 } from './fault-flags.ts';
 import { folioLock, folioUnlock } from './folio-lock.ts';
+import { copyUserPage } from './page-copy.ts';
+import { setPte } from './set-pte.ts';
 import { checkStableAddressSpace } from './stable-address-space.ts';
 import type { VmFault } from './vm-fault.ts';
 
@@ -135,13 +134,13 @@ function* doReadFault(fault: VmFault): Task<number> {
 /** A write to a private mapping: the file's page is copied before anything is mapped. */
 function* doCowFault(fault: VmFault): Task<number> {
   const { current, kernel, vma } = fault;
-  const { frames, machine } = kernel;
+  const { frames } = kernel;
   yield* anonVmaPrepare(current, vma);
   fault.cowFrame = frames.allocate();
   if (fault.cowFrame === NO_FRAME) return VM_FAULT_OOM;
   let result = yield* callFault(fault);
   if ((result & ENDED) === 0) {
-    machine.memory.copyFrame(fault.frame, fault.cowFrame);
+    yield* copyUserPage(kernel, fault.frame, fault.cowFrame);
     frames.setFlags(fault.cowFrame, FrameFlag.Uptodate);
     result |= yield* finishFault(fault);
     yield* unlockAndPut(fault);
@@ -186,31 +185,4 @@ function* finishFault(fault: VmFault): Task<number> {
   }
   yield* pteUnmapUnlock(current, table);
   return changed ? VM_FAULT_NOPAGE : 0;
-}
-
-/**
- * Writes one pte for a page of a file or for the private copy of one; the pte takes the caller's reference over.
- * Needs the lock; the caller counts the page. @see `set_pte_range`
- */
-export function setPte(
-  fault: VmFault,
-  table: TablePage,
-  index: number,
-  frame: number,
-  prefault: boolean,
-): void {
-  const { kernel, vma } = fault;
-  const { frames, arch } = kernel;
-  const write = fault.has(FAULT_FLAG_WRITE);
-  let flags = vmaPageProtection(vma);
-  if (prefault && arch.wantsOldPrefaultedPte) flags &= ~EntryFlag.Young;
-  else flags |= EntryFlag.Young;
-  if (write) flags |= EntryFlag.Dirty | maybeWritable(vma);
-  else if (entryWritable(flags) && frames.hasFlag(frame, FrameFlag.Dirty)) flags |= EntryFlag.Dirty;
-  if (write && (vma.flags & VM_SHARED) === 0) {
-    addNewAnonRmap(frames, frame, vma, fault.page);
-  } else {
-    addFileRmap(frames, frame);
-  }
-  kernel.pageTables.setLeaf(table, index, frame, flags);
 }

@@ -18,6 +18,7 @@ import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
 import { folioTrylock, folioUnlock } from './folio-lock.ts';
+import { clearUserPage, copyUserPage } from './page-copy.ts';
 import type { VmFault } from './vm-fault.ts';
 
 /** Comes with the pte table's lock held, the pte being what the fault read; lets it go. */
@@ -88,14 +89,14 @@ function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<nu
 /** `old` is -1 for the zero page; else the fault holds a reference on it, which this drops. */
 function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   const { current, kernel, vma, page } = fault;
-  const { frames, machine } = kernel;
+  const { frames } = kernel;
   yield* anonVmaPrepare(current, vma);
   const copy = old === -1 ? frames.allocateZeroed() : frames.allocate();
   if (copy === NO_FRAME) {
     if (old !== -1) yield* putFrame(fault, old);
     return VM_FAULT_OOM;
   }
-  if (old !== -1) machine.memory.copyFrame(old, copy);
+  yield* old === -1 ? clearUserPage(kernel, copy) : copyUserPage(kernel, old, copy);
   frames.setFlags(copy, FrameFlag.Uptodate);
   const table = yield* pteOffsetMapLock(current, fault.mm, page);
   let leftOver = copy;
