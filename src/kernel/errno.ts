@@ -1,5 +1,6 @@
 /**
- * Error numbers, positive. Kernel functions return them negated, as Linux does (`-EFAULT`).
+ * Error numbers, positive. Kernel functions return them negated, as Linux does (`-EFAULT`). Those that no path returns
+ * yet have a name for reports only and are not exported.
  * @see Linux include/uapi/asm-generic/errno-base.h and errno.h
  */
 
@@ -8,9 +9,9 @@ export const ENOENT = 2;
 export const ESRCH = 3;
 export const EINTR = 4;
 export const EIO = 5;
-export const ENXIO = 6;
-export const E2BIG = 7;
-export const ENOEXEC = 8;
+const ENXIO = 6;
+const E2BIG = 7;
+const ENOEXEC = 8;
 export const EBADF = 9;
 export const ECHILD = 10;
 export const EAGAIN = 11;
@@ -19,24 +20,24 @@ export const EACCES = 13;
 export const EFAULT = 14;
 export const EBUSY = 16;
 export const EEXIST = 17;
-export const ENODEV = 19;
-export const ENOTDIR = 20;
-export const EISDIR = 21;
+const ENODEV = 19;
+const ENOTDIR = 20;
+const EISDIR = 21;
 export const EINVAL = 22;
-export const ENFILE = 23;
-export const EMFILE = 24;
-export const ETXTBSY = 26;
+const ENFILE = 23;
+const EMFILE = 24;
+const ETXTBSY = 26;
 export const EFBIG = 27;
-export const ENOSPC = 28;
-export const ESPIPE = 29;
-export const EROFS = 30;
+const ENOSPC = 28;
+const ESPIPE = 29;
+const EROFS = 30;
 export const EMLINK = 31;
-export const EPIPE = 32;
-export const ERANGE = 34;
-export const EDEADLK = 35;
-export const ENOSYS = 38;
-export const ELOOP = 40;
-export const ENODATA = 61;
+const EPIPE = 32;
+const ERANGE = 34;
+const EDEADLK = 35;
+const ENOSYS = 38;
+const ELOOP = 40;
+const ENODATA = 61;
 export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
 export const EHWPOISON = 133;
@@ -92,6 +93,3 @@ export function errnoName(error: number): string {
   const number = Math.abs(error);
   return names.get(number) ?? `errno ${number}`;
 }
-
-/** Errors of address-returning calls lie in the last page of the address space: -4095 … -1. */
-export const MAX_ERRNO = 4095;

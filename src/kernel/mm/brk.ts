@@ -40,7 +40,7 @@ function beyondDataLimit(current: TaskStruct, mm: MmStruct, brk: bigint): boolea
  * Maps [start, end), which is free, as heap: grows the VMA that ends at `start` if it fits. Returns 0 or -ENOMEM.
  * @see mm/vma.c, `do_brk_flags`
  */
-export function* doBrkFlags(
+function* doBrkFlags(
   current: TaskStruct,
   mm: MmStruct,
   prev: VmArea | null,

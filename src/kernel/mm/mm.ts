@@ -14,20 +14,21 @@ import { VmaTree } from './vma-tree.ts';
 /** Indexes of the resident-set counters. @see include/linux/mm_types_task.h */
 export const MM_FILEPAGES = 0;
 export const MM_ANONPAGES = 1;
+/** @public Nothing is swapped out yet. */
 export const MM_SWAPENTS = 2;
 export const MM_SHMEMPAGES = 3;
-export const NR_MM_COUNTERS = 4;
+const NR_MM_COUNTERS = 4;
 
 /** Bits of `mm.flagBits`. Numbers are ours: user space sees none of them. @see include/linux/mm_types.h, `MMF_` */
 export const MMF_HAS_PINNED = 1 << 0;
 export const MMF_UNSTABLE = 1 << 1;
 export const MMF_OOM_SKIP = 1 << 2;
-export const MMF_HUGE_ZERO_FOLIO = 1 << 3;
-export const MMF_TOPDOWN = 1 << 4;
+const MMF_TOPDOWN = 1 << 4;
 
 /** `mm->dumpable`: who may look at the process. @see include/linux/sched/coredump.h */
 export const SUID_DUMP_DISABLE = 0;
 export const SUID_DUMP_USER = 1;
+/** @public */
 export const SUID_DUMP_ROOT = 2;
 
 export interface MmInit {

@@ -25,8 +25,8 @@ export const MAP_TYPE = 0x0f;
 export const MAP_FIXED = 0x10;
 export const MAP_ANONYMOUS = 0x20;
 export const MAP_GROWSDOWN = 0x0100;
-export const MAP_DENYWRITE = 0x0800;
-export const MAP_EXECUTABLE = 0x1000;
+const MAP_DENYWRITE = 0x0800;
+const MAP_EXECUTABLE = 0x1000;
 export const MAP_LOCKED = 0x2000;
 export const MAP_NORESERVE = 0x4000;
 export const MAP_POPULATE = 0x8000;
@@ -35,11 +35,11 @@ export const MAP_STACK = 0x2_0000;
 export const MAP_HUGETLB = 0x4_0000;
 export const MAP_SYNC = 0x8_0000;
 export const MAP_FIXED_NOREPLACE = 0x10_0000;
-export const MAP_UNINITIALIZED = 0x400_0000;
+const MAP_UNINITIALIZED = 0x400_0000;
 /** x86: below 2 GiB. */
-export const MAP_32BIT = 0x40;
+const MAP_32BIT = 0x40;
 /** x86: not below 4 GiB. */
-export const MAP_ABOVE4G = 0x80;
+const MAP_ABOVE4G = 0x80;
 
 /** The flags that MAP_SHARED_VALIDATE accepts on every file. @see include/linux/mman.h, `LEGACY_MAP_MASK` */
 export const LEGACY_MAP_MASK =

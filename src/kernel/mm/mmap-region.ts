@@ -124,6 +124,6 @@ export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMappi
 }
 
 /** @see mm/internal.h, `vma_supports_mlock`, without hugetlb and DAX */
-export function supportsMlock(vma: VmArea): boolean {
+function supportsMlock(vma: VmArea): boolean {
   return (vma.flags & VM_SPECIAL) === 0 && (vma.flagsHigh & VMH_DROPPABLE) === 0;
 }

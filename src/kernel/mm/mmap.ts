@@ -70,7 +70,7 @@ import {
 } from './vma-flags.ts';
 
 /** What `do_mmap` is asked for. Bytes, unsigned 64 bits. */
-export interface MmapArguments {
+interface MmapArguments {
   readonly address: bigint;
   readonly length: bigint;
   /** PROT_* bits; unknown ones are ignored. */
@@ -206,7 +206,7 @@ function describeMapping(
 }
 
 /** @see mm/mmap.c, `do_mmap`; needs mmap_lock for writing */
-export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments): Task<MmapResult> {
+function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments): Task<MmapResult> {
   if (args.length === 0n) return failed(-EINVAL);
   const noReplace = (args.flags & MAP_FIXED_NOREPLACE) !== 0;
   const flags = noReplace ? args.flags | MAP_FIXED : args.flags;

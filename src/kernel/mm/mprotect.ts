@@ -29,7 +29,7 @@ import {
   VM_WRITE,
   VMH_SEALED,
 } from './vma-flags.ts';
-import { vmaStartWrite } from './vma-lock.ts';
+import { vmaAssertWriteLocked, vmaStartWrite } from './vma-lock.ts';
 import { vmaModify } from './vma-split.ts';
 
 const U64 = 1n << 64n;
@@ -98,6 +98,7 @@ function* mprotectFixup(
   const changed = modified.vma;
   if (modified.merged) ({ flags } = changed);
   yield* vmaStartWrite(mm, changed);
+  vmaAssertWriteLocked(mm, changed);
   changed.flags = flags;
   yield* changeProtection(current, mm, changed, start, end, gather, changeFlagsOf(flags));
   if ((oldFlags & VM_ACCOUNT) !== 0 && (flags & VM_ACCOUNT) === 0) vmUnacctMemory(mm.kernel, pages);

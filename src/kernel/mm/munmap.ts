@@ -186,7 +186,7 @@ export function pagesOfLength(length: bigint): number {
  * mmap_lock has been released.
  * @see mm/vma.c, `do_vmi_munmap`
  */
-export function* doMunmap(
+function* doMunmap(
   current: TaskStruct,
   mm: MmStruct,
   address: bigint,

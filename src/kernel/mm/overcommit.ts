@@ -8,9 +8,8 @@ import type { Kernel } from '../kernel.ts';
 import type { MmStruct } from './mm.ts';
 import { VM_NORESERVE, VM_SHARED, VM_WRITE } from './vma-flags.ts';
 
-/** `sysctl vm.overcommit_memory`. */
-export const OVERCOMMIT_GUESS = 0;
-export const OVERCOMMIT_ALWAYS = 1;
+/** `sysctl vm.overcommit_memory`; 1 is always. */
+const OVERCOMMIT_GUESS = 0;
 export const OVERCOMMIT_NEVER = 2;
 /** `sysctl vm.overcommit_ratio`, in percent. */
 const OVERCOMMIT_RATIO = 50;

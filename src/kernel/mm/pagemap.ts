@@ -109,7 +109,7 @@ export function* pageViews(mm: MmStruct, start: number, end: number): Generator<
 }
 
 /** The letters of one page. */
-export function pageFlagText(view: PageView): string {
+function pageFlagText(view: PageView): string {
   const letters: readonly (readonly [boolean, string])[] = [
     [view.present, 'P'],
     [view.swap, 'S'],

@@ -108,14 +108,14 @@ export interface SmapsEntry {
 }
 
 /** `VmFlags:` of a VMA. */
-export function vmFlagText(vma: VmArea, archLetters: ArchFlagLetters = []): string {
+function vmFlagText(vma: VmArea, archLetters: ArchFlagLetters = []): string {
   const low = LOW_LETTERS.filter(([flag]) => (vma.flags & flag) !== 0);
   const high = [...archLetters, ...HIGH_LETTERS].filter(([flag]) => (vma.flagsHigh & flag) !== 0);
   return [...low, ...high].map(([, letters]) => letters).join(' ');
 }
 
 /** The second column of /proc/pid/maps. @see fs/proc/task_mmu.c, `show_vma_header_prefix` */
-export function permissionText(vma: VmArea): string {
+function permissionText(vma: VmArea): string {
   const { flags } = vma;
   const letter = (flag: number, text: string): string => ((flags & flag) !== 0 ? text : '-');
   const shared = (flags & VM_MAYSHARE) !== 0 ? 's' : 'p';

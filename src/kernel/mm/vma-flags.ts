@@ -4,7 +4,6 @@
  * @see Linux include/linux/mm.h, "vm_flags in vm_area_struct"
  */
 
-export const VM_NONE = 0;
 export const VM_READ = 0x0000_0001;
 export const VM_WRITE = 0x0000_0002;
 export const VM_EXEC = 0x0000_0004;
@@ -41,16 +40,17 @@ export const VM_NOHUGEPAGE = 0x4000_0000;
 export const VM_MERGEABLE = 0x8000_0000 | 0;
 
 /** Bits 32–35 on x86 (36 on arm64 is MTE): the protection key. */
-export const VMH_PKEY_SHIFT = 0;
-export const VMH_PKEY_MASK = 0xf;
-/** Bit 36, arm64. */
+const VMH_PKEY_SHIFT = 0;
+const VMH_PKEY_MASK = 0xf;
+/** Bit 36, arm64. @public */
 export const VMH_MTE = 1 << 4;
-/** Bit 37, arm64. */
+/** Bit 37, arm64. @public */
 export const VMH_MTE_ALLOWED = 1 << 5;
 /** Bit 37 on x86. */
 export const VMH_SHADOW_STACK = 1 << 5;
-/** Bit 38, arm64: guarded control stack. */
+/** Bit 38, arm64: guarded control stack. @public */
 export const VMH_GCS_SHADOW_STACK = 1 << 6;
+/** @public */
 export const VMH_ALLOW_ANY_UNCACHED = 1 << 7;
 export const VMH_DROPPABLE = 1 << 8;
 export const VMH_UFFD_MINOR = 1 << 9;
@@ -61,14 +61,15 @@ export const VM_ACCESS_FLAGS = VM_READ | VM_WRITE | VM_EXEC;
 export const VM_SPECIAL = VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP;
 export const VM_LOCKED_MASK = VM_LOCKED | VM_LOCKONFAULT;
 /** VM_STACK on an architecture whose stacks grow down. */
-export const VM_STACK = VM_GROWSDOWN;
+const VM_STACK = VM_GROWSDOWN;
 /** The merged VMA has these when one of its parts had them. */
 export const VM_STICKY = VM_SOFTDIRTY | VM_MAYBE_GUARD;
 /** Does not keep two VMAs apart. */
-export const VM_IGNORE_MERGE = VM_STICKY;
+export const VM_IGNORE_MERGE = VM_SOFTDIRTY | VM_MAYBE_GUARD;
 /** Any userfaultfd registration. */
 export const VM_UFFD_FLAGS = VM_UFFD_MISSING | VM_UFFD_WP;
-export const VMH_UFFD_FLAGS = VMH_UFFD_MINOR;
+/** Its part in the high word: VMH_UFFD_MINOR. */
+export const VMH_UFFD_FLAGS = 1 << 9;
 /** What brk and plain data get (VM_DATA_DEFAULT_FLAGS without READ_IMPLIES_EXEC). */
 export const VM_DATA_DEFAULT_FLAGS = VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
 

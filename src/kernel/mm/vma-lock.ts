@@ -9,7 +9,7 @@ import type { MmStruct } from './mm.ts';
 import type { VmArea } from './vma.ts';
 
 /** Is the VMA write-locked? Meaningful only under mmap_lock held for writing. */
-export function isVmaWriteLocked(mm: MmStruct, vma: VmArea): boolean {
+function isVmaWriteLocked(mm: MmStruct, vma: VmArea): boolean {
   return vma.vmLockSeq === mm.lockSequence;
 }
 

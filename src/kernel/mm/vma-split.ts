@@ -53,7 +53,7 @@ export function* splitVmaUnlimited(mm: MmStruct, vma: VmArea, at: number, newBel
 }
 
 /** `splitVmaUnlimited`, unless the mm has as many VMAs as it may: -ENOMEM. @see mm/vma.c, `split_vma` */
-export function* splitVma(mm: MmStruct, vma: VmArea, at: number, newBelow: boolean): Task<number> {
+function* splitVma(mm: MmStruct, vma: VmArea, at: number, newBelow: boolean): Task<number> {
   if (mm.mapCount >= mm.kernel.config.maxMapCount) return -ENOMEM;
   return yield* splitVmaUnlimited(mm, vma, at, newBelow);
 }
