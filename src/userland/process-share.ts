@@ -4,6 +4,7 @@
  */
 import type { Task } from '../base/task.ts';
 import { type ProcessContext, returnToUser } from './calls/process-context.ts';
+import { mistakeOf } from './mistake.ts';
 import { Share, type SharedValue } from './share.ts';
 
 export class ProcessShare extends Share {
@@ -32,10 +33,19 @@ export class ProcessShare extends Share {
     const { task } = this.#context;
     const interrupted = (): boolean => task.fatalSignalPending() || task.ptraceTrapPending;
     for (;;) {
-      yield this.#shared.waitPoint(name, until, interrupted);
+      yield this.#shared.waitPoint(name, (value) => this.#test(name, value, until), interrupted);
       if (!interrupted()) return this.#shared.get(name) as SharedValue;
       yield* returnToUser(this.#context);
       if (this.#context.dead) yield task.startPoint;
+    }
+  }
+
+  /** The program's own test runs inside the run loop: what it throws is told apart here. */
+  #test(name: string, value: SharedValue, until: (value: SharedValue) => boolean): boolean {
+    try {
+      return until(value);
+    } catch (error) {
+      throw mistakeOf(`program "${this.#context.task.name}", waiting for "${name}",`, error, undefined);
     }
   }
 }

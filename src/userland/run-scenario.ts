@@ -18,9 +18,10 @@ import { describeResult, type RunResult, TaskFailure, type WaitReport } from '..
 import { formatSchedule, parseSchedule } from '../sched/schedule-text.ts';
 import { AssertionFailure } from './calls/process-context.ts';
 import { EventCounter } from './event-counter.ts';
+import { mistakeOf } from './mistake.ts';
 import { formatFailure } from './outcome.ts';
 import type { Assertion, Scenario } from './scenario.ts';
-import { ProgramFailure, ScenarioProcesses } from './scenario-processes.ts';
+import { ScenarioProcesses } from './scenario-processes.ts';
 import { Share, type SharedValue } from './share.ts';
 import { createSystem, type System, type SystemArchitecture } from './system.ts';
 import { type ProcessView, WorldView } from './world-view.ts';
@@ -208,7 +209,7 @@ function runToEnd(
   const runOn = (): ScenarioOutcome | null => {
     let violation: ScenarioOutcome | null = null;
     const afterStep = (): boolean => {
-      violation = firstViolation(always, world);
+      violation = firstViolation(always, world, scenario.file);
       return violation === null;
     };
     const bound = { maxSteps: maxSteps - system.loop.steps };
@@ -217,7 +218,7 @@ function runToEnd(
     return violation ?? outcomeOf(result, scenario);
   };
   try {
-    const atEnd = runOn() ?? firstViolation(Object.entries(scenario.finally ?? {}), world);
+    const atEnd = runOn() ?? firstViolation(Object.entries(scenario.finally ?? {}), world, scenario.file);
     if (atEnd !== null) return atEnd;
     processes.release();
     return runOn() ?? { kind: 'finished' };
@@ -229,9 +230,15 @@ function runToEnd(
 function firstViolation(
   assertions: readonly [string, Assertion][],
   world: WorldView,
+  file: string | undefined,
 ): ScenarioOutcome | null {
   for (const [name, assertion] of assertions) {
-    const answer = assertion(world);
+    let answer: boolean | string;
+    try {
+      answer = assertion(world);
+    } catch (error) {
+      throw mistakeOf(`assertion "${name}"`, error, file);
+    }
     if (answer === true) continue;
     return { kind: 'assertion failed', name, text: answer === false ? 'does not hold' : answer };
   }
@@ -263,6 +270,6 @@ function outcomeOfError(error: unknown, scenario: Scenario): ScenarioOutcome {
     return { kind: 'assertion failed', name, text: cause.message };
   }
   if (cause instanceof Unsupported) return { kind: 'unsupported', what: cause.what };
-  if (cause instanceof ProgramFailure) throw cause.toInputError();
+  if (cause instanceof InputError) throw cause;
   throw error;
 }

@@ -14,61 +14,13 @@ import {
   type ProcessRun,
   returnToUser,
 } from './calls/process-context.ts';
+import { mistakeOf } from './mistake.ts';
 import { ProcessShare } from './process-share.ts';
 import type { Program, Scenario } from './scenario.ts';
 import type { Share } from './share.ts';
 import type { System } from './system.ts';
 import { User } from './user.ts';
 import type { WorldView } from './world-view.ts';
-
-/** A program threw. */
-export class ProgramFailure extends Error {
-  override readonly name = 'ProgramFailure';
-  readonly program: string;
-  readonly file: string | undefined;
-
-  constructor(program: string, file: string | undefined, cause: unknown) {
-    super(`program "${program}" threw`, { cause });
-    this.program = program;
-    this.file = file;
-  }
-
-  /** One line that names the scenario's file and line, as far as the stack tells, and the program. */
-  toInputError(): InputError {
-    const { cause, file } = this;
-    const reason = cause instanceof InputError ? cause.reason : describe(cause);
-    const place = { ...(file === undefined ? {} : { file }), ...lineOf(cause, file) };
-    if (cause instanceof InputError) {
-      const { expected, found } = cause.details;
-      return new InputError(`program "${this.program}": ${reason}`, {
-        ...place,
-        ...(expected === undefined ? {} : { expected }),
-        ...(found === undefined ? {} : { found }),
-      });
-    }
-    return new InputError(`program "${this.program}" threw ${reason}`, place);
-  }
-}
-
-function describe(cause: unknown): string {
-  return cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause);
-}
-
-/** Line and column in `file` where an error was made: the first frame of its stack that is in that file. */
-function lineOf(
-  cause: unknown,
-  file: string | undefined,
-): { readonly line?: number; readonly column?: number } {
-  if (!(cause instanceof Error) || file === undefined) return {};
-  const name = file.replace(/^.*[\\/]/, '');
-  for (const frame of (cause.stack ?? '').split('\n')) {
-    const match = /[(\s]?([^()\s]+):(\d+):(\d+)\)?$/.exec(frame);
-    if (match?.[1]?.replace(/\?.*$/, '').endsWith(name)) {
-      return { line: Number(match[2]), column: Number(match[3]) };
-    }
-  }
-  return {};
-}
 
 export class ScenarioProcesses implements ProcessRun {
   readonly system: System;
@@ -183,10 +135,10 @@ export class ScenarioProcesses implements ProcessRun {
       if (typeof (steps as Partial<Task<unknown>> | undefined)?.next === 'function')
         return steps as Task<unknown>;
     } catch (error) {
-      throw new ProgramFailure(context.task.name, this.#file, error);
+      throw mistakeOf(`program "${context.task.name}"`, error, this.#file);
     }
     const hint = new InputError('is not a generator', { expected: `*${context.task.name}(u, share) {…}` });
-    throw new ProgramFailure(context.task.name, this.#file, hint);
+    throw mistakeOf(`program "${context.task.name}"`, hint, this.#file);
   }
 
   #resume(
@@ -198,7 +150,7 @@ export class ScenarioProcesses implements ProcessRun {
     } catch (error) {
       if (error instanceof AssertionFailure || error instanceof Unsupported) throw error;
       if (context.calls > 0 && !(error instanceof InputError)) throw error;
-      throw new ProgramFailure(context.task.name, this.#file, error);
+      throw mistakeOf(`program "${context.task.name}"`, error, this.#file);
     }
   }
 }

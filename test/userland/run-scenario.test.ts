@@ -312,13 +312,41 @@ describe('mistakes of a scenario', () => {
     expect(() => checkScenario(value)).toThrow(InputError);
     expect(() => checkScenario(value)).toThrow(message);
   });
+});
 
-  it('name a program that is no generator', () => {
+describe('code of a scenario', () => {
+  it('is named when an assertion throws, in `always` and in `finally`', () => {
+    const throwing = {
+      'asks too much': () => {
+        throw new RangeError('no such thing');
+      },
+    };
+    const program: Program = function* (u) {
+      yield* u.compute(1);
+    };
+    const message = 'assertion "asks too much" threw RangeError: no such thing';
+    expect(() => run(one(program, { always: throwing }))).toThrow(new InputError(message));
+    expect(() => run(one(program, { finally: throwing }))).toThrow(new InputError(message));
+  });
+
+  it('is named when the test of a shared variable throws', () => {
+    const broken = one(function* (_u, share) {
+      share.set('x', 1);
+      yield* share.wait('x', () => {
+        throw new Error('oops');
+      });
+    });
+    expect(() => run(broken)).toThrow(
+      new InputError('program "program", waiting for "x", threw Error: oops'),
+    );
+  });
+
+  it('is named when a program is no generator', () => {
     const plain = { title: 't', programs: { p: () => 7 } } as unknown as Scenario;
     expect(() => run(plain)).toThrow(/program "p": is not a generator/);
   });
 
-  it('are a scenario for another architecture', () => {
+  it('does not run on another architecture', () => {
     const arm = one(function* () {}, { arch: 'arm64' });
     expect(() => run(arm)).toThrow(/is for arm64, not x86_64/);
   });

@@ -1,6 +1,6 @@
 /**
- * The calls a YAML program may make: for each its arguments, and the call of `User` it stands for. `docs/scenarios.md`
- * and the messages for unknown names come from this table.
+ * The calls a YAML program may make: for each its arguments, and the call of `User` it stands for. Messages about
+ * unknown names come from this table; docs/scenarios.md lists it.
  */
 import { z } from 'zod';
 import type { Task } from '../../base/task.ts';
@@ -25,7 +25,6 @@ export interface CallContext {
   readonly share: Share;
   /** The programs that `fork` may start. */
   readonly children: Readonly<Record<string, Program>>;
-  /** Handles of /proc/pid/mem by the variable that holds them belong to one process: their numbers are its own. */
 }
 
 export interface CallDefinition {

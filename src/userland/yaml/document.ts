@@ -8,6 +8,8 @@ import type { z } from 'zod';
 import { InputError } from '../../base/input-error.ts';
 import { nearestName } from '../units.ts';
 
+const MOST_ALIASES = 100;
+
 export type YamlPath = readonly (string | number)[];
 
 export class YamlDocument {
@@ -26,9 +28,21 @@ export class YamlDocument {
       prettyErrors: false,
     });
     const error = this.#document.errors[0] ?? this.#document.warnings[0];
-    if (error !== undefined) throw this.#failAt(error.pos[0], lowerFirst(error.message));
-    // An alias can make a document of kilobytes unfold to gigabytes; scenarios have no use for more than a few.
-    this.value = this.#document.toJS({ maxAliasCount: 100 });
+    if (error !== undefined) throw this.#failAt(error.pos[0], syntaxWords(error.message));
+    this.value = this.#unfold();
+  }
+
+  /** An alias can make a document of kilobytes unfold to gigabytes; scenarios have no use for more than a few. */
+  #unfold(): unknown {
+    try {
+      return this.#document.toJS({ maxAliasCount: MOST_ALIASES });
+    } catch (error) {
+      if (!(error instanceof ReferenceError)) throw error;
+      throw new InputError('aliases (*name) unfold to too much', {
+        file: this.file,
+        expected: `values of at most ${MOST_ALIASES} aliases`,
+      });
+    }
   }
 
   /** An error at the value of `path`, or at its key. */
@@ -48,7 +62,7 @@ export class YamlDocument {
   parse<Schema extends z.ZodType>(schema: Schema, value: unknown, path: YamlPath): z.output<Schema> {
     const result = schema.safeParse(value);
     if (result.success) return result.data;
-    throw this.#issueError(result.error.issues[0] as z.core.$ZodIssue, schema, value, path);
+    throw this.#issueError(tellingIssue(result.error.issues), schema, value, path);
   }
 
   /** The error of a key that is not among the known ones. */
@@ -179,4 +193,14 @@ export function show(value: unknown): string {
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object' && value !== null) return 'a map of keys';
   return value === null ? 'nothing' : `${value as string}`;
+}
+
+/** A key that is not known is often one that is missing, misspelt: it says more. */
+function tellingIssue(issues: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  return issues.find(({ code }) => code === 'unrecognized_keys') ?? (issues[0] as z.core.$ZodIssue);
+}
+
+/** The reader of YAML is recursive, and reports the end of its stack as a mistake of the text, which it is. */
+function syntaxWords(message: string): string {
+  return message.startsWith('Maximum call stack') ? 'nested too deeply' : lowerFirst(message);
 }
