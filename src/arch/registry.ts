@@ -10,7 +10,7 @@ import { X86KernelArch } from './x86_64/kernel/x86-kernel-arch.ts';
 import { X86MmuEvents } from './x86_64/mmu-events.ts';
 
 /** What every architecture understands. */
-export interface ArchOptions {
+interface ArchOptions {
   readonly machine: Machine;
   /** A zeroed frame: the root table that a CPU uses while it runs in no process. */
   readonly initRootFrame: number;

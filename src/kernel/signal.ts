@@ -8,7 +8,6 @@ export const SIGBUS = 7;
 export const SIGKILL = 9;
 export const SIGSEGV = 11;
 export const SIGCHLD = 17;
-export const SIGSTOP = 19;
 export const SIGTRAP = 5;
 
 /** si_code of SIGSEGV. */

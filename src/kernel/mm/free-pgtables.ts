@@ -50,7 +50,7 @@ function roundDown(page: number, span: number): number {
 }
 
 /** Tables of [start, end), as far as nothing outside [floor, ceiling) is in them. @see `free_pgd_range` */
-export function* freePgdRange(
+function* freePgdRange(
   current: TaskStruct,
   mm: MmStruct,
   gather: MmuGather,

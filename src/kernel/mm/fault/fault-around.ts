@@ -16,7 +16,7 @@ import { setPte } from './set-pte.ts';
 import type { VmFault } from './vm-fault.ts';
 
 /** `fault_around_bytes` / page size: 64 KiB by default. */
-export const FAULT_AROUND_PAGES = 16;
+const FAULT_AROUND_PAGES = 16;
 
 /** @returns VM_FAULT_NOPAGE when the faulting page itself got mapped, 0 when its own fault must go on */
 export function* doFaultAround(fault: VmFault, mapping: AddressSpace): Task<number> {

@@ -1,10 +1,10 @@
 /**
- * What a page-fault handler is told, and what it answers.
+ * What a page-fault handler is told, and what it answers. Left out: flags that no modelled path sets or reads (MKWRITE,
+ * DONE_COW, NEEDDSYNC).
  * @see Linux include/linux/mm_types.h, `enum fault_flag` and `enum vm_fault_reason`
  */
 
 export const FAULT_FLAG_WRITE = 1 << 0;
-export const FAULT_FLAG_MKWRITE = 1 << 1;
 export const FAULT_FLAG_ALLOW_RETRY = 1 << 2;
 export const FAULT_FLAG_RETRY_NOWAIT = 1 << 3;
 export const FAULT_FLAG_KILLABLE = 1 << 4;
@@ -30,9 +30,7 @@ export const VM_FAULT_NOPAGE = 0x100;
 export const VM_FAULT_LOCKED = 0x200;
 /** The mmap or VMA lock was let go (except with RETRY_NOWAIT): look the VMA up again. */
 export const VM_FAULT_RETRY = 0x400;
-export const VM_FAULT_FALLBACK = 0x800;
-export const VM_FAULT_DONE_COW = 0x1000;
-export const VM_FAULT_NEEDDSYNC = 0x2000;
+const VM_FAULT_FALLBACK = 0x800;
 /** Handled, and the lock was let go. */
 export const VM_FAULT_COMPLETED = 0x4000;
 export const VM_FAULT_ERROR =
@@ -42,8 +40,3 @@ export const VM_FAULT_ERROR =
   VM_FAULT_HWPOISON |
   VM_FAULT_HWPOISON_LARGE |
   VM_FAULT_FALLBACK;
-
-/** May the handler let the lock go and answer RETRY a first time? */
-export function faultFlagAllowRetryFirst(flags: number): boolean {
-  return (flags & (FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_TRIED)) === FAULT_FLAG_ALLOW_RETRY;
-}
