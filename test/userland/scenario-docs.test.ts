@@ -13,7 +13,7 @@ function named(table: 'call' | 'check'): string[] {
     .split('\n')
     .slice(2)
     .flatMap((row) =>
-      [...(row.split('|')[1] as string).matchAll(/`([^`]+)`/g)].map((match) => match[1] as string),
+      [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] as string),
     );
 }
 
