@@ -38,6 +38,8 @@ function outcomeWords(outcome: ScenarioOutcome): string {
       return `ASSERTION FAILED: "${outcome.name}": ${outcome.text}`;
     case 'unsupported':
       return `unsupported: ${outcome.what}`;
+    case 'interrupted':
+      return outcome.text;
     default:
       return `${outcome.kind.toUpperCase()}\n${outcome.text}`;
   }

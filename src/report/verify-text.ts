@@ -87,7 +87,7 @@ export function verifyText(result: VerifyResult): string {
     `${withCommas(singles.passed + singles.failed)} single accesses, ` +
       `${withCommas(sequences.passed + sequences.failed)} sequences, ${withCommas(steps)} steps, ` +
       `TLB retention: ${result.retention}`,
-    tagTable(result.tags),
+    ...(result.tags.size > 0 ? [tagTable(result.tags)] : []),
   ];
   if (first !== null) lines.push('', 'first difference:', differenceText(first), '');
   if (failed > 1) lines.push(wrap('failed:', failed > failedIds.length ? [...failedIds, '…'] : failedIds));

@@ -75,6 +75,8 @@ export type ScenarioOutcome =
       readonly waits: readonly WaitReport[];
     }
   | { readonly kind: 'step bound'; readonly text: string }
+  /** Whoever ran it in slices ended it before its end. */
+  | { readonly kind: 'interrupted'; readonly text: string }
   /** The scenario asks for something that is not built. */
   | { readonly kind: 'unsupported'; readonly what: string };
 
@@ -105,11 +107,29 @@ export interface ScenarioResult {
 
 const DEFAULT_MAX_STEPS = 10_000_000;
 const DEFAULT_MAX_EVENTS = 100_000;
+/** Steps of the first slice; each further one is twice as long, so that a long run is not slowed by its slices. */
+const FIRST_SLICE = 100_000;
 
 /**
  * @throws InputError when the scenario does not fit the configuration, a program throws, or the schedule does not fit
  */
 export function runScenario(scenario: Scenario, config: RunConfig): ScenarioResult {
+  const slices = runScenarioInSlices(scenario, config);
+  let slice = slices.next();
+  while (!slice.done) slice = slices.next();
+  return slice.value;
+}
+
+/**
+ * The same run in slices, so that a caller can show progress and end it: yields the steps made so far; `next(true)`
+ * ends the run there, with the outcome `interrupted`.
+ * @param firstSlice steps until the first yield
+ */
+export function* runScenarioInSlices(
+  scenario: Scenario,
+  config: RunConfig,
+  firstSlice: number = FIRST_SLICE,
+): Generator<number, ScenarioResult, boolean | undefined> {
   const settings = settle(scenario, config);
   const counter = new EventCounter(config.maxEvents ?? DEFAULT_MAX_EVENTS);
   const system = createSystem({
@@ -125,7 +145,8 @@ export function runScenario(scenario: Scenario, config: RunConfig): ScenarioResu
   const world = new WorldView(system, share, counter);
   const processes = new ScenarioProcesses(system, share, world, scenario);
   startPrograms(scenario, settings.cpus, system, processes);
-  const outcome = runToEnd(scenario, system, world, processes, config.maxSteps ?? DEFAULT_MAX_STEPS);
+  const bounds = { maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS, firstSlice };
+  const outcome = yield* runToEnd(scenario, system, world, processes, bounds);
   const cyclesByCpu = system.machine.cpus.map((cpu) => cpu.time);
   return {
     title: scenario.title,
@@ -198,32 +219,55 @@ function startPrograms(scenario: Scenario, cpus: number, system: System, process
  * Until every program has ended; then the assertions about the end, while the processes still have their memory; then
  * until every process is gone.
  */
-function runToEnd(
+function* runToEnd(
   scenario: Scenario,
   system: System,
   world: WorldView,
   processes: ScenarioProcesses,
-  maxSteps: number,
-): ScenarioOutcome {
+  bounds: Bounds,
+): Generator<number, ScenarioOutcome, boolean | undefined> {
   const always = Object.entries(scenario.always ?? {});
-  const runOn = (): ScenarioOutcome | null => {
-    let violation: ScenarioOutcome | null = null;
-    const afterStep = (): boolean => {
-      violation = firstViolation(always, world, scenario.file);
-      return violation === null;
-    };
-    const bound = { maxSteps: maxSteps - system.loop.steps };
-    const result = system.loop.run(always.length === 0 ? bound : { ...bound, afterStep });
+  let violation: ScenarioOutcome | null = null;
+  const afterStep = (): boolean => {
+    violation = firstViolation(always, world, scenario.file);
+    return violation === null;
+  };
+  const observer = always.length === 0 ? {} : { afterStep };
+  const runOn = function* (): Generator<number, ScenarioOutcome | null, boolean | undefined> {
+    const result = yield* runSlices(system, bounds, observer);
+    if (result === 'interrupted') {
+      return { kind: 'interrupted', text: `interrupted after ${system.loop.steps} steps` };
+    }
     if (result.kind === 'deadlock' && processes.ended) return null;
     return violation ?? outcomeOf(result, scenario);
   };
   try {
-    const atEnd = runOn() ?? firstViolation(Object.entries(scenario.finally ?? {}), world, scenario.file);
+    const end = Object.entries(scenario.finally ?? {});
+    const atEnd = (yield* runOn()) ?? firstViolation(end, world, scenario.file);
     if (atEnd !== null) return atEnd;
     processes.release();
-    return runOn() ?? { kind: 'finished' };
+    return (yield* runOn()) ?? { kind: 'finished' };
   } catch (error) {
     return outcomeOfError(error, scenario);
+  }
+}
+
+interface Bounds {
+  readonly maxSteps: number;
+  readonly firstSlice: number;
+}
+
+/** Runs until something other than the end of a slice ends it, or the receiver of the yields does. */
+function* runSlices(
+  { loop }: System,
+  { maxSteps, firstSlice }: Bounds,
+  observer: { readonly afterStep?: () => boolean },
+): Generator<number, RunResult | 'interrupted', boolean | undefined> {
+  for (let slice = firstSlice; ; slice *= 2) {
+    const left = maxSteps - loop.steps;
+    const result = loop.run({ ...observer, maxSteps: Math.min(left, slice) });
+    if (result.kind !== 'step-limit' || left <= slice) return result;
+    if (yield loop.steps) return 'interrupted';
   }
 }
 

@@ -74,7 +74,7 @@ async function replay(files: readonly string[], options: Options, session: Sessi
   else session.print(report.replayClosing(count, stopped));
   if (count.failed > 0) session.checkFailed();
   if (count.passed + count.failed + count.unsupported === 0) {
-    const why = skipped > 0 ? `none of ${skipped} traces has an id that --only names` : 'no traces';
+    const why = skipped > 0 ? 'no trace has an id that --only names' : 'no traces';
     session.nothingChecked(`${files.join(', ')}: ${why}`);
   }
 }

@@ -1,5 +1,7 @@
 /** `tablewalk run`: one scenario, once. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { InputError } from '../../base/input-error.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import type { RunConfig } from '../../userland/run-scenario.ts';
 import { architectureOption } from '../architecture.ts';
@@ -47,11 +49,19 @@ export function addRunCommand(program: Command, session: Session): void {
 
 async function run(file: string, options: Options, session: Session): Promise<void> {
   const { loadScenario } = await import('../load-scenario.ts');
-  const { runScenario } = await import('../../userland/run-scenario.ts');
+  const { runScenarioInSlices } = await import('../../userland/run-scenario.ts');
   const { scenarioSummary, scenarioText } = await import('../../report/scenario-text.ts');
   const config = await runConfig(options);
   const scenario = await loadScenario(file);
-  const result = runScenario(scenario, config);
+  const slices = runScenarioInSlices(scenario, config);
+  let slice = slices.next();
+  while (!slice.done) {
+    session.progress(`${slice.value} steps`);
+    // A turn of the event loop: Ctrl-C is noticed here.
+    await nextTurn();
+    slice = slices.next(session.interruption.aborted);
+  }
+  const result = slice.value;
   if (options.json) session.print(jsonText(result));
   else if (options.quiet) session.print(scenarioSummary(result));
   else
@@ -64,7 +74,7 @@ async function run(file: string, options: Options, session: Session): Promise<vo
     );
   const { kind } = result.outcome;
   if (kind === 'unsupported') session.nothingChecked(`${file}: ${result.outcome.what} is not built`);
-  else if (kind !== 'finished') session.checkFailed();
+  else if (kind !== 'finished' && kind !== 'interrupted') session.checkFailed();
 }
 
 async function runConfig(options: Options): Promise<RunConfig> {
@@ -76,13 +86,24 @@ async function runConfig(options: Options): Promise<RunConfig> {
     ...(cpus === undefined ? {} : { cpus: wholeNumber('option --cpus', cpus, 1, 64) }),
     ...(policy === undefined ? {} : { policy: oneOf('option --policy', policy, policies) }),
     ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, 2 ** 31 - 1) }),
-    ...(schedule === undefined ? {} : { schedule }),
+    ...(schedule === undefined ? {} : { schedule: await scheduleText(schedule) }),
     ...(retention === undefined ? {} : { retention: oneOf('option --retention', retention, retentions) }),
     ...(steps === undefined
       ? {}
       : { maxSteps: wholeNumber('option --steps', steps, 1, Number.MAX_SAFE_INTEGER) }),
     ...(await costProfile(options.profile)),
   };
+}
+
+/** Read here too, so that a mistake in it is not taken for one of the scenario. */
+async function scheduleText(text: string): Promise<string> {
+  const { parseSchedule } = await import('../../sched/schedule-text.ts');
+  try {
+    parseSchedule(text);
+    return text;
+  } catch (error) {
+    throw error instanceof InputError ? error.at({ file: 'option --schedule' }) : error;
+  }
 }
 
 async function costProfile(name: string | undefined): Promise<Pick<RunConfig, 'profile'>> {

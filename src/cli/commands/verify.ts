@@ -59,9 +59,9 @@ function rateText(vectors: number, { user, system }: NodeJS.CpuUsage): string {
 function nothingRun({ files, skipped, unsupported }: VerifyResult): string {
   const why =
     unsupported > 0
-      ? `${unsupported} vectors are of an architecture that is not built`
+      ? 'no vector of an architecture that is built'
       : skipped > 0
-        ? `none of ${skipped} vectors has an id or tag that --only names`
+        ? 'no vector has an id or tag that --only names'
         : 'no vectors';
   return `${files.join(', ')}: ${why}`;
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
 import { addDumpOptions, type DumpOptions, openDump } from '../dump-options.ts';
 import { jsonText } from '../json.ts';
-import { oneOf, unsignedWord, wholeNumber } from '../option-values.ts';
+import { exclusive, oneOf, unsignedWord, wholeNumber } from '../option-values.ts';
 import type { Session } from '../session.ts';
 
 interface Options extends DumpOptions {
@@ -48,8 +48,9 @@ async function walk(addresses: readonly string[], options: Options, session: Ses
     oneOf('option --arch', options.arch, ['x86_64', 'arm64']);
     throw new InputError('option --arch: arm64 is not built yet', { expected: 'x86_64' });
   }
-  if ((options.vectors === undefined) === (options.dump === undefined)) {
-    throw new InputError('what should be walked?', {
+  if (options.vectors !== undefined && options.dump !== undefined) exclusive('--vectors', '--dump');
+  if (options.vectors === undefined && options.dump === undefined) {
+    throw new InputError('nothing to walk', {
       expected: 'either --vectors FILE --id ID or --dump CORE VA…',
     });
   }
@@ -73,7 +74,7 @@ function checkOptions(addresses: readonly string[], options: Options): void {
   }
   if (options.vectors !== undefined && addresses[0] !== undefined) {
     throw new InputError('argument VA does not go with --vectors', {
-      expected: 'the address of the vector is walked',
+      expected: 'no address: the vector has its own',
       found: `'${addresses[0]}'`,
     });
   }

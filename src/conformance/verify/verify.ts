@@ -117,7 +117,7 @@ class Verification {
         file,
         line,
         expected: 'the name of an architecture',
-        found: `${arch}`,
+        found: arch === undefined ? 'nothing' : JSON.stringify(arch),
       });
     }
     const known = this.#runners.get(arch);

@@ -1,0 +1,86 @@
+/** What only a process of its own shows: exit status, a reader that goes away, Ctrl-C. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { nodeOptions, projectFolder } from '../support/child.ts';
+
+const main = join(projectFolder, 'src/cli/main.ts');
+const vectors = 'test/vectors/x86_64.jsonl.gz';
+const dump = [
+  '--dump',
+  'test/real/x86_64-4level-linux6.1.core.gz',
+  '--regs',
+  'test/real/x86_64-4level-linux6.1.regs.json',
+];
+
+const start = (args: readonly string[]): ChildProcess =>
+  spawn(process.execPath, [...nodeOptions, main, ...args], { cwd: projectFolder });
+
+interface Ended {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Collects both streams; `onOutput` sees each piece of standard output, and may close it or send a signal. */
+function ended(child: ChildProcess, onOutput: (child: ChildProcess) => void = () => {}): Promise<Ended> {
+  const written = { stdout: '', stderr: '' };
+  child.stdout?.on('data', (bytes: Buffer) => {
+    written.stdout += bytes.toString();
+    onOutput(child);
+  });
+  child.stderr?.on('data', (bytes: Buffer) => {
+    written.stderr += bytes.toString();
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => resolve({ status, ...written }));
+  });
+}
+
+/** Presses Ctrl-C after a while; later, when the process was not even listening by then. */
+async function interrupted(args: readonly string[]): Promise<Ended> {
+  for (let delay = 1500; ; delay *= 2) {
+    const child = start(args);
+    setTimeout(() => child.kill('SIGINT'), delay);
+    const result = await ended(child);
+    if (result.status !== null || delay > 15_000) return result;
+  }
+}
+
+describe('the command as a process', () => {
+  it('says in its exit status that all is well', async () => {
+    const { status, stdout, stderr } = await ended(start(['decode', 'pf-error', '7']));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toMatch(/^page-fault error code = 0x0*7$/m);
+  });
+
+  it('says in its exit status that the input is bad', async () => {
+    const result = await ended(start(['verify', 'not-there.jsonl']));
+    expect(result).toEqual({ status: 2, stdout: '', stderr: 'tablewalk: not-there.jsonl: no such file\n' });
+  });
+
+  it.each([
+    ['while it writes', ['maps', ...dump, '--all']],
+    ['before it writes', ['verify', vectors, '--only', 'x86-00000*']],
+  ])('ends quietly when the reader of its output goes away %s', async (when, args) => {
+    const child = start(args);
+    if (when === 'before it writes') child.stdout?.destroy();
+    const { status, stderr } = await ended(child, ({ stdout }) => stdout?.destroy());
+    expect({ status, stderr }).toEqual({ status: 141, stderr: '' });
+  });
+
+  it('shows on Ctrl-C what it has found until then, and says so in its exit status', async () => {
+    // More vectors than any machine runs before the signal is there.
+    const { status, stdout, stderr } = await interrupted(['verify', ...Array<string>(500).fill(vectors)]);
+    expect({ status, stderr }).toEqual({ status: 130, stderr: '' });
+    expect(stdout).toMatch(/\n[1-9]\d* passed, 0 failed \(stopped early\)\n$/);
+  });
+
+  it('ends a run at Ctrl-C, with the timeline until then', async () => {
+    const args = ['run', join(projectFolder, 'test/cli/endless.ts'), '--steps', '1000000000'];
+    const { status, stdout } = await interrupted(args);
+    expect(status).toBe(130);
+    expect(stdout).toContain('interrupted after');
+  });
+});
