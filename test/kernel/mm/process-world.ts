@@ -25,6 +25,11 @@ import { userFetch, userLoad, userStore } from '../../../src/userland/calls/acce
 import { createSystem, type System } from '../../../src/userland/system.ts';
 
 const X86 = architectureNamed('x86_64');
+const X86_5_LEVELS: typeof X86 = {
+  ...X86,
+  createKernelArch: (options) =>
+    X86.createKernelArch({ ...options, levels: 5, cpuModel: 'intel-sapphire-rapids' }),
+};
 
 /** First page of the arena; not at a table boundary, so that pages 0…15 span two pte tables. */
 export const BASE_PAGE = 0x1_0000_01f8;
@@ -36,6 +41,8 @@ export interface ProcessWorldOptions {
   readonly policy?: Policy;
   readonly retention?: Retention;
   readonly memoryBytes?: number;
+  /** Default: 4 levels on a CPU without protection keys and shadow stacks; 5: on one with both. */
+  readonly levels?: 4 | 5;
 }
 
 export class ProcessWorld {
@@ -46,9 +53,10 @@ export class ProcessWorld {
     policy,
     retention = 'adversarial',
     memoryBytes = 0x100_0000,
+    levels = 4,
   }: ProcessWorldOptions = {}) {
     this.system = createSystem({
-      architecture: X86,
+      architecture: levels === 5 ? X86_5_LEVELS : X86,
       cpus,
       retention,
       memoryBytes,

@@ -162,11 +162,13 @@ function pagesOf({ page, pages }: { readonly page: number; readonly pages: numbe
 
 /** Processes of the kernel and of the model, in pairs. */
 class Pairs {
-  readonly world = new ProcessWorld();
+  readonly world: ProcessWorld;
   readonly pairs: { readonly task: TaskStruct; readonly model: ModelProcess }[];
-  readonly #freeAtFirst = this.world.kernel.frames.freeFrames;
+  readonly #freeAtFirst: number;
 
-  constructor() {
+  constructor(levels: 4 | 5) {
+    this.world = new ProcessWorld({ levels });
+    this.#freeAtFirst = this.world.kernel.frames.freeFrames;
     this.pairs = [{ task: this.world.process(), model: new ModelProcess() }];
   }
 
@@ -200,17 +202,20 @@ class Pairs {
 }
 
 describe('random programs', () => {
-  it('one after the other, see memory as a plain model of it does, and leave nothing behind', () => {
-    const program = fc.array(fc.tuple(fc.nat({ max: 3 }), anyStep), { minLength: 5, maxLength: 60 });
-    fc.assert(
-      fc.property(program, (steps) => {
-        const pairs = new Pairs();
-        for (const [who, step] of steps) pairs.perform(who, step);
-        pairs.finish();
-      }),
-      { numRuns: 150 },
-    );
-  });
+  it.each([4, 5] as const)(
+    'one after the other, see memory as a plain model does, with %i levels',
+    (levels) => {
+      const program = fc.array(fc.tuple(fc.nat({ max: 3 }), anyStep), { minLength: 5, maxLength: 60 });
+      fc.assert(
+        fc.property(program, (steps) => {
+          const pairs = new Pairs(levels);
+          for (const [who, step] of steps) pairs.perform(who, step);
+          pairs.finish();
+        }),
+        { numRuns: 100 },
+      );
+    },
+  );
 
   it('on three CPUs, in two address spaces of two tasks each, keep counts and TLBs right on every schedule', () => {
     const script = fc.array(crowdedStep, { minLength: 1, maxLength: 15 });
