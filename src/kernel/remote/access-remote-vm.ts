@@ -14,7 +14,7 @@ import { v0MmapLock } from './designs/v0-mmap-lock.ts';
  * @param address a byte address, as the caller got it: tag bits are removed
  * @returns bytes moved; every failure is a short count
  */
-export function* accessRemoteVm(
+export function accessRemoteVm(
   current: TaskStruct,
   mm: MmStruct,
   address: bigint,
@@ -26,7 +26,8 @@ export function* accessRemoteVm(
   const offset = Number(address & 0xfffn);
   const transfer = { mm, page, offset, buffer, length, gupFlags };
   const design = current.kernel.remoteAccess ?? v0MmapLock;
-  return yield* design.accessRemoteVm(current, transfer);
+  // The design's own task: one generator less to pass every step through.
+  return design.accessRemoteVm(current, transfer);
 }
 
 /** The same for a task, whose mm is taken for the time of the transfer; 0 when it has none. */

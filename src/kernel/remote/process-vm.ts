@@ -36,12 +36,12 @@ export interface ProcessVmArguments {
 }
 
 /** Bytes copied, or -errno when none were. */
-export function* sysProcessVmReadv(current: TaskStruct, args: ProcessVmArguments): Task<number> {
-  return yield* processVmRw(current, args, false);
+export function sysProcessVmReadv(current: TaskStruct, args: ProcessVmArguments): Task<number> {
+  return processVmRw(current, args, false);
 }
 
-export function* sysProcessVmWritev(current: TaskStruct, args: ProcessVmArguments): Task<number> {
-  return yield* processVmRw(current, args, true);
+export function sysProcessVmWritev(current: TaskStruct, args: ProcessVmArguments): Task<number> {
+  return processVmRw(current, args, true);
 }
 
 /** The order of checks: flags, local vector, nothing to copy, remote vector, pid, permission. */
