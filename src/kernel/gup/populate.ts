@@ -23,7 +23,7 @@ export const gupPopulate: PopulateOperations = {
 /**
  * Faults in pages [start, end) of one VMA. Pages done, or -errno; with `locked` the lock may be dropped.
  */
-export function* populateVmaPageRange(
+function* populateVmaPageRange(
   current: TaskStruct,
   vma: VmArea,
   start: number,
@@ -48,7 +48,7 @@ export function* populateVmaPageRange(
  * 0 or -errno.
  * @param ignoreErrors go on behind a range that failed: mmap does not fail for it
  */
-export function* mmPopulateRange(
+function* mmPopulateRange(
   current: TaskStruct,
   start: number,
   end: number,

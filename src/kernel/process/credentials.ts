@@ -5,18 +5,15 @@
 
 /** Capability numbers, `include/uapi/linux/capability.h`; those that a modelled path asks for. */
 export const CAP_KILL = 5;
-export const CAP_SETGID = 6;
 export const CAP_SETUID = 7;
 export const CAP_IPC_LOCK = 14;
 export const CAP_SYS_RAWIO = 17;
 export const CAP_SYS_PTRACE = 19;
-export const CAP_SYS_ADMIN = 21;
-export const CAP_SYS_NICE = 23;
 export const CAP_SYS_RESOURCE = 24;
 /** The highest capability number, CAP_CHECKPOINT_RESTORE. */
 export const CAP_LAST_CAP = 40;
 
-export const GLOBAL_ROOT_UID = 0;
+const GLOBAL_ROOT_UID = 0;
 
 /** Never changed once published: a task gets a new one, as `commit_creds` replaces `task->cred`. */
 export interface Credentials {

@@ -16,7 +16,7 @@ import type { Credentials } from './credentials.ts';
 const PID_MAX = 4_194_304;
 
 /** The next free pid, in order; -EAGAIN when there is none. */
-export function allocatePid(kernel: Kernel): number {
+function allocatePid(kernel: Kernel): number {
   for (let tried = 0; tried < PID_MAX; tried++) {
     kernel.lastPid = kernel.lastPid + 1 < PID_MAX ? kernel.lastPid + 1 : 1;
     if (!kernel.tasks.has(kernel.lastPid)) return kernel.lastPid;

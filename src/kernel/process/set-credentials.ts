@@ -41,7 +41,7 @@ export function sysPrctlGetDumpable(current: TaskStruct): number {
 }
 
 /** The fields of `struct prctl_mm_map` that name addresses, in bytes. */
-export const MM_MAP_FIELDS = [
+const MM_MAP_FIELDS = [
   'startCode',
   'endCode',
   'startData',

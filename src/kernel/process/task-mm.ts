@@ -8,8 +8,6 @@ import type { MmStruct } from '../mm/mm.ts';
 import { mmget } from '../mm/mm-lifetime.ts';
 import type { TaskStruct } from '../task-struct.ts';
 
-export { mmdrop, mmget, mmgetNotZero, mmgrab, mmput } from '../mm/mm-lifetime.ts';
-
 /** The task's mm with one more user, or null when it has none (kernel thread, exited). */
 export function* getTaskMm(current: TaskStruct, task: TaskStruct): Task<MmStruct | null> {
   // `task_lock` keeps exit from taking the mm away between the look and the reference.

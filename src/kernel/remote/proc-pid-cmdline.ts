@@ -136,7 +136,7 @@ export function* openProcEnviron(current: TaskStruct, pid: number): Task<ProcMem
 }
 
 /** Bytes read. A page that cannot be read gives 0 even after pages that could. */
-export function* readProcEnvironFile(
+function* readProcEnvironFile(
   current: TaskStruct,
   file: ProcMemFile,
   position: number,

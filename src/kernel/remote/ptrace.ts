@@ -87,7 +87,7 @@ export function* ptraceDetach(current: TaskStruct, pid: number): Task<number> {
  * `ptrace_access_vm`: bytes moved, 0 where the tracer may not (any more).
  * @see Linux kernel/ptrace.c
  */
-export function* ptraceAccessVm(
+function* ptraceAccessVm(
   current: TaskStruct,
   task: TaskStruct,
   address: bigint,

@@ -22,7 +22,7 @@ export interface IoVector {
 export type IoVectorArray = readonly IoVector[] | bigint;
 
 /** `UIO_MAXIOV`. */
-export const UIO_MAXIOV = 1024;
+const UIO_MAXIOV = 1024;
 /** The most bytes that one call moves: a page less than 2 GiB. */
 export const MAX_RW_COUNT = 0x7fff_f000n;
 

@@ -22,7 +22,12 @@ import {
 import { getUserPageVmaRemote } from '../../../src/kernel/gup/get-user-page-vma-remote.ts';
 import { getUserPages, pinUserPages } from '../../../src/kernel/gup/get-user-pages.ts';
 import { getUserPagesRemote, pinUserPagesRemote } from '../../../src/kernel/gup/get-user-pages-remote.ts';
-import { putUserPage, unpinUserPages, unpinUserPagesDirtyLock } from '../../../src/kernel/gup/pin.ts';
+import {
+  putUserPage,
+  unpinUserPage,
+  unpinUserPages,
+  unpinUserPagesDirtyLock,
+} from '../../../src/kernel/gup/pin.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
 import { MMF_HAS_PINNED, type MmStruct } from '../../../src/kernel/mm/mm.ts';
 import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
@@ -208,7 +213,7 @@ describe('references', () => {
     expect(frames.maybeDmaPinned(frame)).toBe(true);
     expect(frames.refcount(frames.zeroFrame)).toBe(zeroBefore);
     world.run(caller, putUserPage(caller, frame));
-    world.run(caller, unpinUserPages(caller, pins, 2));
+    for (const pin of pins) world.run(caller, unpinUserPage(caller, pin));
     expect(frames.refcount(frame)).toBe(1);
     // A hint that is never taken back.
     expect(mm.flagBits & MMF_HAS_PINNED).not.toBe(0);

@@ -20,6 +20,7 @@ import {
 } from '../../../src/kernel/process/ptrace-access.ts';
 import type { MmMap } from '../../../src/kernel/process/set-credentials.ts';
 import {
+  sysPrctlGetDumpable,
   sysPrctlSetDumpable,
   sysPrctlSetMmMap,
   sysSetuid,
@@ -100,7 +101,7 @@ describe('setuid and prctl', () => {
     expect(task.mm?.dumpable).toBe(SUID_DUMP_DISABLE);
     expect(world.run(task, sysPrctlSetDumpable(task, 2))).toBe(-EINVAL);
     expect(world.run(task, sysPrctlSetDumpable(task, 1))).toBe(0);
-    expect(task.mm?.dumpable).toBe(SUID_DUMP_USER);
+    expect(sysPrctlGetDumpable(task)).toBe(SUID_DUMP_USER);
     expect(world.run(task, sysSetuid(task, 0))).toBe(-EPERM);
     expect(world.run(task, sysSetuid(task, -1))).toBe(-EINVAL);
   });

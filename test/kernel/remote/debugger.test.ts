@@ -8,6 +8,7 @@ import { credentials } from '../../../src/kernel/process/credentials.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { sysPrctlSetMmMap } from '../../../src/kernel/process/set-credentials.ts';
 import { sysWait4 } from '../../../src/kernel/process/wait.ts';
+import { accessProcessVm } from '../../../src/kernel/remote/access-remote-vm.ts';
 import {
   openProcEnviron,
   readProcCmdline,
@@ -298,5 +299,16 @@ describe('/proc/PID/cmdline and environ', () => {
     const user = world.process('user', 0, alice);
     expect(world.run(user, openProcEnviron(user, target.pid))).toBe(-EACCES);
     expect(world.run(user, readProcCmdline(user, target.pid, 0, new Uint8Array(8), 8))).toBe(5);
+  });
+});
+
+describe('access_process_vm', () => {
+  it('takes the mm for the time of the transfer, and moves 0 bytes when there is none', () => {
+    const { world, debugger_, target } = setUp();
+    const bytes = new Uint8Array(8);
+    const read = () => world.run(debugger_, accessProcessVm(debugger_, target, BASE + 0xff8n, bytes, 8, 0));
+    expect([read(), bytes[7], target.mm?.mmUsers]).toEqual([8, 8, 1]);
+    world.run(target, doExit(target, 0));
+    expect(read()).toBe(0);
   });
 });
