@@ -45,6 +45,8 @@ export interface RunConfig {
   readonly maxSteps?: number;
   /** Events kept in the result; default 100,000. They are counted beyond that. */
   readonly maxEvents?: number;
+  /** Called once, when the programs have ended or the run was stopped, while the processes still have their memory. */
+  readonly atEnd?: (system: System) => void;
 }
 
 /** How one program ended. */
@@ -145,7 +147,7 @@ export function* runScenarioInSlices(
   const world = new WorldView(system, share, counter);
   const processes = new ScenarioProcesses(system, share, world, scenario);
   startPrograms(scenario, settings.cpus, system, processes);
-  const bounds = { maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS, firstSlice };
+  const bounds = { maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS, firstSlice, atEnd: config.atEnd };
   const outcome = yield* runToEnd(scenario, system, world, processes, bounds);
   const cyclesByCpu = system.machine.cpus.map((cpu) => cpu.time);
   return {
@@ -243,8 +245,10 @@ function* runToEnd(
   };
   try {
     const end = Object.entries(scenario.finally ?? {});
-    const atEnd = (yield* runOn()) ?? firstViolation(end, world, scenario.file);
-    if (atEnd !== null) return atEnd;
+    const stopped = yield* runOn();
+    bounds.atEnd?.(system);
+    const ending = stopped ?? firstViolation(end, world, scenario.file);
+    if (ending !== null) return ending;
     processes.release();
     return (yield* runOn()) ?? { kind: 'finished' };
   } catch (error) {
@@ -255,6 +259,7 @@ function* runToEnd(
 interface Bounds {
   readonly maxSteps: number;
   readonly firstSlice: number;
+  readonly atEnd: RunConfig['atEnd'];
 }
 
 /** Runs until something other than the end of a slice ends it, or the receiver of the yields does. */

@@ -57,17 +57,42 @@ async function decode(
   const { InputError } = await import('../../base/input-error.ts');
   if (value === undefined)
     throw new InputError('argument value is missing', { expected: 'a number after the kind' });
-  const decoded = decodeWord(kind, unsignedWord('argument value', value, 128), decodeOptions(options));
+  const decodeKind = DECODE_KINDS.find(({ name }) => name === kind);
+  const given = decodeOptions(options);
+  if (decodeKind !== undefined) {
+    const foreign = Object.keys(given).find(
+      (name) => !decodeKind.options.includes(name as keyof DecodeOptions),
+    );
+    if (foreign !== undefined) {
+      throw new InputError(
+        `option --${optionNames[foreign as keyof DecodeOptions]} says nothing about ${kind}`,
+        {
+          expected: decodeKind.options.map((name) => `--${optionNames[name]}`).join(', ') || 'no option',
+        },
+      );
+    }
+  }
+  const decoded = decodeWord(kind, unsignedWord('argument value', value, 128), given);
   const { decodeText } = await import('../../report/decode-text.ts');
   session.print(options.json ? jsonText(decoded) : `${decodeText(decoded)}\n`);
 }
 
+const optionNames: { readonly [K in keyof Required<DecodeOptions>]: string } = {
+  maxPhysAddr: 'maxphyaddr',
+  nxe: 'no-nxe',
+  pcide: 'pcide',
+  vendor: 'vendor',
+  granule: 'granule',
+  level: 'level',
+  lpa: 'lpa',
+};
+
 function decodeOptions(options: Options): DecodeOptions {
   const { maxphyaddr, vendor, granule, level } = options;
   return {
-    nxe: options.nxe,
-    pcide: options.pcide === true,
-    lpa: options.lpa === true,
+    ...(options.nxe ? {} : { nxe: false }),
+    ...(options.pcide ? { pcide: true } : {}),
+    ...(options.lpa ? { lpa: true } : {}),
     ...(maxphyaddr === undefined
       ? {}
       : { maxPhysAddr: wholeNumber('option --maxphyaddr', maxphyaddr, 32, 52) }),

@@ -50,7 +50,7 @@ export function addRunCommand(program: Command, session: Session): void {
 async function run(file: string, options: Options, session: Session): Promise<void> {
   const { loadScenario } = await import('../load-scenario.ts');
   const { runScenarioInSlices } = await import('../../userland/run-scenario.ts');
-  const { scenarioSummary, scenarioText } = await import('../../report/scenario-text.ts');
+  const { scenarioJson, scenarioSummary, scenarioText } = await import('../../report/scenario-text.ts');
   const config = await runConfig(options);
   const scenario = await loadScenario(file);
   const slices = runScenarioInSlices(scenario, config);
@@ -62,7 +62,7 @@ async function run(file: string, options: Options, session: Session): Promise<vo
     slice = slices.next(session.interruption.aborted);
   }
   const result = slice.value;
-  if (options.json) session.print(jsonText(result));
+  if (options.json) session.print(jsonText(scenarioJson(result)));
   else if (options.quiet) session.print(scenarioSummary(result));
   else
     session.print(

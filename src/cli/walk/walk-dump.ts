@@ -1,0 +1,28 @@
+/** `tablewalk walk --dump`: through the page tables of a core. */
+import { openDump } from '../dump-options.ts';
+import { jsonText } from '../json.ts';
+import type { Session } from '../session.ts';
+import { type WalkOptions, wantedAccess } from './options.ts';
+
+export async function walkDump(
+  file: string,
+  arguments_: readonly string[],
+  options: WalkOptions,
+  session: Session,
+): Promise<void> {
+  const { addresses, kind } = wantedAccess(arguments_, options);
+  const { accessOf } = await import('../../arch/x86_64/index.ts');
+  const { DumpMmu } = await import('../../conformance/maps/dump-mmu.ts');
+  const { walkText } = await import('../../report/walk-text.ts');
+  const { dumpHeadText } = await import('../../report/maps-text.ts');
+  const dump = await openDump(file, options);
+  const access = accessOf(kind, options.user === true);
+  // A new MMU for each address: a walk is shown whole, not cut short by what the one before left in a cache.
+  const walks = addresses.map((address) => new DumpMmu(dump).explain(address, access));
+  if (options.json) {
+    session.print(jsonText({ walks }));
+    return;
+  }
+  session.print(dumpHeadText(dump));
+  for (const walk of walks) session.print(`\n${walkText(walk, { fields: options.brief !== true })}\n`);
+}

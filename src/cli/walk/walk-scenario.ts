@@ -1,0 +1,71 @@
+/** `tablewalk walk --scenario`: in the address space of a process, as a scenario leaves it or after some steps. */
+
+import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
+import { InputError } from '../../base/input-error.ts';
+import type { System } from '../../userland/system.ts';
+import { architectureOption } from '../architecture.ts';
+import { jsonText } from '../json.ts';
+import { wholeNumber } from '../option-values.ts';
+import type { Session } from '../session.ts';
+import { type WalkOptions, wantedAccess } from './options.ts';
+
+export async function walkScenario(
+  file: string,
+  arguments_: readonly string[],
+  options: WalkOptions,
+  session: Session,
+): Promise<void> {
+  const name = options.process;
+  if (name === undefined) {
+    throw new InputError('option --process is missing', {
+      expected: 'the name of a program of the scenario',
+    });
+  }
+  const wanted = wantedAccess(arguments_, options);
+  const { loadScenario } = await import('../load-scenario.ts');
+  const { runScenario } = await import('../../userland/run-scenario.ts');
+  const { accessOf } = await import('../../arch/x86_64/index.ts');
+  const { walkText } = await import('../../report/walk-text.ts');
+  const access = accessOf(wanted.kind, options.user === true);
+  const explain = await explainer(name, wanted.addresses, access, file);
+  const scenario = await loadScenario(file);
+  const walks: ExplainedWalk[] = [];
+  const { outcome, steps } = runScenario(scenario, {
+    architecture: await architectureOption(options.arch),
+    atEnd: (system) => walks.push(...explain(system)),
+    ...(options.steps === undefined
+      ? {}
+      : { maxSteps: wholeNumber('option --steps', options.steps, 1, Number.MAX_SAFE_INTEGER) }),
+  });
+  if (walks.length === 0) session.nothingChecked(`${file}: the run ended before anything could be walked`);
+  if (options.json) session.print(jsonText({ outcome, steps, walks }));
+  else {
+    session.line(`${scenario.title}: process ${name} after ${steps} steps (${outcome.kind})`);
+    for (const walk of walks) session.print(`\n${walkText(walk, { fields: options.brief !== true })}\n`);
+  }
+}
+
+async function explainer(
+  name: string,
+  addresses: readonly bigint[],
+  access: number,
+  file: string,
+): Promise<(system: System) => ExplainedWalk[]> {
+  const { X86KernelArch } = await import('../../arch/x86_64/kernel/x86-kernel-arch.ts');
+  const { explainInContext } = await import('../../arch/x86_64/kernel/explain-in-context.ts');
+  return ({ kernel }) => {
+    const { arch } = kernel;
+    if (!(arch instanceof X86KernelArch)) throw new Error(`${arch.name} cannot explain a walk`);
+    const tasks = [...kernel.tasks.values()];
+    const task = tasks.find((candidate) => candidate.name === name);
+    if (task === undefined || task.mm === null) {
+      throw new InputError(`no process "${name}" with memory`, {
+        file,
+        expected: tasks.flatMap((candidate) => (candidate.mm === null ? [] : [candidate.name])).join(', '),
+        found: name,
+      });
+    }
+    const { context } = task.mm;
+    return addresses.map((address) => explainInContext(arch, task.cpu, context, address, access));
+  };
+}
