@@ -58,14 +58,14 @@ async function explainer(
     if (!(arch instanceof X86KernelArch)) throw new Error(`${arch.name} cannot explain a walk`);
     const tasks = [...kernel.tasks.values()];
     const task = tasks.find((candidate) => candidate.name === name);
-    if (task === undefined || task.mm === null) {
+    const context = task?.mm?.context ?? null;
+    if (task === undefined || context === null) {
       throw new InputError(`no process "${name}" with memory`, {
         file,
         expected: tasks.flatMap((candidate) => (candidate.mm === null ? [] : [candidate.name])).join(', '),
         found: name,
       });
     }
-    const { context } = task.mm;
     return addresses.map((address) => explainInContext(arch, task.cpu, context, address, access));
   };
 }
