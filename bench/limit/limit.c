@@ -21,9 +21,9 @@ static uint64_t memory_bytes;
 enum { PAGES = 1 << 18, DATA_PAGES = 32, ACCESSES = 1 << 20 };
 
 static uint64_t *memory;
-static uint64_t cr3 = 0x1000, next_table = 0x2000;
-static unsigned cr0_wp = 1, cr4_smep = 1, cr4_smap = 1, cr4_pke = 1, rflags_ac = 0, efer_nxe = 1, pkru = 0x55555550;
-static uint64_t pcid = 5;
+static uint64_t cr3, next_table = 0x2000, pcid;
+/* registers are set at run time, so that the compiler cannot fold them */
+static unsigned cr0_wp, cr4_smep, cr4_smap, cr4_pke, rflags_ac, efer_nxe, pkru;
 
 struct entry { uint64_t tag, data; };
 struct tlb { struct entry *entries; uint32_t *ages; uint32_t sets, ways; };
@@ -202,10 +202,16 @@ static const struct { const char *name; uint64_t base; uint32_t pages; int order
     { "read64-random", 0x7e0000000000ull, DATA_PAGES, 1, run_read },
 };
 
-int main(void)
+int main(int argc, char **argv)
 {
+    unsigned on = argc > 0 && argv[0] != 0;
     uint64_t *stream = malloc(8ull * ACCESSES);
     memory_bytes = 256u << 20;
+    cr0_wp = cr4_smep = cr4_smap = cr4_pke = efer_nxe = on;
+    rflags_ac = !on;
+    pkru = on * 0x55555550u;
+    pcid = on * 5;
+    cr3 = on * 0x1000;
     memory = mmap(0, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (!stream || memory == MAP_FAILED) return 1;
     /* page i to a scrambled frame between 16 and 80 GiB, as a page allocator that has run for a while gives them */

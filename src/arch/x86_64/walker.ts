@@ -39,8 +39,6 @@ const ADDRESS_LOW_1G = PDPTE_1G.half('PAGE').lo;
 /** An upper-level entry as most are: P = 1 and A = 1, and PS = 0 among the bits looked at. */
 const USUAL = P | A;
 const USUAL_MASK = P | A | PS;
-/** `unusual`: the entry references a table after all. */
-const GO_ON = -1;
 
 /** What a leaf allows, as `Right` bits. @param ands @param ors R/W and U/S, and XD, of the entries above */
 const rightsOf = (entryHi: number, entryLo: number, ands: number, ors: number): number =>
@@ -166,7 +164,7 @@ export class Walker implements WalkControls {
     this.tagLo = tagLo;
     this.tagHi = tagHi;
     this.keeping = true;
-    return this.walkFrom(this.findStart(tagLo, tagHi), hi, lo, access, 1);
+    return this.walkTable(this.findStart(tagLo, tagHi), hi, lo, access, 1);
   }
 
   /** Walks a canonical address from CR3: no paging-structure cache is asked or filled. */
@@ -175,7 +173,7 @@ export class Walker implements WalkControls {
     this.startHi = this.rootHi;
     this.startLo = this.rootLo | ALL_ALLOWED;
     this.keeping = false;
-    return this.walkFrom(this.topLevel, hi, lo, access, this.observer === null ? 0 : 1);
+    return this.walkTable(this.topLevel, hi, lo, access, this.observer === null ? 0 : 1);
   }
 
   /** Sets the start of a walk by the lowest level that a cache knows. @returns the level of the first entry to read */
@@ -204,102 +202,90 @@ export class Walker implements WalkControls {
     return level - 1;
   }
 
+  /** Begins or goes on with a walk at the table in `startHi`/`startLo`, of `level`. */
+  private walkTable(level: number, hi: number, lo: number, access: number, attentive: number): FaultKind {
+    const { memory, startHi, startLo } = this;
+    const tableHi = startHi & ADDRESS_HIGH;
+    if (((tableHi << 10) | (startLo >>> 22)) !== memory.tableKey && !memory.selectTable(tableHi, startLo)) {
+      return this.bus(hi, lo, access, level, tableHi, startLo);
+    }
+    return this.walkFrom(level, hi, lo, access, attentive);
+  }
+
   /**
-   * The walk from a level down, one block per level: select the table's chunk of memory, read the entry, and go on if
-   * it is the usual one (present, accessed, references a table, nothing reserved); `unusual` sorts out the rest.
+   * The walk from a level down, one block per level: read the entry, and go on if it is the usual one (present,
+   * accessed, references a table, nothing reserved) and the next table is in the same chunk of memory. Whatever else
+   * there is leaves this function, so that it stays straight: `unusual` and `goOn` come back through `walkTable`.
    * `ands` are R/W and U/S of all entries so far ANDed, `ors` their XD ORed, each in its place; the other bits of both
    * and the low bits of `atLo` mean nothing.
-   * @param level of the first entry to read, 5 to 1; its table is in `startHi`/`startLo`
+   * @param level of the first entry to read, 5 to 1; its table is in `startHi`/`startLo`, its chunk selected
    * @param attentive 1 when every entry is told to an observer or kept in a cache, else 0
    */
   // biome-ignore lint/complexity: one function for all levels; a function per level ran at a third of the speed (18 against 55 million walks/s)
   private walkFrom(level: number, hi: number, lo: number, access: number, attentive: number): FaultKind {
-    const memory = this.memory;
-    const reservedHigh = this.reservedHigh;
+    const chunk = this.memory.tableChunk;
+    const key = this.memory.tableKey | 0;
+    const reservedHigh = this.reservedHigh | 0;
     // `| 0` tells V8 that these stay int32 in registers; without it they are tagged and untagged at each level.
+    const at = level | 0;
+    const told = attentive | 0;
     const high = hi | 0;
     const low = lo | 0;
     let ands = this.startLo | 0;
     let ors = this.startHi | 0;
     let atHi = ors & ADDRESS_HIGH;
     let atLo = ands;
-    let chunk = memory.tableChunk;
-    let key = memory.tableKey | 0;
-    if (level === 5) {
-      if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 5, atHi, atLo);
-        chunk = memory.tableChunk;
-        key = memory.tableKey | 0;
-      }
+    if (at === 5) {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 15) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | attentive) !== 0) {
-        const kind = this.unusual(5, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
-        if (kind !== GO_ON) return kind as FaultKind;
+      if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | told) !== 0) {
+        return this.unusual(5, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo;
+      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(4, high, low, access, entryHi, entryLo, ands, ors);
     }
-    if (level >= 4) {
-      if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 4, atHi, atLo);
-        chunk = memory.tableChunk;
-        key = memory.tableKey | 0;
-      }
+    if (at >= 4) {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 6) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | attentive) !== 0) {
-        const kind = this.unusual(4, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
-        if (kind !== GO_ON) return kind as FaultKind;
+      if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | told) !== 0) {
+        return this.unusual(4, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo;
+      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(3, high, low, access, entryHi, entryLo, ands, ors);
     }
-    if (level >= 3) {
-      if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 3, atHi, atLo);
-        chunk = memory.tableChunk;
-        key = memory.tableKey | 0;
-      }
+    if (at >= 3) {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | (((high << 3) | (low >>> 29)) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | attentive) !== 0) {
-        const kind = this.unusual(3, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
-        if (kind !== GO_ON) return kind as FaultKind;
+      if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | told) !== 0) {
+        return this.unusual(3, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo;
+      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(2, high, low, access, entryHi, entryLo, ands, ors);
     }
-    if (level >= 2) {
-      if (((atHi << 10) | (atLo >>> 22)) !== key) {
-        if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 2, atHi, atLo);
-        chunk = memory.tableChunk;
-        key = memory.tableKey | 0;
-      }
+    if (at >= 2) {
       const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 20) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
-      if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | attentive) !== 0) {
-        const kind = this.unusual(2, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
-        if (kind !== GO_ON) return kind as FaultKind;
+      if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | told) !== 0) {
+        return this.unusual(2, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
       atHi = entryHi & ADDRESS_HIGH;
       atLo = entryLo;
-    }
-    if (((atHi << 10) | (atLo >>> 22)) !== key) {
-      if (!memory.selectTable(atHi, atLo)) return this.bus(high, low, access, 1, atHi, atLo);
-      chunk = memory.tableChunk;
+      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(1, high, low, access, entryHi, entryLo, ands, ors);
     }
     const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 11) & INDEX_MASK);
     const entryLo = chunk[index] as number;
@@ -309,7 +295,7 @@ export class Walker implements WalkControls {
     }
     let rights = rightsOf(entryHi, entryLo, ands, ors);
     const verdictIndex = this.memo.accessIndex(access) | rights;
-    if (((this.verdicts[verdictIndex] as number) | (~entryLo & A) | attentive) !== 0) {
+    if (((this.verdicts[verdictIndex] as number) | (~entryLo & A) | told) !== 0) {
       rights = this.grant(high, low, access, 1, atHi, atLo, index, entryHi, entryLo, rights, verdictIndex);
       if (rights < 0) return FaultKind.Permission;
     }
@@ -321,10 +307,26 @@ export class Walker implements WalkControls {
     return None;
   }
 
+  /** Goes on with the table that an entry references, at `level`. */
+  private goOn(
+    level: number,
+    hi: number,
+    lo: number,
+    access: number,
+    entryHi: number,
+    entryLo: number,
+    ands: number,
+    ors: number,
+  ): FaultKind {
+    this.startHi = (entryHi & ADDRESS_HIGH) | (ors & XD_HIGH);
+    this.startLo = (entryLo & ADDRESS_LOW) | (ands & ALL_ALLOWED);
+    const attentive = this.keeping || this.observer !== null ? 1 : 0;
+    return this.walkTable(level, hi, lo, access, attentive);
+  }
+
   /**
    * An entry of level 5 to 2 that is not the usual one: stops the walk, maps a large page, needs accessed set, or has
-   * somebody waiting for it.
-   * @returns `GO_ON`, or the outcome of the walk
+   * somebody waiting for it; then the walk goes on.
    */
   private unusual(
     level: number,
@@ -338,7 +340,7 @@ export class Walker implements WalkControls {
     entryLo: number,
     ands: number,
     ors: number,
-  ): number {
+  ): FaultKind {
     const reservedLow = level >= 4 ? this.reservedTop : level === 3 ? this.reservedPdpte : 0;
     if ((entryLo & P) === 0 || (entryHi & this.reservedHigh) !== 0 || (entryLo & reservedLow) !== 0) {
       return this.stop(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo);
@@ -349,7 +351,7 @@ export class Walker implements WalkControls {
     if ((entryLo & A) === 0) this.memory.tableChunk[index] = entryLo | A;
     if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo | A);
     if (this.keeping) this.keep(level, entryHi, entryLo, ands & entryLo, ors | entryHi);
-    return GO_ON;
+    return this.goOn(level - 1, hi, lo, access, entryHi, entryLo, ands & entryLo, ors | entryHi);
   }
 
   /** A present entry with PS = 1: a leaf, unless an address bit inside the page is set. */
