@@ -106,7 +106,9 @@ export function stepsText(
   let from = 0;
   for (const { step, result, eventsBefore } of recorder.steps) {
     lines.push(`${String(step.index + 1).padStart(3)}  ${stepText(step)}`);
-    const events = timelineText(recorder.events.events.slice(from, eventsBefore), { ...options, cpus: 1 });
+    // Each step is a task of its own: that it starts and ends says nothing.
+    const of = recorder.events.events.slice(from, eventsBefore);
+    const events = timelineText(of, { ...options, cpus: 1, tasks: false });
     lines.push(
       ...events
         .split('\n')

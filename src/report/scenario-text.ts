@@ -11,6 +11,15 @@ export function scenarioText(result: ScenarioResult, options: ScenarioTextOption
   return `${timelineText(result.events, { ...options, cpus: result.config.cpus })}\n\n${scenarioSummary(result)}`;
 }
 
+/** One documented object for `--json`. */
+export function scenarioJson(result: ScenarioResult): object {
+  return {
+    ...result,
+    programs: result.programs.map((program) => ({ ...program, value: program.value ?? null })),
+    variables: Object.fromEntries(result.variables),
+  };
+}
+
 /** How it ended, what each program did, counters, and the schedule that gives the same run again. */
 export function scenarioSummary(result: ScenarioResult): string {
   const { config, programs, variables } = result;

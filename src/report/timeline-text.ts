@@ -7,57 +7,66 @@ import type { EventKind, MachineEvent } from '../hardware/event-sink.ts';
 
 export interface TimelineOptions {
   readonly cpus: number;
-  /** Characters a line may have; default 150. */
+  /** Characters a line may have; default 120. */
   readonly width?: number;
   /** Every event, also locks that were free and each level of each walk; default false. */
   readonly all?: boolean;
+  /** Where tasks start, end and take turns; default true. */
+  readonly tasks?: boolean;
   /** Colours by kind, for a terminal; default none. */
   readonly paint?: (kind: EventKind, text: string) => string;
 }
 
-const DEFAULT_WIDTH = 150;
+const DEFAULT_WIDTH = 120;
 const TIME_WIDTH = 9;
+/** Between the time and the first column, and between two columns. */
+const GAP = '  ';
+const RULE = ' │ ';
+/** Digits of a CPU's number and what follows them, where CPUs have no columns. */
+const CPU_WIDTH = 5;
 
 /** Lines without a final newline; empty when nothing is shown. */
 export function timelineText(events: readonly MachineEvent[], options: TimelineOptions): string {
-  const shown = options.all === true ? events : events.filter(isTelling);
+  const shown = events.filter((event) => isShown(event, options));
   const columns = options.cpus === 2 ? 2 : 1;
-  const width = Math.floor(((options.width ?? DEFAULT_WIDTH) - TIME_WIDTH - 3) / columns) - 2;
+  const free = (options.width ?? DEFAULT_WIDTH) - TIME_WIDTH - GAP.length;
+  const width = columns === 1 ? free : Math.floor((free - RULE.length) / 2);
   const lines = shown.flatMap((event) => eventLines(event, options, columns, width));
   return [headLine(options.cpus, columns, width), ...lines].join('\n');
 }
 
-/** Locks that were free, and memory accesses that are shown by their faults anyway, say little. */
-function isTelling(event: MachineEvent): boolean {
-  if (event.kind === 'lock-acquire') return false;
-  return event.kind !== 'task-switch' || event.from !== null;
+/** Locks that were free, and the first task of a CPU, say little. */
+function isShown(event: MachineEvent, { all = false, tasks = true }: TimelineOptions): boolean {
+  if (event.kind.startsWith('task-') && !tasks) return false;
+  if (all) return true;
+  return event.kind !== 'lock-acquire' && (event.kind !== 'task-switch' || event.from !== null);
 }
 
 function headLine(cpus: number, columns: number, width: number): string {
   const cells = columns === 2 ? ['CPU 0', 'CPU 1'] : [cpus === 1 ? 'CPU 0' : 'CPU  event'];
-  return `${'cycles'.padStart(TIME_WIDTH)}  ${cells.map((cell) => cell.padEnd(width)).join('│ ')}`.trimEnd();
+  return `${'cycles'.padStart(TIME_WIDTH)}${GAP}${cells.map((cell) => cell.padEnd(width)).join(RULE)}`.trimEnd();
 }
 
 function eventLines(event: MachineEvent, options: TimelineOptions, columns: number, width: number): string[] {
-  const prefix = columns === 1 && options.cpus > 1 ? `${String(event.cpu).padStart(3)}  ` : '';
-  const time = String(event.time).padStart(TIME_WIDTH);
+  const named = columns === 1 && options.cpus > 1;
+  const cpu = named ? `${String(event.cpu).padStart(CPU_WIDTH - 2)}  ` : '';
+  const head = `${String(event.time).padStart(TIME_WIDTH)}${GAP}${cpu}`;
   return textOf(event, options.all === true)
-    .flatMap((text) => wrapped(`${prefix}${text}`, width))
+    .flatMap((text) => wrapped(text, width - cpu.length))
     .map((text, index) => {
       const padding = ' '.repeat(Math.max(0, width - text.length));
       const cell = options.paint === undefined ? text : options.paint(event.kind, text);
-      const lead = index === 0 ? time : ' '.repeat(TIME_WIDTH);
-      if (columns === 1) return `${lead}  ${cell}`;
-      const empty = ' '.repeat(width);
-      const row = event.cpu === 0 ? `${cell}${padding}│` : `${empty}│ ${cell}`;
-      return `${lead}  ${row}`.trimEnd();
+      const lead = index === 0 ? head : ' '.repeat(head.length);
+      if (columns === 1) return `${lead}${cell}`;
+      const row = event.cpu === 0 ? `${cell}${padding}${RULE}` : `${' '.repeat(width)}${RULE}${cell}`;
+      return `${lead}${row}`.trimEnd();
     });
 }
 
 /** Words of `text` on as many lines as it takes, the further ones indented. */
 function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
-  let rest = text;
+  let rest = text.trimEnd();
   const indent = `${/^ */.exec(text)?.[0] ?? ''}    `;
   while (rest.length > width) {
     const space = rest.lastIndexOf(' ', width);
