@@ -36,7 +36,8 @@ export class TestMachine {
 
   /** Maps the page at `address` to the data frame. Upper levels allow everything. @returns where its PTE is */
   map(address: bigint, fields: PteFields): bigint {
-    const levels = this.mmu.walker.la57 ? [5, 4, 3, 2] : [4, 3, 2];
+    const la57 = CR4.has(controlRegisters(this.mmu).cr4, 'LA57');
+    const levels = la57 ? [5, 4, 3, 2] : [4, 3, 2];
     let table = ROOT;
     for (const level of levels) {
       const at = table + 8n * ((address >> BigInt(3 + 9 * level)) & 0x1ffn);
