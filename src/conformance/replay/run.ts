@@ -13,20 +13,32 @@ import { type ReplayOptions, ReplayWorld } from './world.ts';
 export type TraceOutcome =
   | { readonly kind: 'passed'; readonly trace: Trace }
   | { readonly kind: 'failed'; readonly trace: Trace; readonly difference: Difference }
-  /** `missing` names what is not built, sorted. */
-  | { readonly kind: 'unsupported'; readonly trace: Trace; readonly missing: readonly string[] };
+  /**
+   * `missing` names what is not built, sorted; `firstStep` is the first step that needs it, from 0: the steps before it
+   * can be replayed as a trace of their own.
+   */
+  | {
+      readonly kind: 'unsupported';
+      readonly trace: Trace;
+      readonly missing: readonly string[];
+      readonly firstStep: number;
+    };
 
 /** Replays one trace. @throws InputError when an argument of the trace cannot be read */
 export function replayTrace(trace: Trace, options: ReplayOptions): TraceOutcome {
-  const missing = missingOperations(trace, options);
-  if (missing.length > 0) return { kind: 'unsupported', trace, missing };
+  const { missing, firstStep } = missingOperations(trace, options);
+  if (missing.length > 0) return { kind: 'unsupported', trace, missing, firstStep };
+  let index = 0;
+  const onStart = (step: Step): void => {
+    index = step.index;
+  };
   try {
-    const difference = firstDifference(trace, options);
+    const difference = firstDifference(trace, options, onStart);
     return difference === null ? { kind: 'passed', trace } : { kind: 'failed', trace, difference };
   } catch (error) {
     const unsupported = findUnsupported(error);
     if (unsupported === undefined) throw error;
-    return { kind: 'unsupported', trace, missing: [unsupported.what] };
+    return { kind: 'unsupported', trace, missing: [unsupported.what], firstStep: index };
   }
 }
 
@@ -39,29 +51,47 @@ export async function* replayTraces(
 }
 
 /** What the trace needs that can be told before anything runs. */
-function missingOperations(trace: Trace, options: ReplayOptions): string[] {
+function missingOperations(
+  trace: Trace,
+  options: ReplayOptions,
+): { readonly missing: readonly string[]; readonly firstStep: number } {
+  if (trace.arch !== options.architecture.name) {
+    return { missing: [`architecture ${trace.arch}`], firstStep: 0 };
+  }
   const missing = new Set<string>();
-  if (trace.arch !== options.architecture.name) missing.add(`architecture ${trace.arch}`);
+  let firstStep = trace.steps.length;
   for (const step of trace.steps) {
-    const operation = operationOf(step);
-    if (operation === undefined) missing.add(step.op);
-    else for (const name of operation.missing?.(step.args) ?? []) missing.add(`${step.op} ${name}`);
-    for (const name of step.args.names) {
-      if (operation !== undefined && !operation.arguments.includes(name))
-        missing.add(`${step.op} with ${name}`);
+    for (const name of missingOfStep(step)) {
+      missing.add(name);
+      firstStep = Math.min(firstStep, step.index);
     }
   }
-  return [...missing].sort();
+  return { missing: [...missing].sort(), firstStep };
+}
+
+function missingOfStep({ op, args }: Step): string[] {
+  const operation = Object.hasOwn(OPERATIONS, op) ? OPERATIONS[op] : undefined;
+  if (operation === undefined) return [op];
+  const unknown = args.names.filter((name) => !operation.arguments.includes(name));
+  return [
+    ...(operation.missing?.(args) ?? []).map((name) => `${op} ${name}`),
+    ...unknown.map((name) => `${op} with ${name}`),
+  ];
 }
 
 const operationOf = (step: Step): Operation | undefined =>
   Object.hasOwn(OPERATIONS, step.op) ? OPERATIONS[step.op] : undefined;
 
-function firstDifference(trace: Trace, options: ReplayOptions): Difference | null {
+function firstDifference(
+  trace: Trace,
+  options: ReplayOptions,
+  onStart: (step: Step) => void,
+): Difference | null {
   const world = new ReplayWorld(trace, options);
   /** What every process should look like, from the last time the trace showed it. */
   const expected = new Map<number, ProcessState>([[1, { vmas: [], pages: [], rss: NOTHING_RESIDENT }]]);
   for (const step of trace.steps) {
+    onStart(step);
     const difference = stepDifference(world, step, expected, options);
     if (difference !== null) return difference;
   }
