@@ -146,6 +146,13 @@ const files: Readonly<Record<string, string | Uint8Array>> = {
   'no-scenario.ts': 'export default { programs: {} };\n',
   'define.ts': typescript('', "export default defineScenario({ title: 't', cpus: 99, programs: {} });"),
   'runtime.ts': program('const share = new Map();', "share.get('page').bytes;", 'yield* u.must(u.brk(0n));'),
+  'runtime-always.ts': typescript(
+    'export default defineScenario({',
+    "  title: 't',",
+    '  programs: { *p(u) { yield* u.compute(1); } },',
+    "  always: { 'it holds': (w) => w.nothing.there },",
+    '});',
+  ),
   'unknown-call.ts': program('yield* u.mmapp({ bytes: 4096 });'),
   'wide.ts': program('yield* u.must(u.load(1n << 64n));'),
   'unaligned.ts': program('yield* u.munmap(0x1234n, 4096);'),

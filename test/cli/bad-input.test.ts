@@ -202,6 +202,10 @@ const table: Readonly<Record<string, readonly Row[]>> = {
       command: 'run wide.ts',
       says: 'wide.ts:6:23: program "p": load: address: 0x10000000000000000 does not fit 64 bits',
     },
+    {
+      command: 'run runtime-always.ts',
+      says: 'runtime-always.ts:5:42: assertion "it holds" threw TypeError: Cannot read properties of undefined (reading \'there\')',
+    },
   ],
   'core dumps': [
     {
@@ -439,10 +443,13 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     { command: 'verify', says: "missing required argument 'files'" },
     { command: 'replay', says: "missing required argument 'files'" },
-    { command: 'walk', says: 'nothing to walk: expected either --vectors FILE --id ID or --dump CORE VA…' },
+    {
+      command: 'walk',
+      says: 'nothing to walk: expected --vectors FILE --id ID, --dump CORE VA… or --scenario FILE --process NAME VA…',
+    },
     {
       command: 'walk 0x1000',
-      says: 'nothing to walk: expected either --vectors FILE --id ID or --dump CORE VA…',
+      says: 'nothing to walk: expected --vectors FILE --id ID, --dump CORE VA… or --scenario FILE --process NAME VA…',
     },
     { command: 'maps', says: 'option --dump is missing: expected --dump CORE' },
     { command: 'maps --dump good.core --check', says: "option '--check <truth...>' argument missing" },
@@ -524,6 +531,55 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     {
       command: 'decode x86_64.pte 1 --maxphyaddr 31',
       says: "option --maxphyaddr: expected a whole number from 32 to 52, found '31'",
+    },
+    {
+      command: 'walk --scenario loop.yaml --process p',
+      says: 'argument VA is missing: expected one address or more',
+    },
+    {
+      command: 'walk --scenario loop.yaml 0x1000',
+      says: 'option --process is missing: expected the name of a program of the scenario',
+    },
+    {
+      command: 'walk --scenario loop.yaml --process q 0x1000',
+      says: 'loop.yaml: no process "q" with memory: expected p, found q',
+    },
+    {
+      command: 'walk --scenario loop.yaml --process p 0x1ffffffffffffffff',
+      says: 'argument VA: expected at most 64 bits, found 0x1ffffffffffffffff',
+    },
+    {
+      command: 'walk --scenario typo.yaml --process p 0x1000',
+      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, programs, children, placement, always, finally, found progrmas',
+    },
+    {
+      command: 'walk --scenario loop.yaml --process p --steps x 0x1000',
+      says: "option --steps: expected a whole number from 1 to 9007199254740991, found 'x'",
+    },
+    {
+      command: 'walk --scenario loop.yaml --process p --steps 0 0x1000',
+      says: "option --steps: expected a whole number from 1 to 9007199254740991, found '0'",
+    },
+    { command: 'walk --scenario nothere.ts --process p 0x1000', says: 'nothere.ts: no such file' },
+    {
+      command: 'walk --scenario loop.yaml --process p --cr3 0 0x1000',
+      says: 'option --cr3 does not go with --scenario: expected --dump with it',
+    },
+    {
+      command: 'walk --scenario loop.yaml --process p --access look 0x1000',
+      says: "option --access: expected read, write, fetch, found 'look'",
+    },
+    {
+      command: 'walk --scenario runtime.ts --process p 0x1000',
+      says: 'runtime.ts:7:23: program "p" threw TypeError: Cannot read properties of undefined (reading \'bytes\')',
+    },
+    {
+      command: 'decode x86_64.pte 1 --granule 4k',
+      says: 'option --granule says nothing about x86_64.pte: expected --maxphyaddr, --no-nxe, --vendor',
+    },
+    {
+      command: 'decode pf-error 1 --pcide',
+      says: 'option --pcide says nothing about pf-error: expected no option',
     },
   ],
 };

@@ -14,11 +14,12 @@ export async function walkVector(file: string, options: WalkOptions, session: Se
   const step =
     options.step === undefined ? undefined : wholeNumber('option --step', options.step, 1, 1_000_000);
   const explained = await explainVector(file, options.id, step);
+  const { vector, index, operation, state, walk, recorded } = explained;
   if (options.json) {
-    session.print(jsonText(explained));
+    const [id, steps] = [vector.id, vector.steps.length];
+    session.print(jsonText({ id, step: index + 1, steps, operation, state, recorded, walk }));
     return;
   }
-  const { vector, index, operation, state, walk, recorded } = explained;
   const place = vector.steps.length === 1 ? '' : `, step ${index + 1} of ${vector.steps.length}`;
   session.line(`${vector.id}${place}: ${operation}`);
   for (const line of state) session.line(line);
