@@ -146,7 +146,7 @@ export class X86Mmu implements Mmu {
     this.pagingStructure = new PagingStructureCaches(profile, retention);
     this.memo = new PermissionMemo(this.state);
     this.verdicts = this.memo.verdicts;
-    this.walker = new Walker(memory, this.memo, this.state, this.pagingStructure, retention !== 'none');
+    this.walker = new Walker(memory, this.memo, this.state, this.pagingStructure);
     this.fault = this.walker.fault;
     this.updateControls();
   }

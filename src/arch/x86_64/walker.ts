@@ -136,15 +136,14 @@ export class Walker implements WalkControls {
     memo: PermissionMemo,
     controls: PermissionControls,
     caches: PagingStructureCaches,
-    caching: boolean,
   ) {
     this.memory = memory;
     this.memo = memo;
     this.verdicts = memo.verdicts;
     this.controls = controls;
     this.caches = caches;
-    this.caching = caching;
-    this.keeping = caching;
+    this.caching = caches.levels.some((cache) => cache.ways !== 0);
+    this.keeping = this.caching;
     [this.pde, this.pdpte, this.pml4e, this.pml5e] = caches.levels.slice(2) as [Tlb, Tlb, Tlb, Tlb];
   }
 
