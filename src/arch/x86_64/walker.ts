@@ -60,6 +60,8 @@ const flagsToSet = (access: number): number => ((access & WRITE) !== 0 ? A | D :
 
 /** Words of a table inside its chunk: bits 21:12 of the address as an index of 32-bit words. */
 const TABLE_IN_CHUNK = 0xffc00;
+/** Bits 31:22 of an address: which chunk. */
+const CHUNK_LOW = ~0x3fffff;
 /** Index of an entry's low word inside its table: nine bits of the address, two words an entry. */
 const INDEX_MASK = 0x3fe;
 /** The combined R/W and U/S at the root: everything allowed. */
@@ -216,7 +218,7 @@ export class Walker implements WalkControls {
    * accessed, references a table, nothing reserved) and the next table is in the same chunk of memory. Whatever else
    * there is leaves this function, so that it stays straight: `unusual` and `goOn` come back through `walkTable`.
    * `ands` are R/W and U/S of all entries so far ANDed, `ors` their XD ORed, each in its place; the other bits of both
-   * and the low bits of `atLo` mean nothing.
+   * mean nothing. `table` is where the table begins in its chunk, which is the start's.
    * @param level of the first entry to read, 5 to 1; its table is in `startHi`/`startLo`, its chunk selected
    * @param attentive 1 when every entry is told to an observer or kept in a cache, else 0
    */
@@ -232,70 +234,69 @@ export class Walker implements WalkControls {
     const low = lo | 0;
     let ands = this.startLo | 0;
     let ors = this.startHi | 0;
-    let atHi = ors & ADDRESS_HIGH;
-    let atLo = ands;
+    let table = (ands >>> 2) & TABLE_IN_CHUNK;
     if (at === 5) {
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 15) & INDEX_MASK);
+      const index = table | ((high >>> 15) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
       if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | told) !== 0) {
-        return this.unusual(5, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        return this.unusual(5, high, low, access, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo;
-      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(4, high, low, access, entryHi, entryLo, ands, ors);
+      table = (entryLo >>> 2) & TABLE_IN_CHUNK;
+      if ((((entryHi & ADDRESS_HIGH) << 10) | (entryLo >>> 22)) !== key)
+        return this.goOn(4, high, low, access, entryHi, entryLo, ands, ors);
     }
     if (at >= 4) {
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((high >>> 6) & INDEX_MASK);
+      const index = table | ((high >>> 6) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
       if ((((entryLo ^ USUAL) & this.usualTop) | (entryHi & reservedHigh) | told) !== 0) {
-        return this.unusual(4, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        return this.unusual(4, high, low, access, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo;
-      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(3, high, low, access, entryHi, entryLo, ands, ors);
+      table = (entryLo >>> 2) & TABLE_IN_CHUNK;
+      if ((((entryHi & ADDRESS_HIGH) << 10) | (entryLo >>> 22)) !== key)
+        return this.goOn(3, high, low, access, entryHi, entryLo, ands, ors);
     }
     if (at >= 3) {
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | (((high << 3) | (low >>> 29)) & INDEX_MASK);
+      const index = table | (((high << 3) | (low >>> 29)) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
       if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | told) !== 0) {
-        return this.unusual(3, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        return this.unusual(3, high, low, access, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo;
-      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(2, high, low, access, entryHi, entryLo, ands, ors);
+      table = (entryLo >>> 2) & TABLE_IN_CHUNK;
+      if ((((entryHi & ADDRESS_HIGH) << 10) | (entryLo >>> 22)) !== key)
+        return this.goOn(2, high, low, access, entryHi, entryLo, ands, ors);
     }
     if (at >= 2) {
-      const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 20) & INDEX_MASK);
+      const index = table | ((low >>> 20) & INDEX_MASK);
       const entryLo = chunk[index] as number;
       const entryHi = chunk[index + 1] as number;
       if ((((entryLo ^ USUAL) & USUAL_MASK) | (entryHi & reservedHigh) | told) !== 0) {
-        return this.unusual(2, high, low, access, atHi, atLo, index, entryHi, entryLo, ands, ors);
+        return this.unusual(2, high, low, access, index, entryHi, entryLo, ands, ors);
       }
       ands &= entryLo;
       ors |= entryHi;
-      atHi = entryHi & ADDRESS_HIGH;
-      atLo = entryLo;
-      if (((atHi << 10) | (atLo >>> 22)) !== key) return this.goOn(1, high, low, access, entryHi, entryLo, ands, ors);
+      table = (entryLo >>> 2) & TABLE_IN_CHUNK;
+      if ((((entryHi & ADDRESS_HIGH) << 10) | (entryLo >>> 22)) !== key)
+        return this.goOn(1, high, low, access, entryHi, entryLo, ands, ors);
     }
-    const index = ((atLo >>> 2) & TABLE_IN_CHUNK) | ((low >>> 11) & INDEX_MASK);
+    const index = table | ((low >>> 11) & INDEX_MASK);
     const entryLo = chunk[index] as number;
     const entryHi = chunk[index + 1] as number;
     if ((((entryLo ^ P) & P) | (entryHi & reservedHigh)) !== 0) {
-      return this.stop(high, low, access, 1, atHi, atLo, index, entryHi, entryLo);
+      return this.stop(high, low, access, 1, index, entryHi, entryLo);
     }
     let rights = rightsOf(entryHi, entryLo, ands, ors);
     const verdictIndex = this.memo.accessIndex(access) | rights;
     if (((this.verdicts[verdictIndex] as number) | (~entryLo & A) | told) !== 0) {
-      rights = this.grant(high, low, access, 1, atHi, atLo, index, entryHi, entryLo, rights, verdictIndex);
+      rights = this.grant(high, low, access, 1, index, entryHi, entryLo, rights, verdictIndex);
       if (rights < 0) return FaultKind.Permission;
     }
     this.dataLo = (entryLo & ADDRESS_LOW) | rights;
@@ -332,8 +333,6 @@ export class Walker implements WalkControls {
     hi: number,
     lo: number,
     access: number,
-    tableHi: number,
-    tableLo: number,
     index: number,
     entryHi: number,
     entryLo: number,
@@ -342,13 +341,13 @@ export class Walker implements WalkControls {
   ): FaultKind {
     const reservedLow = level >= 4 ? this.reservedTop : level === 3 ? this.reservedPdpte : 0;
     if ((entryLo & P) === 0 || (entryHi & this.reservedHigh) !== 0 || (entryLo & reservedLow) !== 0) {
-      return this.stop(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo);
+      return this.stop(hi, lo, access, level, index, entryHi, entryLo);
     }
     if ((entryLo & PS) !== 0) {
-      return this.largeLeaf(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, ands, ors);
+      return this.largeLeaf(hi, lo, access, level, index, entryHi, entryLo, ands, ors);
     }
     if ((entryLo & A) === 0) this.memory.tableChunk[index] = entryLo | A;
-    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo | A);
+    if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, entryLo | A);
     if (this.keeping) this.keep(level, entryHi, entryLo, ands & entryLo, ors | entryHi);
     return this.goOn(level - 1, hi, lo, access, entryHi, entryLo, ands & entryLo, ors | entryHi);
   }
@@ -359,8 +358,6 @@ export class Walker implements WalkControls {
     lo: number,
     access: number,
     level: number,
-    tableHi: number,
-    tableLo: number,
     index: number,
     entryHi: number,
     entryLo: number,
@@ -368,23 +365,11 @@ export class Walker implements WalkControls {
     ors: number,
   ): FaultKind {
     if ((entryLo & (level === 2 ? Entry.RESERVED_2M : Entry.RESERVED_1G)) !== 0) {
-      return this.stop(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo);
+      return this.stop(hi, lo, access, level, index, entryHi, entryLo);
     }
     const found = rightsOf(entryHi, entryLo, ands, ors);
     const verdictIndex = this.memo.accessIndex(access) | found;
-    const rights = this.grant(
-      hi,
-      lo,
-      access,
-      level,
-      tableHi,
-      tableLo,
-      index,
-      entryHi,
-      entryLo,
-      found,
-      verdictIndex,
-    );
+    const rights = this.grant(hi, lo, access, level, index, entryHi, entryLo, found, verdictIndex);
     if (rights < 0) return FaultKind.Permission;
     this.dataLo = (entryLo & (level === 2 ? ADDRESS_LOW_2M : ADDRESS_LOW_1G)) | rights;
     this.dataHi =
@@ -404,8 +389,6 @@ export class Walker implements WalkControls {
     lo: number,
     access: number,
     level: number,
-    tableHi: number,
-    tableLo: number,
     index: number,
     entryHi: number,
     entryLo: number,
@@ -416,13 +399,12 @@ export class Walker implements WalkControls {
     if (verdict === Unknown) verdict = this.memo.decide(verdictIndex);
     let set = flagsToSet(access);
     if (verdict === Denied) {
-      if (!this.speculative)
-        return this.deny(hi, lo, access, level, tableHi, tableLo, index, entryHi, entryLo, rights);
+      if (!this.speculative) return this.deny(hi, lo, access, level, index, entryHi, entryLo, rights);
       set = A;
     }
     const flags = entryLo | set;
     if (flags !== entryLo) this.memory.tableChunk[index] = flags;
-    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, flags);
+    if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, flags);
     return rights | ((flags & D) << 1);
   }
 
@@ -441,19 +423,17 @@ export class Walker implements WalkControls {
     }
   }
 
+  /** Bits 31:0 of the address of an entry, from its index in the chunk: the chunk of the table where `walkFrom` began. */
+  private entryAddressLow(index: number): number {
+    return (this.startLo & CHUNK_LOW) | (index << 2);
+  }
+
   /** Tells the observer of an entry that was read, and of the flags set in it. */
-  private tellEntry(
-    level: number,
-    tableHi: number,
-    tableLo: number,
-    index: number,
-    entryHi: number,
-    oldLo: number,
-    newLo: number,
-  ): void {
-    const entryAddressLo = (tableLo & ADDRESS_LOW) | ((index << 2) & 0xfff);
-    this.observer?.entry(level, EntrySource.Memory, tableHi, entryAddressLo, entryHi, oldLo);
-    if (newLo !== oldLo) this.observer?.update(level, tableHi, entryAddressLo, oldLo, newLo);
+  private tellEntry(level: number, index: number, entryHi: number, oldLo: number, newLo: number): void {
+    const entryAddressHi = this.startHi & ADDRESS_HIGH;
+    const entryAddressLo = this.entryAddressLow(index);
+    this.observer?.entry(level, EntrySource.Memory, entryAddressHi, entryAddressLo, entryHi, oldLo);
+    if (newLo !== oldLo) this.observer?.update(level, entryAddressHi, entryAddressLo, oldLo, newLo);
   }
 
   /** An entry that is not present or has a reserved bit set. Reserved bits are not looked at where P = 0. */
@@ -462,13 +442,11 @@ export class Walker implements WalkControls {
     lo: number,
     access: number,
     level: number,
-    tableHi: number,
-    tableLo: number,
     index: number,
     entryHi: number,
     entryLo: number,
   ): FaultKind {
-    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo);
+    if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, entryLo);
     const kind = (entryLo & P) === 0 ? FaultKind.NotPresent : FaultKind.Reserved;
     return this.fail(
       kind,
@@ -476,8 +454,8 @@ export class Walker implements WalkControls {
       lo,
       access,
       level,
-      tableHi,
-      (tableLo & ADDRESS_LOW) | ((index << 2) & 0xfff),
+      this.startHi & ADDRESS_HIGH,
+      this.entryAddressLow(index),
       entryHi,
       entryLo,
       0,
@@ -489,15 +467,13 @@ export class Walker implements WalkControls {
     lo: number,
     access: number,
     level: number,
-    tableHi: number,
-    tableLo: number,
     index: number,
     entryHi: number,
     entryLo: number,
     rights: number,
   ): number {
-    if (this.observer !== null) this.tellEntry(level, tableHi, tableLo, index, entryHi, entryLo, entryLo);
-    const entryAddressLo = (tableLo & ADDRESS_LOW) | ((index << 2) & 0xfff);
+    if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, entryLo);
+    const entryAddressLo = this.entryAddressLow(index);
     const reasons = this.reasons(rights, access);
     this.fail(
       FaultKind.Permission,
@@ -505,7 +481,7 @@ export class Walker implements WalkControls {
       lo,
       access,
       level,
-      tableHi,
+      this.startHi & ADDRESS_HIGH,
       entryAddressLo,
       entryHi,
       entryLo,
