@@ -227,12 +227,19 @@ export function mapsJson(list: MappingList, patTypes: readonly string[] | null =
       physicalRuns: range.frameRuns,
     })),
     leaves: list.leaves,
-    missing: list.missing.map(({ page, pages, frame, level, entryAddress }) => ({
-      start: addressText(page),
-      end: addressText(page + pages),
-      table: addressText(frame),
-      level,
-      entryAddress: entryAddress === null ? null : `0x${entryAddress.toString(16)}`,
-    })),
+    missing: list.missing.map(missingJson),
   };
 }
+
+/** One truth check in the object that `--check --json` prints. */
+export function truthCheckJson(check: TruthCheck): object {
+  return { ...check, missing: check.missing.map(missingJson) };
+}
+
+const missingJson = ({ page, pages, frame, level, entryAddress }: MissingTable): object => ({
+  start: addressText(page),
+  end: addressText(page + pages),
+  table: addressText(frame),
+  level,
+  entryAddress: entryAddress === null ? null : `0x${entryAddress.toString(16)}`,
+});

@@ -1,6 +1,7 @@
 /** `tablewalk decode`: one entry or register value, field by field. */
 import type { Command } from 'commander';
-import type { DecodeOptions } from '../../arch/decode-kind.ts';
+import type { DecodeKind, DecodeOptions } from '../../arch/decode-kind.ts';
+import { InputError } from '../../base/input-error.ts';
 import { jsonText } from '../json.ts';
 import { oneOf, unsignedWord, wholeNumber } from '../option-values.ts';
 import type { Session } from '../session.ts';
@@ -50,31 +51,37 @@ async function decode(
 ): Promise<void> {
   const { DECODE_KINDS, decodeWord } = await import('../../arch/registry-decode-kinds.ts');
   if (kind === undefined) {
-    const width = Math.max(...DECODE_KINDS.map(({ name }) => name.length));
-    for (const { name, summary } of DECODE_KINDS) session.line(`${name.padEnd(width)}  ${summary}`);
+    listKinds(DECODE_KINDS, options, session);
     return;
   }
-  const { InputError } = await import('../../base/input-error.ts');
-  if (value === undefined)
+  if (value === undefined) {
     throw new InputError('argument value is missing', { expected: 'a number after the kind' });
-  const decodeKind = DECODE_KINDS.find(({ name }) => name === kind);
-  const given = decodeOptions(options);
-  if (decodeKind !== undefined) {
-    const foreign = Object.keys(given).find(
-      (name) => !decodeKind.options.includes(name as keyof DecodeOptions),
-    );
-    if (foreign !== undefined) {
-      throw new InputError(
-        `option --${optionNames[foreign as keyof DecodeOptions]} says nothing about ${kind}`,
-        {
-          expected: decodeKind.options.map((name) => `--${optionNames[name]}`).join(', ') || 'no option',
-        },
-      );
-    }
   }
+  const given = decodeOptions(options);
+  const known = DECODE_KINDS.find(({ name }) => name === kind);
+  if (known !== undefined) checkOptions(known, given);
   const decoded = decodeWord(kind, unsignedWord('argument value', value, 128), given);
   const { decodeText } = await import('../../report/decode-text.ts');
   session.print(options.json ? jsonText(decoded) : `${decodeText(decoded)}\n`);
+}
+
+function listKinds(kinds: readonly DecodeKind[], { json }: Options, session: Session): void {
+  if (json) {
+    session.print(jsonText({ kinds: kinds.map(({ name, summary }) => ({ name, summary })) }));
+    return;
+  }
+  const width = Math.max(...kinds.map(({ name }) => name.length));
+  for (const { name, summary } of kinds) session.line(`${name.padEnd(width)}  ${summary}`);
+}
+
+/** An option that the kind does not look at would be ignored: that is a mistake, not a wish. */
+function checkOptions({ name, options }: DecodeKind, given: DecodeOptions): void {
+  const names = Object.keys(given) as (keyof DecodeOptions)[];
+  const foreign = names.find((option) => !options.includes(option));
+  if (foreign === undefined) return;
+  throw new InputError(`option --${optionNames[foreign]} says nothing about ${name}`, {
+    expected: options.map((option) => `--${optionNames[option]}`).join(', ') || 'no option',
+  });
 }
 
 const optionNames: { readonly [K in keyof Required<DecodeOptions>]: string } = {

@@ -58,7 +58,7 @@ async function check(
   session: Session,
 ): Promise<void> {
   const { checkTruth } = await import('../../conformance/maps/check.ts');
-  const { dumpHeadText, truthCheckText } = await import('../../report/maps-text.ts');
+  const { dumpHeadText, truthCheckJson, truthCheckText } = await import('../../report/maps-text.ts');
   if (!json) session.print(dumpHeadText(dump));
   const results = [];
   for (const file of files) {
@@ -68,5 +68,5 @@ async function check(
     if (result.differing > 0 || (exact && result.unlisted > 0)) session.checkFailed();
     if (result.rows === 0) session.nothingChecked(`${file}: no rows to check`);
   }
-  if (json) session.print(jsonText({ checks: results }));
+  if (json) session.print(jsonText({ checks: results.map(truthCheckJson) }));
 }

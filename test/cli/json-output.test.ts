@@ -1,0 +1,352 @@
+/**
+ * The objects that `--json` prints, against schemas that refuse a field they do not know; and against
+ * docs/json-output.md, which must name every field.
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
+import { jsonText } from '../../src/cli/json.ts';
+import { runCommand } from '../support/command.ts';
+
+const word = z.string().regex(/^0x[0-9a-f]+$/);
+const count = z.int().min(0);
+const lines = z.array(z.string());
+const counts = z.strictObject({ passed: count, failed: count });
+
+const field = z.strictObject({
+  name: z.string(),
+  high: count,
+  low: count,
+  kind: z.enum(['flag', 'number', 'address', 'ignored', 'reserved']),
+  meaning: z.string(),
+  value: word,
+  decoded: z.string().nullable(),
+});
+const walkStep = z.union([
+  z.strictObject({
+    kind: z.literal('entry'),
+    level: count,
+    name: z.string(),
+    source: z.enum(['memory', 'paging-structure cache']),
+    address: word.nullable(),
+    value: word,
+    form: z.string(),
+    summary: z.string(),
+    fields: z.array(field),
+  }),
+  z.strictObject({
+    kind: z.enum(['update', 'hit', 'rewalk', 'fill', 'flush']),
+    level: count,
+    text: z.string(),
+  }),
+]);
+const walk = z.strictObject({
+  address: word,
+  access: count,
+  accessWords: z.string(),
+  indices: z.array(z.strictObject({ name: z.string(), index: count })),
+  cr3: word,
+  cr0Summary: z.string(),
+  cr4Summary: z.string(),
+  eferSummary: z.string(),
+  steps: z.array(walkStep),
+  rules: lines,
+  outcome: z.union([
+    z.strictObject({
+      kind: z.literal('translation'),
+      physicalAddress: word,
+      pageBytes: word,
+      memoryType: z.string(),
+      memoryTypeRule: z.string(),
+    }),
+    z.strictObject({
+      kind: z.literal('fault'),
+      vector: count,
+      name: z.string(),
+      errorCode: count,
+      errorCodeFields: z.array(field),
+      errorCodeSummary: z.string(),
+      cr2: word.nullable(),
+    }),
+  ]),
+});
+const outcome = z.union([
+  z.strictObject({ kind: z.literal('finished') }),
+  z.strictObject({ kind: z.literal('assertion failed'), name: z.string(), text: z.string() }),
+  z.strictObject({ kind: z.enum(['step bound', 'interrupted']), text: z.string() }),
+]);
+const missingTable = z.strictObject({
+  start: word,
+  end: word,
+  table: word,
+  level: count,
+  entryAddress: word.nullable(),
+});
+
+const run = z.strictObject({
+  title: z.string(),
+  outcome,
+  config: z.strictObject({
+    arch: z.literal('x86_64'),
+    cpus: count,
+    policy: z.string(),
+    seed: count,
+    retention: z.string(),
+    profile: z.string(),
+  }),
+  programs: z.array(
+    z.strictObject({
+      name: z.string(),
+      pid: count,
+      cpu: count,
+      state: z.enum(['running', 'zombie', 'dead']),
+      exitStatus: count,
+      value: z.unknown(),
+      killedBy: z.string().nullable(),
+      minFlt: count,
+      majFlt: count,
+    }),
+  ),
+  variables: z.record(z.string(), z.unknown()),
+  schedule: z.string(),
+  steps: count,
+  cycles: count,
+  cyclesByCpu: z.array(count),
+  counters: z.record(z.string(), count),
+  events: z.array(z.looseObject({ kind: z.string(), time: count, cpu: count, task: z.string().optional() })),
+});
+const verify = z.strictObject({
+  files: lines,
+  retention: z.string(),
+  passed: count,
+  failed: count,
+  unsupported: count,
+  skipped: count,
+  singles: counts,
+  sequences: counts,
+  steps: count,
+  tags: z.record(z.string(), counts),
+  first: z
+    .strictObject({
+      id: z.string(),
+      file: z.string(),
+      line: count,
+      step: count,
+      steps: count,
+      state: lines,
+      operation: z.string(),
+      mismatches: z.array(z.strictObject({ what: z.string(), expected: z.string(), got: z.string() })),
+      walk: walk.nullable(),
+    })
+    .nullable(),
+  failedIds: lines,
+  stopped: z.boolean(),
+});
+const replay = z.strictObject({
+  passed: count,
+  failed: count,
+  unsupported: count,
+  stopped: z.boolean(),
+  missing: z.record(z.string(), count),
+  traces: z.array(
+    z.strictObject({
+      id: z.string(),
+      rule: z.string(),
+      outcome: z.enum(['passed', 'failed', 'unsupported']),
+      missing: lines.optional(),
+      difference: z
+        .strictObject({
+          step: count,
+          operation: z.string(),
+          process: count.optional(),
+          field: z.string(),
+          expected: lines,
+          got: lines,
+          notes: lines,
+        })
+        .optional(),
+    }),
+  ),
+});
+const maps = z.strictObject({
+  ranges: z.array(
+    z.strictObject({
+      start: word,
+      end: word,
+      size: count,
+      user: z.boolean(),
+      writable: z.boolean(),
+      executable: z.boolean(),
+      global: z.boolean(),
+      reserved: z.boolean(),
+      protectionKey: count,
+      patIndex: count,
+      memoryType: z.string().nullable(),
+      pages: z.strictObject({ '4K': count, '2M': count, '1G': count }),
+      accessed: count,
+      dirty: count,
+      physical: word,
+      physicalRuns: count,
+    }),
+  ),
+  leaves: count,
+  missing: z.array(missingTable),
+});
+const check = z.strictObject({
+  checks: z.array(
+    z.strictObject({
+      file: z.string(),
+      rows: count,
+      mappingRows: count,
+      pointRows: count,
+      agreed: count,
+      differing: count,
+      unlisted: count,
+      differences: z.array(
+        z.strictObject({ line: count, virtualAddress: word, expected: z.string(), found: z.string() }),
+      ),
+      missing: z.array(missingTable),
+    }),
+  ),
+});
+const decode = z.strictObject({
+  kind: z.string(),
+  title: z.string(),
+  value: word,
+  fields: z.array(field),
+  remarks: lines,
+  source: z.string(),
+});
+
+const folder = mkdtempSync(join(tmpdir(), 'tablewalk-json-'));
+const core = 'test/real/x86_64-4level-linux6.1.core.gz';
+const dump = ['--dump', core, '--regs', 'test/real/x86_64-4level-linux6.1.regs.json', '--root', 'target'];
+const truth = 'test/real/x86_64-4level-linux6.1.truth-target.jsonl.gz';
+const vectors = 'test/vectors/x86_64.jsonl.gz';
+const traces = 'test/traces/directed-x86_64.jsonl.gz';
+const wrong = {
+  vector: join(folder, 'vector.jsonl'),
+  trace: join(folder, 'trace.jsonl'),
+  truth: join(folder, 'truth.jsonl'),
+};
+
+beforeAll(() => {
+  const linesOf = (file: string): string[] => gunzipSync(readFileSync(file)).toString().trim().split('\n');
+  writeFileSync(wrong.vector, (linesOf(vectors)[1] as string).replace('"pa":"0x', '"pa":"0x1'));
+  const trace = (linesOf(traces)[0] as string).replace('"ret":8', '"ret":9');
+  const unknown = trace.replace('"op":"mmap"', '"op":"mremap_of_tomorrow"');
+  writeFileSync(wrong.trace, `${trace}\n${unknown}\n`);
+  writeFileSync(wrong.truth, (linesOf(truth)[0] as string).replace('"pa":"0x', '"pa":"0x1'));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+interface Row {
+  readonly args: readonly string[];
+  readonly schema: z.ZodType;
+  /** Heading of the part of the document that names the fields. */
+  readonly part: string;
+  readonly status?: number;
+}
+
+const vectorWalk = z.strictObject({
+  id: z.string(),
+  step: count,
+  steps: count,
+  operation: z.string(),
+  state: lines,
+  recorded: z.string(),
+  walk,
+});
+const walks = z.strictObject({ walks: z.array(walk) });
+const scenarioWalk = z.strictObject({ outcome, steps: count, walks: z.array(walk) });
+const kinds = z.strictObject({ kinds: z.array(z.strictObject({ name: z.string(), summary: z.string() })) });
+
+const rows: readonly Row[] = [
+  { args: ['run', 'examples/fork-cow.yaml'], schema: run, part: 'run' },
+  { args: ['run', 'examples/remote-read.ts'], schema: run, part: 'run' },
+  { args: ['run', 'examples/fork-cow.yaml', '--steps', '5'], schema: run, part: 'run', status: 1 },
+  { args: ['verify', vectors, '--only', 'x86-00000*'], schema: verify, part: 'verify' },
+  { args: ['verify', wrong.vector], schema: verify, part: 'verify', status: 1 },
+  { args: ['replay', traces, '--only', 'linux-x86-d00*'], schema: replay, part: 'replay' },
+  { args: ['replay', wrong.trace], schema: replay, part: 'replay', status: 1 },
+  { args: ['walk', ...dump, '0x401000', '0'], schema: walks, part: 'walk' },
+  { args: ['walk', '--vectors', vectors, '--id', 'x86-000001'], schema: vectorWalk, part: 'walk' },
+  {
+    args: ['walk', '--scenario', 'examples/fork-cow.yaml', '--process', 'parent', '0x1000'],
+    schema: scenarioWalk,
+    part: 'walk',
+  },
+  { args: ['maps', ...dump], schema: maps, part: 'maps' },
+  { args: ['maps', ...dump, '--check', truth], schema: check, part: 'maps' },
+  { args: ['maps', ...dump, '--check', wrong.truth], schema: check, part: 'maps', status: 1 },
+  { args: ['decode', 'x86_64.pte', '0x8000000012345067'], schema: decode, part: 'decode' },
+  { args: ['decode'], schema: kinds, part: 'decode' },
+];
+
+const document = readFileSync('docs/json-output.md', 'utf8');
+
+/** Names between backquotes in one part of the document: whole paths, and their last names. */
+function documented(part: string): ReadonlySet<string> {
+  const text = document.split(/^## /m).find((section) => section.startsWith(`\`${part}\``)) ?? '';
+  const names = [...text.matchAll(/`([^`]+)`/g)].map(([, name]) => name as string);
+  return new Set(names.flatMap((name) => [name, name.split('.').at(-1)?.replace('[]', '') ?? '']));
+}
+
+/** Maps whose keys are data, not fields. */
+const dataKeys = /^(tags|counters|variables|missing)$/;
+
+function fieldsOf(value: unknown): string[] {
+  if (Array.isArray(value)) return value.flatMap(fieldsOf);
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, item]) =>
+    dataKeys.test(key) && !Array.isArray(item) ? [key] : [key, ...fieldsOf(item)],
+  );
+}
+
+describe('--json prints one documented object', () => {
+  it.each(rows.map((row) => ({ ...row, command: row.args.join(' ') })))(
+    '$command',
+    async ({ args, schema, part, status = 0 }) => {
+      const result = await runCommand([...args, '--json']);
+      expect(result.stderr).toBe('');
+      expect(result.status).toBe(status);
+      const value: unknown = JSON.parse(result.stdout);
+      expect(schema.safeParse(value).error?.issues ?? []).toEqual([]);
+      // Parts that other parts show whole: a walk, and the fields of an entry.
+      const known = [part, 'run', 'walk', 'decode'].map(documented);
+      const unnamed = fieldsOf(value).filter((name) => !known.some((names) => names.has(name)));
+      expect([...new Set(unnamed)]).toEqual([]);
+    },
+  );
+
+  it('says of every field that it documents which object has it', () => {
+    for (const part of ['run', 'verify', 'replay', 'walk', 'maps', 'decode']) {
+      expect(documented(part).size, part).toBeGreaterThan(5);
+    }
+  });
+});
+
+describe('what JSON cannot say', () => {
+  it.each([
+    [2n ** 64n - 1n, '"0xffffffffffffffff"'],
+    [-14n, '"-14"'],
+    [Uint8Array.of(0, 0xfe), '"00fe"'],
+    [new Map([[1, 2n]]), '{"1":"0x2"}'],
+    [new Set([1]), '[1]'],
+    [Number.NaN, '"NaN"'],
+    [null, 'null'],
+    [{ missing: undefined, list: [undefined] }, '{"list":[null]}'],
+    [Int32Array.of(-1), '[-1]'],
+  ])('%s is %s', (value, text) => {
+    expect(JSON.stringify(JSON.parse(jsonText(value)))).toBe(text);
+  });
+
+  it('is no error, however strange: a program may return anything', () => {
+    const ring: unknown[] = [() => 1, Symbol('s')];
+    ring.push(ring);
+    expect(JSON.parse(jsonText(ring))).toEqual(['() => 1', 'Symbol(s)', '(itself)']);
+  });
+});
