@@ -33,7 +33,7 @@ function rightsOfCached(data: bigint): CombinedRights {
     user: (rights & Right.User) !== 0,
     writable: (rights & Right.Writable) !== 0,
     executeDisable: (rights & Right.ExecuteDisable) !== 0,
-    key: rights & Right.KEY_MASK,
+    key: (rights & Right.KEY_MASK) >> Right.KEY_SHIFT,
   };
 }
 

@@ -9,21 +9,23 @@ import { Access } from '../access.ts';
 import { CR0, CR4, EFER } from './registers.ts';
 
 /**
- * What a translation allows: combined over the levels, as cached in a TLB entry (bits 8:0 of its first word).
- * The low four bits are the protection key.
+ * What a translation allows: combined over the levels, as cached in a TLB entry (bits 8:0 of its first word). The bits
+ * lie so that the walker can make them with few shifts: R/W and U/S where entries have them.
  */
 export const Right = {
-  KEY_MASK: 0xf,
-  /** U/S = 1 at every level: a user-mode page. */
-  User: 1 << 4,
-  /** R/W = 1 at every level. */
-  Writable: 1 << 5,
   /** XD = 1 at some level (EFER.NXE is 1 then, as XD would be reserved otherwise). */
-  ExecuteDisable: 1 << 6,
-  /** The leaf's dirty flag, as it was when the translation was cached. */
-  Dirty: 1 << 7,
+  ExecuteDisable: 1 << 0,
+  /** R/W = 1 at every level. */
+  Writable: 1 << 1,
+  /** U/S = 1 at every level: a user-mode page. */
+  User: 1 << 2,
   /** R/W = 0 in the leaf and 1 in every entry above: with `Dirty`, a shadow-stack page. */
-  ReadOnlyLeaf: 1 << 8,
+  ReadOnlyLeaf: 1 << 3,
+  /** The leaf's dirty flag, as it was when the translation was cached. */
+  Dirty: 1 << 4,
+  /** The protection key: bits 8:5. */
+  KEY_SHIFT: 5,
+  KEY_MASK: 0xf << 5,
 } as const;
 export const RIGHTS_BITS = 9;
 export const RIGHTS_MASK = (1 << RIGHTS_BITS) - 1;
@@ -163,7 +165,8 @@ function shadowStackReasons(rights: number, access: number): number {
 function keyReasons(rights: number, access: number, controls: PermissionControls): number {
   const userPage = (rights & Right.User) !== 0;
   if ((controls.cr4 & (userPage ? PKE : PKS)) === 0) return 0;
-  const key = (userPage ? controls.pkru : controls.pkrs) >>> (2 * (rights & Right.KEY_MASK));
+  const key =
+    (userPage ? controls.pkru : controls.pkrs) >>> (2 * ((rights & Right.KEY_MASK) >> Right.KEY_SHIFT));
   const bound = (access & Access.User) !== 0 || (controls.cr0 & WP) !== 0;
   let reasons = 0;
   if ((key & 1) !== 0) reasons |= userPage ? Reason.PkruAccess : Reason.PksAccess;

@@ -22,6 +22,7 @@ import {
   type PermissionControls,
   type PermissionMemo,
   Reason,
+  Right,
   reasonsAgainst,
   Verdict,
 } from './permissions.ts';
@@ -31,6 +32,9 @@ import {
 const { P, RW, US, A, D, PS, ADDRESS_LOW, ADDRESS_HIGH, XD_HIGH } = Entry;
 const { GLOBAL, MEMORY_TYPE_SHIFT, SIZE_SHIFT } = Cached;
 const { Unknown, Denied } = Verdict;
+const KEY = Right.KEY_MASK;
+const TYPE_LOW = 3 << MEMORY_TYPE_SHIFT;
+const TYPE_HIGH = 4 << MEMORY_TYPE_SHIFT;
 const { None } = FaultKind;
 const WRITE = Access.Write;
 const ADDRESS_LOW_2M = PDE_2M.half('PAGE').lo;
@@ -42,13 +46,12 @@ const USUAL_MASK = P | A | PS;
 
 /** What a leaf allows, as `Right` bits. @param ands @param ors R/W and U/S, and XD, of the entries above */
 const rightsOf = (entryHi: number, entryLo: number, ands: number, ors: number): number =>
-  // PKEY 62:59 → 3:0, U/S 2 → 4, R/W 1 → 5, XD 63 → 6, D 6 → 7, R/W 1 (above and not here) → 8.
-  ((entryHi >>> 27) & 0xf) |
-  ((ands & entryLo & US) << 2) |
-  ((ands & entryLo & RW) << 4) |
-  (((ors | entryHi) >>> 31) << 6) |
-  ((entryLo & D) << 1) |
-  ((ands & ~entryLo & RW) << 7);
+  // PKEY 62:59 → 8:5, U/S 2 → 2, R/W 1 → 1, XD 63 → 0, D 6 → 4, R/W 1 (above and not here) → 3.
+  ((entryHi >>> 22) & KEY) |
+  (ands & entryLo & ALL_ALLOWED) |
+  ((ors | entryHi) >>> 31) |
+  ((entryLo & D) >> 2) |
+  ((ands & ~entryLo & RW) << 2);
 
 /**
  * The dirty-bit rule: the flags that a *successful* access finds set in the leaf or sets there. Accessed always; dirty
@@ -300,10 +303,12 @@ export class Walker implements WalkControls {
       if (rights < 0) return FaultKind.Permission;
     }
     this.dataLo = (entryLo & ADDRESS_LOW) | rights;
+    // PCD 4 and PWT 3 → 21:20, PAT 7 → 22, G 8 → 25.
     this.dataHi =
       (entryHi & ADDRESS_HIGH) |
-      ((((entryLo >>> 3) & 3) | ((entryLo >>> 5) & 4)) << MEMORY_TYPE_SHIFT) |
-      ((entryLo & this.globalMask) !== 0 ? GLOBAL : 0);
+      ((entryLo << 17) & TYPE_LOW) |
+      ((entryLo << 15) & TYPE_HIGH) |
+      ((entryLo & this.globalMask) << 17);
     return None;
   }
 
@@ -405,7 +410,7 @@ export class Walker implements WalkControls {
     const flags = entryLo | set;
     if (flags !== entryLo) this.memory.tableChunk[index] = flags;
     if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, flags);
-    return rights | ((flags & D) << 1);
+    return rights | ((flags & D) >> 2);
   }
 
   /** Keeps the table that an entry of `level` references, with the rights combined so far, in the paging-structure cache

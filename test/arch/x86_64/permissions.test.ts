@@ -24,6 +24,7 @@ interface Setting {
 }
 
 const KEY = 5;
+const KEYED = KEY << Right.KEY_SHIFT;
 
 const controlsOf = (setting: Setting): PermissionControls => ({
   cr0: setting.wp ? CR0.half('WP').lo : 0,
@@ -79,7 +80,7 @@ function* settings(): Generator<Setting> {
 const accesses = Array.from({ length: 64 }, (_, bits) => bits).filter(
   (access) => !(access & Access.Fetch && access & (Access.Write | Access.ShadowStack)),
 );
-const rightsOfPages = Array.from({ length: 32 }, (_, bits) => (bits << 4) | KEY);
+const rightsOfPages = Array.from({ length: 32 }, (_, bits) => bits | KEYED);
 
 describe('permissions', () => {
   it('agrees with the rule written out in plain words, for every setting, page and access', () => {
@@ -133,9 +134,9 @@ describe('permissions', () => {
     ac: false,
     key: 0,
   };
-  const USER_PAGE = Right.User | Right.Writable | KEY;
+  const USER_PAGE = Right.User | Right.Writable | KEYED;
 
-  it.each([
+  it.each<readonly [string, number, number, Setting, number]>([
     // SDM vol. 3A, "Determination of Access Rights"
     ['user read of a supervisor page', Right.Writable, Access.User, all, Reason.Supervisor],
     ['user write of a read-only page', Right.User, Access.User | Access.Write, all, Reason.ReadOnly],
@@ -160,14 +161,14 @@ describe('permissions', () => {
     ],
     [
       'supervisor read of a supervisor page, AD=1',
-      KEY | Right.Writable,
+      KEYED | Right.Writable,
       Access.Read,
       { ...all, key: 1 },
       Reason.PksAccess,
     ],
     [
       'user read of a supervisor page, AD=1: both',
-      KEY,
+      KEYED,
       Access.User,
       { ...all, key: 1 },
       Reason.Supervisor | Reason.PksAccess,
@@ -236,7 +237,12 @@ describe('permissions', () => {
 
   it('finds key reasons beside others, as the PK bit of the error code needs', () => {
     const setting: Setting = { ...all, key: 3 };
-    const reasons = reasonsAgainst(Right.User | KEY, Access.User | Access.Write, false, controlsOf(setting));
+    const reasons = reasonsAgainst(
+      Right.User | KEYED,
+      Access.User | Access.Write,
+      false,
+      controlsOf(setting),
+    );
     expect(reasons & ~KEY_REASONS).toBe(Reason.ReadOnly);
     expect(reasons & KEY_REASONS).toBe(Reason.PkruAccess | Reason.PkruWrite);
   });
