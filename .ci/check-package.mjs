@@ -22,7 +22,7 @@ try {
   if (stray !== undefined) fail(`${stray} does not belong in the package`);
   console.log(`${packed.name}-${packed.version}: ${files.length} files, ${Math.round(packed.unpackedSize / 1024)} KiB unpacked`);
 
-  run('npx', ['publint', '--strict'], '.');
+  run('npm', ['run', '-s', 'publint'], '.');
   const clean = join(folder, 'user');
   execFileSync('mkdir', [clean]);
   writeFileSync(join(clean, 'package.json'), '{ "name": "user", "private": true, "type": "module" }\n');

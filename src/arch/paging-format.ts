@@ -45,7 +45,7 @@ export const ENTRY_KEY_MASK = 0xf << ENTRY_KEY_SHIFT;
 /** The memory type of a leaf as an index of the format (x86: PAT index, arm64: MAIR index): bits 26:24. */
 export const ENTRY_MEMORY_TYPE_SHIFT = 24;
 
-export type LevelName = 'pgd' | 'p4d' | 'pud' | 'pmd' | 'pte';
+type LevelName = 'pgd' | 'p4d' | 'pud' | 'pmd' | 'pte';
 
 export interface Level {
   readonly name: LevelName;

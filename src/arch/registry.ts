@@ -56,7 +56,7 @@ export interface KernelArchitecture {
   observeMmus(arch: KernelArch, options: MmuEventOptions): void;
 }
 
-export const kernelArchitectures: readonly KernelArchitecture[] = [
+const kernelArchitectures: readonly KernelArchitecture[] = [
   {
     name: 'x86_64',
     createKernelArch: createX86KernelArch,

@@ -16,7 +16,7 @@ export type PageNumber = Branded<number, 'PageNumber'>;
 /** A physical frame number: bits 51:12 of a physical address. */
 export type FrameNumber = Branded<number, 'FrameNumber'>;
 
-export const PAGE_SHIFT = 12;
+const PAGE_SHIFT = 12;
 /** Bytes. */
 export const PAGE_SIZE = 1 << PAGE_SHIFT;
 

@@ -43,7 +43,7 @@ export function replayDifferenceText(trace: Trace, difference: Difference): stri
 }
 
 /** `mmap(addr=0x…, len=0x2000) by 1`. */
-export function stepText({ op, pid, by, args }: Step): string {
+function stepText({ op, pid, by, args }: Step): string {
   const caller =
     by === undefined
       ? `process ${pid}`

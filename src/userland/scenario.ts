@@ -23,7 +23,7 @@ export type Program = (u: User, share: Share) => Task<unknown>;
 export type Assertion = (world: WorldView) => boolean | string;
 
 /** The architectures a scenario can run on. */
-export type ScenarioArch = 'x86_64' | 'arm64' | 'both';
+type ScenarioArch = 'x86_64' | 'arm64' | 'both';
 
 export interface Scenario {
   /** One line: what happens, or what is shown. */

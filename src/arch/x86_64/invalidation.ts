@@ -6,7 +6,6 @@
  * @see Intel SDM vol. 3A, "Invalidation of TLBs and Paging-Structure Caches"
  */
 import { TlbTag } from '../../hardware/tlb.ts';
-import { Cached } from './cached-translation.ts';
 import type { FlushScope } from './control-registers.ts';
 import type { X86Mmu } from './mmu.ts';
 import { EFER } from './registers.ts';
@@ -176,6 +175,3 @@ function dropNonGlobal(mmu: X86Mmu): number {
 function tell(mmu: X86Mmu, event: FlushEvent, pcid: number, hi: number, lo: number, dropped: number): void {
   if (mmu.observer !== null) mmu.observer.flush(event, pcid, hi, lo, dropped);
 }
-
-/** Is a cached translation global? For reports. */
-export const isGlobal = (dataHi: number): boolean => (dataHi & Cached.GLOBAL) !== 0;

@@ -127,7 +127,7 @@ export const MTRRS_WRITE_BACK: Mtrrs = {
 };
 
 /** Which rule gave an MTRR type. */
-export type MtrrRule =
+type MtrrRule =
   | 'MTRRs disabled'
   | 'fixed range'
   | 'variable range'

@@ -42,14 +42,6 @@ export function replayTrace(trace: Trace, options: ReplayOptions): TraceOutcome 
   }
 }
 
-/** The outcomes of many traces, in their order. */
-export async function* replayTraces(
-  traces: AsyncIterable<Trace> | Iterable<Trace>,
-  options: ReplayOptions,
-): AsyncGenerator<TraceOutcome> {
-  for await (const trace of traces) yield replayTrace(trace, options);
-}
-
 /** What the trace needs that can be told before anything runs. */
 function missingOperations(
   trace: Trace,

@@ -20,7 +20,7 @@ import {
 } from './values.ts';
 
 /** What a call needs while it runs. */
-export interface CallContext {
+interface CallContext {
   readonly u: User;
   readonly share: Share;
   /** The programs that `fork` may start. */
