@@ -41,10 +41,11 @@ async function defaultExport(file: string): Promise<unknown> {
   if (extname(file).endsWith('ts')) await registerTypeScript();
   try {
     const module = (await import(pathToFileURL(resolve(file)).href)) as { readonly default?: unknown };
-    if (module.default === undefined) {
+    const exported = isTranspiled(module.default) ? module.default.default : module.default;
+    if (exported === undefined) {
       throw new InputError('no default export', { file, expected: 'export default defineScenario({…})' });
     }
-    return module.default;
+    return exported;
   } catch (error) {
     if (error instanceof Error && error.name === 'InputError') throw placed(error, file);
     const { message, line, column } = await placeOf(error, file);
@@ -54,6 +55,11 @@ async function defaultExport(file: string): Promise<unknown> {
       ...(column === undefined ? {} : { column }),
     });
   }
+}
+
+/** Is it all exports of a module that was made CommonJS? Its default export is one level further down then. */
+function isTranspiled(value: unknown): value is { readonly default?: unknown } {
+  return typeof value === 'object' && value !== null && '__esModule' in value;
 }
 
 /** `defineScenario` knows no file; the error's stack does. An error of another module graph has the same fields. */
@@ -88,6 +94,8 @@ async function placeOf(error: unknown, file: string): Promise<ErrorPlace> {
 async function registerTypeScript(): Promise<void> {
   const own = extname(import.meta.url);
   if (own === '.ts') return;
-  const { register } = await import('tsx/esm/api');
-  register();
+  const [commonJs, modules] = await Promise.all([import('tsx/cjs/api'), import('tsx/esm/api')]);
+  // In a folder whose package.json does not say `"type": "module"`, a .ts file is CommonJS.
+  commonJs.register();
+  modules.register();
 }
