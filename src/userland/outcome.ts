@@ -49,10 +49,18 @@ export function formatOutcome(outcome: Outcome<unknown>): string {
 function formatValue(value: unknown): string {
   if (value === undefined) return 'done';
   if (typeof value === 'bigint') return `0x${value.toString(16)}`;
-  if (value instanceof Uint8Array)
-    return Array.from(value, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  if (value instanceof Uint8Array) return formatBytes(value);
   if (typeof value !== 'object' || value === null) return String(value);
   return Object.entries(value)
     .map(([key, item]) => `${key} ${formatValue(item)}`)
     .join(', ');
+}
+
+/** Bytes shown of a long run of them. */
+const SHOWN_BYTES = 32;
+
+function formatBytes(bytes: Uint8Array): string {
+  const shown = bytes.subarray(0, SHOWN_BYTES);
+  const text = Array.from(shown, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  return bytes.length > SHOWN_BYTES ? `${text} … ${bytes.length - SHOWN_BYTES} more` : text;
 }
