@@ -27,7 +27,7 @@ export const Right = {
   KEY_SHIFT: 5,
   KEY_MASK: 0xf << 5,
 } as const;
-export const RIGHTS_BITS = 9;
+const RIGHTS_BITS = 9;
 export const RIGHTS_MASK = (1 << RIGHTS_BITS) - 1;
 
 /** Why an access is not allowed; several may hold. The last two are facts of the fault, not reasons. */
