@@ -202,6 +202,7 @@ export class X86Mmu implements Mmu {
     walker.usualTop = Entry.P | Entry.A | walker.reservedTop;
     walker.reservedPdpte = features.page1g ? 0 : Entry.PS;
     walker.globalMask = (state.cr4 & PGE) !== 0 ? Entry.G : 0;
+    walker.prepare();
     this.memo.setAlignmentCheck(state.alignmentCheck);
     this.memo.forgetIfChanged();
   }
