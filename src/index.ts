@@ -48,4 +48,3 @@ export {
   type VmaView,
   type WorldView,
 } from './userland/world-view.ts';
-export { loadYamlScenario } from './userland/yaml/load.ts';
