@@ -7,8 +7,8 @@
  */
 import { TlbTag } from '../../hardware/tlb.ts';
 import type { FlushScope } from './control-registers.ts';
-import type { X86Mmu } from './mmu.ts';
 import { EFER } from './registers.ts';
+import type { Translation } from './translation.ts';
 
 /** The events, as told to the observer. */
 export const FlushEvent = {
@@ -54,7 +54,7 @@ const PREFIX_MASK = [0, 0, ~0x1ff, ~0x3ffff, ~0x7ffffff, 0] as const;
  * With AMD's EFER.TCE, only the paging-structure entries that the address uses go.
  * @see Intel SDM vol. 2A, "INVLPG—Invalidate TLB Entries"; AMD APM vol. 2, "Translation Cache Extension"
  */
-export function invlpg(mmu: X86Mmu, hi: number, lo: number): void {
+export function invlpg(mmu: Translation, hi: number, lo: number): void {
   if (!isCanonical(mmu, hi)) return;
   const context = contextTag(mmu.pcid);
   let dropped = dropPage(mmu, hi, lo, context, true);
@@ -67,7 +67,7 @@ export function invlpg(mmu: X86Mmu, hi: number, lo: number): void {
  * INVPCID. @param type 0 to 3 @param pcid bits 11:0 of the descriptor @param hi @param lo its linear address (type 0)
  * @see Intel SDM vol. 2A, "INVPCID—Invalidate Process-Context Identifier"
  */
-export function invpcid(mmu: X86Mmu, type: number, pcid: number, hi: number, lo: number): void {
+export function invpcid(mmu: Translation, type: number, pcid: number, hi: number, lo: number): void {
   const context = contextTag(pcid);
   if (type === 0) {
     const dropped = dropPage(mmu, hi, lo, context, false) + dropPagingStructure(mmu, hi, lo, context);
@@ -86,7 +86,7 @@ export function invpcid(mmu: X86Mmu, type: number, pcid: number, hi: number, lo:
  * the operand (`keep`) nothing is dropped; else what is cached for the new PCID (000H without PCIDs), but not global
  * entries.
  */
-export function flushForCr3(mmu: X86Mmu, keep: boolean): void {
+export function flushForCr3(mmu: Translation, keep: boolean): void {
   if (keep) return;
   tell(mmu, FlushEvent.Cr3, mmu.pcid, 0, 0, dropContext(mmu, contextTag(mmu.pcid)));
 }
@@ -95,7 +95,7 @@ export function flushForCr3(mmu: X86Mmu, keep: boolean): void {
  * Drops what a register write has to drop; which scope that is, control-registers.ts says. To be called after the new
  * value is in force.
  */
-export function applyFlush(mmu: X86Mmu, event: FlushEvent, scope: FlushScope): void {
+export function applyFlush(mmu: Translation, event: FlushEvent, scope: FlushScope): void {
   if (scope.kind === 'none') return;
   if (scope.kind === 'everything') {
     tell(mmu, event, 0, 0, 0, mmu.dropAll());
@@ -112,7 +112,7 @@ export function applyFlush(mmu: X86Mmu, event: FlushEvent, scope: FlushScope): v
  * A page fault at an address drops the TLB entries and the paging-structure entries that would be used for it, also
  * global ones, so that the same access cannot fault again for a reason that is no longer in memory.
  */
-export function pageFaultFlush(mmu: X86Mmu, hi: number, lo: number): void {
+export function pageFaultFlush(mmu: Translation, hi: number, lo: number): void {
   const context = contextTag(mmu.pcid);
   const dropped = dropPage(mmu, hi, lo, context, true) + dropPagingStructure(mmu, hi, lo, context);
   if (dropped > 0) tell(mmu, FlushEvent.PageFault, mmu.pcid, hi, lo, dropped);
@@ -120,13 +120,13 @@ export function pageFaultFlush(mmu: X86Mmu, hi: number, lo: number): void {
 
 const contextTag = (pcid: number): number => pcid << TlbTag.CONTEXT_SHIFT;
 
-function isCanonical(mmu: X86Mmu, hi: number): boolean {
+function isCanonical(mmu: Translation, hi: number): boolean {
   const shift = mmu.walker.topLevel === 5 ? 7 : 16;
   return (hi << shift) >> shift === hi;
 }
 
 /** Drops the TLB entries of the page around an address, whatever its size. */
-function dropPage(mmu: X86Mmu, hi: number, lo: number, context: number, global: boolean): number {
+function dropPage(mmu: Translation, hi: number, lo: number, context: number, global: boolean): number {
   const tagLo = (lo >>> 12) | (hi << 20);
   const pageHigh = ((hi >>> 12) & TlbTag.PAGE_HIGH_MASK) | TlbTag.VALID;
   let dropped = 0;
@@ -144,7 +144,7 @@ function dropPage(mmu: X86Mmu, hi: number, lo: number, context: number, global: 
 }
 
 /** Drops the paging-structure entries that a walk of the address would use. */
-function dropPagingStructure(mmu: X86Mmu, hi: number, lo: number, context: number): number {
+function dropPagingStructure(mmu: Translation, hi: number, lo: number, context: number): number {
   const tagLo = (lo >>> 12) | (hi << 20);
   const tagHi = ((hi >>> 12) & TlbTag.PAGE_HIGH_MASK) | TlbTag.VALID | context;
   let dropped = 0;
@@ -159,19 +159,26 @@ function dropPagingStructure(mmu: X86Mmu, hi: number, lo: number, context: numbe
 }
 
 /** Everything of one PCID but global TLB entries. */
-function dropContext(mmu: X86Mmu, context: number): number {
+function dropContext(mmu: Translation, context: number): number {
   let dropped = mmu.pagingStructure.dropWhere(TlbTag.CONTEXT_MASK, context);
   for (const tlb of mmu.tlbs) dropped += tlb.dropWhere(TlbTag.CONTEXT_MASK | TlbTag.GLOBAL, context);
   return dropped;
 }
 
 /** Everything but global TLB entries. */
-function dropNonGlobal(mmu: X86Mmu): number {
+function dropNonGlobal(mmu: Translation): number {
   let dropped = mmu.pagingStructure.dropAll();
   for (const tlb of mmu.tlbs) dropped += tlb.dropWhere(TlbTag.GLOBAL, 0);
   return dropped;
 }
 
-function tell(mmu: X86Mmu, event: FlushEvent, pcid: number, hi: number, lo: number, dropped: number): void {
+function tell(
+  mmu: Translation,
+  event: FlushEvent,
+  pcid: number,
+  hi: number,
+  lo: number,
+  dropped: number,
+): void {
   if (mmu.observer !== null) mmu.observer.flush(event, pcid, hi, lo, dropped);
 }

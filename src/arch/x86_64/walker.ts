@@ -11,7 +11,6 @@
  */
 import type { PagingStructureCaches } from '../../hardware/paging-structure-cache.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
-import type { Tlb } from '../../hardware/tlb.ts';
 import { Access } from '../access.ts';
 import { FaultKind, FaultSlot } from '../fault.ts';
 import { CacheName, EntrySource, type WalkObserver } from '../walk-observer.ts';
@@ -26,10 +25,11 @@ import {
   reasonsAgainst,
   Verdict,
 } from './permissions.ts';
+import { WalkCaches } from './walk-caches.ts';
 
 // Constants of other modules that the hot path reads are named again here: V8 folds a module's own `const`, but loads an
 // imported one each time (with imported ones, walks ran at 7 million/s in place of the figures of `bench -- limit`).
-const { P, RW, US, A, D, PS, ADDRESS_LOW, ADDRESS_HIGH, XD_HIGH } = Entry;
+const { P, RW, US, A, D, PS, ADDRESS_LOW, ADDRESS_HIGH } = Entry;
 const { MEMORY_TYPE_SHIFT, SIZE_SHIFT } = Cached;
 const { Allowed, Unknown, Denied } = Verdict;
 const KEY = Right.KEY_MASK;
@@ -78,13 +78,6 @@ const TABLE_IN_CHUNK = 0xffc00;
 const INDEX_MASK = 0x3fe;
 /** The combined R/W and U/S at the root: everything allowed. */
 const ALL_ALLOWED = RW | US;
-/** Offsets of the prefixes that the paging-structure caches are looked up by, in the TLB's page-number tag. */
-const PDE_PREFIX = ~0x1ff;
-const PDPTE_PREFIX = ~0x3ffff;
-const PML4E_PREFIX = ~0x7ffffff;
-/** A PML5E covers bits 47:0: the tag's low word falls away and the lowest four bits of the high one. */
-const PML5E_PREFIX_HIGH = ~0xf;
-
 /** What the walker reads of the control registers, prepared by the MMU when they change. */
 export interface WalkControls {
   /** Bits 51:12 of CR3, without flags. */
@@ -107,7 +100,7 @@ export class Walker implements WalkControls {
   readonly memo: PermissionMemo;
   private readonly verdicts: Uint8Array;
   readonly fault = new FaultSlot();
-  readonly caches: PagingStructureCaches;
+  private readonly caches: WalkCaches;
 
   rootHi = 0;
   rootLo = 0;
@@ -128,10 +121,9 @@ export class Walker implements WalkControls {
   speculative = false;
 
   private readonly controls: PermissionControls;
-  /** Are there paging-structure caches? */
-  private readonly caching: boolean;
-  /** Does this walk fill them? */
-  private keeping: boolean;
+  /** Does this walk fill the paging-structure caches? (TypeScript's `private` here and in the other hot classes: with
+   * `#` names the L1 hit ran at 48 in place of 60 million/s on Node 20.) */
+  private keeping = false;
   private observer: WalkObserver | null = null;
   /** Where a walk begins: the first table's address with R/W and U/S so far in `startLo` and XD so far in `startHi`, and
    * its level. */
@@ -143,14 +135,6 @@ export class Walker implements WalkControls {
   private tableLo = 0;
   /** The root's chunk of memory where `walkQuickly` may be tried, else a key that no chunk has. */
   private quickKey = NEVER;
-  private readonly pde: Tlb;
-  private readonly pdpte: Tlb;
-  private readonly pml4e: Tlb;
-  private readonly pml5e: Tlb;
-  /** The TLB tag of the address being walked, for the paging-structure caches. (TypeScript's `private` here and in the
-   * other hot classes: with `#` names the L1 hit ran at 48 in place of 60 million/s on Node 20.) */
-  private tagLo = 0;
-  private tagHi = 0;
 
   constructor(
     memory: PhysicalMemory,
@@ -162,10 +146,7 @@ export class Walker implements WalkControls {
     this.memo = memo;
     this.verdicts = memo.verdicts;
     this.controls = controls;
-    this.caches = caches;
-    this.caching = caches.levels.some((cache) => cache.ways !== 0);
-    this.keeping = false;
-    [this.pde, this.pdpte, this.pml4e, this.pml5e] = caches.levels.slice(2) as [Tlb, Tlb, Tlb, Tlb];
+    this.caches = new WalkCaches(caches);
   }
 
   /** Tells `observer` of every step from now on; null for none. */
@@ -186,13 +167,12 @@ export class Walker implements WalkControls {
    * @returns 0, with the translation in `dataHi`/`dataLo`; or a fault kind, with `fault` filled in
    */
   walk(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
-    if (!this.caching) return this.walkFromRoot(hi, lo, access);
+    if (!this.caches.exist) return this.walkFromRoot(hi, lo, access);
     this.walks = (this.walks + 1) | 0;
-    this.startAtRoot();
-    this.tagLo = tagLo;
-    this.tagHi = tagHi;
     this.keeping = true;
-    this.findStart(tagLo, tagHi);
+    const found = this.caches.find(tagLo, tagHi);
+    if (found === 0) this.startAtRoot();
+    else this.startAfter(found);
     return this.walkTables(hi, lo, access);
   }
 
@@ -211,32 +191,10 @@ export class Walker implements WalkControls {
     this.startLevel = this.topLevel;
   }
 
-  /** Moves the start of a walk down to the lowest level that a cache knows. */
-  private findStart(tagLo: number, tagHi: number): void {
-    let at = this.pde.find(tagLo & PDE_PREFIX, tagHi, tagLo >>> 9);
-    if (at >= 0) {
-      this.startFrom(this.pde, at, 2);
-      return;
-    }
-    at = this.pdpte.find(tagLo & PDPTE_PREFIX, tagHi, tagLo >>> 18);
-    if (at >= 0) {
-      this.startFrom(this.pdpte, at, 3);
-      return;
-    }
-    at = this.pml4e.find(tagLo & PML4E_PREFIX, tagHi, tagLo >>> 27);
-    if (at >= 0) {
-      this.startFrom(this.pml4e, at, 4);
-      return;
-    }
-    if (this.topLevel !== 5) return;
-    at = this.pml5e.find(0, tagHi & PML5E_PREFIX_HIGH, tagHi >>> 4);
-    if (at >= 0) this.startFrom(this.pml5e, at, 5);
-  }
-
-  private startFrom(cache: Tlb, at: number, level: number): void {
-    cache.touch(at);
-    this.startLo = cache.entries[at + 2] as number;
-    this.startHi = cache.entries[at + 3] as number;
+  /** The entry of `level` that a paging-structure cache gave says where to begin. */
+  private startAfter(level: number): void {
+    this.startLo = this.caches.dataLo;
+    this.startHi = this.caches.dataHi;
     this.startLevel = level - 1;
     if (this.observer === null) return;
     this.observer.entry(level, EntrySource.Cache, 0, 0, this.startHi, this.startLo);
@@ -400,22 +358,9 @@ export class Walker implements WalkControls {
   ): void {
     if ((entryLo & A) === 0) this.memory.tableChunk[index] = entryLo | A;
     if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, entryLo | A);
-    if (this.keeping) this.keep(level, entryHi, entryLo, ands, ors);
-  }
-
-  /** Keeps the table that an entry of `level` references, with the rights combined so far, in the paging-structure cache
-   * that has just been found not to have it. */
-  private keep(level: number, entryHi: number, entryLo: number, ands: number, ors: number): void {
-    const dataLo = (entryLo & ADDRESS_LOW) | (ands & ALL_ALLOWED);
-    const dataHi = (entryHi & ADDRESS_HIGH) | (ors & XD_HIGH);
-    const { tagLo, tagHi } = this;
-    if (level === 2) this.pde.insertNew(tagLo & PDE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 9);
-    else if (level === 3) this.pdpte.insertNew(tagLo & PDPTE_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 18);
-    else if (level === 4) this.pml4e.insertNew(tagLo & PML4E_PREFIX, tagHi, dataLo, dataHi, tagLo >>> 27);
-    else this.pml5e.insertNew(0, tagHi & PML5E_PREFIX_HIGH, dataLo, dataHi, tagHi >>> 4);
-    if (this.observer !== null && this.caches.levels[level]?.ways !== 0) {
-      this.observer.fill(CacheName.PagingStructure, level, dataHi, dataLo);
-    }
+    if (!this.keeping || !this.caches.keep(level, entryHi, entryLo, ands, ors)) return;
+    if (this.observer === null) return;
+    this.observer.fill(CacheName.PagingStructure, level, this.caches.dataHi, this.caches.dataLo);
   }
 
   /** Tells the observer of an entry that was read, and of the flags set in it. */

@@ -1,0 +1,499 @@
+/**
+ * Translation by one x86-64 CPU in 64-bit mode: canonical check with linear-address masking, TLBs, walk, permissions,
+ * fill. What reads and writes data through it is in mmu.ts.
+ * The registers are in `state`; after changing them, call `updateControls`. What a register write may be is in
+ * control-registers.ts, what an invalidation drops in invalidation.ts.
+ * Left out: LASS, HLAT, nested paging, AMD's upper-address ignore, CR0.PG = 0 (64-bit mode always pages).
+ */
+import { PagingStructureCaches } from '../../hardware/paging-structure-cache.ts';
+import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
+import { GOLDEN_COVE, NO_CACHE, type Retention, type TlbProfile } from '../../hardware/retention.ts';
+import { Tlb, TlbTag } from '../../hardware/tlb.ts';
+import { Access } from '../access.ts';
+import { FaultKind, type FaultSlot } from '../fault.ts';
+import { CacheName, type WalkObserver } from '../walk-observer.ts';
+import {
+  Cached,
+  cachedMemoryTypeIndex,
+  cachedPageShift,
+  cachedSize,
+  offsetMask,
+} from './cached-translation.ts';
+import { Entry } from './entries.ts';
+import { type CpuFeatures, INTEL_COMPLETE, topLevelBit8Reserved } from './features.ts';
+import { pageFaultFlush } from './invalidation.ts';
+import { PermissionMemo, RIGHTS_MASK, Verdict } from './permissions.ts';
+import { CR3, CR3_PCIDE, CR4, EFER } from './registers.ts';
+import { type X86MmuOptions, X86State } from './state.ts';
+import { Walker } from './walker.ts';
+
+// Named again here, as V8 folds a module's own constants and loads imported ones each time; see walker.ts.
+const { ADDRESS_LOW, ADDRESS_HIGH, SIZE_MASK, GLOBAL } = Cached;
+const { None } = FaultKind;
+const { Allowed } = Verdict;
+const { PAGE_HIGH_MASK } = TlbTag;
+const FETCH = Access.Fetch;
+const RIGHTS = RIGHTS_MASK;
+
+const PGE = CR4.half('PGE').lo;
+const PCIDE = CR4.half('PCIDE').lo;
+const LA57 = CR4.half('LA57').lo;
+const LAM_SUP = CR4.half('LAM_SUP').lo;
+const NXE = EFER.half('NXE').lo;
+const LAM_U57 = CR3.half('LAM_U57').hi;
+const LAM_U48 = CR3.half('LAM_U48').hi;
+const TABLE_HIGH = CR3.half('TABLE').hi;
+const TABLE_LOW = CR3.half('TABLE').lo;
+const PCID_MASK = CR3_PCIDE.half('PCID').lo;
+
+/** How far to shift the high half up and down again to sign-extend a 48-bit or 57-bit address. */
+const SHIFT_48 = 16;
+const SHIFT_57 = 7;
+const NOT_MASKED = 0;
+
+const TAG_SHIFT_2M = 9;
+const TAG_SHIFT_1G = 18;
+const TAG_2M = ~0x1ff;
+const TAG_1G = ~0x3ffff;
+const SIZE_2M = 1 << TlbTag.SIZE_SHIFT;
+const SIZE_1G = 2 << TlbTag.SIZE_SHIFT;
+const GLOBAL_TAG = TlbTag.VALID | TlbTag.GLOBAL;
+
+export class Translation {
+  readonly state = new X86State();
+  readonly memory: PhysicalMemory;
+  readonly retention: Retention;
+  readonly profile: TlbProfile;
+  readonly walker: Walker;
+  readonly memo: PermissionMemo;
+  private readonly verdicts: Uint8Array;
+  readonly fault: FaultSlot;
+  features: CpuFeatures;
+
+  /** First level, 4 KiB pages. */
+  readonly dataTlb: Tlb;
+  readonly fetchTlb: Tlb;
+  /** First level, larger pages. */
+  readonly largeDataTlb: Tlb;
+  readonly largeFetchTlb: Tlb;
+  readonly secondTlb: Tlb;
+  readonly pagingStructure: PagingStructureCaches;
+
+  paLo = 0;
+  /** The translation that was used last, high word: see `Cached`. */
+  dataHi = 0;
+  secondLevelHits = 0;
+
+  private attached: WalkObserver | null = null;
+  private adversarial = false;
+  /** Shift of the quick canonical check: any address that passes is its own masked form. */
+  private quickShift = SHIFT_48;
+  private canonicalShift = SHIFT_48;
+  private maskShiftUser = NOT_MASKED;
+  private maskShiftSupervisor = NOT_MASKED;
+  /** The PCID in its place in a tag, with VALID. */
+  private contextTag: number = TlbTag.VALID;
+  /** A large page may be cached somewhere. */
+  private hasLarge = false;
+  /** The second level holds pages of this size field at most. */
+  private readonly secondLargest: number;
+
+  constructor(memory: PhysicalMemory, options: X86MmuOptions = {}) {
+    const { features = INTEL_COMPLETE, retention = 'profile', profile = GOLDEN_COVE } = options;
+    this.memory = memory;
+    this.features = features;
+    this.retention = retention;
+    this.profile = profile;
+    this.adversarial = retention === 'adversarial';
+    const make = (geometry: { sets: number; ways: number }): Tlb => {
+      if (retention === 'none') return new Tlb(NO_CACHE);
+      return this.adversarial ? new Tlb({ sets: 64, ways: 4 }, true) : new Tlb(geometry);
+    };
+    this.dataTlb = make(profile.data);
+    this.fetchTlb = make(profile.fetch);
+    this.largeDataTlb = make(profile.dataLarge);
+    this.largeFetchTlb = make(profile.fetchLarge);
+    this.secondTlb = this.adversarial ? new Tlb(NO_CACHE) : make(profile.second);
+    this.secondLargest = Math.floor((profile.secondLargestShift - 12) / 9);
+    this.pagingStructure = new PagingStructureCaches(profile, retention);
+    this.memo = new PermissionMemo(this.state);
+    this.verdicts = this.memo.verdicts;
+    this.walker = new Walker(memory, this.memo, this.state, this.pagingStructure);
+    this.fault = this.walker.fault;
+    this.updateControls();
+  }
+
+  get observer(): WalkObserver | null {
+    return this.attached;
+  }
+
+  set observer(observer: WalkObserver | null) {
+    this.attached = observer;
+    this.walker.attach(observer);
+  }
+
+  /** Bits 51:32 of the physical address. */
+  get paHi(): number {
+    return this.dataHi & ADDRESS_HIGH;
+  }
+
+  /** Index into IA32_PAT of the last translation: PAT·4 + PCD·2 + PWT of its leaf. */
+  get memoryTypeIndex(): number {
+    return cachedMemoryTypeIndex(this.dataHi);
+  }
+
+  /** log2 of the page size of the last translation: 12, 21 or 30. */
+  get pageShift(): number {
+    return cachedPageShift(this.dataHi);
+  }
+
+  /** The current PCID, 0 while CR4.PCIDE = 0. */
+  get pcid(): number {
+    return (this.contextTag & TlbTag.CONTEXT_MASK) >> TlbTag.CONTEXT_SHIFT;
+  }
+
+  /** To be called after any change of `state` or `features`; drops nothing. */
+  updateControls(): void {
+    const { state, features, walker } = this;
+    const la57 = (state.cr4 & LA57) !== 0;
+    const pcid = (state.cr4 & PCIDE) !== 0 ? state.cr3Lo & PCID_MASK : 0;
+    this.contextTag = TlbTag.VALID | (pcid << TlbTag.CONTEXT_SHIFT);
+    this.canonicalShift = la57 ? SHIFT_57 : SHIFT_48;
+    this.maskShiftUser = NOT_MASKED;
+    if ((state.cr3Hi & LAM_U57) !== 0) this.maskShiftUser = SHIFT_57;
+    else if ((state.cr3Hi & LAM_U48) !== 0) this.maskShiftUser = SHIFT_48;
+    this.maskShiftSupervisor = (state.cr4 & LAM_SUP) === 0 ? NOT_MASKED : this.canonicalShift;
+    this.quickShift = this.maskShiftUser === SHIFT_48 ? SHIFT_48 : this.canonicalShift;
+
+    walker.rootHi = state.cr3Hi & TABLE_HIGH;
+    walker.rootLo = state.cr3Lo & TABLE_LOW;
+    walker.topLevel = la57 ? 5 : 4;
+    const beyondMax = TABLE_HIGH & ~((1 << (features.maxPhysAddr - 32)) - 1);
+    walker.reservedHigh = (state.efer & NXE) !== 0 ? beyondMax : beyondMax | Entry.XD_HIGH;
+    walker.reservedTop = Entry.PS | (topLevelBit8Reserved(features) ? Entry.BIT_8 : 0);
+    walker.usualTop = Entry.P | Entry.A | walker.reservedTop;
+    walker.reservedPdpte = features.page1g ? 0 : Entry.PS;
+    walker.globalMask = (state.cr4 & PGE) !== 0 ? Entry.G : 0;
+    walker.prepare();
+    this.memo.setAlignmentCheck(state.alignmentCheck);
+    this.memo.forgetIfChanged();
+  }
+
+  /** RFLAGS.AC alone: STAC, CLAC, POPF. Cheap. */
+  setAlignmentCheck(on: boolean): void {
+    this.state.alignmentCheck = on;
+    this.memo.setAlignmentCheck(on);
+  }
+
+  /** As after power-up: every cache empty, without telling the observer. Registers stay; set them and `updateControls`. */
+  reset(): void {
+    this.dropAll();
+    this.walker.walks = 0;
+    this.secondLevelHits = 0;
+  }
+
+  /** Empties every cache. @returns how many entries were dropped */
+  dropAll(): number {
+    this.hasLarge = false;
+    let dropped = this.pagingStructure.dropAll();
+    for (const tlb of this.tlbs) dropped += tlb.dropAll();
+    return dropped;
+  }
+
+  /** Every TLB; the paging-structure caches are apart. */
+  get tlbs(): readonly Tlb[] {
+    return [this.dataTlb, this.fetchTlb, this.largeDataTlb, this.largeFetchTlb, this.secondTlb];
+  }
+
+  translate(hi: number, lo: number, access: number): FaultKind {
+    if (this.attached !== null) this.attached.begin(hi, lo, access);
+    let high = hi;
+    if ((hi << this.quickShift) >> this.quickShift !== hi) {
+      if (!this.applyMask(hi, lo, access)) return FaultKind.NotCanonical;
+      high = this.maskedHi;
+    }
+    const tagLo = (lo >>> 12) | (high << 20);
+    const pageHigh = (high >>> 12) & PAGE_HIGH_MASK;
+    const tagHi = pageHigh | this.contextTag;
+    const tlb = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
+    const entries = tlb.entries;
+    const start = (tagLo & tlb.setMask) << tlb.setShift;
+    const end = start + (tlb.ways << 2);
+    for (let at = start; at < end; at += 4) {
+      if (entries[at] !== tagLo) continue;
+      const tag = entries[at + 1] as number;
+      if (tag !== tagHi && tag !== (pageHigh | GLOBAL_TAG)) continue;
+      const dataLo = entries[at + 2] as number;
+      const dataHi = entries[at + 3] as number;
+      if (this.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
+        return this.hitDecides(high, lo, access, tagLo, tagHi, dataLo, dataHi, at);
+      }
+      tlb.touch(at);
+      this.dataHi = dataHi;
+      this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
+      if (this.attached !== null) this.tellHit(access, dataLo);
+      return None;
+    }
+    return this.missFirstLevel(high, lo, access, tagLo, tagHi);
+  }
+
+  private maskedHi = 0;
+
+  /**
+   * Linear-address masking and the canonical check, for addresses that are not plainly canonical. Masking applies to
+   * explicit data accesses only: bits 62:48 or 62:57 become copies of bit 47 or 56, bit 63 stays, and the result has to
+   * be canonical. Which half masks how depends on bit 63 of the pointer.
+   * @returns false, with the fault set, when the address is not canonical; else the high half is in `#maskedHi`
+   * @see Intel SDM vol. 3A, "Linear-Address Pre-Processing" ("Linear-Address Masking (LAM)")
+   */
+  private applyMask(hi: number, lo: number, access: number): boolean {
+    let masked = hi;
+    if ((access & (FETCH | Access.Implicit)) === 0) {
+      const shift = hi >= 0 ? this.maskShiftUser : this.maskShiftSupervisor;
+      if (shift !== NOT_MASKED) masked = (((hi << shift) >> shift) & 0x7fffffff) | (hi & 0x80000000);
+    }
+    if ((masked << this.canonicalShift) >> this.canonicalShift !== masked) {
+      this.walker.setFault(FaultKind.NotCanonical, hi, lo, access, 0);
+      this.attached?.end(FaultKind.NotCanonical, 0, 0, 0);
+      return false;
+    }
+    this.maskedHi = masked;
+    return true;
+  }
+
+  /** A cached translation whose remembered verdict is not "allowed". `at`: its place in the first-level 4 KiB TLB, or -1. */
+  private hitDecides(
+    hi: number,
+    lo: number,
+    access: number,
+    tagLo: number,
+    tagHi: number,
+    dataLo: number,
+    dataHi: number,
+    at: number,
+  ): FaultKind {
+    const index = this.memo.accessIndex(access) | (dataLo & RIGHTS);
+    let verdict = this.memo.verdicts[index] as number;
+    if (verdict === Verdict.Unknown) verdict = this.memo.decide(index);
+    if (verdict === Allowed) {
+      if (at >= 0) ((access & FETCH) === 0 ? this.dataTlb : this.fetchTlb).touch(at);
+      this.use(lo, access, dataLo, dataHi);
+      return None;
+    }
+    if (verdict === Verdict.Denied && this.adversarial) {
+      this.walker.setFault(
+        FaultKind.Permission,
+        hi,
+        lo,
+        access,
+        this.walker.reasons(dataLo & RIGHTS, access),
+      );
+      return this.faulted(FaultKind.Permission, hi, lo);
+    }
+    if (this.attached !== null) this.attached.rewalk(firstLevel(access), dataHi, dataLo);
+    return this.walkAndFill(hi, lo, access, tagLo, tagHi, false);
+  }
+
+  /** Takes a translation as the result. */
+  private use(lo: number, access: number, dataLo: number, dataHi: number): void {
+    this.dataHi = dataHi;
+    this.paLo = largeAddress(dataLo, dataHi, lo);
+    if (this.attached !== null) this.tellHit(access, dataLo);
+  }
+
+  private tellHit(access: number, dataLo: number, cache: CacheName = firstLevel(access)): void {
+    this.attached?.hit(cache, this.dataHi, dataLo);
+    this.attached?.end(None, this.paHi, this.paLo, 0);
+  }
+
+  /** Second level, then larger pages, then the walk. */
+  private missFirstLevel(hi: number, lo: number, access: number, tagLo: number, tagHi: number): FaultKind {
+    const second = this.secondTlb;
+    const at = second.findEither(tagLo, tagHi, (tagHi & PAGE_HIGH_MASK) | GLOBAL_TAG, tagLo);
+    if (at >= 0) return this.hitSecond(hi, lo, access, tagLo, tagHi, at);
+    if (this.hasLarge) {
+      const kind = this.findLarge(hi, lo, access, tagLo, tagHi);
+      if (kind >= 0) return kind as FaultKind;
+    }
+    return this.walkAndFill(hi, lo, access, tagLo, tagHi, true);
+  }
+
+  private hitSecond(
+    hi: number,
+    lo: number,
+    access: number,
+    tagLo: number,
+    tagHi: number,
+    at: number,
+  ): FaultKind {
+    const second = this.secondTlb;
+    const entryTagHi = second.entries[at + 1] as number;
+    const dataLo = second.entries[at + 2] as number;
+    const dataHi = second.entries[at + 3] as number;
+    if (this.verdicts[this.memo.accessIndex(access) | (dataLo & RIGHTS)] !== Allowed) {
+      return this.hitDecides(hi, lo, access, tagLo, tagHi, dataLo, dataHi, -1);
+    }
+    second.touch(at);
+    this.secondLevelHits++;
+    const first = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
+    first.insertNew(tagLo, entryTagHi, dataLo, dataHi, tagLo);
+    this.dataHi = dataHi;
+    this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
+    if (this.attached !== null) this.tellHit(access, dataLo, CacheName.SecondLevel);
+    return None;
+  }
+
+  /** Looks for a 2 MiB or 1 GiB page in both levels. @returns the outcome, or -1 when there is none */
+  private findLarge(hi: number, lo: number, access: number, tagLo: number, tagHi: number): number {
+    const first = (access & FETCH) === 0 ? this.largeDataTlb : this.largeFetchTlb;
+    const second = this.secondTlb;
+    for (let size = 1; size <= 2; size++) {
+      const pageLo = tagLo & (size === 1 ? TAG_2M : TAG_1G);
+      const set = tagLo >>> (size === 1 ? TAG_SHIFT_2M : TAG_SHIFT_1G);
+      const sized = tagHi | (size === 1 ? SIZE_2M : SIZE_1G);
+      const global = (sized & ~TlbTag.CONTEXT_MASK) | TlbTag.GLOBAL;
+      let at = first.findEither(pageLo, sized, global, set);
+      if (at >= 0) return this.hitLarge(first, at, hi, lo, access, tagLo, tagHi);
+      at = second.findEither(pageLo, sized, global, set);
+      if (at < 0) continue;
+      const { entries } = second;
+      this.secondLevelHits++;
+      first.insertNew(
+        pageLo,
+        entries[at + 1] as number,
+        entries[at + 2] as number,
+        entries[at + 3] as number,
+        set,
+      );
+      return this.hitLarge(second, at, hi, lo, access, tagLo, tagHi);
+    }
+    return -1;
+  }
+
+  private hitLarge(
+    tlb: Tlb,
+    at: number,
+    hi: number,
+    lo: number,
+    access: number,
+    tagLo: number,
+    tagHi: number,
+  ): FaultKind {
+    tlb.touch(at);
+    const dataLo = tlb.entries[at + 2] as number;
+    return this.hitDecides(hi, lo, access, tagLo, tagHi, dataLo, tlb.entries[at + 3] as number, -1);
+  }
+
+  /**
+   * As `translate`, but by walking from CR3: no TLB or paging-structure cache is asked or filled. Accessed and dirty are
+   * set as by any access.
+   */
+  walkUncached(hi: number, lo: number, access: number): FaultKind {
+    if (this.attached !== null) this.attached.begin(hi, lo, access);
+    let high = hi;
+    if ((hi << this.quickShift) >> this.quickShift !== hi) {
+      if (!this.applyMask(hi, lo, access)) return FaultKind.NotCanonical;
+      high = this.maskedHi;
+    }
+    const walker = this.walker;
+    const kind = walker.walkFromRoot(high, lo, access);
+    if (kind !== None) {
+      this.attached?.end(kind, 0, 0, this.fault.reasons);
+      return kind;
+    }
+    const dataHi = walker.dataHi;
+    this.dataHi = dataHi;
+    if ((dataHi & SIZE_MASK) === 0) this.paLo = (walker.dataLo & ADDRESS_LOW) | (lo & 0xfff);
+    else this.paLo = largeAddress(walker.dataLo, dataHi, lo);
+    if (this.attached !== null) this.attached.end(None, this.paHi, this.paLo, 0);
+    return None;
+  }
+
+  /** @param absent no TLB has a translation of this page and size, as a lookup has just shown */
+  private walkAndFill(
+    hi: number,
+    lo: number,
+    access: number,
+    tagLo: number,
+    tagHi: number,
+    absent: boolean,
+  ): FaultKind {
+    const walker = this.walker;
+    const kind = walker.walk(hi, lo, access, tagLo, tagHi);
+    if (kind !== None) return this.faulted(kind, hi, lo);
+    const dataLo = walker.dataLo;
+    const dataHi = walker.dataHi;
+    this.dataHi = dataHi;
+    if (absent && (dataHi & (SIZE_MASK | GLOBAL)) === 0) {
+      this.paLo = (dataLo & ADDRESS_LOW) | (lo & 0xfff);
+      if (this.retention !== 'none') {
+        this.secondTlb.insertNew(tagLo, tagHi, dataLo, dataHi, tagLo);
+        const first = (access & FETCH) === 0 ? this.dataTlb : this.fetchTlb;
+        first.insertNew(tagLo, tagHi, dataLo, dataHi, tagLo);
+      }
+    } else {
+      this.paLo = largeAddress(dataLo, dataHi, lo);
+      this.fill(access, tagLo, tagHi, dataLo, dataHi);
+    }
+    if (this.attached !== null) this.tellFilled(access, dataLo);
+    return None;
+  }
+
+  /** Fills with any translation; a large page is one entry, so that dropping it drops the whole page. */
+  private fill(access: number, tagLo: number, tagHi: number, dataLo: number, dataHi: number): void {
+    const size = cachedSize(dataHi);
+    const fetch = (access & FETCH) !== 0;
+    let entryTagHi = tagHi | (size << TlbTag.SIZE_SHIFT);
+    if ((dataHi & GLOBAL) !== 0) entryTagHi = (entryTagHi & ~TlbTag.CONTEXT_MASK) | TlbTag.GLOBAL;
+    const pageLo = tagLo & ~((1 << (9 * size)) - 1);
+    const set = tagLo >>> (9 * size);
+    if (size > 0) this.hasLarge = true;
+    if (size <= this.secondLargest) this.secondTlb.insert(pageLo, entryTagHi, dataLo, dataHi, set);
+    const small = fetch ? this.fetchTlb : this.dataTlb;
+    const large = fetch ? this.largeFetchTlb : this.largeDataTlb;
+    (size === 0 ? small : large).insert(pageLo, entryTagHi, dataLo, dataHi, set);
+  }
+
+  private tellFilled(access: number, dataLo: number): void {
+    const level = cachedSize(this.dataHi) + 1;
+    if (this.dataTlb.ways !== 0) this.attached?.fill(firstLevel(access), level, this.dataHi, dataLo);
+    if (this.secondTlb.ways !== 0 && level - 1 <= this.secondLargest) {
+      this.attached?.fill(CacheName.SecondLevel, level, this.dataHi, dataLo);
+    }
+    this.attached?.end(None, this.paHi, this.paLo, 0);
+  }
+
+  /** A page fault drops what is cached for its address, so that it does not come again for what memory no longer says. */
+  private faulted(kind: FaultKind, hi: number, lo: number): FaultKind {
+    if (kind !== FaultKind.Bus) pageFaultFlush(this, hi, lo);
+    if (this.attached !== null) this.attached.end(kind, 0, 0, this.fault.reasons);
+    return kind;
+  }
+
+  /**
+   * A translation made ahead of any access, as a processor may do at any time: fills caches, sets accessed flags,
+   * never dirty, and never faults.
+   * @returns whether there was a translation
+   */
+  speculativeFill(hi: number, lo: number, fetch = false): boolean {
+    if ((hi << this.canonicalShift) >> this.canonicalShift !== hi) return false;
+    const access = fetch ? FETCH : Access.Read;
+    const tagLo = (lo >>> 12) | (hi << 20);
+    const tagHi = ((hi >>> 12) & PAGE_HIGH_MASK) | this.contextTag;
+    this.walker.speculative = true;
+    const kind = this.walker.walk(hi, lo, access, tagLo, tagHi);
+    this.walker.speculative = false;
+    if (kind !== None) return false;
+    this.fill(access, tagLo, tagHi, this.walker.dataLo, this.walker.dataHi);
+    return true;
+  }
+}
+
+/** Bits 31:0 of the physical address, whatever the page size. */
+function largeAddress(dataLo: number, dataHi: number, lo: number): number {
+  const mask = offsetMask(cachedSize(dataHi));
+  return (dataLo & ADDRESS_LOW & ~mask) | (lo & mask);
+}
+
+const firstLevel = (access: number): CacheName =>
+  (access & FETCH) === 0 ? CacheName.FirstLevelData : CacheName.FirstLevelFetch;
