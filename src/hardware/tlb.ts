@@ -218,7 +218,9 @@ export class Tlb {
 
   private widen(): void {
     const kept: number[] = [];
-    this.forEach((...words) => kept.push(...words));
+    this.forEach((...words) => {
+      kept.push(...words);
+    });
     const sets: number[] = [];
     for (let at = 0; at < this.entries.length; at += STRIDE) {
       if (((this.entries[at + 1] as number) & VALID) !== 0) sets.push(at >> this.setShift);

@@ -47,7 +47,9 @@ describe('PhysicalMemory', () => {
   it('joins regions that touch', () => {
     expect(memoryOf([0x2000n, 0x1000n], [0x1000n, 0x1000n]).regions).toEqual([{ first: 1, end: 3 }]);
   });
+});
 
+describe('what PhysicalMemory keeps', () => {
   it('keeps nothing for memory that was only read', () => {
     const memory = memoryOf([0n, 1n << 40n]);
     expect(memory.readWord(0x12_3456_7000n)).toBe(0n);
@@ -78,7 +80,9 @@ describe('PhysicalMemory', () => {
   it('refuses bytes that cross a frame', () => {
     expect(() => memoryOf([0n, MIB]).readBytes(0, 4090, new Uint8Array(8))).toThrow(RangeError);
   });
+});
 
+describe('PhysicalMemory as a whole', () => {
   /** Frames in three chunks, one of them half outside the region. */
   const frame = fc.constantFrom(0, 1, 1023, 1024, 1025, 2047, 2048, 2049, 2050);
   const operation = fc.oneof(
@@ -98,41 +102,54 @@ describe('PhysicalMemory', () => {
     fc.record({ kind: fc.constant('zero' as const), frame }),
   );
 
+  type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
+  const END = 2050;
+
+  /** Frames as plain byte arrays. */
+  class Model {
+    readonly frames = new Map<number, Uint8Array>();
+    page(frame: number): Uint8Array {
+      const bytes = this.frames.get(frame) ?? new Uint8Array(4096);
+      this.frames.set(frame, bytes);
+      return bytes;
+    }
+  }
+
+  /** Does a step in both. @returns what the memory answered and what the model says it should have */
+  function apply(memory: PhysicalMemory, model: Model, step: Operation): readonly [boolean, boolean] {
+    const inside = step.frame < END;
+    const page = inside ? model.page(step.frame) : new Uint8Array(4096);
+    switch (step.kind) {
+      case 'write':
+        new DataView(page.buffer).setBigUint64(step.word * 8, step.value, true);
+        return [memory.writeWord(BigInt(step.frame * 4096 + step.word * 8), step.value), inside];
+      case 'bytes':
+        page.set(step.bytes, step.offset);
+        return [memory.writeBytes(step.frame, step.offset, step.bytes), inside];
+      case 'copy':
+        if (inside && step.to < END) model.page(step.to).set(page.slice());
+        return [memory.copyFrame(step.frame, step.to), inside && step.to < END];
+      case 'zero':
+        page.fill(0);
+        return [memory.zeroFrame(step.frame), inside];
+    }
+  }
+
   it('behaves as a map from byte addresses to bytes', () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 40 }), (operations) => {
-        const END = 2050;
         const memory = memoryOf([0n, BigInt(END) * 4096n]);
-        const model = new Map<number, Uint8Array>();
-        const page = (n: number): Uint8Array => {
-          const bytes = model.get(n) ?? new Uint8Array(4096);
-          model.set(n, bytes);
-          return bytes;
-        };
+        const model = new Model();
         for (const step of operations) {
-          const inside = step.frame < END;
-          if (step.kind === 'write') {
-            const address = BigInt(step.frame * 4096 + step.word * 8);
-            expect(memory.writeWord(address, step.value)).toBe(inside);
-            if (inside) new DataView(page(step.frame).buffer).setBigUint64(step.word * 8, step.value, true);
-          } else if (step.kind === 'bytes') {
-            expect(memory.writeBytes(step.frame, step.offset, step.bytes)).toBe(inside);
-            if (inside) page(step.frame).set(step.bytes, step.offset);
-          } else if (step.kind === 'copy') {
-            const both = inside && step.to < END;
-            expect(memory.copyFrame(step.frame, step.to)).toBe(both);
-            if (both) page(step.to).set(page(step.frame).slice());
-          } else {
-            expect(memory.zeroFrame(step.frame)).toBe(inside);
-            if (inside) page(step.frame).fill(0);
-          }
+          const [answered, expected] = apply(memory, model, step);
+          expect(answered).toBe(expected);
         }
-        for (const [n, bytes] of model) {
+        for (const [frame, bytes] of model.frames) {
           const got = new Uint8Array(4096);
-          memory.readBytes(n, 0, got);
+          memory.readBytes(frame, 0, got);
           expect(got.every((byte, i) => byte === bytes[i])).toBe(true);
           const word = new DataView(bytes.buffer).getBigUint64(8, true);
-          expect(memory.readWord(BigInt(n) * 4096n + 8n)).toBe(word);
+          expect(memory.readWord(BigInt(frame) * 4096n + 8n)).toBe(word);
         }
       }),
     );

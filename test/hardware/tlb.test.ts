@@ -62,7 +62,9 @@ describe('Tlb', () => {
     use(tlb, 4);
     expect([1, 2, 4].every((page) => has(tlb, page))).toBe(true);
   });
+});
 
+describe('the entries of a Tlb', () => {
   it('replaces an entry of the same tag in place', () => {
     const tlb = new Tlb({ sets: 1, ways: 2 });
     tlb.insert(...tag(7), 0x1000, 0, 7);
@@ -99,7 +101,9 @@ describe('Tlb', () => {
     const tlb = new Tlb({ sets: 2, ways: 1 }, true);
     for (let page = 0; page < 500; page++) use(tlb, page);
     for (let page = 0; page < 500; page++) expect(has(tlb, page)).toBe(true);
-    tlb.forEach((tagLo, _, dataLo) => expect(dataLo).toBe(tagLo * 4096));
+    tlb.forEach((tagLo, _, dataLo) => {
+      expect(dataLo).toBe(tagLo * 4096);
+    });
   });
 
   it('keeps nothing when it has no ways', () => {

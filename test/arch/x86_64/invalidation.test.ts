@@ -109,54 +109,59 @@ describe.each(['profile', 'adversarial'] as const)('what stays cached, %s retent
     flush(cached.paging.mmu, cached);
     expect(cached.stale()).toEqual(stale);
   });
-
-  it('a global entry answers every PCID', () => {
-    const { paging } = new Cached(retention);
-    paging.mmu.state.cr3Lo = Number(ROOT) | 9;
-    paging.mmu.updateControls();
-    const { walks } = paging.mmu.walker;
-    expect(paging.access(GLOBAL)).toBe(STALE);
-    expect(paging.mmu.walker.walks).toBe(walks);
-  });
-
-  it('G counts only if CR4.PGE is 1 when the entry is cached', () => {
-    const paging = new Paging({ retention, cr4: ['PCIDE'] });
-    paging.map(PAGE, STALE, USER_PAGE | PTE.mask('G'));
-    paging.access(PAGE);
-    flushForCr3(paging.mmu, false);
-    const { walks } = paging.mmu.walker;
-    paging.access(PAGE);
-    expect(paging.mmu.walker.walks).toBe(walks + 1);
-  });
-
-  it('a table that was replaced is used until INVLPG of any address of the PCID', () => {
-    const paging = new Paging({ retention });
-    paging.map(PAGE, STALE);
-    paging.access(PAGE);
-    const above = paging.entryAddress(PAGE, 2);
-    const old = paging.memory.readWord(above) as bigint;
-    paging.memory.writeWord(above, 0n);
-    paging.map(PAGE, 0x8000_0000n);
-    expect(paging.memory.readWord(above)).not.toBe(old);
-    const table = PTE.get(old, 'PAGE');
-    paging.memory.writeWord(table + 8n, STALE | USER_PAGE);
-    expect(paging.access(PAGE + 0x1000n), 'through the old page table').toBe(STALE);
-    invlpg(paging.mmu, ...at(0x1000n));
-    expect(paging.access(PAGE + 0x2000n)).toBe('#PF 4');
-  });
-
-  it('with AMD’s EFER.TCE, INVLPG keeps the paging-structure entries of other addresses', () => {
-    const paging = new Paging({ retention });
-    paging.mmu.state.efer |= EFER.half('TCE').lo;
-    paging.map(PAGE, STALE);
-    paging.map(LARGE, STALE);
-    paging.access(PAGE);
-    paging.access(LARGE);
-    const before = paging.mmu.pagingStructure.count();
-    invlpg(paging.mmu, ...at(PAGE));
-    expect(paging.mmu.pagingStructure.count()).toBe(before - 3);
-  });
 });
+
+describe.each(['profile', 'adversarial'] as const)(
+  'global entries and upper levels, %s retention',
+  (retention) => {
+    it('a global entry answers every PCID', () => {
+      const { paging } = new Cached(retention);
+      paging.mmu.state.cr3Lo = Number(ROOT) | 9;
+      paging.mmu.updateControls();
+      const { walks } = paging.mmu.walker;
+      expect(paging.access(GLOBAL)).toBe(STALE);
+      expect(paging.mmu.walker.walks).toBe(walks);
+    });
+
+    it('G counts only if CR4.PGE is 1 when the entry is cached', () => {
+      const paging = new Paging({ retention, cr4: ['PCIDE'] });
+      paging.map(PAGE, STALE, USER_PAGE | PTE.mask('G'));
+      paging.access(PAGE);
+      flushForCr3(paging.mmu, false);
+      const { walks } = paging.mmu.walker;
+      paging.access(PAGE);
+      expect(paging.mmu.walker.walks).toBe(walks + 1);
+    });
+
+    it('a table that was replaced is used until INVLPG of any address of the PCID', () => {
+      const paging = new Paging({ retention });
+      paging.map(PAGE, STALE);
+      paging.access(PAGE);
+      const above = paging.entryAddress(PAGE, 2);
+      const old = paging.memory.readWord(above) as bigint;
+      paging.memory.writeWord(above, 0n);
+      paging.map(PAGE, 0x8000_0000n);
+      expect(paging.memory.readWord(above)).not.toBe(old);
+      const table = PTE.get(old, 'PAGE');
+      paging.memory.writeWord(table + 8n, STALE | USER_PAGE);
+      expect(paging.access(PAGE + 0x1000n), 'through the old page table').toBe(STALE);
+      invlpg(paging.mmu, ...at(0x1000n));
+      expect(paging.access(PAGE + 0x2000n)).toBe('#PF 4');
+    });
+
+    it('with AMD’s EFER.TCE, INVLPG keeps the paging-structure entries of other addresses', () => {
+      const paging = new Paging({ retention });
+      paging.mmu.state.efer |= EFER.half('TCE').lo;
+      paging.map(PAGE, STALE);
+      paging.map(LARGE, STALE);
+      paging.access(PAGE);
+      paging.access(LARGE);
+      const before = paging.mmu.pagingStructure.count();
+      invlpg(paging.mmu, ...at(PAGE));
+      expect(paging.mmu.pagingStructure.count()).toBe(before - 3);
+    });
+  },
+);
 
 describe('a translation that got less strict in memory', () => {
   const readOnly = PTE.mask('P', 'US');

@@ -64,7 +64,9 @@ describe('the walk', () => {
     else expect(outcome).toBeTypeOf('bigint');
     expect(paging.mmu.fault.level).toBe(reserved ? level : 0);
   });
+});
 
+describe('reserved bits and memory errors', () => {
   it('with LA57, PS and on AMD bit 8 are reserved in a PML5E', () => {
     for (const [bits, features, outcome] of [
       [1n << 7n, INTEL_COMPLETE, '#PF d'],
@@ -145,7 +147,7 @@ describe('the dirty-bit rule', () => {
   });
 });
 
-describe('canonical addresses and linear-address masking', () => {
+describe('canonical addresses', () => {
   it.each([
     ['4-level', [], 0x0000_8000_0000_0000n, User, '#GP 0'],
     ['4-level, stack segment', [], 0x0000_8000_0000_0000n, User | StackSegment, '#SS 0'],
@@ -162,7 +164,9 @@ describe('canonical addresses and linear-address masking', () => {
       outcome === 'canonical' ? expect.stringMatching(/^#PF/) : outcome,
     );
   });
+});
 
+describe('linear-address masking', () => {
   type Lam = 'LAM_U48' | 'LAM_U57' | 'LAM_SUP';
   const U48 = 0x5a5a_7fff_1234_5000n;
   const SUP = 0xffff_8888_1234_5000n;

@@ -38,35 +38,38 @@ const controlsOf = (setting: Setting): PermissionControls => ({
 });
 
 /**
- * "Determination of Access Rights" of the SDM said again, sentence by sentence, as one question per kind of access.
- * It shares nothing with the code under test but the names of the bits.
+ * "Determination of Access Rights" of the SDM said again, sentence by sentence, one function per kind of access. It
+ * shares nothing with the code under test but the names of the bits.
  */
 function allowed(rights: number, access: number, s: Setting): boolean {
-  const userPage = (rights & Right.User) > 0;
-  const userAccess = (access & Access.User) > 0;
+  const page = { user: (rights & Right.User) > 0, writable: (rights & Right.Writable) > 0 };
+  const user = (access & Access.User) > 0;
   const write = (access & Access.Write) > 0;
-  // "Instruction fetches from ...": keys never apply.
-  if (access & Access.Fetch) {
-    const executable = !s.nxe || !(rights & Right.ExecuteDisable);
-    if (userAccess) return userPage && executable;
-    return userPage ? !s.smep && executable : executable;
-  }
-  // "Protection keys": which register and switch goes by the page, WD by the access.
-  const keyed = userPage ? s.pke : s.pks;
-  const readByKey = !keyed || !(s.key & 1);
-  const writeByKey = readByKey && (!keyed || !(s.key & 2) || (!userAccess && !s.wp));
-  if (!(write ? writeByKey : readByKey)) return false;
+  if (access & Access.Fetch) return fetchAllowed(page.user, user, !(rights & Right.ExecuteDisable), s);
+  if (!keyAllows(page.user, user, write, s)) return false;
   // "Shadow-stack accesses": to shadow-stack addresses of the mode of the access only.
   if (access & Access.ShadowStack) {
-    return userPage === userAccess && (rights & Right.ReadOnlyLeaf) > 0 && (rights & Right.Dirty) > 0;
+    return page.user === user && (rights & Right.ReadOnlyLeaf) > 0 && (rights & Right.Dirty) > 0;
   }
-  if (userAccess) return userPage && (!write || (rights & Right.Writable) > 0);
+  if (user) return page.user && (!write || page.writable);
   // Supervisor data accesses. "Explicit" ones may use AC.
-  if (userPage && s.smap && (!s.ac || (access & Access.Implicit) > 0)) return false;
-  return !write || !s.wp || (rights & Right.Writable) > 0;
+  if (page.user && s.smap && (!s.ac || (access & Access.Implicit) > 0)) return false;
+  return !write || !s.wp || page.writable;
 }
 
-const booleans = [false, true];
+/** "Instruction fetches from ...": keys never apply. */
+function fetchAllowed(userPage: boolean, user: boolean, notDisabled: boolean, s: Setting): boolean {
+  const executable = !s.nxe || notDisabled;
+  if (user) return userPage && executable;
+  return userPage ? !s.smep && executable : executable;
+}
+
+/** "Protection keys": which register and switch goes by the page, WD by the access. */
+function keyAllows(userPage: boolean, user: boolean, write: boolean, s: Setting): boolean {
+  if (!(userPage ? s.pke : s.pks)) return true;
+  if (s.key & 1) return false;
+  return !write || !(s.key & 2) || (!user && !s.wp);
+}
 
 function* settings(): Generator<Setting> {
   for (let bits = 0; bits < 128; bits++) {
@@ -82,48 +85,50 @@ const accesses = Array.from({ length: 64 }, (_, bits) => bits).filter(
 );
 const rightsOfPages = Array.from({ length: 32 }, (_, bits) => bits | KEYED);
 
+function* combinations(): Generator<readonly [rights: number, access: number]> {
+  for (const rights of rightsOfPages) for (const access of accesses) yield [rights, access];
+}
+
 describe('permissions', () => {
   it('agrees with the rule written out in plain words, for every setting, page and access', () => {
     let compared = 0;
     for (const setting of settings()) {
       const controls = controlsOf(setting);
-      for (const rights of rightsOfPages) {
-        for (const access of accesses) {
-          const reasons = reasonsAgainst(rights, access, setting.ac, controls);
-          if ((reasons === 0) !== allowed(rights, access, setting)) {
-            expect.fail(`rights ${rights}, access ${access}, ${JSON.stringify(setting)}: reasons ${reasons}`);
-          }
-          compared++;
+      for (const [rights, access] of combinations()) {
+        const reasons = reasonsAgainst(rights, access, setting.ac, controls);
+        if ((reasons === 0) !== allowed(rights, access, setting)) {
+          expect.fail(`rights ${rights}, access ${access}, ${JSON.stringify(setting)}: reasons ${reasons}`);
         }
+        compared++;
       }
     }
     expect(compared).toBe(512 * 32 * accesses.length);
   });
 
-  it('remembers the same answers, and forgets them when a register changes', () => {
-    for (const wp of booleans) {
-      for (const ac of booleans) {
-        const setting: Setting = { wp, smep: true, smap: true, pke: true, pks: true, nxe: true, ac, key: 2 };
-        const controls = { ...controlsOf({ ...setting, wp: !wp, key: 0 }) };
-        const memo = new PermissionMemo(controls);
-        memo.setAlignmentCheck(!ac);
-        for (const access of accesses) memo.decide(memo.accessIndex(access) | (rightsOfPages[3] as number));
-        Object.assign(controls, controlsOf(setting));
-        memo.forgetIfChanged();
-        memo.setAlignmentCheck(ac);
-        for (const rights of rightsOfPages) {
-          for (const access of accesses) {
-            const index = memo.accessIndex(access) | rights;
-            expect(memo.verdicts[index]).toBeOneOf([Verdict.Unknown, memo.decide(index)]);
-            const dirtyFirst = access & Access.Write && !(rights & Right.Dirty);
-            const good = dirtyFirst ? Verdict.NeedsDirty : Verdict.Allowed;
-            expect(memo.verdicts[index]).toBe(allowed(rights, access, setting) ? good : Verdict.Denied);
-          }
-        }
-      }
+  it.each([
+    { wp: false, ac: false },
+    { wp: false, ac: true },
+    { wp: true, ac: false },
+    { wp: true, ac: true },
+  ])('remembers the same answers, and forgets them when a register changes: %o', ({ wp, ac }) => {
+    const setting: Setting = { wp, smep: true, smap: true, pke: true, pks: true, nxe: true, ac, key: 2 };
+    const controls = { ...controlsOf({ ...setting, wp: !wp, key: 0 }) };
+    const memo = new PermissionMemo(controls);
+    memo.setAlignmentCheck(ac);
+    for (const [rights, access] of combinations()) memo.decide(memo.accessIndex(access) | rights);
+    Object.assign(controls, controlsOf(setting));
+    memo.forgetIfChanged();
+    for (const [rights, access] of combinations()) {
+      const index = memo.accessIndex(access) | rights;
+      if (memo.verdicts[index] === Verdict.Unknown) memo.decide(index);
+      const dirtyFirst = access & Access.Write && !(rights & Right.Dirty);
+      const good = dirtyFirst ? Verdict.NeedsDirty : Verdict.Allowed;
+      expect(memo.verdicts[index]).toBe(allowed(rights, access, setting) ? good : Verdict.Denied);
     }
   });
+});
 
+describe('the reasons against an access', () => {
   const all: Setting = {
     wp: true,
     smep: true,
