@@ -2,7 +2,7 @@
 import { limit } from './limit/index.ts';
 import { remote } from './remote-read.ts';
 
-const BENCHES: Readonly<Record<string, () => number>> = { limit, remote };
+const BENCHES: Readonly<Record<string, () => number | Promise<number>>> = { limit, remote };
 
 const name = process.argv[2] ?? '';
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;
@@ -12,5 +12,5 @@ if (bench === undefined) {
   );
   process.exitCode = 2;
 } else {
-  process.exitCode = bench();
+  process.exitCode = await bench();
 }

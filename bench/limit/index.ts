@@ -6,7 +6,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 import type { X86Mmu } from '../../src/arch/x86_64/mmu.ts';
 import { ACCESSES, buildMmu, makeStream, runPass, WORKLOADS, type Workload } from './workloads.ts';
 
@@ -129,16 +129,15 @@ function allocatedPerTranslation(mmu: X86Mmu, streams: ReadonlyMap<string, Int32
 
 /** Imports the built package in a new process and translates once. */
 function printStartup(): void {
-  const built = fileURLToPath(new URL('../../dist/arch/x86_64/mmu.js', import.meta.url));
-  if (!existsSync(built)) {
+  const dist = new URL('../../dist/', import.meta.url);
+  if (!existsSync(new URL('index.js', dist))) {
     console.log('import to first translation: not measured, the package is not built (npm run build)');
     return;
   }
   const script = fileURLToPath(new URL('./startup.mjs', import.meta.url));
   const runs: number[] = [];
   for (let i = 0; i < REPETITIONS; i++) {
-    const folder = pathToFileURL(join(built, '../../../')).href;
-    runs.push(Number(execFileSync(process.execPath, [script, folder], { encoding: 'utf8' })));
+    runs.push(Number(execFileSync(process.execPath, [script, dist.href], { encoding: 'utf8' })));
   }
   console.log(`import of the built package to first translation: ${median(runs).toFixed(1)} ms`);
 }

@@ -82,59 +82,59 @@ describe('what PhysicalMemory keeps', () => {
   });
 });
 
+/** Frames in three chunks, one of them half outside the region. */
+const frame = fc.constantFrom(0, 1, 1023, 1024, 1025, 2047, 2048, 2049, 2050);
+const operation = fc.oneof(
+  fc.record({
+    kind: fc.constant('write' as const),
+    frame,
+    word: fc.nat(511),
+    value: fc.bigInt(0n, (1n << 64n) - 1n),
+  }),
+  fc.record({
+    kind: fc.constant('bytes' as const),
+    frame,
+    offset: fc.nat(4090),
+    bytes: fc.uint8Array({ maxLength: 6 }),
+  }),
+  fc.record({ kind: fc.constant('copy' as const), frame, to: frame }),
+  fc.record({ kind: fc.constant('zero' as const), frame }),
+);
+
+type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
+const END = 2050;
+
+/** Frames as plain byte arrays. */
+class Model {
+  readonly frames = new Map<number, Uint8Array>();
+  page(frame: number): Uint8Array {
+    const bytes = this.frames.get(frame) ?? new Uint8Array(4096);
+    this.frames.set(frame, bytes);
+    return bytes;
+  }
+}
+
+/** Does a step in both. @returns what the memory answered and what the model says it should have */
+function apply(memory: PhysicalMemory, model: Model, step: Operation): readonly [boolean, boolean] {
+  const inside = step.frame < END;
+  const page = inside ? model.page(step.frame) : new Uint8Array(4096);
+  switch (step.kind) {
+    case 'write':
+      new DataView(page.buffer).setBigUint64(step.word * 8, step.value, true);
+      return [memory.writeWord(BigInt(step.frame * 4096 + step.word * 8), step.value), inside];
+    case 'bytes':
+      page.set(step.bytes, step.offset);
+      return [memory.writeBytes(step.frame, step.offset, step.bytes), inside];
+    case 'copy':
+      if (inside && step.to < END) model.page(step.to).set(page.slice());
+      return [memory.copyFrame(step.frame, step.to), inside && step.to < END];
+    case 'zero':
+      page.fill(0);
+      return [memory.zeroFrame(step.frame), inside];
+  }
+}
+
 describe('PhysicalMemory as a whole', () => {
-  /** Frames in three chunks, one of them half outside the region. */
-  const frame = fc.constantFrom(0, 1, 1023, 1024, 1025, 2047, 2048, 2049, 2050);
-  const operation = fc.oneof(
-    fc.record({
-      kind: fc.constant('write' as const),
-      frame,
-      word: fc.nat(511),
-      value: fc.bigInt(0n, (1n << 64n) - 1n),
-    }),
-    fc.record({
-      kind: fc.constant('bytes' as const),
-      frame,
-      offset: fc.nat(4090),
-      bytes: fc.uint8Array({ maxLength: 6 }),
-    }),
-    fc.record({ kind: fc.constant('copy' as const), frame, to: frame }),
-    fc.record({ kind: fc.constant('zero' as const), frame }),
-  );
-
-  type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
-  const END = 2050;
-
-  /** Frames as plain byte arrays. */
-  class Model {
-    readonly frames = new Map<number, Uint8Array>();
-    page(frame: number): Uint8Array {
-      const bytes = this.frames.get(frame) ?? new Uint8Array(4096);
-      this.frames.set(frame, bytes);
-      return bytes;
-    }
-  }
-
-  /** Does a step in both. @returns what the memory answered and what the model says it should have */
-  function apply(memory: PhysicalMemory, model: Model, step: Operation): readonly [boolean, boolean] {
-    const inside = step.frame < END;
-    const page = inside ? model.page(step.frame) : new Uint8Array(4096);
-    switch (step.kind) {
-      case 'write':
-        new DataView(page.buffer).setBigUint64(step.word * 8, step.value, true);
-        return [memory.writeWord(BigInt(step.frame * 4096 + step.word * 8), step.value), inside];
-      case 'bytes':
-        page.set(step.bytes, step.offset);
-        return [memory.writeBytes(step.frame, step.offset, step.bytes), inside];
-      case 'copy':
-        if (inside && step.to < END) model.page(step.to).set(page.slice());
-        return [memory.copyFrame(step.frame, step.to), inside && step.to < END];
-      case 'zero':
-        page.fill(0);
-        return [memory.zeroFrame(step.frame), inside];
-    }
-  }
-
   it('behaves as a map from byte addresses to bytes', () => {
     fc.assert(
       fc.property(fc.array(operation, { maxLength: 40 }), (operations) => {

@@ -128,115 +128,117 @@ describe('permissions', () => {
   });
 });
 
-describe('the reasons against an access', () => {
-  const all: Setting = {
-    wp: true,
-    smep: true,
-    smap: true,
-    pke: true,
-    pks: true,
-    nxe: true,
-    ac: false,
-    key: 0,
-  };
-  const USER_PAGE = Right.User | Right.Writable | KEYED;
+const all: Setting = {
+  wp: true,
+  smep: true,
+  smap: true,
+  pke: true,
+  pks: true,
+  nxe: true,
+  ac: false,
+  key: 0,
+};
+const USER_PAGE = Right.User | Right.Writable | KEYED;
 
-  it.each<readonly [string, number, number, Setting, number]>([
-    // SDM vol. 3A, "Determination of Access Rights"
-    ['user read of a supervisor page', Right.Writable, Access.User, all, Reason.Supervisor],
-    ['user write of a read-only page', Right.User, Access.User | Access.Write, all, Reason.ReadOnly],
-    ['supervisor write of a read-only page, WP=1', 0, Access.Write, all, Reason.WriteProtect],
-    ['supervisor write of a read-only page, WP=0', 0, Access.Write, { ...all, wp: false }, 0],
-    ['fetch from an XD page', Right.ExecuteDisable, Access.Fetch, all, Reason.ExecuteDisable],
-    ['supervisor fetch from a user page, SMEP=1', USER_PAGE, Access.Fetch, all, Reason.Smep],
-    ['supervisor read of a user page, SMAP=1, AC=0', USER_PAGE, Access.Read, all, Reason.Smap],
-    ['the same with AC=1', USER_PAGE, Access.Read, { ...all, ac: true }, 0],
-    ['the same with AC=1, implicit', USER_PAGE, Access.Implicit, { ...all, ac: true }, Reason.Smap],
-    // "Protection Keys"
-    ['user read, AD=1', USER_PAGE, Access.User, { ...all, key: 1 }, Reason.PkruAccess],
-    ['user write, WD=1', USER_PAGE, Access.User | Access.Write, { ...all, key: 2 }, Reason.PkruWrite],
-    ['user read, WD=1', USER_PAGE, Access.User, { ...all, key: 2 }, 0],
-    ['user fetch, AD=1', USER_PAGE, Access.User | Access.Fetch, { ...all, key: 3 }, 0],
-    [
-      'supervisor write of a user page, WD=1, WP=0, AC=1',
-      USER_PAGE,
-      Access.Write,
-      { ...all, key: 2, wp: false, ac: true },
-      0,
-    ],
-    [
-      'supervisor read of a supervisor page, AD=1',
-      KEYED | Right.Writable,
-      Access.Read,
-      { ...all, key: 1 },
-      Reason.PksAccess,
-    ],
-    [
-      'user read of a supervisor page, AD=1: both',
-      KEYED,
-      Access.User,
-      { ...all, key: 1 },
-      Reason.Supervisor | Reason.PksAccess,
-    ],
-    // "Shadow Stacks": R/W=0 and D=1 in the leaf, R/W=1 above
-    [
-      'user shadow-stack read of a shadow-stack page',
-      Right.User | Right.ReadOnlyLeaf | Right.Dirty,
-      Access.User | Access.ShadowStack,
-      all,
-      0,
-    ],
-    [
-      'user shadow-stack write of it',
-      Right.User | Right.ReadOnlyLeaf | Right.Dirty,
-      Access.User | Access.ShadowStack | Access.Write,
-      all,
-      0,
-    ],
-    [
-      'ordinary user write of it',
-      Right.User | Right.ReadOnlyLeaf | Right.Dirty,
-      Access.User | Access.Write,
-      all,
-      Reason.ReadOnly,
-    ],
-    ['ordinary user read of it', Right.User | Right.ReadOnlyLeaf | Right.Dirty, Access.User, all, 0],
-    [
-      'the page with D=0',
-      Right.User | Right.ReadOnlyLeaf,
-      Access.User | Access.ShadowStack,
-      all,
-      Reason.NotShadowStack,
-    ],
-    [
-      'an ordinary writable page',
-      USER_PAGE | Right.Dirty,
-      Access.User | Access.ShadowStack | Access.Write,
-      all,
-      Reason.NotShadowStack,
-    ],
-    [
-      'R/W=0 in an upper entry',
-      Right.User | Right.Dirty,
-      Access.User | Access.ShadowStack,
-      all,
-      Reason.NotShadowStack,
-    ],
-    [
-      'supervisor shadow-stack access to a user shadow stack',
-      Right.User | Right.ReadOnlyLeaf | Right.Dirty,
-      Access.ShadowStack,
-      { ...all, ac: true },
-      Reason.SupervisorShadowStackUserPage,
-    ],
-    [
-      'user shadow-stack access (WRUSS) to a supervisor shadow stack',
-      Right.ReadOnlyLeaf | Right.Dirty,
-      Access.User | Access.ShadowStack | Access.Write,
-      all,
-      Reason.Supervisor,
-    ],
-  ])('%s', (_, rights, access, setting, reasons) => {
+const ROWS: readonly (readonly [string, number, number, Setting, number])[] = [
+  // SDM vol. 3A, "Determination of Access Rights"
+  ['user read of a supervisor page', Right.Writable, Access.User, all, Reason.Supervisor],
+  ['user write of a read-only page', Right.User, Access.User | Access.Write, all, Reason.ReadOnly],
+  ['supervisor write of a read-only page, WP=1', 0, Access.Write, all, Reason.WriteProtect],
+  ['supervisor write of a read-only page, WP=0', 0, Access.Write, { ...all, wp: false }, 0],
+  ['fetch from an XD page', Right.ExecuteDisable, Access.Fetch, all, Reason.ExecuteDisable],
+  ['supervisor fetch from a user page, SMEP=1', USER_PAGE, Access.Fetch, all, Reason.Smep],
+  ['supervisor read of a user page, SMAP=1, AC=0', USER_PAGE, Access.Read, all, Reason.Smap],
+  ['the same with AC=1', USER_PAGE, Access.Read, { ...all, ac: true }, 0],
+  ['the same with AC=1, implicit', USER_PAGE, Access.Implicit, { ...all, ac: true }, Reason.Smap],
+  // "Protection Keys"
+  ['user read, AD=1', USER_PAGE, Access.User, { ...all, key: 1 }, Reason.PkruAccess],
+  ['user write, WD=1', USER_PAGE, Access.User | Access.Write, { ...all, key: 2 }, Reason.PkruWrite],
+  ['user read, WD=1', USER_PAGE, Access.User, { ...all, key: 2 }, 0],
+  ['user fetch, AD=1', USER_PAGE, Access.User | Access.Fetch, { ...all, key: 3 }, 0],
+  [
+    'supervisor write of a user page, WD=1, WP=0, AC=1',
+    USER_PAGE,
+    Access.Write,
+    { ...all, key: 2, wp: false, ac: true },
+    0,
+  ],
+  [
+    'supervisor read of a supervisor page, AD=1',
+    KEYED | Right.Writable,
+    Access.Read,
+    { ...all, key: 1 },
+    Reason.PksAccess,
+  ],
+  [
+    'user read of a supervisor page, AD=1: both',
+    KEYED,
+    Access.User,
+    { ...all, key: 1 },
+    Reason.Supervisor | Reason.PksAccess,
+  ],
+  // "Shadow Stacks": R/W=0 and D=1 in the leaf, R/W=1 above
+  [
+    'user shadow-stack read of a shadow-stack page',
+    Right.User | Right.ReadOnlyLeaf | Right.Dirty,
+    Access.User | Access.ShadowStack,
+    all,
+    0,
+  ],
+  [
+    'user shadow-stack write of it',
+    Right.User | Right.ReadOnlyLeaf | Right.Dirty,
+    Access.User | Access.ShadowStack | Access.Write,
+    all,
+    0,
+  ],
+  [
+    'ordinary user write of it',
+    Right.User | Right.ReadOnlyLeaf | Right.Dirty,
+    Access.User | Access.Write,
+    all,
+    Reason.ReadOnly,
+  ],
+  ['ordinary user read of it', Right.User | Right.ReadOnlyLeaf | Right.Dirty, Access.User, all, 0],
+  [
+    'the page with D=0',
+    Right.User | Right.ReadOnlyLeaf,
+    Access.User | Access.ShadowStack,
+    all,
+    Reason.NotShadowStack,
+  ],
+  [
+    'an ordinary writable page',
+    USER_PAGE | Right.Dirty,
+    Access.User | Access.ShadowStack | Access.Write,
+    all,
+    Reason.NotShadowStack,
+  ],
+  [
+    'R/W=0 in an upper entry',
+    Right.User | Right.Dirty,
+    Access.User | Access.ShadowStack,
+    all,
+    Reason.NotShadowStack,
+  ],
+  [
+    'supervisor shadow-stack access to a user shadow stack',
+    Right.User | Right.ReadOnlyLeaf | Right.Dirty,
+    Access.ShadowStack,
+    { ...all, ac: true },
+    Reason.SupervisorShadowStackUserPage,
+  ],
+  [
+    'user shadow-stack access (WRUSS) to a supervisor shadow stack',
+    Right.ReadOnlyLeaf | Right.Dirty,
+    Access.User | Access.ShadowStack | Access.Write,
+    all,
+    Reason.Supervisor,
+  ],
+];
+
+describe('the reasons against an access', () => {
+  it.each(ROWS)('%s', (_, rights, access, setting, reasons) => {
     expect(reasonsAgainst(rights, access, setting.ac, controlsOf(setting))).toBe(reasons);
   });
 
