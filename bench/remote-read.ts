@@ -2,6 +2,7 @@
  * `npm run bench -- remote`: remote reads and writes of present pages on one CPU, nobody else about. Each call goes
  * through every step of the kernel path: locks, page-table walk, reference, copy.
  */
+import { Bench } from 'tinybench';
 import { architectureNamed } from '../src/arch/registry.ts';
 import type { Task } from '../src/base/task.ts';
 import { FOLL_FORCE, FOLL_WRITE } from '../src/kernel/gup/foll-flags.ts';
@@ -77,8 +78,8 @@ function* fill(current: TaskStruct, mm: MmStruct): Task<void> {
   }
 }
 
-/** Prints one line for each row: median of ROUNDS, by CPU time, so that a busy machine does not count. */
-export function remote(): number {
+/** Prints one line for each row: the median, by CPU time, so that a busy machine does not count. */
+export async function remote(): Promise<number> {
   const { kernel, loop, createProcess } = createSystem({
     architecture: architectureNamed('x86_64'),
     cpus: 1,
@@ -87,21 +88,32 @@ export function remote(): number {
   const reader = createProcess('reader', 0, rootCredentials());
   loop.complete(target, fill(target, target.mm as MmStruct));
   const framesFree = kernel.frames.freeFrames;
+  const bench = new Bench({
+    name: 'remote',
+    now: cpuMilliseconds,
+    iterations: ROUNDS,
+    time: 0,
+    warmupIterations: 1,
+  });
   for (const row of ROWS) {
-    const rates: number[] = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      const start = process.cpuUsage();
-      const moved = loop.complete(reader, repeat(row, reader, target));
-      if (moved <= 0) throw new Error(`${row.name}: nothing moved`);
-      const { user, system } = process.cpuUsage(start);
-      rates.push((row.calls / (user + system)) * 1e6);
-    }
-    rates.sort((a, b) => a - b);
-    const median = rates[ROUNDS >> 1] as number;
+    bench.add(row.name, () => {
+      if (loop.complete(reader, repeat(row, reader, target)) <= 0)
+        throw new Error(`${row.name}: nothing moved`);
+    });
+  }
+  await bench.run();
+  for (const [index, { name, result }] of bench.tasks.entries()) {
+    if (!('latency' in result)) throw new Error(`${name}: ${result.state}`);
+    const rate = ((ROWS[index] as Row).calls / result.latency.p50) * 1000;
     console.log(
-      `${row.name.padEnd(36)} ${Math.round(median).toLocaleString('en').padStart(12)} calls per second of CPU time`,
+      `${name.padEnd(36)} ${Math.round(rate).toLocaleString('en').padStart(12)} calls per second of CPU time`,
     );
   }
   if (kernel.frames.freeFrames !== framesFree) throw new Error('the bench leaked frames');
   return 0;
+}
+
+function cpuMilliseconds(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }

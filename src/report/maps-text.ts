@@ -7,6 +7,7 @@ import type { TruthCheck } from '../conformance/maps/check.ts';
 import type { MappingList, PageTableDump } from '../conformance/maps/page-table-dump.ts';
 import type { MappedRange } from '../conformance/maps/ranges.ts';
 import type { MissingTable } from '../conformance/maps/x86_64-leaves.ts';
+import { tableLines } from './table.ts';
 
 export interface MapsTextOptions {
   /** List ranges that repeat each other too. */
@@ -115,16 +116,6 @@ function repeatText({ repeats, stride }: Line): string {
   return repeats === 1 ? '' : `${withCommas(repeats)} times, one every ${sizeText(stride)}, the same frame`;
 }
 
-/** Columns padded to the widest, two spaces apart; the ones named in `right` are set flush right. */
-function columns(rows: readonly (readonly string[])[], right: readonly number[]): string[] {
-  const widths = (rows[0] ?? []).map((_, at) =>
-    rows.reduce((width, row) => Math.max(width, row[at]?.length ?? 0), 0),
-  );
-  const cell = (text: string, at: number): string =>
-    right.includes(at) ? text.padStart(widths[at] as number) : text.padEnd(widths[at] as number);
-  return rows.map((row) => row.map(cell).join('  ').trimEnd());
-}
-
 /** The table: a head, one line a range, and the tables that the dump does not hold. */
 export function mapsText(list: MappingList, options: MapsTextOptions = {}): string {
   const typeName = (index: number): string => options.patTypes?.[index] ?? `PAT${index}`;
@@ -156,7 +147,7 @@ export function mapsText(list: MappingList, options: MapsTextOptions = {}): stri
     ];
   });
   return [
-    ...columns([head, ...rows], [0, 1, 2]),
+    ...tableLines([head, ...rows], [0, 1, 2]),
     ...list.missing.map(missingText),
     '',
     `${withCommas(list.ranges.length)} ranges of ${withCommas(list.leaves)} pages` +

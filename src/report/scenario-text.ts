@@ -1,5 +1,6 @@
 /** What `tablewalk run` prints: the timeline, then how it ended and what it cost. */
 import type { ScenarioOutcome, ScenarioResult } from '../userland/run-scenario.ts';
+import { tableLines } from './table.ts';
 import { type TimelineOptions, timelineText } from './timeline-text.ts';
 
 export type ScenarioTextOptions = Omit<TimelineOptions, 'cpus'>;
@@ -63,16 +64,7 @@ function programTable(programs: ScenarioResult['programs']): string[] {
     String(minFlt),
     String(majFlt),
   ]);
-  const table = [['program', 'pid', 'CPU', 'end', 'minor faults', 'major'], ...rows];
-  const widths = (table[0] as string[]).map((_, at) =>
-    Math.max(...table.map((row) => (row[at] as string).length)),
-  );
-  return table.map((row) =>
-    row
-      .map((cell, at) => cell.padEnd(widths[at] as number))
-      .join('  ')
-      .trimEnd(),
-  );
+  return tableLines([['program', 'pid', 'CPU', 'end', 'minor faults', 'major'], ...rows]);
 }
 
 function variableText([name, value]: ScenarioResult['variables'][number]): string {
