@@ -41,11 +41,11 @@ const stepOf = (vector: Json, index: number): Json => (vector['steps'] as Json[]
 
 const MALFORMED: readonly (readonly [string, () => Json | string, string])[] = [
   ['not JSON', () => '{"id":', 'the line is not a JSON object'],
-  ['a list', () => '[]', 'field arch: expected the name of an architecture, found undefined'],
+  ['a list', () => '[]', 'field arch: expected the name of an architecture, found nothing'],
   [
     'no arch',
     () => spoiled('x86-000001', (v) => delete v['arch']),
-    'field arch: expected the name of an architecture, found undefined',
+    'field arch: expected the name of an architecture, found nothing',
   ],
   [
     'unknown arch',
