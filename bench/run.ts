@@ -1,8 +1,9 @@
 /** `npm run bench -- NAME`: runs one of the benches of this folder. */
 import { limit } from './limit/index.ts';
 import { remote } from './remote-read.ts';
+import { verify } from './verify.ts';
 
-const BENCHES: Readonly<Record<string, () => number | Promise<number>>> = { limit, remote };
+const BENCHES: Readonly<Record<string, () => number | Promise<number>>> = { limit, remote, verify };
 
 const name = process.argv[2] ?? '';
 const bench = Object.hasOwn(BENCHES, name) ? BENCHES[name] : undefined;

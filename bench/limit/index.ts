@@ -8,11 +8,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { X86Mmu } from '../../src/arch/x86_64/mmu.ts';
+import { GOLDEN_COVE } from '../../src/hardware/retention.ts';
+import { allocatedBy } from './allocation.ts';
 import { ACCESSES, buildMmu, makeStream, runPass, WORKLOADS, type Workload } from './workloads.ts';
 
 const REPETITIONS = 7;
 /** Per workload and repetition, as in limit.c. */
 const LEAST_NANOSECONDS = 60e6;
+
+/** An object a translation would be 16 bytes at least; the runtime's own (compiling, timing) is far less. */
+const MOST_BYTES = 1;
+/** Milliseconds. */
+const MOST_STARTUP = 50;
 
 interface Measure {
   readonly nanoseconds: number;
@@ -32,11 +39,15 @@ export function limit(): number {
     if (c !== null) theirs.push(runC(c.program));
     ours.push(measureOurs(mmu, streams));
   }
-  const failed = printTable(ours, theirs);
-  console.log(`\nallocated per translation: ${allocatedPerTranslation(mmu, streams).toFixed(4)} bytes`);
-  printStartup();
+  const missed = printTable(ours, theirs);
+  printProcessorProfile(streams);
+  const bytes = allocatedPerTranslation(mmu, streams);
+  missed.push(...verdict('allocation', bytes < MOST_BYTES));
+  console.log(`\nallocated per translation: ${bytes.toFixed(4)} bytes (nothing: below ${MOST_BYTES})`);
+  missed.push(...printStartup());
   if (c !== null) rmSync(c.folder, { recursive: true });
-  return failed ? 1 : 0;
+  console.log(missed.length === 0 ? '\nevery promise is met' : `\nmissed: ${missed.join(', ')}`);
+  return missed.length === 0 ? 0 : 1;
 }
 
 function compileC(): { readonly folder: string; readonly program: string } | null {
@@ -89,55 +100,77 @@ const median = (values: readonly number[]): number =>
 const times = (rounds: readonly Round[], name: string): number[] =>
   rounds.map((round) => (round.get(name) as Measure).nanoseconds);
 
-/** @returns whether a checksum differs: then the two did not do the same work, and the figures mean nothing */
-function printTable(ours: readonly Round[], theirs: readonly Round[]): boolean {
+/** The name of a promise that is missed, nothing for one that is kept. */
+const verdict = (name: string, met: boolean): readonly string[] => (met ? [] : [name]);
+
+/** The same MMU with the caches of a real processor, paging-structure caches too, which the C program does not have. */
+function printProcessorProfile(streams: ReadonlyMap<string, Int32Array>): void {
+  const mmu = buildMmu(GOLDEN_COVE);
+  measureOurs(mmu, streams);
+  const round = measureOurs(mmu, streams);
+  const rates = [...round].map(([name, { nanoseconds }]) => `${name} ${(1e3 / nanoseconds).toFixed(1)}`);
+  console.log(`\nwith the caches of ${GOLDEN_COVE.name}: ${rates.join(', ')}`);
+}
+
+/** @returns the rows that missed their promise, or whose checksums differ: then the two did not do the same work */
+function printTable(ours: readonly Round[], theirs: readonly Round[]): string[] {
   console.log(`median of ${REPETITIONS}, millions per second of CPU time`);
   console.log(
     `${'workload'.padEnd(14)} ${'what'.padEnd(38)} ${'C'.padStart(8)} ${'ours'.padStart(8)} ${'ratio'.padStart(6)}  promised`,
   );
-  let failed = false;
+  const missed: string[] = [];
   for (const workload of WORKLOADS) {
     const mine = 1e3 / median(times(ours, workload.name));
     const c = theirs.length === 0 ? undefined : 1e3 / median(times(theirs, workload.name));
     const sums = new Set([...ours, ...theirs].map((round) => round.get(workload.name)?.checksum));
-    if (sums.size !== 1) failed = true;
-    console.log(row(workload, c, mine, sums.size === 1));
+    const met = sums.size === 1 && keepsPromise(workload, c, mine);
+    missed.push(...verdict(workload.name, met));
+    console.log(
+      `${row(workload, c, mine)}${sums.size === 1 ? '' : '  CHECKSUMS DIFFER'}${met ? '' : '  MISSED'}`,
+    );
   }
-  return failed;
+  return missed;
 }
 
-function row(workload: Workload, c: number | undefined, mine: number, same: boolean): string {
+/** Of `read64`: 60 million a second, where C does 100 at least; on a slower machine in proportion. */
+function keepsPromise({ name, target }: Workload, c: number | undefined, mine: number): boolean {
+  if (c === undefined) return true;
+  if (name === 'read64') return mine >= Math.min(60, 0.6 * c);
+  return target === undefined || mine / c >= target;
+}
+
+function row(workload: Workload, c: number | undefined, mine: number): string {
   const ratio = c === undefined ? '-' : (mine / c).toFixed(2);
   const target = workload.target === undefined ? '' : `≥ ${workload.target.toFixed(2)}`;
   const promised = workload.name === 'read64' ? '≥ 60 M/s where C does 100' : target;
   const columns = [(c?.toFixed(1) ?? '-').padStart(8), mine.toFixed(1).padStart(8), ratio.padStart(6)];
-  return `${workload.name.padEnd(14)} ${workload.what.padEnd(38)} ${columns.join(' ')}  ${promised}${same ? '' : '  CHECKSUMS DIFFER'}`;
+  return `${workload.name.padEnd(14)} ${workload.what.padEnd(38)} ${columns.join(' ')}  ${promised}`;
 }
 
-/** Heap growth over many passes of every workload, between two collections where the runtime allows to force them. */
+/** Bytes a translation allocates, over every workload; some bytes belong to the runtime itself. */
 function allocatedPerTranslation(mmu: X86Mmu, streams: ReadonlyMap<string, Int32Array>): number {
-  const collect = globalThis.gc as (() => void) | undefined;
-  collect?.();
   const passes = 4;
-  const before = process.memoryUsage().heapUsed;
-  for (const workload of WORKLOADS) {
-    for (let i = 0; i < passes; i++) runPass(mmu, workload, streams.get(workload.name) as Int32Array);
-  }
-  const grown = process.memoryUsage().heapUsed - before;
-  return Math.max(0, grown) / (WORKLOADS.length * passes * ACCESSES);
+  const bytes = allocatedBy(() => {
+    for (const workload of WORKLOADS) {
+      for (let i = 0; i < passes; i++) runPass(mmu, workload, streams.get(workload.name) as Int32Array);
+    }
+  });
+  return bytes / (WORKLOADS.length * passes * ACCESSES);
 }
 
-/** Imports the built package in a new process and translates once. */
-function printStartup(): void {
+/** Imports the built package in new processes and translates once. */
+function printStartup(): readonly string[] {
   const dist = new URL('../../dist/', import.meta.url);
-  if (!existsSync(new URL('index.js', dist))) {
-    console.log('import to first translation: not measured, the package is not built (npm run build)');
-    return;
-  }
+  if (!existsSync(new URL('index.js', dist)))
+    execFileSync('npm', ['run', '-s', 'build'], { stdio: 'ignore' });
   const script = fileURLToPath(new URL('./startup.mjs', import.meta.url));
   const runs: number[] = [];
   for (let i = 0; i < REPETITIONS; i++) {
     runs.push(Number(execFileSync(process.execPath, [script, dist.href], { encoding: 'utf8' })));
   }
-  console.log(`import of the built package to first translation: ${median(runs).toFixed(1)} ms`);
+  const milliseconds = median(runs);
+  console.log(
+    `import of the built package to first translation: ${milliseconds.toFixed(1)} ms (promised < ${MOST_STARTUP})`,
+  );
+  return verdict('import', milliseconds < MOST_STARTUP);
 }

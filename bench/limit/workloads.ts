@@ -10,7 +10,7 @@ import { X86Mmu } from '../../src/arch/x86_64/mmu.ts';
 import { CR0, CR4, EFER } from '../../src/arch/x86_64/registers.ts';
 import { highHalf, lowHalf } from '../../src/base/u64.ts';
 import { PhysicalMemory } from '../../src/hardware/physical-memory.ts';
-import { PLAIN_TWO_LEVEL } from '../../src/hardware/retention.ts';
+import { PLAIN_TWO_LEVEL, type TlbProfile } from '../../src/hardware/retention.ts';
 
 export const ACCESSES = 1 << 20;
 const PAGES = 1 << 18;
@@ -106,12 +106,12 @@ export const WORKLOADS: readonly Workload[] = [
 ];
 
 /** The simulated machine of the comparison: memory with its tables, and one CPU's MMU. */
-export function buildMmu(): X86Mmu {
+export function buildMmu(profile: TlbProfile = PLAIN_TWO_LEVEL): X86Mmu {
   const memory = new PhysicalMemory();
   memory.addRegion(0n, 256n << 20n);
   mapAll(memory);
   const features = { ...INTEL_COMPLETE, maxPhysAddr: 46 };
-  const mmu = new X86Mmu(memory, { features, profile: PLAIN_TWO_LEVEL });
+  const mmu = new X86Mmu(memory, { features, profile });
   mmu.state.cr0 = CR0.half('PE', 'WP', 'PG').lo;
   mmu.state.cr3Lo = Number(ROOT) | 5;
   mmu.state.cr4 = CR4.half('PAE', 'PGE', 'PCIDE', 'SMEP', 'SMAP', 'PKE').lo;
