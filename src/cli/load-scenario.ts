@@ -11,6 +11,7 @@ import { readTextFile } from '../conformance/file-errors.ts';
 import { checkScenario, type Scenario } from '../userland/scenario.ts';
 import { loadYamlScenario } from '../userland/yaml/load.ts';
 import { type ErrorPlace, errorPlace } from './error-place.ts';
+import { resolveToRunningPackage } from './running-package.ts';
 
 /** @throws InputError for a file that is missing, is no scenario, or throws while it loads */
 export async function loadScenario(file: string): Promise<Scenario> {
@@ -39,6 +40,7 @@ function checkedScenario(value: unknown, file: string): Scenario {
 
 async function defaultExport(file: string): Promise<unknown> {
   if (extname(file).endsWith('ts')) await registerTypeScript();
+  resolveToRunningPackage();
   try {
     const module = (await import(pathToFileURL(resolve(file)).href)) as { readonly default?: unknown };
     const exported = isTranspiled(module.default) ? module.default.default : module.default;

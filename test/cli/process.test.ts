@@ -1,8 +1,10 @@
 /** What only a process of its own shows: exit status, a reader that goes away, Ctrl-C. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
-import { nodeOptions, projectFolder } from '../support/child.ts';
+import { afterAll, describe, expect, it } from 'vitest';
+import { linkPackage, nodeOptions, projectFolder } from '../support/child.ts';
 
 const main = join(projectFolder, 'src/cli/main.ts');
 const vectors = 'test/vectors/x86_64.jsonl.gz';
@@ -83,4 +85,36 @@ describe('the command as a process', () => {
     expect(status).toBe(130);
     expect(stdout).toContain('interrupted after');
   });
+});
+
+describe('a scenario outside the clone', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tablewalk-outside-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it.each([
+    ['with no package.json', 'none', () => {}],
+    ['of CommonJS modules', 'commonjs', (at: string) => writePackage(at, 'commonjs')],
+    ['of ECMAScript modules', 'module', (at: string) => writePackage(at, 'module')],
+    ['with a tablewalk of its own that has no src folder', 'installed', installForeign],
+    ['with this tablewalk linked', 'linked', linkPackage],
+  ])('runs in a folder %s', async (_, name, prepare) => {
+    const at = join(folder, name);
+    mkdirSync(at);
+    prepare(at);
+    cpSync(join(projectFolder, 'examples/peek.ts'), join(at, 'peek.ts'));
+    const { status, stdout, stderr } = await ended(start(['run', join(at, 'peek.ts'), '--quiet']));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(stdout).toContain('peek at a neighbour: finished');
+  });
+
+  function writePackage(at: string, type: string): void {
+    writeFileSync(join(at, 'package.json'), JSON.stringify({ name: 'outside', type }));
+  }
+
+  /** As npm installs it: the condition for the source leads to a file that is not there. */
+  function installForeign(at: string): void {
+    writePackage(at, 'module');
+    mkdirSync(join(at, 'node_modules/tablewalk'), { recursive: true });
+    cpSync(join(projectFolder, 'package.json'), join(at, 'node_modules/tablewalk/package.json'));
+  }
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import missingInvlpg from '../../examples/missing-invlpg.ts';
+import peek from '../../examples/peek.ts';
 import remoteRead from '../../examples/remote-read.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
 import { runScenario } from '../../src/userland/run-scenario.ts';
@@ -40,6 +41,7 @@ describe('examples/missing-invlpg.ts', () => {
 });
 
 describe.each([
+  { name: 'peek.ts', scenario: peek },
   { name: 'remote-read.ts', scenario: remoteRead },
   {
     name: 'fork-cow.yaml',
@@ -67,5 +69,12 @@ describe('examples/remote-read.ts', () => {
     expect(variables.get('target sees')).toBe(0xcafe_f00dn);
     expect(variables.get('child sees')).toBe(0x1122_3344_5566_7788n);
     expect(result.programs.find(({ name }) => name === 'debugger')).toMatchObject({ cpu: 1, minFlt: 1 });
+  });
+});
+
+describe('examples/peek.ts', () => {
+  it('is the scenario of the README', () => {
+    const shown = /```ts\n([^`]*)```/.exec(readFileSync('README.md', 'utf8'))?.[1];
+    expect(readFileSync('examples/peek.ts', 'utf8')).toBe(shown);
   });
 });
