@@ -72,3 +72,61 @@ describe('decode', () => {
     expect(() => decodeWord(kind, value, options)).toThrow(message);
   });
 });
+
+const RESERVED = /reserved bits 20:13 not zero: 0x1; a #PF with RSVD/;
+const PTE_NONE = 'Linux pgtable_types.h, _PAGE_KNL_ERRATUM_MASK; pgtable.h, pte_none and pgd_none';
+const SDM_PDE = 'SDM vol. 3A, "Format of a Page-Directory Entry that Maps a 2-MByte Page"';
+const SDM_MTRR = 'SDM vol. 3A, "Variable Range MTRRs"';
+const ESR = 'Arm ARM, "ISS encoding for an exception from a Data Abort", CM and WnR';
+const TCR = 'Arm ARM, "TCR_EL1", T0SZ';
+const BLOCKS = 'Arm ARM, "VMSAv8-64 Block descriptor and Page descriptor formats"';
+
+/** What is said of a word, and by which manual or kernel source it is so. */
+const SAYS: readonly (readonly [
+  kind: string,
+  value: string,
+  options: DecodeOptions,
+  says: RegExp,
+  source: string,
+])[] = [
+  ['x86_64.pte', '0x60', {}, /^Linux: none; A and D/, PTE_NONE],
+  ['x86_64.pte', '0x40', {}, /^Linux: none; A and D/, PTE_NONE],
+  ['x86_64.pml4e', '0x20', {}, /^Linux: none; A and D/, PTE_NONE],
+  ['x86_64.pml5e', '0x20', {}, /^Linux: .*clearing P/, PTE_NONE],
+  ['x86_64.pte', '0x260', {}, /^Linux: .*clearing P/, PTE_NONE],
+  ['x86_64.pde', '0x20_20e7', {}, RESERVED, SDM_PDE],
+  ['x86_64.pde-2m', '0x20_20e7', {}, RESERVED, SDM_PDE],
+  ['mtrr-physmask', '0xff_c000_0800', {}, /^a range of 0x40000000 bytes \(MAXPHYADDR 40, taken/, SDM_MTRR],
+  ['mtrr-physmask', '0xff_c000_0800', { maxPhysAddr: 46 }, /holes.*\(MAXPHYADDR 46\)/, SDM_MTRR],
+  ['mtrr-physmask', '0xfd_c000_0800', {}, /the mask has holes/, SDM_MTRR],
+  ['mtrr-physmask', '0x800', {}, /every physical address/, SDM_MTRR],
+  ['esr_el1', '0x9200_0144', {}, /: cache maintenance or address translation instruction, Trans.*0$/, ESR],
+  ['esr_el1', '0x9200_0144', {}, /WnR is always 1 .* Linux takes the access for a read/, ESR],
+  ['esr_el1', '0x9200_0104', {}, /no processor reports this/, ESR],
+  ['esr_el1', '0x9200_0044', {}, /: write, Translation fault, level 0$/, ESR],
+  ['tcr_el1', '0', {}, /^T0SZ = 0 is out of range \(12 to 48\)/, TCR],
+  ['tcr_el1', '0x0019_4031', {}, /^T0SZ = 49 is out of range \(12 to 47\)/, TCR],
+  ['tcr_el1', '0x0019_000c', {}, /^T0SZ = 12 is out of range with this granule while DS = 0/, TCR],
+  ['tcr_el1', '0x0019_400c', {}, /^T0SZ = 12 needs 52-bit virtual addresses/, TCR],
+  ['tcr_el1', '0x0028_0019', {}, /^T1SZ = 40 needs small translation tables/, TCR],
+  ['arm64.descriptor', '0x4000_0f11', { level: 1 }, /^maps 1 GiB at 0x40000000$/, BLOCKS],
+  ['arm64.descriptor', '0x4400_0f01', { granule: '16k', level: 2 }, /^maps 32 MiB at 0x44000000$/, BLOCKS],
+];
+
+describe('remarks of decode', () => {
+  it.each(SAYS)('%s of %s with %j says %s (%s)', (kind, value, options, says) => {
+    const { remarks } = decodeWord(kind, BigInt(value.replaceAll('_', '')), options);
+    expect(remarks).toContainEqual(expect.stringMatching(says));
+    const refused = remarks.some((remark) => /a #PF with RSVD/.test(remark));
+    expect(remarks.some((remark) => /^this entry allows/.test(remark)) && refused).toBe(false);
+  });
+
+  it.each([
+    ['T0SZ of a region without walks', 0x0019_0080n],
+    ['T0SZ 12 with DS = 1', 0x0800_0000_0019_000cn],
+    ['T0SZ 25', 0x0019_0019n],
+  ])('tcr_el1: nothing wrong with %s', (_, value) => {
+    const { remarks } = decodeWord('tcr_el1', value);
+    expect(remarks.filter((remark) => /out of range|needs/.test(remark))).toEqual([]);
+  });
+});

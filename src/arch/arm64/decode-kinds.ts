@@ -58,14 +58,21 @@ const TABLE_LIMITS = [
   'no write access and no EL0 data access below',
 ];
 
-const descriptorWords = ({ name, value, kind }: FieldValue): string | null => {
+const descriptorWords = (title: string, { name, value }: FieldValue): string | null => {
   const index = Number(value & 3n);
   if (name === 'SH') return SHAREABILITY[index] ?? null;
   if (name === 'AP') return ACCESS_PERMISSIONS[index] ?? null;
   if (name === 'APTable') return TABLE_LIMITS[index] ?? null;
   if (name === 'AttrIndx') return `MAIR_EL1 field Attr${value}`;
-  return kind === 'address' ? hex(value) : null;
+  if (name === 'TYPE') return title.includes('block') ? 'block' : title.includes('page') ? 'page' : 'table';
+  return null;
 };
+
+/** `2 MiB`, and the like: what a descriptor maps is a power of two from 4 KiB up. */
+function sizeWords(shift: number): string {
+  const unit = Math.min(4, Math.floor(shift / 10));
+  return `${2 ** (shift - 10 * unit)} ${['bytes', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`;
+}
 
 function descriptorRemarks(value: bigint, context: DescriptorContext): string[] {
   const form = descriptorForm(value, context);
@@ -81,8 +88,7 @@ function descriptorRemarks(value: bigint, context: DescriptorContext): string[] 
   }
   const address = hex(descriptorAddress(value, layoutOfDescriptor(value, context)));
   if (form === 'table') return [`next table at ${address}`];
-  const bytes = 2n ** BigInt(descriptorShift(context.granule, context.level));
-  const remarks = [`maps ${hex(bytes)} bytes at ${address}`];
+  const remarks = [`maps ${sizeWords(descriptorShift(context.granule, context.level))} at ${address}`];
   const AF = 1n << 10n;
   if ((value & AF) === 0n)
     remarks.push('AF = 0: an Access flag fault, unless TCR_EL1.HA = 1 and the walker sets it');
@@ -105,7 +111,8 @@ const descriptorKind: DecodeKind = {
     const layout = layoutOfDescriptor(value, context);
     const remarks = descriptorRemarks(value, context);
     const source = 'Arm ARM (DDI 0487), "VMSAv8-64 descriptor formats"';
-    return decodeWith('arm64.descriptor', layout, value, source, descriptorWords, remarks);
+    const words = (field: FieldValue): string | null => descriptorWords(layout.title, field);
+    return decodeWith('arm64.descriptor', layout, value, source, words, remarks);
   },
 };
 
@@ -114,14 +121,36 @@ const esrWords = ({ name, value }: FieldValue): string | null => {
   return name === 'DFSC' || name === 'IFSC' ? faultStatusName(Number(value)) : null;
 };
 
+/**
+ * What aborted. With CM = 1 the access was no write though WnR says so.
+ * @see Arm ARM (DDI 0487), "ISS encoding for an exception from a Data Abort", fields CM and WnR
+ * @see Linux arch/arm64/mm/fault.c, is_write_abort
+ */
+function dataAbortRemarks(value: bigint): string[] {
+  const has = (name: 'CM' | 'WnR'): boolean => ESR_EL1_DATA_ABORT.has(value, name);
+  const maintenance = has('CM');
+  const what = maintenance
+    ? 'cache maintenance or address translation instruction'
+    : has('WnR')
+      ? 'write'
+      : 'read';
+  const status = faultStatusName(Number(ESR_EL1_DATA_ABORT.get(value, 'DFSC')));
+  const remarks = [`${EXCEPTION_CLASSES[Number(ESR_EL1.get(value, 'EC'))]}: ${what}, ${status}`];
+  if (maintenance) {
+    remarks.push(
+      has('WnR')
+        ? 'CM = 1: WnR is always 1 then and says nothing; Linux takes the access for a read'
+        : 'CM = 1 with WnR = 0: no processor reports this',
+    );
+  }
+  return remarks;
+}
+
 function decodeEsr(value: bigint): Decoded {
   const exceptionClass = Number(ESR_EL1.get(value, 'EC'));
   const source = 'Arm ARM (DDI 0487), "ESR_EL1, Exception Syndrome Register (EL1)"';
   if (DATA_ABORT_CLASSES.includes(exceptionClass)) {
-    const write = ESR_EL1_DATA_ABORT.has(value, 'WnR') ? 'write' : 'read';
-    const status = faultStatusName(Number(ESR_EL1_DATA_ABORT.get(value, 'DFSC')));
-    const remark = `${EXCEPTION_CLASSES[exceptionClass]}: ${write}, ${status}`;
-    return decodeWith('esr_el1', ESR_EL1_DATA_ABORT, value, source, esrWords, [remark]);
+    return decodeWith('esr_el1', ESR_EL1_DATA_ABORT, value, source, esrWords, dataAbortRemarks(value));
   }
   if (INSTRUCTION_ABORT_CLASSES.includes(exceptionClass)) {
     const status = faultStatusName(Number(ESR_EL1_INSTRUCTION_ABORT.get(value, 'IFSC')));
@@ -159,8 +188,41 @@ const tcrWords = ({ name, value }: FieldValue): string | null => {
   if (name === 'IPS') return IPS[index] ?? null;
   if (name.startsWith('SH')) return SHAREABILITY[index] ?? null;
   if (/^[IO]RGN[01]$/.test(name)) return CACHEABILITY[index] ?? null;
-  return /^T[01]SZ$/.test(name) ? `${64n - value}-bit addresses` : null;
+  if (!/^T[01]SZ$/.test(name)) return null;
+  return index < SMALLEST_TXSZ_52 || index > LARGEST_TXSZ_TTST
+    ? 'out of range'
+    : `${64n - value}-bit addresses`;
 };
+
+/** The range of T0SZ and T1SZ. @see Arm ARM (DDI 0487), "TCR_EL1", field T0SZ; FEAT_LVA, FEAT_LPA2, FEAT_TTST */
+const SMALLEST_TXSZ_52 = 12;
+const SMALLEST_TXSZ = 16;
+const LARGEST_TXSZ = 39;
+const LARGEST_TXSZ_TTST = 48;
+const GRANULE_64K_TG0 = 1;
+const GRANULE_64K_TG1 = 3;
+
+/** What a T0SZ or T1SZ needs, or that no processor takes it. Without walks (EPDn = 1) the field is not used. */
+function regionSizeRemarks(value: bigint, half: 0 | 1): string[] {
+  if (TCR_EL1.has(value, `EPD${half}`)) return [];
+  const size = Number(TCR_EL1.get(value, `T${half}SZ`));
+  const field = `T${half}SZ = ${size}`;
+  const granule64k =
+    Number(TCR_EL1.get(value, `TG${half}`)) === (half === 0 ? GRANULE_64K_TG0 : GRANULE_64K_TG1);
+  const largest = granule64k ? LARGEST_TXSZ_TTST - 1 : LARGEST_TXSZ_TTST;
+  if (size < SMALLEST_TXSZ_52 || size > largest) {
+    return [
+      `${field} is out of range (${SMALLEST_TXSZ_52} to ${largest}): a Translation fault, or it acts as the nearest value in range`,
+    ];
+  }
+  if (size < SMALLEST_TXSZ) {
+    if (granule64k) return [`${field} needs 52-bit virtual addresses (FEAT_LVA)`];
+    return TCR_EL1.has(value, 'DS')
+      ? []
+      : [`${field} is out of range with this granule while DS = 0 (at least ${SMALLEST_TXSZ})`];
+  }
+  return size > LARGEST_TXSZ ? [`${field} needs small translation tables (FEAT_TTST)`] : [];
+}
 
 function tcrRemarks(value: bigint): string[] {
   const remarks: string[] = [];
@@ -170,6 +232,7 @@ function tcrRemarks(value: bigint): string[] {
     remarks.push('EPD0 = 1: T0SZ, TG0 and the walk attributes of TTBR0_EL1 are not used for walks');
   if (TCR_EL1.has(value, 'EPD1'))
     remarks.push('EPD1 = 1: T1SZ, TG1 and the walk attributes of TTBR1_EL1 are not used for walks');
+  remarks.push(...regionSizeRemarks(value, 0), ...regionSizeRemarks(value, 1));
   return remarks;
 }
 

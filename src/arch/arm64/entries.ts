@@ -74,7 +74,7 @@ function addAddress(
 ): void {
   const wideLow = lpa && granule !== 16;
   const high = wideLow ? 49 : 47;
-  fields['ADDRESS'] = addressBits(high, lowest, `${meaning}, bits ${high}:${lowest}`);
+  fields['ADDRESS'] = addressBits(high, lowest, meaning);
   addReserved(fields, 49, high + 1);
 }
 
@@ -86,7 +86,7 @@ export function tableLayout(context: DescriptorContext): Layout {
   const { granule, lpa } = context;
   const fields: Fields = {
     VALID: bit(0, 'valid'),
-    TYPE: bit(1, 'table; 0 is a block'),
+    TYPE: bit(1, 'descriptor type: 1 a table, 0 a block where this level has blocks'),
     NSTable: bit(63, 'the next level is in Non-secure memory (Secure state only)'),
     APTable: bits(62, 61, 'limits of access permissions below: bit 0 no EL0 access, bit 1 no writes'),
     UXNTable: bit(60, 'no execution at EL0 below'),
@@ -147,7 +147,7 @@ export function blockLayout(context: DescriptorContext): Layout {
   const lowest = descriptorShift(context.granule, context.level);
   const fields: Fields = {
     ...leafAttributes(context),
-    TYPE: bit(1, 'table; 0 is a block'),
+    TYPE: bit(1, 'descriptor type: 1 a table, 0 a block where this level has blocks'),
     nT: bit(16, 'block translation entry that must not conflict (FEAT_BBM), otherwise RES0'),
   };
   addAddress(fields, context, lowest, 'output address');
@@ -165,7 +165,10 @@ export function blockLayout(context: DescriptorContext): Layout {
  */
 export function pageLayout(context: DescriptorContext): Layout {
   const { granule, lpa } = context;
-  const fields: Fields = { ...leafAttributes(context), TYPE: bit(1, 'page; 0 is reserved') };
+  const fields: Fields = {
+    ...leafAttributes(context),
+    TYPE: bit(1, 'descriptor type: 1 a page, 0 reserved at level 3'),
+  };
   addAddress(fields, context, granule, 'output address');
   if (granule === 16 && lpa) fields['ADDRESS_51_48'] = bits(15, 12, 'output address, bits 51:48');
   else addReserved(fields, granule - 1, 12);

@@ -12,9 +12,15 @@ import { memoryTypeName, patIndex, patType } from './memory-type.ts';
 import { physicalWidth, REGISTER_KINDS } from './register-kinds.ts';
 import { PAT_AT_RESET } from './registers.ts';
 
-/** Bits of a present entry that the processor refuses, with the rule. */
-function reservedBitRemarks(level: number, leaf: boolean, value: bigint, options: DecodeOptions): string[] {
-  const remarks: string[] = [];
+/** Bits of a present entry that the processor refuses, with the rule: any access that uses the entry faults. */
+function reservedBitRemarks(layout: Layout, level: number, value: bigint, options: DecodeOptions): string[] {
+  const remarks = layout
+    .decode(value)
+    .filter((field) => field.kind === 'reserved' && field.value !== 0n)
+    .map(
+      ({ high, low, value: bits }) =>
+        `reserved ${bitRange(high, low)} not zero: ${hex(bits)}; a #PF with RSVD`,
+    );
   const width = physicalWidth(options);
   const above = width < 52 ? value & maskOf(51, width) : 0n;
   if (above !== 0n) {
@@ -28,7 +34,6 @@ function reservedBitRemarks(level: number, leaf: boolean, value: bigint, options
   if (level >= 4 && options.vendor === 'amd' && (lowHalf(value) & Entry.BIT_8) !== 0) {
     remarks.push('bit 8 must be 0 on AMD; a #PF with RSVD');
   }
-  if (level === 3 && leaf) remarks.push('PS = 1 is reserved on a processor without 1-GByte pages');
   return remarks;
 }
 
@@ -82,17 +87,29 @@ function decodeEntry(
     const remarks = ['P = 0: not present; the hardware looks at no other bit', ...linuxRemarks(value, level)];
     return { ...decodeWith(kind, layout, value, source, fieldWords), remarks };
   }
+  const remarks = [
+    ...presentRemarks(level, forced !== null && forced !== bySize, value, options),
+    ...linuxRemarks(value, level),
+  ];
+  return { ...decodeWith(kind, layout, value, source, fieldWords), remarks };
+}
+
+/** Remarks on an entry with P = 1, by the form that PS gives it. @param otherForm not the form asked for */
+function presentRemarks(level: number, otherForm: boolean, value: bigint, options: DecodeOptions): string[] {
+  const leaf = mapsPage(level, lowHalf(value));
   const remarks: string[] = [];
-  if (forced !== null && forced !== bySize) {
-    const form = bySize ? 'maps a page' : 'references a table';
+  if (otherForm) {
+    const form = leaf ? 'maps a page' : 'references a table';
     remarks.push(
-      `PS = ${bySize ? 1 : 0}: as a ${LEVEL_NAMES[level]} this entry ${form}, it is not of the form asked for`,
+      `PS = ${leaf ? 1 : 0}: as a ${LEVEL_NAMES[level]} this entry ${form}, it is not of the form asked for`,
     );
   }
-  remarks.push(accessRemark(value), ...reservedBitRemarks(level, leaf, value, options));
+  const refused = reservedBitRemarks(entryLayout(level, leaf), level, value, options);
+  if (refused.length > 0) return [...remarks, ...refused];
+  remarks.push(accessRemark(value));
+  if (level === 3 && leaf) remarks.push('PS = 1 is reserved on a processor without 1-GByte pages');
   if (leaf) remarks.push(...leafRemarks(level, value));
-  remarks.push(...linuxRemarks(value, level));
-  return decodeWith(kind, layout, value, source, fieldWords, remarks);
+  return remarks;
 }
 
 function entryKind(

@@ -143,16 +143,27 @@ const mtrrWords = ({ name, value }: FieldValue): string | null => {
 
 const physBaseRemarks: Remarks = (value, options) => present(abovePhysical(value, options));
 
-/** The size of a range with a contiguous mask, or that the mask has holes. */
+/** MAXPHYADDR as the highest bit of a mask shows it, as software sets all bits from the range's size up. */
+const widthOfMask = (mask: bigint): number => Math.max(32, mask.toString(2).length);
+
+/**
+ * The size of a range with a contiguous mask, or that the mask has holes. Which of them depends on MAXPHYADDR: a mask
+ * that does not reach up to it has a hole at the top.
+ */
 const physMaskRemarks: Remarks = (value, options) => {
-  const mask = R.MTRR_PHYSMASK.get(value, 'MASK') & maskOf(physicalWidth(options) - 1, 12);
+  const all = R.MTRR_PHYSMASK.get(value, 'MASK');
+  const given = options.maxPhysAddr !== undefined;
+  const width = given ? physicalWidth(options) : widthOfMask(all);
+  const mask = all & maskOf(width - 1, 12);
   const size = mask & -mask;
-  const contiguous = mask !== 0n && maskOf(physicalWidth(options) - 1, 0) + 1n - size === mask;
+  const contiguous = mask !== 0n && maskOf(width - 1, 0) + 1n - size === mask;
+  const used = given ? `MAXPHYADDR ${width}` : `MAXPHYADDR ${width}, taken from the mask's highest bit`;
   return present(
     abovePhysical(value, options),
     !R.MTRR_PHYSMASK.has(value, 'V') && 'V = 0: the pair is not in use',
-    contiguous && `range of ${hex(size)} bytes (MAXPHYADDR ${physicalWidth(options)})`,
-    mask !== 0n && !contiguous && 'the mask has holes: a range in several pieces',
+    contiguous && `a range of ${hex(size)} bytes (${used})`,
+    mask === 0n && R.MTRR_PHYSMASK.has(value, 'V') && 'MASK = 0: every physical address belongs to the range',
+    mask !== 0n && !contiguous && `the mask has holes: a range in several pieces (${used})`,
   );
 };
 

@@ -9,7 +9,12 @@ import { LINUX_PTE, LINUX_SWAP_PTE } from './entry-layout.ts';
 /** Remarks for one entry; empty when Linux would read nothing more into it than the hardware does. */
 export function linuxRemarks(value: bigint, level: number): string[] {
   if (LINUX_PTE.has(value, 'PRESENT')) return softwareBits(value, level);
-  if (value === 0n) return ['Linux: none, nothing was ever mapped here'];
+  if (value === 0n) return ['Linux: none, nothing is mapped here'];
+  if (level <= 4 && (value & ~ERRATUM_FLAGS) === 0n) {
+    return [
+      'Linux: none; A and D do not count, as a processor with an erratum may set them in entries with P = 0',
+    ];
+  }
   if (LINUX_PTE.has(value, 'GLOBAL_PROTNONE')) return [protnone(value)];
   if (level === 2 && LINUX_PTE.has(value, 'PSE_PAT')) {
     return ['Linux: a huge page that is being split (invalidated: P cleared, PSE kept)'];
@@ -18,6 +23,12 @@ export function linuxRemarks(value: bigint, level: number): string[] {
   // The kernel reads only ptes and pmds as swap entries; above that a bad entry is all it can be.
   return level <= 2 ? [swapEntry(value)] : ['Linux: a bad entry at this level'];
 }
+
+/**
+ * What `pte_none`, `pmd_none`, `pud_none` and `p4d_none` do not look at; `pgd_none` wants all 64 bits clear.
+ * @see Linux arch/x86/include/asm/pgtable_types.h, _PAGE_KNL_ERRATUM_MASK; pgtable.h, pte_none
+ */
+const ERRATUM_FLAGS = LINUX_PTE.mask('ACCESSED', 'DIRTY');
 
 /** A swap entry has these clear; an entry that lost nothing but its P keeps them. */
 const HARDWARE_FLAGS = LINUX_PTE.mask('PCD', 'ACCESSED', 'DIRTY');
