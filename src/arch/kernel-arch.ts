@@ -76,6 +76,11 @@ export interface KernelArch {
   readonly format: PagingFormat;
   /** First page number beyond user space (`TASK_SIZE / PAGE_SIZE`). */
   readonly taskSizePages: number;
+  /**
+   * First page number beyond where mappings go that ask for no address (`DEFAULT_MAP_WINDOW / PAGE_SIZE`): as far as
+   * with the smallest user space, since programs may use the bits above for themselves.
+   */
+  readonly mapWindowPages: number;
   /** The MMU of each CPU. */
   readonly mmus: readonly Mmu[];
 

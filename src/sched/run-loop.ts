@@ -117,14 +117,16 @@ export class RunLoop implements RunView {
     task.state = TaskState.Live;
     task.result = undefined;
     task.blocked = false;
-    task.readyAt = this.#now;
+    // What the step has cost its CPU so far counts: the child of a fork does not begin before the fork.
+    task.readyAt = Math.max(this.#now, this.#stepping?.processor?.time ?? 0);
     task.frames.push({ kind: FrameKind.Body, name: task.name, generator: body, point: task.startPoint });
     slot.add(task);
     this.#live++;
     if (!task.background) this.#foreground++;
     const { events } = this.machine;
     if (events.enabled) {
-      events.emit({ kind: 'task-start', time: slot.cpu.time, cpu: task.cpu, task: task.name });
+      const time = Math.max(slot.cpu.time, task.readyAt);
+      events.emit({ kind: 'task-start', time, cpu: task.cpu, task: task.name });
     }
   }
 

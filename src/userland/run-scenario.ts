@@ -107,6 +107,8 @@ export interface ScenarioResult {
   readonly events: readonly MachineEvent[];
 }
 
+/** A scenario's `arch` when any will do. */
+const ANY_ARCHITECTURE = 'both';
 const DEFAULT_MAX_STEPS = 10_000_000;
 const DEFAULT_MAX_EVENTS = 100_000;
 /** Steps of the first slice; each further one is twice as long, so that a long run is not slowed by its slices. */
@@ -189,9 +191,12 @@ interface Settings {
 }
 
 function settle(scenario: Scenario, config: RunConfig): Settings {
-  const { arch = 'both' } = scenario;
-  if (arch !== 'both' && arch !== config.architecture.name) {
-    throw new InputError(`the scenario "${scenario.title}" is for ${arch}, not ${config.architecture.name}`);
+  const { arch = ANY_ARCHITECTURE } = scenario;
+  if (arch !== ANY_ARCHITECTURE && arch !== config.architecture.name) {
+    throw new InputError(
+      `the scenario "${scenario.title}" is for ${arch}, not ${config.architecture.name}`,
+      inFile(scenario),
+    );
   }
   const cpus = config.cpus ?? scenario.cpus ?? 1;
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 64) {

@@ -22,16 +22,16 @@ export type Program = (u: User, share: Share) => Task<unknown>;
 /** `true` when it holds; `false`, or a text that says more, when it does not. */
 export type Assertion = (world: WorldView) => boolean | string;
 
-/** The architectures a scenario can run on. */
-type ScenarioArch = 'x86_64' | 'arm64' | 'both';
-
 export interface Scenario {
   /** One line: what happens, or what is shown. */
   readonly title: string;
   /** Longer explanation for reports. */
   readonly description?: string;
-  /** Default: both. A run on another architecture is refused with an `InputError`. */
-  readonly arch?: ScenarioArch;
+  /**
+   * Name of the only architecture it is for, or `both` (the default) for any. A run on another one is refused with an
+   * `InputError`.
+   */
+  readonly arch?: string;
   /** CPUs of the machine, 1…64; default 1. The configuration of a run may change it. */
   readonly cpus?: number;
   /** TLB retention this scenario is about; default `profile`. The configuration of a run may change it. */
@@ -42,7 +42,7 @@ export interface Scenario {
    */
   readonly omitTlbFlushes?: readonly FlushOperation[];
   /**
-   * One process for each, all there from the start, with pids 1, 2, … in this order and an empty address space each.
+   * One process for each, all there from the start, with pids 2, 3, … in this order and an empty address space each.
    * Process number n starts on CPU (n - 1) mod cpus, unless `placement` says otherwise.
    */
   readonly programs: Readonly<Record<string, Program>>;
@@ -97,7 +97,7 @@ export function checkScenario(value: unknown): Scenario {
   if (typeof scenario.title !== 'string' || scenario.title === '')
     throw new InputError('a scenario needs a title');
   checkPrograms(scenario);
-  checkOneOf('arch', scenario.arch, ['x86_64', 'arm64', 'both']);
+  checkArch(scenario.arch);
   checkOneOf('retention', scenario.retention, ['profile', 'adversarial', 'none']);
   for (const operation of scenario.omitTlbFlushes ?? [])
     checkOneOf('omitTlbFlushes', operation, FLUSH_OPERATIONS);
@@ -123,6 +123,15 @@ function checkPrograms(scenario: Scenario): void {
       throw new InputError(`program "${name}" is not a function`, { expected: `*${name}(u, share) {…}` });
     }
   }
+}
+
+/** Which names there are is known where the run is configured. */
+function checkArch(arch: unknown): void {
+  if (arch === undefined || (typeof arch === 'string' && arch !== '')) return;
+  throw new InputError('"arch" is not a name', {
+    expected: 'the name of an architecture, or both',
+    found: String(arch),
+  });
 }
 
 function checkOneOf(key: string, value: unknown, allowed: readonly string[]): void {

@@ -14,8 +14,10 @@ import type { Retention } from '../hardware/retention.ts';
 import { FrameTable } from '../kernel/frame/frame-table.ts';
 import { gupPopulate } from '../kernel/gup/populate.ts';
 import { defaultKernelConfig, Kernel, type KernelConfig } from '../kernel/kernel.ts';
+import { mmapBasePage, setProgramLayout } from '../kernel/mm/address-space-layout.ts';
 import { contextSwitch } from '../kernel/mm/context-switch.ts';
 import { mmAlloc } from '../kernel/mm/mm-lifetime.ts';
+import { defaultResourceLimits } from '../kernel/mm/rlimit.ts';
 import type { Credentials } from '../kernel/process/credentials.ts';
 import { createTask } from '../kernel/process/fork.ts';
 import type { TaskStruct } from '../kernel/task-struct.ts';
@@ -57,7 +59,10 @@ export interface System {
   readonly tlbView: TlbView;
   /** What `omitTlbFlushes` has left out so far. */
   readonly omittedFlushes: readonly OmittedFlush[];
-  /** A process with an empty address space that is not running; its pid is the next free one. */
+  /**
+   * A process that is not running; its pid is the next free one. Its address space is laid out as after exec of a small
+   * program, but nothing is mapped.
+   */
   createProcess(name: string, cpu: number, credentials: Credentials): TaskStruct;
 }
 
@@ -107,8 +112,10 @@ export function createSystem(options: SystemOptions): System {
     tlbView: options.architecture.createTlbView(hardware),
     omittedFlushes,
     createProcess(name, cpu, credentials) {
-      const mm = mmAlloc(kernel);
+      const { stack } = defaultResourceLimits;
+      const mm = mmAlloc(kernel, name, mmapBasePage(arch, stack, kernel.config.stackGuardGapPages));
       if (mm === null) throw new Error(`no memory for the first page table of ${name}`);
+      setProgramLayout(mm);
       return createTask(kernel, mm, credentials, name, cpu);
     },
   };

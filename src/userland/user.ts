@@ -4,6 +4,8 @@
  *
  * A signal without a handler kills the process, as the kernel's default action does: the call then never comes back.
  * `attempt` and `sigaction` let a program see the signal as a value instead, as if its handler left by `siglongjmp`.
+ *
+ * Programs run as root with all capabilities until they call `setuid`; a child has its parent's credentials.
  */
 import type { Task } from '../base/task.ts';
 import * as memory from './calls/memory.ts';

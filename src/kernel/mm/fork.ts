@@ -26,11 +26,11 @@ import {
 import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.ts';
 
 /**
- * A copy of `parent`'s address space with one user; -EINTR (killed while waiting for mmap_lock) or -ENOMEM.
+ * A copy of `parent`'s address space for the process called `name`, with one user; -EINTR (killed while waiting for mmap_lock) or -ENOMEM.
  * @see `dup_mm`
  */
-export function* dupMm(current: TaskStruct, parent: MmStruct): Task<MmStruct | number> {
-  const child = mmAlloc(current.kernel, parent.mmapBasePage);
+export function* dupMm(current: TaskStruct, parent: MmStruct, name: string): Task<MmStruct | number> {
+  const child = mmAlloc(current.kernel, name, parent.mmapBasePage);
   if (child === null) return -ENOMEM;
   copyLayout(child, parent);
   const error = yield* dupMmap(current, child, parent);

@@ -12,12 +12,14 @@ import { allocateTable, freeTable, rootTable } from './page-table-alloc.ts';
 
 /**
  * An empty address space with its root table; null when there is no memory.
- * @param mmapBasePage where top-down placement starts, a page number; default: the end of user space
+ * @param owner name of the process it is for, after which it is called
+ * @param mmapBasePage where top-down placement starts, a page number
  * @see kernel/fork.c, `mm_alloc`
  */
-export function mmAlloc(kernel: Kernel, mmapBasePage = kernel.arch.taskSizePages): MmStruct | null {
+export function mmAlloc(kernel: Kernel, owner: string, mmapBasePage: number): MmStruct | null {
   const { arch } = kernel;
-  const name = `mm ${kernel.nextSerial('mm')}`;
+  const serial = kernel.nextSerial(`mm of ${owner}`);
+  const name = serial === 1 ? `mm of ${owner}` : `mm of ${owner} (${serial})`;
   const mm = new MmStruct({ kernel, name, taskSizePages: arch.taskSizePages, mmapBasePage });
   const root = allocateTable(kernel, mm, 0);
   if (root === null) return null;

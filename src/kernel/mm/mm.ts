@@ -33,7 +33,7 @@ export const SUID_DUMP_ROOT = 2;
 
 export interface MmInit {
   readonly kernel: Kernel;
-  /** Unique in the kernel; `mm 1`, from the serial `Kernel.nextSerial('mm')`. */
+  /** Unique in the kernel; `mm of target`, after the process that it was made for. */
   readonly name: string;
   /** First page beyond what the process may map; from `KernelArch.taskSizePages`. */
   readonly taskSizePages: number;

@@ -37,7 +37,7 @@ export function* sysFork(
 ): Task<TaskStruct | number> {
   let mm: MmStruct | null = null;
   if (current.mm !== null) {
-    const copied = yield* dupMm(current, current.mm);
+    const copied = yield* dupMm(current, current.mm, name);
     if (typeof copied === 'number') return copied;
     mm = copied;
   }

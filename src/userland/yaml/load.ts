@@ -33,7 +33,7 @@ import { count, isMisalignedPage, type Operand, operand, operandValue, variableN
 const topLevel = z.strictObject({
   title: z.string().min(1),
   description: z.string().optional(),
-  arch: z.enum(['x86_64', 'arm64', 'both']).optional(),
+  arch: z.string().min(1).optional(),
   cpus: count(1, 64).optional(),
   retention: z.enum(['profile', 'adversarial', 'none']).optional(),
   programs: z.record(z.string(), z.array(z.record(z.string(), z.unknown()))),

@@ -54,11 +54,12 @@ export function vmaWorld(
     name: 'empty page tables',
     format: new X86PagingFormat({ levels: 4, shadowStacks: false }),
     taskSizePages: TASK_SIZE_PAGES,
+    mapWindowPages: TASK_SIZE_PAGES,
     untaggedAddress: (_cpu, address) => address,
     createMmContext: (name, rootFrame) => new MmContext(name, rootFrame, cpus),
   };
   const kernel = new Kernel(machine, arch as KernelArch, frames, { ...defaultKernelConfig, ...config });
-  const mm = mmAlloc(kernel, MMAP_BASE_PAGE) as MmStruct;
+  const mm = mmAlloc(kernel, 'p', MMAP_BASE_PAGE) as MmStruct;
   const credentials = rootCredentials(withoutCapabilities);
   const task = new TaskStruct({ kernel, pid: 1, name: 'p', cpu: 0, mm, credentials, parent: null });
   return { kernel, mm, task };

@@ -88,6 +88,7 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly name = 'x86_64';
   readonly format: X86PagingFormat;
   readonly taskSizePages: number;
+  readonly mapWindowPages = 2 ** 35 - 1;
   readonly mmus: readonly X86Mmu[];
   readonly machine: Machine;
   readonly cpus: readonly X86KernelCpu[];
