@@ -4,18 +4,17 @@
  */
 import type { MmContext } from './kernel-arch.ts';
 
-/** One cached translation in the words of the generic kernel. */
-export interface CachedTranslation {
+/** What entries of both kinds of cache have, in the words of the generic kernel. */
+interface CachedEntry {
   /** Index of the CPU. */
   readonly cpu: number;
-  /** `L1 DTLB`, `L1 ITLB`, `L2 TLB`. */
+  /** `L1 DTLB`, `L1 ITLB`, `L2 TLB`, `PDE cache`. */
   readonly cache: string;
-  /** First page number that it maps, and how many pages. */
+  /** First page number that it is used for, and how many pages. */
   readonly page: number;
   readonly pages: number;
+  /** The first frame it maps, or the frame of the table it names. */
   readonly frame: number;
-  /** `EntryFlag` bits it grants: Present, Write, User, Exec, Dirty, Global. */
-  readonly flags: number;
   /** PCID or ASID it is tagged with; -1 for a global one. */
   readonly asid: number;
   /** Name of the mm it belongs to (`MmContext.name`); null when its number stands for none of those given. */
@@ -27,9 +26,25 @@ export interface CachedTranslation {
   readonly trusted: boolean;
 }
 
+/** One cached translation. */
+export interface CachedTranslation extends CachedEntry {
+  /** `EntryFlag` bits it grants: Present, Write, User, Exec, Dirty, Global. */
+  readonly flags: number;
+}
+
+/** One cached upper entry: walks of its pages go on from the table it names. */
+export interface CachedTable extends CachedEntry {
+  /** Level of the entry, 0 the root, as in `PagingFormat.levels`; the table it names is one level below. */
+  readonly level: number;
+  /** The CPU runs with this address space loaded: it may walk from the entry at any time, whatever the kernel believes. */
+  readonly loaded: boolean;
+}
+
 export interface TlbView {
   /** Everything CPU `cpu` has cached; the same page may stand in several caches. `contexts`: the mms there are. */
   cachedTranslations(cpu: number, contexts: readonly MmContext[]): CachedTranslation[];
+  /** Every upper entry that CPU `cpu` has cached. */
+  cachedTables(cpu: number, contexts: readonly MmContext[]): CachedTable[];
   /** What invalidates one page on a CPU, as the manual writes it: `INVLPG 0x1000`. */
   invalidationOf(page: number, asid: number): string;
 }

@@ -2,10 +2,12 @@
  * Finds translations that a CPU still holds although the page tables say otherwise, and names the flush that is
  * missing: the one that was left out, or the one nobody asked for. An entry that allows less than the page table is
  * not stale in this sense: a processor may keep it, the access faults and is made again (mm.md §9, "spurious fault").
- * Left out: paging-structure caches, and entries of address spaces that no longer exist.
+ * A cached upper entry is stale when the table it names is no longer the one that the tables above lead to: it may
+ * have been freed, and a CPU that has the address space loaded may walk through it at any time.
+ * Left out: the rights that cached upper entries combine, and entries of address spaces that no longer exist.
  */
 import { EntryFlag } from '../arch/paging-format.ts';
-import type { CachedTranslation, TlbView } from '../arch/tlb-view.ts';
+import type { CachedTable, CachedTranslation, TlbView } from '../arch/tlb-view.ts';
 import { hex } from '../base/u64.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import type { MmStruct } from '../kernel/mm/mm.ts';
@@ -18,13 +20,15 @@ export interface OmittedFlush {
   readonly operation: string;
   readonly startPage: number;
   readonly endPage: number;
+  /** Tables of the range were about to be freed: it was to reach paging-structure caches as well. */
+  readonly freedTables: boolean;
   /** The CPU that asked, and the task on it. */
   readonly cpu: number;
   readonly task: string;
 }
 
 export interface StaleTranslation {
-  readonly cached: CachedTranslation;
+  readonly cached: CachedTranslation | CachedTable;
   /** The page that is looked at, when the entry maps several. */
   readonly page: number;
   /** What is wrong, in words: `writable, the page table says read-only`. */
@@ -35,7 +39,7 @@ export interface StaleTranslation {
   readonly invalidation: string;
 }
 
-/** Every stale translation of user pages on every CPU, each page of an address space once per CPU. */
+/** Every stale translation of user pages, and every stale upper entry, on every CPU: each place once per CPU. */
 export function staleTranslations(
   kernel: Kernel,
   view: TlbView,
@@ -45,21 +49,39 @@ export function staleTranslations(
   for (const { mm } of kernel.tasks.values()) if (mm?.context != null) mms.set(mm.context.name, mm);
   const contexts = [...mms.values()].flatMap(({ context }) => (context === null ? [] : [context]));
   const found = new Map<string, StaleTranslation>();
+  const note = (cached: CachedTranslation | CachedTable, difference: string | null): void => {
+    const key = `${cached.cpu} ${cached.mm} ${cached.page} ${levelOf(cached)}`;
+    if (difference === null || found.has(key)) return;
+    found.set(key, {
+      cached,
+      page: cached.page,
+      difference,
+      missing: omitted.findLast((flush) => covers(flush, cached)) ?? null,
+      invalidation: view.invalidationOf(cached.page, cached.asid),
+    });
+  };
   for (const { id } of kernel.machine.cpus) {
-    for (const cached of view.cachedTranslations(id, contexts)) {
-      const key = `${id} ${cached.mm} ${cached.page}`;
-      const difference = found.has(key) ? null : staleDifference(kernel, mms, cached);
-      if (difference === null) continue;
-      found.set(key, {
-        cached,
-        page: cached.page,
-        difference,
-        missing: omitted.findLast((flush) => covers(flush, cached)) ?? null,
-        invalidation: view.invalidationOf(cached.page, cached.asid),
-      });
-    }
+    for (const cached of view.cachedTranslations(id, contexts))
+      note(cached, staleDifference(kernel, mms, cached));
+    for (const cached of view.cachedTables(id, contexts)) note(cached, staleTable(kernel, mms, cached));
   }
   return [...found.values()];
+}
+
+const levelOf = (cached: CachedTranslation | CachedTable): number => ('level' in cached ? cached.level : -1);
+
+/** How a cached upper entry differs from what the tables above it lead to; null when it does not. */
+function staleTable(kernel: Kernel, mms: ReadonlyMap<string, MmStruct>, cached: CachedTable): string | null {
+  const mm = cached.mm === null ? undefined : mms.get(cached.mm);
+  if (mm === undefined || mm.pgd < 0 || mm.tlbFlushPending > 0) return null;
+  if (!cached.trusted && !cached.loaded) return null;
+  const { pageTables } = kernel;
+  const linked = pageTables.lookup(rootTable(mm), cached.page, cached.level + 1);
+  if (linked?.frame === cached.frame) return null;
+  const named = `still leads to a ${kernel.arch.format.levels[cached.level + 1]?.name} table in frame ${hex(cached.frame)}`;
+  return linked === null
+    ? `${named}, which was taken away`
+    : `${named}, which is in frame ${hex(linked.frame)}`;
 }
 
 /** How an entry that user space can reach goes beyond the page table; null when it does not. */
@@ -75,8 +97,11 @@ function staleDifference(
   return differenceOf(kernel, mm, cached);
 }
 
-const covers = (flush: OmittedFlush, cached: CachedTranslation): boolean =>
-  flush.mm === cached.mm && flush.startPage < cached.page + cached.pages && flush.endPage > cached.page;
+const covers = (flush: OmittedFlush, cached: CachedTranslation | CachedTable): boolean =>
+  (flush.freedTables || !('level' in cached)) &&
+  flush.mm === cached.mm &&
+  flush.startPage < cached.page + cached.pages &&
+  flush.endPage > cached.page;
 
 /** How the entry goes beyond what the page table grants now, or null. */
 function differenceOf(kernel: Kernel, mm: MmStruct, cached: CachedTranslation): string | null {
@@ -101,9 +126,13 @@ function differenceOf(kernel: Kernel, mm: MmStruct, cached: CachedTranslation): 
 export function describeStale({ cached, difference, missing, invalidation }: StaleTranslation): string[] {
   const address = hex(BigInt(cached.page) << 12n);
   const owner = `cpu ${cached.cpu}, ${cached.cache}: ${address} of ${cached.mm} ${difference}`;
-  if (missing === null)
-    return [owner, `missing: ${invalidation} on cpu ${cached.cpu}; no flush was asked for`];
+  const wanted = `missing: ${invalidation} on cpu ${cached.cpu}`;
+  if (missing === null) {
+    const flush = 'level' in cached ? 'flush with freed_tables' : 'flush';
+    return [owner, `${wanted}; no ${flush} was asked for`];
+  }
   const range = `${hex(BigInt(missing.startPage) << 12n)}-${hex(BigInt(missing.endPage) << 12n)}`;
-  const asked = `${missing.operation}(${missing.mm}, ${range}) of ${missing.task} on cpu ${missing.cpu}`;
-  return [owner, `missing: ${invalidation} on cpu ${cached.cpu}, by ${asked}, which was left out`];
+  const tables = missing.freedTables ? ', freed_tables' : '';
+  const asked = `${missing.operation}(${missing.mm}, ${range}${tables}) of ${missing.task} on cpu ${missing.cpu}`;
+  return [owner, `${wanted}, by ${asked}, which was left out`];
 }

@@ -12,21 +12,27 @@ export type FlushOperation = (typeof FLUSH_OPERATIONS)[number];
 
 function* nothing(): Task<void> {}
 
-type Range = readonly [start: number, end: number];
+type Scope = Pick<OmittedFlush, 'startPage' | 'endPage' | 'freedTables'>;
 
-/** Methods of the seam, with the range that their arguments mean. */
+const pagesOf = (startPage: number, endPage: number, freedTables: boolean): Scope => ({
+  startPage,
+  endPage,
+  freedTables,
+});
+
+/** Methods of the seam, with the scope that their arguments mean. */
 const METHODS: Readonly<
-  Record<string, { readonly operation: FlushOperation; readonly range: (args: readonly unknown[]) => Range }>
+  Record<string, { readonly operation: FlushOperation; readonly scope: (args: readonly unknown[]) => Scope }>
 > = {
   flushTlbRange: {
     operation: 'flush_tlb_range',
-    range: (args) => [args[2] as number, args[3] as number],
+    scope: (args) => pagesOf(args[2] as number, args[3] as number, args[5] as boolean),
   },
   flushTlbPage: {
     operation: 'flush_tlb_page',
-    range: (args) => [args[2] as number, (args[2] as number) + 1],
+    scope: (args) => pagesOf(args[2] as number, (args[2] as number) + 1, false),
   },
-  flushTlbMm: { operation: 'flush_tlb_mm', range: () => [0, Number.MAX_SAFE_INTEGER] },
+  flushTlbMm: { operation: 'flush_tlb_mm', scope: () => pagesOf(0, Number.MAX_SAFE_INTEGER, true) },
 };
 
 /**
@@ -46,9 +52,8 @@ export function withoutFlushes(
       if (method !== undefined && operations.includes(method.operation)) {
         return (...args: readonly unknown[]): Task<void> => {
           const [cpu, context] = args as [number, MmContext];
-          const [startPage, endPage] = method.range(args);
           const { operation } = method;
-          omitted.push({ mm: context.name, operation, startPage, endPage, cpu, task: taskOn(cpu) });
+          omitted.push({ mm: context.name, operation, ...method.scope(args), cpu, task: taskOn(cpu) });
           return nothing();
         };
       }

@@ -1,12 +1,12 @@
 /**
- * What each CPU's TLBs hold, in the words of the generic kernel: which mm an entry belongs to follows from the PCID and
+ * What each CPU's TLBs and paging-structure caches hold, in the words of the generic kernel: which mm an entry belongs to follows from the PCID and
  * Linux's table of slots. Reading changes nothing, not even the order of use.
- * Left out: paging-structure caches.
+ * Left out: the rights that cached upper entries combine.
  */
 import { TlbTag } from '../../../hardware/tlb.ts';
 import type { MmContext } from '../../kernel-arch.ts';
 import { EntryFlag } from '../../paging-format.ts';
-import type { CachedTranslation, TlbView } from '../../tlb-view.ts';
+import type { CachedTable, CachedTranslation, TlbView } from '../../tlb-view.ts';
 import { Cached, cachedSize } from '../cached-translation.ts';
 import { Right } from '../permissions.ts';
 import type { X86KernelCpu } from './switch-mm.ts';
@@ -15,6 +15,9 @@ import type { X86KernelArch } from './x86-kernel-arch.ts';
 
 /** In the order of `X86Mmu.tlbs`. */
 const TLB_NAMES = ['L1 DTLB', 'L1 ITLB', 'L1 DTLB (large pages)', 'L1 ITLB (large pages)', 'L2 TLB'] as const;
+
+/** By level as x86 counts them, of the cached entry. */
+const TABLE_CACHE_NAMES = ['', '', 'PDE cache', 'PDPTE cache', 'PML4E cache', 'PML5E cache'] as const;
 
 export class X86TlbView implements TlbView {
   readonly #arch: X86KernelArch;
@@ -37,6 +40,23 @@ export class X86TlbView implements TlbView {
     return found;
   }
 
+  cachedTables(cpu: number, contexts: readonly MmContext[]): CachedTable[] {
+    const mmu = this.#arch.mmus[cpu];
+    if (mmu === undefined) throw new Error(`no cpu ${cpu}`);
+    const owners = this.#owners(cpu, contexts);
+    const { levels } = this.#arch.format;
+    const found: CachedTable[] = [];
+    mmu.pagingStructure.levels.forEach((entries, level) => {
+      const cache = TABLE_CACHE_NAMES[level] as string;
+      entries.forEach((tagLo, tagHi, dataLo, dataHi) => {
+        const place = placeOf(cpu, cache, owners, { tagLo, tagHi, dataLo, dataHi });
+        const loaded = owners.get(place.asid)?.loaded ?? false;
+        found.push({ ...place, pages: 2 ** (9 * (level - 1)), level: levels.length - level, loaded });
+      });
+    });
+    return found;
+  }
+
   invalidationOf(page: number, asid: number): string {
     const address = `0x${(BigInt(page) << 12n).toString(16)}`;
     return asid < 0 ? `INVLPG ${address}` : `INVLPG ${address} (PCID ${asid})`;
@@ -50,7 +70,8 @@ export class X86TlbView implements TlbView {
       for (let slot = 0; slot < DYNAMIC_ASIDS; slot++) {
         if (state.contextIds[slot] !== context.contextId) continue;
         const trusted = (state.generations[slot] as number) >= context.tlbGeneration;
-        owners.set(hasPcid ? slot + 1 : 0, { mm: context.name, trusted });
+        const loaded = state.loadedMm === context && state.loadedAsid === slot;
+        owners.set(hasPcid ? slot + 1 : 0, { mm: context.name, trusted, loaded });
       }
     }
     return owners;
@@ -60,6 +81,7 @@ export class X86TlbView implements TlbView {
 interface Owner {
   readonly mm: string;
   readonly trusted: boolean;
+  readonly loaded: boolean;
 }
 
 interface TlbEntry {
@@ -73,8 +95,23 @@ function translationOf(
   cpu: number,
   cache: string,
   owners: ReadonlyMap<number, Owner>,
-  { tagLo, tagHi, dataLo, dataHi }: TlbEntry,
+  entry: TlbEntry,
 ): CachedTranslation {
+  const { dataLo, dataHi } = entry;
+  return {
+    ...placeOf(cpu, cache, owners, entry),
+    pages: 2 ** (9 * cachedSize(dataHi)),
+    flags: entryFlags(dataLo, dataHi),
+  };
+}
+
+/** What both kinds of entry say in the same bits. */
+function placeOf(
+  cpu: number,
+  cache: string,
+  owners: ReadonlyMap<number, Owner>,
+  { tagLo, tagHi, dataLo, dataHi }: TlbEntry,
+) {
   const isGlobal = (tagHi & TlbTag.GLOBAL) !== 0;
   const asid = isGlobal ? -1 : (tagHi & TlbTag.CONTEXT_MASK) >>> TlbTag.CONTEXT_SHIFT;
   const owner = owners.get(asid);
@@ -82,9 +119,7 @@ function translationOf(
     cpu,
     cache,
     page: signExtendedPage((tagHi & TlbTag.PAGE_HIGH_MASK) * 2 ** 32 + (tagLo >>> 0)),
-    pages: 2 ** (9 * cachedSize(dataHi)),
     frame: (dataHi & Cached.ADDRESS_HIGH) * 2 ** 20 + (dataLo >>> 12),
-    flags: entryFlags(dataLo, dataHi),
     asid,
     mm: owner?.mm ?? null,
     trusted: owner?.trusted ?? false,

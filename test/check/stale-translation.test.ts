@@ -1,0 +1,80 @@
+/** What a forgotten flush leaves behind in the paging-structure caches, and how the report names it. */
+import { expect, it } from 'vitest';
+import { architectureNamed } from '../../src/arch/registry.ts';
+import { describeStale, staleTranslations } from '../../src/check/stale-translation.ts';
+import { PROT_READ, PROT_WRITE } from '../../src/kernel/mm/mman.ts';
+import { sysMunmap } from '../../src/kernel/mm/munmap.ts';
+import { runScenario } from '../../src/userland/run-scenario.ts';
+import { defineScenario } from '../../src/userland/scenario.ts';
+import { noStaleTranslation } from '../../src/userland/world-view.ts';
+import { addressOf, mmOf, ProcessWorld } from '../kernel/mm/process-world.ts';
+
+const architecture = architectureNamed('x86_64');
+const SIZE = 0x1000n;
+
+const unmapsItsOnlyPage = defineScenario({
+  title: 'munmap frees the page tables of the only page',
+  retention: 'adversarial',
+  programs: {
+    *owner(u) {
+      const at = yield* u.must(u.mmap({ at: 0x10_0000_0000n, fixed: true, bytes: SIZE, prot: 'rw' }));
+      yield* u.must(u.store(at, 1n));
+      yield* u.must(u.munmap(at, SIZE));
+    },
+  },
+  finally: { 'nothing is stale': noStaleTranslation },
+});
+
+it('a munmap that frees tables leaves no upper entry behind', () => {
+  expect(runScenario(unmapsItsOnlyPage, { architecture }).outcome).toEqual({ kind: 'finished' });
+});
+
+it('names the left-out flush of a munmap that freed tables, for the translation and for each cached upper entry', () => {
+  const broken = { ...unmapsItsOnlyPage, omitTlbFlushes: ['flush_tlb_range' as const] };
+  const { outcome } = runScenario(broken, { architecture });
+  const text = outcome.kind === 'assertion failed' ? outcome.text : outcome.kind;
+  const lines = text.split('; ');
+  expect(lines.filter((line) => line.startsWith('cpu 0, L1 DTLB: '))).toHaveLength(1);
+  expect(lines).toContainEqual(
+    expect.stringMatching(
+      /^cpu 0, PDE cache: 0x[0-9a-f]+ of .* still leads to a pte table in frame 0x[0-9a-f]+, which was taken away$/,
+    ),
+  );
+  expect(lines).toContainEqual(expect.stringMatching(/^cpu 0, PDPTE cache: .* still leads to a pmd table/));
+  const missing = lines.filter((line) => line.startsWith('missing: '));
+  expect(missing.length).toBeGreaterThanOrEqual(3);
+  for (const line of missing) {
+    expect(line).toMatch(
+      /^missing: INVLPG .* by flush_tlb_range\(.*, freed_tables\) of owner on cpu 0, which was left out$/,
+    );
+  }
+});
+
+/** Two tasks of one address space; the one on CPU 1 has gone and the CPU is lazy there while the other unmaps. */
+function unmapBesideLazyCpu(losesFreedTables: boolean): string[] {
+  const world = new ProcessWorld({ cpus: 2 });
+  const owner = world.process('owner', 0);
+  const thread = world.thread(owner, 'thread', 1);
+  world.map(owner, 0, 1, PROT_READ | PROT_WRITE);
+  world.store(owner, 0, 1);
+  world.store(thread, 0, 2);
+  const { arch } = world.kernel;
+  world.run(thread, arch.switchMm(1, null));
+  if (losesFreedTables) {
+    const flush = arch.flushTlbRange.bind(arch);
+    arch.flushTlbRange = (cpu, context, start, end, shift) => flush(cpu, context, start, end, shift, false);
+  }
+  expect(world.run(owner, sysMunmap(owner, addressOf(0), SIZE))).toBe(0);
+  expect(mmOf(owner).pgtablesBytes).toBe(0);
+  return staleTranslations(world.kernel, architecture.createTlbView(arch)).flatMap(describeStale);
+}
+
+it('a flush of freed tables reaches a lazy CPU', () => {
+  expect(unmapBesideLazyCpu(false)).toEqual([]);
+});
+
+it('finds the lazy CPU that a flush without freed_tables does not reach', () => {
+  const lines = unmapBesideLazyCpu(true);
+  expect(lines[0]).toMatch(/^cpu 1, PDE cache: .* still leads to a pte table in frame/);
+  expect(lines[1]).toMatch(/^missing: INVLPG .* on cpu 1; no flush with freed_tables was asked for$/);
+});
