@@ -25,9 +25,12 @@ const WANTED = [
   'dist/index.js',
   'dist/index.d.ts',
   'dist/cli/main.js',
+  'docs/scenarios.md',
+  'docs/library.md',
+  'examples/peek.ts',
   'examples/remote-read.ts',
 ];
-const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^examples\/[^/]+\.(ts|yaml)$/, /^[^/]+$/];
+const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/[^/]+\.(ts|yaml)$/, /^[^/]+$/];
 
 const JAVASCRIPT_SCENARIO = `
 import { defineScenario } from 'tablewalk';
@@ -115,10 +118,14 @@ const tarball = join(temporary, packed.filename);
 
 const modules = join(temporary, 'modules');
 install(modules, tarball, { name: 'user', private: true, type: 'module' });
-checkCommand(modules, ['remote-read.ts', 'plain.mjs', 'fork-cow.yaml']);
-// A folder of npm init: its .ts files are CommonJS, which imports the same package.
+checkCommand(modules, ['peek.ts', 'remote-read.ts', 'plain.mjs', 'fork-cow.yaml']);
+// Folders whose .ts files are CommonJS, which imports the same package; and a scenario in none of them.
+const plain = join(temporary, 'plain');
+install(plain, tarball, { name: 'user', private: true });
+cpSync('examples/peek.ts', join(temporary, 'peek.ts'));
+checkCommand(plain, ['remote-read.ts', '../peek.ts']);
 const common = join(temporary, 'common');
-install(common, tarball, { name: 'user', private: true });
+install(common, tarball, { name: 'user', private: true, type: 'commonjs' });
 checkCommand(common, ['remote-read.ts']);
 
 writeFileSync(join(modules, 'typed.ts'), TYPED_USE);

@@ -1,0 +1,34 @@
+/** The examples of docs/library.md, run as a user would: from a folder that has the package installed. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { linkPackage, nodeOptions } from '../support/child.ts';
+
+const text = readFileSync('docs/library.md', 'utf8');
+const examples = [...text.matchAll(/```ts\n(.*?)```/gs)].map((match) => match[1] as string);
+
+const folder = mkdtempSync(join(tmpdir(), 'tablewalk-library-'));
+linkPackage(folder);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function printed(example: number): string {
+  const file = join(folder, `example-${example}.ts`);
+  writeFileSync(file, examples[example] as string);
+  return execFileSync(process.execPath, [...nodeOptions, file], { cwd: folder, encoding: 'utf8' });
+}
+
+describe('docs/library.md', () => {
+  it('has an example of a scenario that prints what the text says', () => {
+    const said = /It prints `([^`]+)`/.exec(text)?.[1];
+    expect(printed(0)).toBe(`${said}\n`);
+  });
+
+  it('has an example of the MMU by itself that prints what its comments say', () => {
+    const lines = printed(1).split('\n');
+    expect(lines.slice(0, 2)).toEqual(['0 5123', 'true 7']);
+    expect(lines.slice(2).join('\n')).toMatch(/^PTE at 0x4000 = 0x0000000000005025$/m);
+    expect(examples).toHaveLength(2);
+  });
+});
