@@ -33,7 +33,8 @@ export function scenarioSummary(result: ScenarioResult): string {
     `events: ${counterText(result.counters)}`,
     `${withCommas(result.steps)} steps, ${withCommas(result.cycles)} cycles ` +
       `(${result.cyclesByCpu.map((cycles, cpu) => `CPU ${cpu}: ${withCommas(cycles)}`).join(', ')})`,
-    `${config.arch}, ${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}, seed ${config.seed}, ` +
+    `${config.arch} (${config.cpuModel}, ${config.levels} levels, TLB ${config.tlbProfile})`,
+    `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}, seed ${config.seed}, ` +
       `TLB retention ${config.retention}, costs ${config.profile}`,
     ...(result.schedule === '' ? [] : [`schedule: ${result.schedule}`]),
   ];

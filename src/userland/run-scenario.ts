@@ -4,6 +4,7 @@
  * Thrown are only bad input (`InputError`: a scenario that throws, a schedule of another run) and broken invariants of
  * ours (`TaskFailure`).
  */
+import type { ProcessorOptions } from '../arch/processor-options.ts';
 import { InputError } from '../base/input-error.ts';
 import type { CostProfile } from '../hardware/cost-profile.ts';
 import type { MachineEvent } from '../hardware/event-sink.ts';
@@ -26,8 +27,8 @@ import { Share, type SharedValue } from './share.ts';
 import { createSystem, type System, type SystemArchitecture } from './system.ts';
 import { type ProcessView, WorldView } from './world-view.ts';
 
-/** What may differ between runs of one scenario. */
-export interface RunConfig {
+/** What may differ between runs of one scenario; `cpuModel`, `levels` and `tlbProfile` choose the processor. */
+export interface RunConfig extends ProcessorOptions {
   readonly architecture: SystemArchitecture;
   /** Default: the scenario's, else 1. */
   readonly cpus?: number;
@@ -87,6 +88,10 @@ export interface ScenarioResult {
   readonly outcome: ScenarioOutcome;
   readonly config: {
     readonly arch: string;
+    readonly cpuModel: string;
+    /** Levels of the page tables. */
+    readonly levels: number;
+    readonly tlbProfile: string;
     readonly cpus: number;
     readonly policy: string;
     readonly seed: number;
@@ -115,7 +120,7 @@ const DEFAULT_MAX_EVENTS = 100_000;
 const FIRST_SLICE = 100_000;
 
 /**
- * @throws InputError when the scenario does not fit the configuration, a program throws, or the schedule does not fit
+ * @throws InputError when there is no such processor, the scenario does not fit the configuration, a program throws, or the schedule does not fit
  */
 export function runScenario(scenario: Scenario, config: RunConfig): ScenarioResult {
   const slices = runScenarioInSlices(scenario, config);
@@ -138,6 +143,7 @@ export function* runScenarioInSlices(
   const counter = new EventCounter(config.maxEvents ?? DEFAULT_MAX_EVENTS);
   const system = createSystem({
     architecture: config.architecture,
+    ...settings.processor,
     cpus: settings.cpus,
     retention: settings.retention,
     policy: settings.policy,
@@ -157,6 +163,7 @@ export function* runScenarioInSlices(
     outcome,
     config: {
       arch: config.architecture.name,
+      ...settings.processor,
       cpus: settings.cpus,
       policy: settings.policy.name,
       seed: config.seed ?? 1,
@@ -185,6 +192,7 @@ export function* runScenarioInSlices(
 }
 
 interface Settings {
+  readonly processor: Required<ProcessorOptions>;
   readonly cpus: number;
   readonly retention: 'profile' | 'adversarial' | 'none';
   readonly policy: Policy;
@@ -202,7 +210,12 @@ function settle(scenario: Scenario, config: RunConfig): Settings {
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 64) {
     throw new InputError('the number of CPUs is out of range', { expected: '1 to 64', found: `${cpus}` });
   }
-  return { cpus, retention: config.retention ?? scenario.retention ?? 'profile', policy: policyOf(config) };
+  return {
+    processor: config.architecture.processor(config),
+    cpus,
+    retention: config.retention ?? scenario.retention ?? 'profile',
+    policy: policyOf(config),
+  };
 }
 
 function policyOf({ policy = 'virtual-time', seed = 1, schedule }: RunConfig): Policy {

@@ -4,6 +4,7 @@
  */
 import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { MmuEventOptions } from '../arch/mmu-events.ts';
+import type { ProcessorOptions } from '../arch/processor-options.ts';
 import type { TlbView } from '../arch/tlb-view.ts';
 import type { OmittedFlush } from '../check/stale-translation.ts';
 import type { CostProfile } from '../hardware/cost-profile.ts';
@@ -28,16 +29,21 @@ import { type FlushOperation, withoutFlushes } from './omit-flushes.ts';
 /** An architecture as a system needs it: one of `kernelArchitectures` in `arch/registry.ts`. */
 export interface SystemArchitecture {
   readonly name: string;
-  readonly createKernelArch: (options: {
-    readonly machine: Machine;
-    readonly initRootFrame: number;
-    readonly retention?: Retention;
-  }) => KernelArch;
+  /** The processor that these options choose, with the defaults filled in. Throws `InputError` for one it has not. */
+  readonly processor: (options: ProcessorOptions) => Required<ProcessorOptions>;
+  readonly createKernelArch: (
+    options: ProcessorOptions & {
+      readonly machine: Machine;
+      readonly initRootFrame: number;
+      readonly retention?: Retention;
+    },
+  ) => KernelArch;
   readonly createTlbView: (arch: KernelArch) => TlbView;
   readonly observeMmus: (arch: KernelArch, options: MmuEventOptions) => void;
 }
 
-export interface SystemOptions {
+/** `cpuModel`, `levels` and `tlbProfile` choose the processor; `InputError` when the architecture has no such one. */
+export interface SystemOptions extends ProcessorOptions {
   readonly architecture: SystemArchitecture;
   readonly cpus: number;
   /** Default: `profile`. */
@@ -94,6 +100,7 @@ export function createSystem(options: SystemOptions): System {
     machine,
     initRootFrame: frames.allocateZeroed(),
     retention: options.retention ?? 'profile',
+    ...options.architecture.processor(options),
   });
   const { omitTlbFlushes = [] } = options;
   const arch =

@@ -17,7 +17,7 @@ const unmapsItsOnlyPage = defineScenario({
   retention: 'adversarial',
   programs: {
     *owner(u) {
-      const at = yield* u.must(u.mmap({ at: 0x10_0000_0000n, fixed: true, bytes: SIZE, prot: 'rw' }));
+      const at = yield* u.must(u.mmap({ address: 0x10_0000_0000n, fixed: true, bytes: SIZE, prot: 'rw' }));
       yield* u.must(u.store(at, 1n));
       yield* u.must(u.munmap(at, SIZE));
     },

@@ -91,6 +91,9 @@ const run = z.strictObject({
   outcome,
   config: z.strictObject({
     arch: z.literal('x86_64'),
+    cpuModel: z.string(),
+    levels: count,
+    tlbProfile: z.string(),
     cpus: count,
     policy: z.string(),
     seed: count,
