@@ -1,9 +1,11 @@
-/** `tablewalk run`: one scenario, once. */
+/** `tablewalk run`: one scenario, once, or once for each of many seeds. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
+import { COST_PROFILES } from '../../hardware/cost-profile.ts';
 import type { Retention } from '../../hardware/retention.ts';
-import type { RunConfig } from '../../userland/run-scenario.ts';
+import type { RunConfig, ScenarioResult } from '../../userland/run-scenario.ts';
+import type { Scenario } from '../../userland/scenario.ts';
 import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
 import { exclusive, oneOf, wholeNumber } from '../option-values.ts';
@@ -15,17 +17,29 @@ interface Options {
   readonly cpus?: string;
   readonly policy?: string;
   readonly seed?: string;
+  readonly seeds?: string;
   readonly schedule?: string;
   readonly retention?: string;
   readonly profile?: string;
+  readonly cpuModel?: string;
+  readonly levels?: string;
+  readonly tlb?: string;
   readonly steps?: string;
   readonly all?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
 }
 
+const MAX_SEED = 2 ** 31 - 1;
 const policies = ['virtual-time', 'round-robin', 'random'] as const;
 const retentions: readonly Retention[] = ['profile', 'adversarial', 'none'];
+
+const examples = `
+The timeline is in the order of execution; times of different CPUs need not ascend down the page.
+
+Examples:
+  tablewalk run examples/remote-read.ts --policy random --seed 7
+  tablewalk run examples/remote-read.ts --seeds 1-500`;
 
 export function addRunCommand(program: Command, session: Session): void {
   program
@@ -36,32 +50,32 @@ export function addRunCommand(program: Command, session: Session): void {
     .option('--cpus <n>', 'number of CPUs, 1 to 64; default: as the scenario says')
     .option('--policy <name>', `who goes on where several can: ${policies.join(', ')}`)
     .option('--seed <n>', 'seed of the random policy')
+    .option('--seeds <a-b>', 'run once for each seed, random policy, and stop at the first run that fails')
     .option('--schedule <text>', 'make the choices another run printed')
     .option('--retention <mode>', `how long TLBs keep entries: ${retentions.join(', ')}`)
-    .option('--profile <name>', 'what steps cost, a name of the cost profiles')
+    .option(
+      '--profile <name>',
+      `what steps cost: ${Object.keys(COST_PROFILES).join(', ')}; default: flat, 1 cycle each`,
+    )
+    .option('--cpu-model <name>', 'the processor; a name that there is not lists those there are')
+    .option('--levels <n>', 'levels of the page tables: 4, or 5 on a processor that has them')
+    .option('--tlb <name>', 'sizes of the TLBs: golden-cove, plain-two-level')
     .option('--steps <n>', 'stop after this many steps')
     .option('--all', 'show every event: free locks, and each level of each walk')
     .option('--quiet', 'only the summary')
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExample:\n  tablewalk run examples/remote-read.ts --policy random --seed 7')
+    .addHelpText('after', examples)
     .action((file: string, options: Options) => run(file, options, session));
 }
 
 async function run(file: string, options: Options, session: Session): Promise<void> {
   const { loadScenario } = await import('../load-scenario.ts');
-  const { runScenarioInSlices } = await import('../../userland/run-scenario.ts');
-  const { scenarioJson, scenarioSummary, scenarioText } = await import('../../report/scenario-text.ts');
   const config = await runConfig(options);
+  const seeds = options.seeds === undefined ? null : seedRange(options.seeds, options);
   const scenario = await loadScenario(file);
-  const slices = runScenarioInSlices(scenario, config);
-  let slice = slices.next();
-  while (!slice.done) {
-    session.progress(`${slice.value} steps`);
-    // A turn of the event loop: Ctrl-C is noticed here.
-    await nextTurn();
-    slice = slices.next(session.interruption.aborted);
-  }
-  const result = slice.value;
+  if (seeds !== null) return runSeeds(file, scenario, config, seeds, session);
+  const result = await runWatched(scenario, config, session, (steps) => `${steps} steps`);
+  const { scenarioJson, scenarioSummary, scenarioText } = await import('../../report/scenario-text.ts');
   if (options.json) session.print(jsonText(scenarioJson(result)));
   else if (options.quiet) session.print(scenarioSummary(result));
   else
@@ -72,9 +86,82 @@ async function run(file: string, options: Options, session: Session): Promise<vo
         paint: eventPaint(session.colours),
       }),
     );
-  const { kind } = result.outcome;
-  if (kind === 'unsupported') session.nothingChecked(`${file}: ${result.outcome.what} is not built`);
-  else if (kind !== 'finished' && kind !== 'interrupted') session.checkFailed();
+  judge(file, result, session);
+}
+
+/** What the outcome means for the exit status. */
+function judge(file: string, { outcome }: ScenarioResult, session: Session): void {
+  if (outcome.kind === 'unsupported') session.nothingChecked(`${file}: ${outcome.what} is not built`);
+  else if (outcome.kind !== 'finished' && outcome.kind !== 'interrupted') session.checkFailed();
+}
+
+/** One run, in slices: Ctrl-C is noticed between them. */
+async function runWatched(
+  scenario: Scenario,
+  config: RunConfig,
+  session: Session,
+  progress: (steps: number) => string,
+): Promise<ScenarioResult> {
+  const { runScenarioInSlices } = await import('../../userland/run-scenario.ts');
+  const slices = runScenarioInSlices(scenario, config);
+  let slice = slices.next();
+  while (!slice.done) {
+    session.progress(progress(slice.value));
+    await nextTurn();
+    slice = slices.next(session.interruption.aborted);
+  }
+  return slice.value;
+}
+
+interface SeedRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+const MOST_SEEDS_BETWEEN_TURNS = 64;
+
+/** Runs until one fails, and says which, how it ended, and how to see it whole. */
+async function runSeeds(
+  file: string,
+  scenario: Scenario,
+  config: RunConfig,
+  { first, last }: SeedRange,
+  session: Session,
+): Promise<void> {
+  const { scenarioSummary } = await import('../../report/scenario-text.ts');
+  const ended = (runs: number, rest: string): void =>
+    session.line(`${runs} ${runs === 1 ? 'run' : 'runs'}, ${rest}`);
+  for (let seed = first; seed <= last; seed++) {
+    const runs = seed - first;
+    if (runs % MOST_SEEDS_BETWEEN_TURNS === 0) {
+      session.progress(`seed ${seed}`);
+      await nextTurn();
+    }
+    if (session.interruption.aborted) return ended(runs, 'none failed (stopped early)');
+    const each = { ...config, policy: 'random' as const, seed, maxEvents: 0 };
+    const result = await runWatched(scenario, each, session, (steps) => `seed ${seed}, ${steps} steps`);
+    const { kind } = result.outcome;
+    if (kind === 'finished') continue;
+    if (kind === 'interrupted') return ended(runs, 'none failed (stopped early)');
+    session.line(scenarioSummary(result));
+    judge(file, result, session);
+    return ended(runs + 1, `seed ${seed} failed: '--policy random --seed ${seed}' shows the whole run`);
+  }
+  ended(last - first + 1, 'none failed');
+}
+
+/** `1-500`, or one number. @throws InputError when it is none, or another option says the same or shows one run */
+function seedRange(text: string, options: Options): SeedRange {
+  const { seed, schedule, policy, json, all } = options;
+  if (seed !== undefined) exclusive('--seeds', '--seed');
+  if (schedule !== undefined) exclusive('--seeds', '--schedule');
+  if (policy !== undefined && policy !== 'random') exclusive('--seeds', `--policy ${policy}`);
+  if (json) exclusive('--seeds', '--json');
+  if (all) exclusive('--seeds', '--all');
+  const [from = '', to = from, more] = text.split('-');
+  if (more !== undefined) throw new InputError('option --seeds', { expected: 'A-B', found: `'${text}'` });
+  const first = wholeNumber('option --seeds', from, 0, MAX_SEED);
+  return { first, last: wholeNumber('option --seeds', to, first, MAX_SEED) };
 }
 
 async function runConfig(options: Options): Promise<RunConfig> {
@@ -85,13 +172,16 @@ async function runConfig(options: Options): Promise<RunConfig> {
     architecture: await architectureOption(options.arch),
     ...(cpus === undefined ? {} : { cpus: wholeNumber('option --cpus', cpus, 1, 64) }),
     ...(policy === undefined ? {} : { policy: oneOf('option --policy', policy, policies) }),
-    ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, 2 ** 31 - 1) }),
+    ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, MAX_SEED) }),
     ...(schedule === undefined ? {} : { schedule: await scheduleText(schedule) }),
     ...(retention === undefined ? {} : { retention: oneOf('option --retention', retention, retentions) }),
+    ...(options.cpuModel === undefined ? {} : { cpuModel: options.cpuModel }),
+    ...(options.levels === undefined ? {} : { levels: wholeNumber('option --levels', options.levels, 4, 5) }),
+    ...(options.tlb === undefined ? {} : { tlbProfile: options.tlb }),
     ...(steps === undefined
       ? {}
       : { maxSteps: wholeNumber('option --steps', steps, 1, Number.MAX_SAFE_INTEGER) }),
-    ...(await costProfile(options.profile)),
+    ...costProfile(options.profile),
   };
 }
 
@@ -106,9 +196,8 @@ async function scheduleText(text: string): Promise<string> {
   }
 }
 
-async function costProfile(name: string | undefined): Promise<Pick<RunConfig, 'profile'>> {
+function costProfile(name: string | undefined): Pick<RunConfig, 'profile'> {
   if (name === undefined) return {};
-  const { COST_PROFILES } = await import('../../hardware/cost-profile.ts');
   const known = oneOf('option --profile', name, Object.keys(COST_PROFILES));
   return { profile: COST_PROFILES[known] as NonNullable<RunConfig['profile']> };
 }
