@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { EntryFlag } from '../../../src/arch/paging-format.ts';
 import type { Task } from '../../../src/base/task.ts';
-import { EFAULT, EINVAL } from '../../../src/kernel/errno.ts';
+import { EFAULT, EINTR, EINVAL } from '../../../src/kernel/errno.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
 import { GUP_PIN_COUNTING_BIAS } from '../../../src/kernel/frame/frame-table.ts';
 import {
@@ -32,6 +32,7 @@ import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock
 import { MMF_HAS_PINNED, type MmStruct } from '../../../src/kernel/mm/mm.ts';
 import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
+import { SIGKILL } from '../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import { BASE, MAP_SHARED, PAGE, World } from '../support/world.ts';
 
@@ -108,6 +109,26 @@ describe('which pages', () => {
     expect(locked(world, caller, mm, below)).toBe(-EFAULT);
     expect(mm.vmas.find(FIRST)?.start).toBe(FIRST + 16);
   });
+});
+
+it('stops for a fatal signal of the caller: with the pages before it, or -EINTR', () => {
+  const { world, target, caller, mm } = setUp();
+  world.map(target, 0, 3, RW);
+  for (const page of [0n, 1n, 2n]) world.store(target, BASE + page * PAGE, [1]);
+  const pages: number[] = [];
+  const kill = () => caller.sendSignal({ signal: SIGKILL, code: 0, address: 0n });
+  function* killedInTheMiddle(): Task<number> {
+    const path = getUserPagesRemote(caller, mm, FIRST, 3, 0, pages, null);
+    for (let step = path.next(); ; step = path.next()) {
+      if (step.done === true) return step.value;
+      // The first page is in, and the second one is on its way.
+      if (pages.length === 1) kill();
+      yield step.value;
+    }
+  }
+  expect(locked(world, caller, mm, killedInTheMiddle())).toBe(2);
+  const late = getUserPagesRemote(caller, mm, FIRST, 3, 0, [], null);
+  expect(locked(world, caller, mm, late)).toBe(-EINTR);
 });
 
 describe('flags', () => {

@@ -166,3 +166,13 @@ describe('VM_ACCOUNT over mprotect [RULES 5.5, d098]', () => {
     expect([shown(world), world.kernel.committedPages]).toEqual([['0-2 rw-p'], 0]);
   });
 });
+
+it('gives the charge back when the VMA cannot be split', () => {
+  const world = vmaWorld({ maxMapCount: 2 });
+  map(world, PAGE, 4, PROT_READ);
+  map(world, PAGE + 8, 1, PROT_READ);
+  expect(protect(world, PAGE + 1, 2, RW)).toBe('ENOMEM');
+  expect(world.kernel.committedPages).toBe(0);
+  expect(protect(world, PAGE, 4, RW)).toBe('ok');
+  expect(world.kernel.committedPages).toBe(4);
+});

@@ -16,6 +16,7 @@ import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import type { TablePage } from '../../../src/kernel/mm/page-table.ts';
 import { rootTable } from '../../../src/kernel/mm/page-table-alloc.ts';
 import { mmCounter } from '../../../src/kernel/mm/rmap.ts';
+import { VM_ACCOUNT } from '../../../src/kernel/mm/vma-flags.ts';
 import { rootCredentials } from '../../../src/kernel/process/credentials.ts';
 import { createTask, sysFork } from '../../../src/kernel/process/fork.ts';
 import type { SignalInfo } from '../../../src/kernel/signal.ts';
@@ -166,6 +167,7 @@ class Audit {
     const mms = new Set<MmStruct>();
     for (const { mm } of tasks.values()) if (mm !== null) mms.add(mm);
     for (const mm of mms) this.#mm(mm);
+    this.#charges(mms);
     for (const { mm, borrowed } of activeMm)
       if (borrowed && mm !== null && mm.pgd >= 0) this.#owned.add(mm.pgd);
     for (const file of this.#files) for (const index of file.indexes()) this.#owned.add(file.frameAt(index));
@@ -196,6 +198,16 @@ class Audit {
     }
     if (mm.tlbFlushPending !== 0) this.#wrong.push(`${mm.name} has a gather under way`);
     for (const vma of mm.vmas) if (vma.file !== null) this.#files.add(vma.file.mapping);
+  }
+
+  /** Pages promised are those of the charged mappings that are left. */
+  #charges(mms: ReadonlySet<MmStruct>): void {
+    let charged = 0;
+    for (const { vmas } of mms)
+      for (const vma of vmas) if ((vma.flags & VM_ACCOUNT) !== 0) charged += vma.pages;
+    const { committedPages } = this.#kernel;
+    if (committedPages !== charged)
+      this.#wrong.push(`${committedPages} pages are promised, ${charged} should be`);
   }
 
   /** Everything below one table; returns the number of tables. */

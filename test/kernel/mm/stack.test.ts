@@ -80,6 +80,27 @@ describe('a touch below a stack', () => {
   });
 });
 
+describe('the end of growth', () => {
+  it('does not reach below mmap_min_addr, where root may map and a stack may not grow', () => {
+    const world = new ProcessWorld();
+    const task = world.process();
+    const lowest = world.kernel.config.mmapMinPage;
+    world.map(task, lowest + 1 - BASE_PAGE, 1, RW, STACK);
+    expect(world.store(task, lowest - BASE_PAGE, 1)).toBeNull();
+    expect(world.store(task, lowest - 1 - BASE_PAGE, 1)).toMatchObject({ code: SEGV_MAPERR });
+    expect(mmOf(task).vmas.find(0)?.start).toBe(lowest);
+  });
+
+  it('does not grow beyond the start of its object, as page offset 0 says', () => {
+    const { world, task, vma } = withStack();
+    // As after mremap to a higher address: the offset stays that of the old one.
+    vma.pgoff = 2;
+    expect(world.store(task, TOP - 3, 1)).toMatchObject({ code: SEGV_MAPERR });
+    expect(world.store(task, TOP - 2, 1)).toBeNull();
+    expect([vma.start - BASE_PAGE, vma.pgoff]).toEqual([TOP - 2, 0]);
+  });
+});
+
 describe('expand_stack', () => {
   it('comes back with mmap_lock held for reading, or without it', () => {
     const { world, task, vma } = withStack();

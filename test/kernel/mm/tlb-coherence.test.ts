@@ -1,14 +1,17 @@
 /** Two CPUs in one address space: what one changes, the other must see; and what it may still hold. */
 import { describe, expect, it } from 'vitest';
 import { PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
+import { tlbFinishMmu, tlbGatherMmu } from '../../../src/kernel/mm/mmu-gather.ts';
 import { sysMprotect } from '../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
+import type { VmArea } from '../../../src/kernel/mm/vma.ts';
+import { zapRange } from '../../../src/kernel/mm/zap-range.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { SEGV_ACCERR, SEGV_MAPERR } from '../../../src/kernel/signal.ts';
 import type { Policy } from '../../../src/sched/policy/policy.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
 import { userLoad, userStore } from '../../../src/userland/calls/access.ts';
-import { addressOf, mmOf, ProcessWorld } from './process-world.ts';
+import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
 
@@ -66,6 +69,24 @@ describe('what one CPU does to the other one’s TLB', () => {
   });
 });
 
+describe('two gathers at once', () => {
+  it('the one that ends first flushes what the other has cleared, though it changed nothing itself [locking I16]', () => {
+    const { world, one, two } = twoThreads();
+    const mm = mmOf(one);
+    world.store(one, 0, 5);
+    expect(world.load(two, 0)).toBe(5);
+    const clearing = world.run(one, tlbGatherMmu(one, mm));
+    const idle = world.run(two, tlbGatherMmu(two, mm));
+    const vma = mm.vmas.lookup(BASE_PAGE) as VmArea;
+    world.run(one, zapRange(one, mm, vma, BASE_PAGE, BASE_PAGE + 1, clearing));
+    world.run(two, tlbFinishMmu(two, idle));
+    // No translation to the page that is about to be freed: a new page of zeros is faulted in.
+    expect(world.load(two, 0)).toBe(0);
+    world.run(one, tlbFinishMmu(one, clearing));
+    expect(world.inconsistencies()).toEqual([]);
+  });
+});
+
 describe('a dying process', () => {
   it('leaves its root table to the CPU that still has it loaded, until that one loads another', () => {
     const world = new ProcessWorld({ cpus: 2 });
@@ -77,6 +98,7 @@ describe('a dying process', () => {
     const mm = mmOf(task);
     world.run(task, doExit(task, 0));
     expect([frames.freeFrames, mm.mmUsers, mm.mmCount]).toEqual([free - 1, 0, 1]);
+    expect(world.kernel.committedPages).toBe(0);
     const next = world.process('next');
     world.map(next, 0, 2, RW);
     expect([mm.mmCount, mm.pgd]).toEqual([0, -1]);

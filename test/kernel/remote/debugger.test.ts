@@ -1,6 +1,8 @@
 /** ptrace on memory, /proc/PID/mem, cmdline and environ: who may, what they return, where they stop (RULES 3). */
 import { describe, expect, it } from 'vitest';
 import { EACCES, EFAULT, EINVAL, EIO, ENOENT, EPERM, ESRCH } from '../../../src/kernel/errno.ts';
+import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
+import { FOLL_WRITE } from '../../../src/kernel/gup/foll-flags.ts';
 import { SUID_DUMP_DISABLE } from '../../../src/kernel/mm/mm.ts';
 import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
@@ -310,5 +312,17 @@ describe('access_process_vm', () => {
     expect([read(), bytes[7], target.mm?.mmUsers]).toEqual([8, 8, 1]);
     world.run(target, doExit(target, 0));
     expect(read()).toBe(0);
+  });
+
+  it('marks a page dirty that it wrote, also when the page was cleaned and its entry stayed dirty', () => {
+    const { world, debugger_, target } = setUp();
+    const { frames } = world.kernel;
+    const frame = world.frameAt(target, BASE);
+    frames.clearFlags(frame, FrameFlag.Dirty);
+    const access = (flags: number) =>
+      world.run(debugger_, accessProcessVm(debugger_, target, BASE, new Uint8Array(8), 8, flags));
+    expect([access(0), frames.hasFlag(frame, FrameFlag.Dirty)]).toEqual([8, false]);
+    expect([access(FOLL_WRITE), frames.hasFlag(frame, FrameFlag.Dirty)]).toEqual([8, true]);
+    expect(world.frameAt(target, BASE)).toBe(frame);
   });
 });

@@ -188,6 +188,30 @@ describe('flush_tlb_mm_range', () => {
   });
 });
 
+describe('a flush while another CPU switches to the mm', () => {
+  /** Steps of the switch made before the flush begins; the last one is after its end. */
+  const STEPS = 8;
+
+  it.each(Array.from({ length: STEPS }, (_, step) => step))(
+    'is not missed when it comes after %i steps: the CPU is in the mask, or reads the new generation',
+    (before) => {
+      const a = mm('a');
+      switchTo(0, a);
+      const switching = arch.switchMm(1, a);
+      for (let step = 0; step < before; step++) switching.next();
+      const flushing = arch.flushTlbRange(0, a, 100, 101, 12, false);
+      for (let step = flushing.next(); step.done !== true && step.value.ready?.() !== false; )
+        step = flushing.next();
+      finish(switching);
+      takeInterrupts();
+      finish(flushing);
+      const { state } = arch.cpus[1] as (typeof arch.cpus)[number];
+      expect(state.loadedMm).toBe(a);
+      expect(state.generations[state.loadedAsid]).toBe(a.tlbGeneration);
+    },
+  );
+});
+
 describe('the generation rules of flush_tlb_func', () => {
   function request(context: X86MmContext, newGeneration: number, all = false) {
     const range = { startPage: 5, endPage: 7, stridePages: 1, freedTables: false };
