@@ -18,14 +18,14 @@ export interface Mmu {
 
   /** Reads 8 bytes, at any alignment; the result is in `valueHi`/`valueLo`. `FaultKind.Bus`: no memory there. */
   read64(hi: number, lo: number, access: number): FaultKind;
-  /** Writes 8 bytes, at any alignment: all or none. `access` must contain `Access.Write`. */
+  /** Writes 8 bytes, at any alignment: all or none. A write even when `access` lacks `Access.Write`. */
   write64(hi: number, lo: number, access: number, valueHi: number, valueLo: number): FaultKind;
   readonly valueHi: number;
   readonly valueLo: number;
 
   /** Fills `target` from a byte range that lies within one page. @throws Error when it does not */
   readBytes(hi: number, lo: number, access: number, target: Uint8Array): FaultKind;
-  /** Writes `source` to a byte range that lies within one page. @throws Error when it does not */
+  /** Writes `source` to a byte range that lies within one page, as `write64` does. @throws Error when it does not */
   writeBytes(hi: number, lo: number, access: number, source: Uint8Array): FaultKind;
 
   /** Told about every step while not null; costs one branch per step when null. */

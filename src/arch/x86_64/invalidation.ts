@@ -52,7 +52,7 @@ const PREFIX_MASK = [0, 0, ~0x1ff, ~0x3ffff, ~0x7ffffff, 0] as const;
 /**
  * INVLPG. A non-canonical address drops nothing; linear-address masking does not apply.
  * With AMD's EFER.TCE, only the paging-structure entries that the address uses go.
- * @see Intel SDM vol. 2A, "INVLPG—Invalidate TLB Entries"; AMD APM vol. 2, "Translation Cache Extension"
+ * @see Intel SDM vol. 2A, "INVLPG—Invalidate TLB Entries"; AMD APM vol. 2, "Extended Feature Enable Register (EFER)", Translation Cache Extension
  */
 export function invlpg(mmu: Translation, hi: number, lo: number): void {
   if (!isCanonical(mmu, hi)) return;
@@ -65,12 +65,18 @@ export function invlpg(mmu: Translation, hi: number, lo: number): void {
 
 /**
  * INVPCID. @param type 0 to 3 @param pcid bits 11:0 of the descriptor @param hi @param lo its linear address (type 0)
+ * Type 0 drops the paging-structure entries that the address uses; on AMD without EFER.TCE it drops all of them, as
+ * INVLPG does. AMD does not say of which PCIDs: here those of the PCID named, which is the least that this can mean.
  * @see Intel SDM vol. 2A, "INVPCID—Invalidate Process-Context Identifier"
+ * @see AMD APM vol. 2, "Extended Feature Enable Register (EFER)", Translation Cache Extension
  */
 export function invpcid(mmu: Translation, type: number, pcid: number, hi: number, lo: number): void {
   const context = contextTag(pcid);
   if (type === 0) {
-    const dropped = dropPage(mmu, hi, lo, context, false) + dropPagingStructure(mmu, hi, lo, context);
+    let dropped = dropPage(mmu, hi, lo, context, false);
+    const allUpper = mmu.features.vendor === 'amd' && (mmu.state.efer & TCE) === 0;
+    if (allUpper) dropped += mmu.pagingStructure.dropWhere(TlbTag.CONTEXT_MASK, context);
+    else dropped += dropPagingStructure(mmu, hi, lo, context);
     tell(mmu, FlushEvent.InvpcidAddress, pcid, hi, lo, dropped);
   } else if (type === 1) {
     tell(mmu, FlushEvent.InvpcidContext, pcid, 0, 0, dropContext(mmu, context));

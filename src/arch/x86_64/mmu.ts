@@ -2,6 +2,7 @@
  * One x86-64 CPU's MMU: reads and writes of data through its translation. Nothing is allocated per access.
  * Left out: access sizes other than 8 bytes and byte ranges, atomic accesses, alignment checks (#AC).
  */
+import { Access } from '../access.ts';
 import { FaultKind } from '../fault.ts';
 import type { Mmu } from '../mmu.ts';
 import { Cached } from './cached-translation.ts';
@@ -11,6 +12,7 @@ export { type X86MmuOptions, X86State } from './state.ts';
 
 const { ADDRESS_HIGH } = Cached;
 const { None } = FaultKind;
+const WRITE = Access.Write;
 
 export class X86Mmu extends Translation implements Mmu {
   valueHi = 0;
@@ -33,7 +35,9 @@ export class X86Mmu extends Translation implements Mmu {
     return None;
   }
 
-  write64(hi: number, lo: number, access: number, valueHi: number, valueLo: number): FaultKind {
+  /** Writes 8 bytes. The access is a write whether `asked` says so or not. */
+  write64(hi: number, lo: number, asked: number, valueHi: number, valueLo: number): FaultKind {
+    const access = asked | WRITE;
     if ((lo & 7) !== 0) return this.writeUnaligned(hi, lo, access, valueHi, valueLo);
     const kind = this.translate(hi, lo, access);
     if (kind !== None) return kind;
@@ -48,8 +52,10 @@ export class X86Mmu extends Translation implements Mmu {
     return this.memory.readBytes(this.frame(), lo & 0xfff, target) ? None : this.dataBus(hi, lo, access);
   }
 
-  writeBytes(hi: number, lo: number, access: number, source: Uint8Array): FaultKind {
+  /** Writes bytes of one page. The access is a write whether `asked` says so or not. */
+  writeBytes(hi: number, lo: number, asked: number, source: Uint8Array): FaultKind {
     checkWithinPage(lo, source.length);
+    const access = asked | WRITE;
     const kind = this.translate(hi, lo, access);
     if (kind !== None) return kind;
     return this.memory.writeBytes(this.frame(), lo & 0xfff, source) ? None : this.dataBus(hi, lo, access);

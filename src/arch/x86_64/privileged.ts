@@ -26,6 +26,13 @@ import { CR4, INVPCID_LOW } from './registers.ts';
 
 export type { PrivilegedFault } from './control-registers.ts';
 
+/** Operands are whole 64-bit registers: a number that is none is a mistake of the caller, not an operand to refuse. */
+function checkOperand(name: string, value: bigint): void {
+  if (BigInt.asUintN(64, value) !== value) {
+    throw new RangeError(`${name} is not an unsigned number of 64 bits: ${value}`);
+  }
+}
+
 /** The control registers of an MMU as 64-bit words. */
 export function controlRegisters({ state }: X86Mmu): ControlRegisters {
   return {
@@ -50,8 +57,12 @@ function commit(
   return null;
 }
 
-/** MOV to CR0. @returns null, or the fault with nothing changed */
+/**
+ * MOV to CR0. @returns null, or the fault with nothing changed
+ * @throws RangeError when the operand is not a 64-bit word; so do all functions of this file
+ */
 export function movToCr0(mmu: X86Mmu, operand: bigint, cpl = 0): PrivilegedFault | null {
+  checkOperand('operand of MOV to CR0', operand);
   return commit(mmu, checkCr0(controlRegisters(mmu), mmu.features, operand, cpl), FlushEvent.Cr0, (value) => {
     mmu.state.cr0 = lowHalf(value);
   });
@@ -59,6 +70,7 @@ export function movToCr0(mmu: X86Mmu, operand: bigint, cpl = 0): PrivilegedFault
 
 /** MOV to CR3. @returns null, or the fault with nothing changed */
 export function movToCr3(mmu: X86Mmu, operand: bigint, cpl = 0): PrivilegedFault | null {
+  checkOperand('operand of MOV to CR3', operand);
   return commit(mmu, checkCr3(controlRegisters(mmu), mmu.features, operand, cpl), FlushEvent.Cr3, (value) => {
     mmu.state.cr3Hi = highHalf(value);
     mmu.state.cr3Lo = lowHalf(value);
@@ -67,6 +79,7 @@ export function movToCr3(mmu: X86Mmu, operand: bigint, cpl = 0): PrivilegedFault
 
 /** MOV to CR4. @returns null, or the fault with nothing changed */
 export function movToCr4(mmu: X86Mmu, operand: bigint, cpl = 0): PrivilegedFault | null {
+  checkOperand('operand of MOV to CR4', operand);
   return commit(mmu, checkCr4(controlRegisters(mmu), mmu.features, operand, cpl), FlushEvent.Cr4, (value) => {
     mmu.state.cr4Hi = highHalf(value);
     mmu.state.cr4 = lowHalf(value);
@@ -84,6 +97,7 @@ export function wrpkru(mmu: X86Mmu, eax: number, ecx = 0, edx = 0): PrivilegedFa
 
 /** WRMSR to IA32_EFER, IA32_PKRS, IA32_PAT or an MTRR. @returns null, or the fault with nothing changed */
 export function wrmsr(mmu: X86Mmu, address: number, value: bigint, cpl = 0): PrivilegedFault | null {
+  checkOperand('value of WRMSR', value);
   const { state, features } = mmu;
   if (address === Msr.IA32_EFER) {
     const write = checkEfer(controlRegisters(mmu), features, value, cpl);
@@ -115,6 +129,7 @@ export function setAlignmentCheck(mmu: X86Mmu, on: boolean, cpl = 0): Privileged
  * @see Intel SDM vol. 2A, "INVLPG—Invalidate TLB Entries"
  */
 export function invlpg(mmu: X86Mmu, address: bigint, cpl = 0): PrivilegedFault | null {
+  checkOperand('address of INVLPG', address);
   if (cpl !== 0) return generalProtection('the current privilege level is not 0').fault;
   dropAddress(mmu, highHalf(address), lowHalf(address));
   return null;
@@ -138,6 +153,9 @@ export function invpcid(
   address: bigint,
   cpl = 0,
 ): PrivilegedFault | null {
+  checkOperand('INVPCID type', type);
+  checkOperand('INVPCID descriptor, bytes 0-7', low);
+  checkOperand('INVPCID descriptor, bytes 8-15', address);
   if (!mmu.features.invpcid) return invalidOpcode('INVPCID needs CPUID.(7,0):EBX.INVPCID').fault;
   const cr4 = fromHalves(mmu.state.cr4Hi, mmu.state.cr4);
   const rule = invpcidRule(

@@ -17,6 +17,7 @@ import { CacheName, EntrySource, type WalkObserver } from '../walk-observer.ts';
 import { Cached } from './cached-translation.ts';
 import { Entry, PDE_2M, PDPTE_1G } from './entries.ts';
 import {
+  checkShadowStackAccess,
   fetchIsReported,
   type PermissionControls,
   type PermissionMemo,
@@ -460,6 +461,7 @@ export class Walker implements WalkControls {
 
   /** Fills in the fault slot for a fault that no entry decided. */
   setFault(kind: FaultKind, hi: number, lo: number, access: number, reasons: number): void {
+    checkShadowStackAccess(access, this.controls);
     const fault = this.fault;
     fault.kind = kind;
     fault.addressHi = hi;

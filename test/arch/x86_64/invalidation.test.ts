@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
-import { PTE } from '../../../src/arch/x86_64/entries.ts';
+import { levelShift, PTE } from '../../../src/arch/x86_64/entries.ts';
+import { AMD_ZEN4, INTEL_COMPLETE } from '../../../src/arch/x86_64/features.ts';
 import {
   applyFlush,
   FlushEvent,
@@ -111,42 +112,85 @@ describe.each(['profile', 'adversarial'] as const)('what stays cached, %s retent
   });
 });
 
-describe.each(['profile', 'adversarial'] as const)(
-  'global entries and upper levels, %s retention',
-  (retention) => {
-    it('a global entry answers every PCID', () => {
-      const { paging } = new Cached(retention);
-      paging.mmu.state.cr3Lo = Number(ROOT) | 9;
-      paging.mmu.updateControls();
-      const { walks } = paging.mmu.walker;
-      expect(paging.access(GLOBAL)).toBe(STALE);
-      expect(paging.mmu.walker.walks).toBe(walks);
-    });
+describe.each(['profile', 'adversarial'] as const)('global entries, %s retention', (retention) => {
+  it('a global entry answers every PCID', () => {
+    const { paging } = new Cached(retention);
+    paging.mmu.state.cr3Lo = Number(ROOT) | 9;
+    paging.mmu.updateControls();
+    const { walks } = paging.mmu.walker;
+    expect(paging.access(GLOBAL)).toBe(STALE);
+    expect(paging.mmu.walker.walks).toBe(walks);
+  });
 
-    it('G counts only if CR4.PGE is 1 when the entry is cached', () => {
-      const paging = new Paging({ retention, cr4: ['PCIDE'] });
-      paging.map(PAGE, STALE, USER_PAGE | PTE.mask('G'));
-      paging.access(PAGE);
-      flushForCr3(paging.mmu, false);
-      const { walks } = paging.mmu.walker;
-      paging.access(PAGE);
-      expect(paging.mmu.walker.walks).toBe(walks + 1);
-    });
+  it('G counts only if CR4.PGE is 1 when the entry is cached', () => {
+    const paging = new Paging({ retention, cr4: ['PCIDE'] });
+    paging.map(PAGE, STALE, USER_PAGE | PTE.mask('G'));
+    paging.access(PAGE);
+    flushForCr3(paging.mmu, false);
+    const { walks } = paging.mmu.walker;
+    paging.access(PAGE);
+    expect(paging.mmu.walker.walks).toBe(walks + 1);
+  });
+});
 
-    it('a table that was replaced is used until INVLPG of any address of the PCID', () => {
-      const paging = new Paging({ retention });
+describe.each(['profile', 'adversarial'] as const)('paging-structure caches, %s retention', (retention) => {
+  it('a table that was replaced is used until INVLPG of any address of the PCID', () => {
+    const paging = new Paging({ retention });
+    paging.map(PAGE, STALE);
+    paging.access(PAGE);
+    const above = paging.entryAddress(PAGE, 2);
+    const old = paging.memory.readWord(above) as bigint;
+    paging.memory.writeWord(above, 0n);
+    paging.map(PAGE, 0x8000_0000n);
+    expect(paging.memory.readWord(above)).not.toBe(old);
+    const table = PTE.get(old, 'PAGE');
+    paging.memory.writeWord(table + 8n, STALE | USER_PAGE);
+    paging.memory.writeWord(table + 16n, STALE | USER_PAGE);
+    expect(paging.access(PAGE + 0x1000n), 'through the old page table').toBe(STALE);
+    invlpg(paging.mmu, ...at(0x1000n));
+    expect(paging.access(PAGE + 0x2000n), 'through the new page table').toBe('#PF 4');
+  });
+
+  // AMD APM vol. 2, "Extended Feature Enable Register (EFER)", TCE: without it INVPCID drops all upper-level entries.
+  // SDM vol. 2A, "INVPCID": type 0 is for the linear address.
+  it.each([
+    ['Intel', INTEL_COMPLETE, 0, 1],
+    ['AMD, TCE = 0', AMD_ZEN4, 0, 0],
+    ['AMD, TCE = 1', AMD_ZEN4, EFER.half('TCE').lo, 1],
+  ] as const)(
+    'INVPCID 0 and the paging-structure entries of other addresses: %s',
+    (_, features, tce, left) => {
+      const paging = new Paging({ retention, features });
+      paging.mmu.state.efer |= tce;
       paging.map(PAGE, STALE);
+      paging.map(LARGE, STALE);
       paging.access(PAGE);
-      const above = paging.entryAddress(PAGE, 2);
-      const old = paging.memory.readWord(above) as bigint;
-      paging.memory.writeWord(above, 0n);
-      paging.map(PAGE, 0x8000_0000n);
-      expect(paging.memory.readWord(above)).not.toBe(old);
-      const table = PTE.get(old, 'PAGE');
-      paging.memory.writeWord(table + 8n, STALE | USER_PAGE);
-      expect(paging.access(PAGE + 0x1000n), 'through the old page table').toBe(STALE);
-      invlpg(paging.mmu, ...at(0x1000n));
-      expect(paging.access(PAGE + 0x2000n)).toBe('#PF 4');
+      paging.access(LARGE);
+      expect(paging.mmu.pagingStructure.count()).toBe(5);
+      invpcid(paging.mmu, 0, 1, ...at(PAGE));
+      expect(paging.mmu.pagingStructure.count(), 'another PCID').toBe(5);
+      invpcid(paging.mmu, 0, 0, ...at(PAGE));
+      expect(paging.mmu.pagingStructure.count()).toBe(2 * left);
+    },
+  );
+});
+
+describe.each(['profile', 'adversarial'] as const)(
+  'INVPCID 0 and paging-structure caches, %s retention',
+  (retention) => {
+    it.each([2, 3, 4, 5])('INVPCID 0 drops the entry of level %i that the address uses', (level) => {
+      // An address that shares this entry and none below it: only what is cached of this level leads to it.
+      const sibling = PAGE + (1n << BigInt(levelShift(level - 1)));
+      for (const dropped of [false, true]) {
+        const paging = new Paging({ retention, cr4: ['LA57'] });
+        paging.map(PAGE, STALE);
+        paging.map(sibling, STALE);
+        paging.access(PAGE);
+        paging.memory.writeWord(paging.entryAddress(PAGE, level), 0n);
+        paging.map(sibling, 0x8000_0000n);
+        if (dropped) invpcid(paging.mmu, 0, 0, ...at(PAGE));
+        expect(paging.access(sibling)).toBe(dropped ? 0x8000_0000n : STALE);
+      }
     });
 
     it('with AMD’s EFER.TCE, INVLPG keeps the paging-structure entries of other addresses', () => {

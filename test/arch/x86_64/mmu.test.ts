@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
 import { entryLayout, PDE, PDE_2M, PDPTE_1G, PML4E, PTE } from '../../../src/arch/x86_64/entries.ts';
-import { faultCr2 } from '../../../src/arch/x86_64/fault-code.ts';
+import { faultCr2, faultErrorCode } from '../../../src/arch/x86_64/fault-code.ts';
 import { AMD_ZEN4, INTEL_COMPLETE } from '../../../src/arch/x86_64/features.ts';
+import type { X86Mmu } from '../../../src/arch/x86_64/mmu.ts';
 import { CR0, CR3 } from '../../../src/arch/x86_64/registers.ts';
 import { highHalf, lowHalf } from '../../../src/base/u64.ts';
 import { Paging, ROOT, TABLE, USER_PAGE } from './paging.ts';
@@ -103,6 +104,35 @@ describe('reserved bits and memory errors', () => {
   });
 });
 
+describe('the memory-type index', () => {
+  // SDM vol. 3A, "Paging and Memory Typing": PAT is bit 7 of a PTE, bit 12 of an entry that maps a larger page.
+  const BIT_12 = 1n << 12n;
+  it.each([
+    ['PTE, nothing set', 1, 0n, 0],
+    ['PTE, PAT in bit 7', 1, PTE.mask('PAT'), 4],
+    ['PTE, bit 12 is address', 1, BIT_12, 0],
+    ['PTE, PCD and PWT', 1, PTE.mask('PCD', 'PWT'), 3],
+    ['2 MiB: bit 7 is PS', 2, 0n, 0],
+    ['2 MiB, PAT in bit 12', 2, BIT_12, 4],
+    ['2 MiB, PAT, PCD and PWT', 2, BIT_12 | PTE.mask('PCD', 'PWT'), 7],
+    ['1 GiB: bit 7 is PS', 3, 0n, 0],
+    ['1 GiB, PAT in bit 12', 3, BIT_12, 4],
+    ['1 GiB, PWT', 3, PTE.mask('PWT'), 1],
+  ])('%s', (_, level, bits, index) => {
+    for (const cr4 of [[], ['LA57']] as const) {
+      const paging = new Paging({ cr4 });
+      const { mmu } = paging;
+      paging.map(VA, 0x4000_0000n, USER_PAGE | bits, level);
+      for (const how of ['walked', 'from the TLB']) {
+        expect(typeof paging.access(VA)).toBe('bigint');
+        expect(mmu.memoryTypeIndex, how).toBe(index);
+      }
+      expect(mmu.walkUncached(highHalf(VA), lowHalf(VA), User)).toBe(0);
+      expect(mmu.memoryTypeIndex, 'uncached').toBe(index);
+    }
+  });
+});
+
 describe('the dirty-bit rule', () => {
   const { A, D } = { A: PTE.mask('A'), D: PTE.mask('D') };
 
@@ -123,6 +153,22 @@ describe('the dirty-bit rule', () => {
       paging.memory.writeWord(leaf, (paging.memory.readWord(leaf) as bigint) & ~(A | D));
       paging.access(VA, User | Write);
       expect(flags(), 'a cached dirty translation does not look').toBe(0n);
+    },
+  );
+
+  it.each([1, 2, 3])(
+    'a fill ahead of any access sets accessed in a leaf of level %i that denies it',
+    (level) => {
+      // SDM vol. 3A, "Accessed and Dirty Flags": accessed is set whenever the processor uses the entry for translation.
+      const paging = new Paging({ cr4: ['SMAP'], retention: 'adversarial' });
+      const leaf = paging.map(VA, 0x4000_0000n, USER_PAGE, level);
+      expect(paging.access(VA, 0), 'SMAP denies what the fill is made as').toBe('#PF 1');
+      expect((paging.memory.readWord(leaf) as bigint) & (A | D), 'a denied access').toBe(0n);
+      expect(paging.mmu.speculativeFill(highHalf(VA), lowHalf(VA))).toBe(true);
+      expect((paging.memory.readWord(leaf) as bigint) & (A | D)).toBe(A);
+      const { walks } = paging.mmu.walker;
+      expect(typeof paging.access(VA, User)).toBe('bigint');
+      expect(paging.mmu.walker.walks, 'cached').toBe(walks);
     },
   );
 
@@ -245,6 +291,19 @@ describe('shadow stacks', () => {
     expect(paging.access(VA, access)).toBe(outcome);
     expect(paging.access(VA, access), 'again').toBe(outcome);
   });
+
+  // SDM vol. 2D, "WRUSSD/WRUSSQ": #UD while CR4.CET = 0; CALL and RET use no shadow stack then.
+  it.each([
+    ['a shadow-stack page', SHADOW_PAGE],
+    ['an ordinary page', USER_PAGE],
+    ['a page that is not present', 0n],
+    ['a page with a reserved bit', USER_PAGE | PTE.mask('XD')],
+  ])('without CR4.CET there are no shadow-stack accesses, not even to %s', (_, flags) => {
+    const paging = new Paging();
+    paging.map(VA, 0x4000_0000n, flags);
+    expect(() => paging.access(VA, User | ShadowStack)).toThrow(/CR4\.CET = 0/);
+    expect(() => paging.access(VA, User | ShadowStack | Write)).toThrow(RangeError);
+  });
 });
 
 describe('data through the MMU', () => {
@@ -260,6 +319,21 @@ describe('data through the MMU', () => {
       expect([mmu.valueHi, mmu.valueLo]).toEqual([0x0123_4567, 0x89ab_cdef | 0]);
     }
     expect(paging.memory.readWord(0x5000_0000n)).toBe(0x01_2345_6789n);
+  });
+
+  it.each([
+    ['write64', (mmu: X86Mmu, hi: number, lo: number) => mmu.write64(hi, lo, User, -1, -1)],
+    ['write64, unaligned', (mmu: X86Mmu, hi: number, lo: number) => mmu.write64(hi, lo + 3, User, -1, -1)],
+    ['writeBytes', (mmu: X86Mmu, hi: number, lo: number) => mmu.writeBytes(hi, lo, User, Uint8Array.of(1))],
+  ])('%s is a write even when the access asked for is not', (_, write) => {
+    const paging = new Paging();
+    const leaf = paging.map(VA, 0x4000_0000n, PTE.mask('P', 'US'));
+    expect(write(paging.mmu, highHalf(VA), lowHalf(VA))).not.toBe(0);
+    expect(faultErrorCode(paging.mmu.fault)).toBe(7);
+    expect(paging.memory.readWord(0x4000_0000n)).toBe(0n);
+    paging.memory.writeWord(leaf, 0x4000_0000n | USER_PAGE);
+    expect(write(paging.mmu, highHalf(VA), lowHalf(VA))).toBe(0);
+    expect(PTE.has(paging.memory.readWord(leaf) as bigint, 'D')).toBe(true);
   });
 
   it('writes nothing when the second page faults', () => {

@@ -30,7 +30,7 @@ const controlsOf = (setting: Setting): PermissionControls => ({
   cr0: setting.wp ? CR0.half('WP').lo : 0,
   cr4: ['smep', 'smap', 'pke', 'pks'].reduce(
     (cr4, name) => cr4 | (setting[name as keyof Setting] ? CR4.half(name.toUpperCase() as 'SMEP').lo : 0),
-    0,
+    CR4.half('CET').lo,
   ),
   efer: setting.nxe ? EFER.half('NXE').lo : 0,
   pkru: setting.key << (2 * KEY),

@@ -5,7 +5,9 @@ import {
   controlRegisters,
   invlpg,
   invpcid,
+  movToCr0,
   movToCr3,
+  movToCr4,
   setAlignmentCheck,
   wrmsr,
   wrpkru,
@@ -71,6 +73,27 @@ describe('what a step leaves in the caches', () => {
     const machine = staleMachine(AMD_ZEN4);
     step(machine);
     expect(machine.read(GLOBAL)).toBe(want);
+  });
+});
+
+describe('an operand that is no 64-bit word', () => {
+  it.each<readonly [string, Step]>([
+    ['MOV to CR0', (m) => movToCr0(m.mmu, (1n << 64n) | 0x8005_0033n)],
+    ['MOV to CR3', (m) => movToCr3(m.mmu, 1n << 64n)],
+    ['MOV to CR3, negative', (m) => movToCr3(m.mmu, -1n)],
+    ['MOV to CR4', (m) => movToCr4(m.mmu, (1n << 64n) | 0x20n)],
+    ['WRMSR', (m) => wrmsr(m.mmu, Msr.IA32_PAT, 1n << 64n)],
+    ['INVLPG', (m) => invlpg(m.mmu, 1n << 64n)],
+    ['INVPCID type -1', (m) => invpcid(m.mmu, -1n, 0n, 0n)],
+    ['INVPCID type', (m) => invpcid(m.mmu, 1n << 64n, 0n, 0n)],
+    ['INVPCID descriptor', (m) => invpcid(m.mmu, 0n, 1n << 64n, 0n)],
+    ['INVPCID address', (m) => invpcid(m.mmu, 0n, 0n, -1n)],
+  ])('%s: a RangeError, and nothing changes', (_, step) => {
+    const machine = staleMachine();
+    const before = structuredClone({ ...machine.mmu.state });
+    expect(() => step(machine)).toThrow(RangeError);
+    expect({ ...machine.mmu.state }).toEqual(before);
+    expect([machine.read(LOCAL), machine.read(GLOBAL)]).toEqual(['ok', 'ok']);
   });
 });
 
