@@ -447,3 +447,18 @@ describe('a run', () => {
     expect(() => world.loop.complete(a, body)).toThrow(UnfinishedRun);
   });
 });
+
+it('a task that is started inside a step begins after all that the step has cost so far', () => {
+  const world = makeWorld(2);
+  const [parent, child] = makeTasks(0, 1) as [SchedTask, SchedTask];
+  function* forks(): Task<void> {
+    yield writePoint('fork');
+    world.machine.cpu(0).advance(500);
+    world.loop.start(child, counting(world, child, 1));
+  }
+  world.loop.start(parent, forks());
+  world.loop.run();
+  const ofChild = world.events.events.filter(({ cpu }) => cpu === 1);
+  expect(ofChild.map(({ time }) => time >= 500)).toEqual(ofChild.map(() => true));
+  expect(ofChild[0]?.kind).toBe('task-start');
+});
