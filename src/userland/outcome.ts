@@ -60,6 +60,7 @@ function formatValue(value: unknown): string {
 const SHOWN_BYTES = 32;
 
 function formatBytes(bytes: Uint8Array): string {
+  if (bytes.length === 0) return '(none)';
   const shown = bytes.subarray(0, SHOWN_BYTES);
   const text = Array.from(shown, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
   return bytes.length > SHOWN_BYTES ? `${text} … ${bytes.length - SHOWN_BYTES} more` : text;

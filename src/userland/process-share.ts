@@ -29,7 +29,15 @@ export class ProcessShare extends Share {
     return this.#shared.entries();
   }
 
-  override *wait(name: string, until: (value: SharedValue) => boolean = () => true): Task<SharedValue> {
+  override wait(name: string, until: (value: SharedValue) => boolean = () => true): Task<SharedValue> {
+    return this.#context.made('share.wait', this.#wait(name, until));
+  }
+
+  override waitWord(name: string): Task<bigint> {
+    return this.#context.madeAround('share.waitWord', super.waitWord(name));
+  }
+
+  *#wait(name: string, until: (value: SharedValue) => boolean): Task<SharedValue> {
     const { task } = this.#context;
     const interrupted = (): boolean => task.fatalSignalPending() || task.ptraceTrapPending;
     for (;;) {

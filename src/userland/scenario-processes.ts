@@ -146,7 +146,9 @@ export class ScenarioProcesses implements ProcessRun {
     steps: Task<unknown>,
   ): IteratorResult<unknown, unknown> & { value: never } {
     try {
-      return steps.next() as never;
+      const step = steps.next();
+      if (step.done === true) context.checkAllRun('when the program ended');
+      return step as never;
     } catch (error) {
       if (error instanceof AssertionFailure || error instanceof Unsupported) throw error;
       if (context.calls > 0 && !(error instanceof InputError)) throw error;

@@ -10,6 +10,9 @@ const PROTECTION_LETTERS: Readonly<Record<string, number>> = { r: 1, w: 2, x: 4 
 /** @throws InputError for letters other than r, w, x (each once) or `none` */
 export function protectionBits(text: string): number {
   if (text === 'none') return 0;
+  if (typeof text !== 'string') {
+    throw new InputError('prot is no text', { expected: 'letters of rwx, or none', found: String(text) });
+  }
   let bits = 0;
   for (const letter of text) {
     const bit = PROTECTION_LETTERS[letter] ?? 0;
@@ -35,6 +38,12 @@ export function word(value: Word, what: string): bigint {
       found: `${value}`,
     });
   }
+  if (typeof value !== 'number' && typeof value !== 'bigint') {
+    throw new InputError(`${what} is not a number`, {
+      expected: 'a number or bigint',
+      found: value === null ? 'null' : typeof value,
+    });
+  }
   const exact = BigInt(value);
   if (exact >= 1n << 64n || exact < -(1n << 63n)) {
     throw new InputError(`${what}: 0x${exact.toString(16)} does not fit 64 bits`);
@@ -49,6 +58,27 @@ export function byteCount(value: Word, what: string): number {
     throw new InputError(`${what}: ${exact} bytes are more than this program can move`);
   }
   return Number(exact);
+}
+
+/** @throws InputError when `value` is no object, or has a key that is not among `known` */
+export function checkKeys(value: object, known: readonly string[], what: string): void {
+  if (typeof value !== 'object' || value === null) {
+    throw new InputError(`${what}: not an object`, { expected: known.join(', '), found: String(value) });
+  }
+  for (const key of Object.keys(value)) {
+    if (known.includes(key)) continue;
+    const near = nearestName(key, known);
+    const hint = near === undefined ? '' : `; did you mean "${near}"?`;
+    throw new InputError(`${what} has no "${key}"${hint}`, { expected: known.join(', ') });
+  }
+}
+
+/** The width of a load or store. @throws InputError when no instruction modelled has it */
+export function accessWidth(bytes: number, what: string): number {
+  if (bytes !== 1 && bytes !== 2 && bytes !== 4 && bytes !== 8) {
+    throw new InputError(what, { expected: '1, 2, 4 or 8', found: String(bytes) });
+  }
+  return bytes;
 }
 
 /** The word of `nearest` candidates that is closest to what was typed, if any is close: for "did you mean". */

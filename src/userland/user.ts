@@ -5,6 +5,9 @@
  * A signal without a handler kills the process, as the kernel's default action does: the call then never comes back.
  * `attempt` and `sigaction` let a program see the signal as a value instead, as if its handler left by `siglongjmp`.
  *
+ * A call does nothing until `yield*` runs it. One that is made and not run before the next one is a mistake, and so is
+ * an argument that a call does not have: both end the run with an `InputError`.
+ *
  * Programs run as root with all capabilities until they call `setuid`; a child has its parent's credentials.
  */
 import type { Task } from '../base/task.ts';
@@ -88,7 +91,11 @@ export class User {
    * Runs calls whose signals come back as values: `const r = yield* u.attempt(u.load(0n))`.
    * As if a handler for SIGSEGV and SIGBUS had been set around it that leaves with `siglongjmp`.
    */
-  *attempt<T>(call: Task<Outcome<T>>): Task<Outcome<T>> {
+  attempt<T>(call: Task<Outcome<T>>): Task<Outcome<T>> {
+    return this.#context.madeAround('attempt', this.#attempt(call));
+  }
+
+  *#attempt<T>(call: Task<Outcome<T>>): Task<Outcome<T>> {
     this.#context.attempts++;
     const outcome = yield* call;
     this.#context.attempts--;
@@ -99,14 +106,22 @@ export class User {
    * The value of a call that must succeed: `const page = yield* u.must(u.mmap({ bytes: 4096, prot: 'rw' }))`.
    * Otherwise the run ends as `assertion failed`, with the errno or signal.
    */
-  *must<T>(call: Task<Outcome<T>>): Task<T> {
-    const outcome = yield* this.attempt(call);
+  must<T>(call: Task<Outcome<T>>): Task<T> {
+    return this.#context.madeAround('must', this.#must(call));
+  }
+
+  *#must<T>(call: Task<Outcome<T>>): Task<T> {
+    const outcome = yield* this.#attempt(call);
     if (outcome.ok) return outcome.value;
     return yield* this.#context.fail(`a call that must succeed gave ${formatFailure(outcome)}`);
   }
 
   /** Ends the run as `assertion failed` with this text unless `condition` holds. */
-  *check(condition: boolean, text: string): Task<void> {
+  check(condition: boolean, text: string): Task<void> {
+    return this.#context.made('check', this.#check(condition, text));
+  }
+
+  *#check(condition: boolean, text: string): Task<void> {
     if (!condition) yield* this.#context.fail(text);
   }
 
@@ -121,7 +136,7 @@ export class User {
 
   /** Works for `cycles` cycles of virtual time without touching memory. */
   compute(cycles: number): Task<void> {
-    return processCalls.compute(this.#context, cycles);
+    return this.#context.made('compute', processCalls.compute(this.#context, cycles));
   }
 
   /**
@@ -129,12 +144,12 @@ export class User {
    * @errors EINVAL, ENOMEM, EEXIST (noreplace), EPERM … @see mmap(2); Linux mm/mmap.c, `do_mmap`
    */
   mmap(args: MmapArguments): Task<Outcome<bigint>> {
-    return memory.mmap(this.#context, args);
+    return this.#context.made('mmap', memory.mmap(this.#context, args));
   }
 
   /** Unmaps every page that the range touches. @errors EINVAL, ENOMEM. @see munmap(2) */
   munmap(address: bigint, bytes: Word): Task<Outcome<void>> {
-    return memory.munmap(this.#context, address, bytes);
+    return this.#context.made('munmap', memory.munmap(this.#context, address, bytes));
   }
 
   /**
@@ -143,12 +158,12 @@ export class User {
    * @errors EINVAL, ENOMEM (a hole; what lies before it has changed), EACCES. @see mprotect(2)
    */
   mprotect(address: bigint, bytes: Word, prot: string): Task<Outcome<void>> {
-    return memory.mprotect(this.#context, address, bytes, prot);
+    return this.#context.made('mprotect', memory.mprotect(this.#context, address, bytes, prot));
   }
 
   /** Moves the end of the heap; gives the new end, which is the old one where it could not move. @see brk(2) */
   brk(address: bigint): Task<Outcome<bigint>> {
-    return memory.brk(this.#context, address);
+    return this.#context.made('brk', memory.brk(this.#context, address));
   }
 
   /**
@@ -156,7 +171,7 @@ export class User {
    * @signals SIGSEGV, SIGBUS
    */
   load(address: bigint, bytes: 1 | 2 | 4 | 8 = 8): Task<Outcome<bigint>> {
-    return memory.load(this.#context, address, bytes);
+    return this.#context.made('load', memory.load(this.#context, address, bytes));
   }
 
   /**
@@ -164,22 +179,22 @@ export class User {
    * @signals SIGSEGV, SIGBUS
    */
   store(address: bigint, value: Word, bytes: 1 | 2 | 4 | 8 = 8): Task<Outcome<void>> {
-    return memory.store(this.#context, address, value, bytes);
+    return this.#context.made('store', memory.store(this.#context, address, value, bytes));
   }
 
   /** Loads any number of bytes in ascending order, page by page, as a string instruction does. */
   loadBytes(address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
-    return memory.loadBytes(this.#context, address, bytes);
+    return this.#context.made('loadBytes', memory.loadBytes(this.#context, address, bytes));
   }
 
   /** Stores bytes in ascending order, page by page: a fault in the second page leaves the first one stored. */
   storeBytes(address: bigint, data: Uint8Array): Task<Outcome<void>> {
-    return memory.storeBytes(this.#context, address, data);
+    return this.#context.made('storeBytes', memory.storeBytes(this.#context, address, data));
   }
 
   /** Fetches an instruction at `address`; what the bytes would do is not modelled. @signals SIGSEGV, SIGBUS */
   fetch(address: bigint): Task<Outcome<void>> {
-    return memory.fetch(this.#context, address);
+    return this.#context.made('fetch', memory.fetch(this.#context, address));
   }
 
   /**
@@ -188,32 +203,32 @@ export class User {
    * @errors ENOMEM, EINTR. @see fork(2); Linux kernel/fork.c, `dup_mmap`
    */
   fork(program: Program, name?: string): Task<Outcome<number>> {
-    return processCalls.fork(this.#context, program, name);
+    return this.#context.made('fork', processCalls.fork(this.#context, program, name));
   }
 
   /** Ends the process. It does not come back. @param status 0…255. @see _exit(2) */
   exit(status = 0): Task<Outcome<never>> {
-    return processCalls.exit(this.#context, status);
+    return this.#context.made('exit', processCalls.exit(this.#context, status));
   }
 
   /** Waits until a child (or the one named) ends, and reaps it. @errors ECHILD. @see wait4(2) */
   wait(pid?: number): Task<Outcome<WaitResult>> {
-    return processCalls.wait(this.#context, pid);
+    return this.#context.made('wait', processCalls.wait(this.#context, pid));
   }
 
   /** Sends SIGKILL. The target ends at its next return to user mode, or out of a killable wait. @errors ESRCH, EPERM */
   kill(pid: number, signal: 'SIGKILL'): Task<Outcome<void>> {
-    return processCalls.kill(this.#context, pid, signal);
+    return this.#context.made('kill', processCalls.kill(this.#context, pid, signal));
   }
 
   /** Takes another user id, which clears dumpability. @errors EPERM. @see setuid(2) */
   setuid(uid: number): Task<Outcome<void>> {
-    return processCalls.setuid(this.#context, uid);
+    return this.#context.made('setuid', processCalls.setuid(this.#context, uid));
   }
 
   /** PR_SET_DUMPABLE: may processes of the same user look into this one? @errors EINVAL. @see prctl(2) */
   setDumpable(dumpable: boolean): Task<Outcome<void>> {
-    return processCalls.setDumpable(this.#context, dumpable);
+    return this.#context.made('setDumpable', processCalls.setDumpable(this.#context, dumpable));
   }
 
   /**
@@ -221,17 +236,17 @@ export class User {
    * @errors ESRCH, EPERM. @see ptrace(2)
    */
   ptraceAttach(pid: number): Task<Outcome<void>> {
-    return remote.ptraceAttach(this.#context, pid);
+    return this.#context.made('ptraceAttach', remote.ptraceAttach(this.#context, pid));
   }
 
   /** Lets a traced process go on. @errors ESRCH */
   ptraceDetach(pid: number): Task<Outcome<void>> {
-    return remote.ptraceDetach(this.#context, pid);
+    return this.#context.made('ptraceDetach', remote.ptraceDetach(this.#context, pid));
   }
 
   /** PTRACE_PEEKDATA: 8 bytes of a stopped tracee, by FOLL_FORCE. @errors ESRCH (not its tracer), EIO */
   peek(pid: number, address: bigint): Task<Outcome<bigint>> {
-    return remote.peek(this.#context, pid, address);
+    return this.#context.made('peek', remote.peek(this.#context, pid, address));
   }
 
   /**
@@ -239,22 +254,28 @@ export class User {
    * @errors ESRCH (not its tracer), EIO (a part may have been written)
    */
   poke(pid: number, address: bigint, value: Word): Task<Outcome<void>> {
-    return remote.poke(this.#context, pid, address, value);
+    return this.#context.made('poke', remote.poke(this.#context, pid, address, value));
   }
 
   /** Opens /proc/PID/mem and gives a handle of this process. @errors EACCES, ESRCH, ENOENT. @see proc_pid_mem(5) */
   procMemOpen(pid: number): Task<Outcome<number>> {
-    return remote.procMemOpen(this.#context, pid);
+    return this.#context.made('procMemOpen', remote.procMemOpen(this.#context, pid));
   }
 
-  /** Reads from /proc/PID/mem: the bytes that could be read, at least one. @errors EIO, EBADF */
+  /**
+   * pread64(2) of /proc/PID/mem: gives the bytes that could be read, at least one unless none were asked for.
+   * @errors EIO (nothing could be read), EBADF, EINVAL (a negative offset: bit 63 of the address). @see proc_pid_mem(5)
+   */
   procMemRead(handle: number, address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
-    return remote.procMemRead(this.#context, handle, address, bytes);
+    return this.#context.made('procMemRead', remote.procMemRead(this.#context, handle, address, bytes));
   }
 
-  /** Writes to /proc/PID/mem and gives how many bytes were written. @errors EIO, EBADF */
+  /**
+   * pwrite64(2) of /proc/PID/mem: gives how many bytes were written.
+   * @errors EIO (nothing could be written), EBADF, EINVAL (a negative offset: bit 63 of the address)
+   */
   procMemWrite(handle: number, address: bigint, data: Uint8Array): Task<Outcome<number>> {
-    return remote.procMemWrite(this.#context, handle, address, data);
+    return this.#context.made('procMemWrite', remote.procMemWrite(this.#context, handle, address, data));
   }
 
   /**
@@ -267,7 +288,10 @@ export class User {
     remoteRanges: readonly MemoryRange[],
     local?: readonly MemoryRange[],
   ): Task<Outcome<VectorRead>> {
-    return remote.processVmReadv(this.#context, pid, remoteRanges, local);
+    return this.#context.made(
+      'processVmReadv',
+      remote.processVmReadv(this.#context, pid, remoteRanges, local),
+    );
   }
 
   /**
@@ -279,6 +303,9 @@ export class User {
     remoteRanges: readonly MemoryRange[],
     source: Uint8Array | readonly MemoryRange[],
   ): Task<Outcome<number>> {
-    return remote.processVmWritev(this.#context, pid, remoteRanges, source);
+    return this.#context.made(
+      'processVmWritev',
+      remote.processVmWritev(this.#context, pid, remoteRanges, source),
+    );
   }
 }

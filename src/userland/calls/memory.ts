@@ -1,4 +1,5 @@
 /** The calls of `User` that map memory and touch it. What they mean is said there. */
+import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { hex } from '../../base/u64.ts';
 import { sysBrk } from '../../kernel/mm/brk.ts';
@@ -16,7 +17,7 @@ import { sysMprotect } from '../../kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../kernel/mm/munmap.ts';
 import type { SignalInfo } from '../../kernel/signal.ts';
 import { type Outcome, success } from '../outcome.ts';
-import { byteCount, protectionBits, type Word, word } from '../units.ts';
+import { accessWidth, byteCount, checkKeys, protectionBits, type Word, word } from '../units.ts';
 import type { MmapArguments } from '../user.ts';
 import { userFetch, userLoad, userStore } from './access.ts';
 import {
@@ -30,26 +31,35 @@ import {
 } from './process-context.ts';
 import { signalName } from './signal-names.ts';
 
-function mmapFlags(args: MmapArguments): number {
-  const chosen: readonly [boolean | undefined, number][] = [
-    [args.fixed, MAP_FIXED],
-    [args.noreplace, MAP_FIXED_NOREPLACE],
-    [args.growsDown, MAP_GROWSDOWN],
-    [args.populate, MAP_POPULATE],
-  ];
-  const type = args.shared === true ? MAP_SHARED : MAP_PRIVATE;
-  return chosen.reduce(
-    (flags, [wanted, bit]) => (wanted === true ? flags | bit : flags),
-    type | MAP_ANONYMOUS,
-  );
+/** The flags of mmap by the arguments that ask for them, besides MAP_SHARED or MAP_PRIVATE. */
+const MMAP_FLAGS = {
+  fixed: MAP_FIXED,
+  noreplace: MAP_FIXED_NOREPLACE,
+  growsDown: MAP_GROWSDOWN,
+  populate: MAP_POPULATE,
+} as const;
+const MMAP_FLAG_NAMES = Object.keys(MMAP_FLAGS) as (keyof typeof MMAP_FLAGS)[];
+const MMAP_ARGUMENTS = ['address', 'bytes', 'prot', 'shared', ...MMAP_FLAG_NAMES] as const;
+
+function checkMmapArguments(args: MmapArguments): void {
+  checkKeys(args, MMAP_ARGUMENTS, 'mmap');
+  for (const name of ['shared', ...MMAP_FLAG_NAMES] as const) {
+    const value: unknown = args[name];
+    if (value === undefined || typeof value === 'boolean') continue;
+    throw new InputError(`mmap: ${name}`, { expected: 'true or false', found: String(value) });
+  }
 }
 
 export function mmap(context: ProcessContext, args: MmapArguments): Task<Outcome<bigint>> {
+  checkMmapArguments(args);
   const address = word(args.address ?? 0n, 'mmap: address');
   const length = word(args.bytes, 'mmap: bytes');
-  const flags = mmapFlags(args);
+  const wanted = MMAP_FLAG_NAMES.filter((name) => args[name] === true);
+  const type = args.shared === true ? MAP_SHARED : MAP_PRIVATE;
+  const flags = wanted.reduce((bits, name) => bits | MMAP_FLAGS[name], type | MAP_ANONYMOUS);
   const call = sysMmap(context.task, address, length, protectionBits(args.prot), flags, null, 0n);
-  const shown = [hex(address), hex(length), args.prot, args.shared === true ? 'shared' : 'private'];
+  const flagWords = [args.shared === true ? 'shared' : 'private', ...wanted].join('|');
+  const shown = [hex(address), hex(length), args.prot, flagWords];
   return systemCall(context, 'mmap', shown, call, addressOrErrno);
 }
 
@@ -125,7 +135,7 @@ const littleEndian = (bytes: Uint8Array): bigint =>
 
 export function load(context: ProcessContext, address: bigint, bytes: 1 | 2 | 4 | 8): Task<Outcome<bigint>> {
   const at = word(address, 'load: address');
-  const target = new Uint8Array(bytes);
+  const target = new Uint8Array(accessWidth(bytes, 'load: bytes'));
   return instruction(context, 'read', at, bytes, userLoad(context.task, at, target), () =>
     littleEndian(target),
   );
@@ -139,7 +149,9 @@ export function store(
 ): Task<Outcome<void>> {
   const at = word(address, 'store: address');
   const stored = word(value, 'store: value');
-  const source = Uint8Array.from({ length: bytes }, (_, i) => Number((stored >> BigInt(8 * i)) & 0xffn));
+  const source = Uint8Array.from({ length: accessWidth(bytes, 'store: bytes') }, (_, i) =>
+    Number((stored >> BigInt(8 * i)) & 0xffn),
+  );
   return instruction(context, 'write', at, bytes, userStore(context.task, at, source), () => undefined);
 }
 

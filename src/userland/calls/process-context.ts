@@ -2,6 +2,7 @@
  * What stands between a program and the kernel: entering and leaving it, signals on the way back to user mode, the end
  * of the process. One context for each process of a run.
  */
+import { InputError } from '../../base/input-error.ts';
 import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
 import { errnoName } from '../../kernel/errno.ts';
 import { doExit } from '../../kernel/process/exit.ts';
@@ -61,8 +62,40 @@ export class ProcessContext {
     this.accessPoint = new SchedPoint(PointKind.Write, task.object, 'user access', StepCost.None);
   }
 
+  /** Names of calls that the program has made and not run yet. */
+  readonly #notRun = new Set<{ readonly name: string }>();
+
   pidOf(name: string): number {
     return this.run.pidOf(name);
+  }
+
+  /** A call of the program: when it begins, every other one that was made must have begun. */
+  made<T>(name: string, call: Task<T>): Task<T> {
+    return this.#tracked(name, call, true);
+  }
+
+  /** A call around another one, which begins after it. */
+  madeAround<T>(name: string, call: Task<T>): Task<T> {
+    return this.#tracked(name, call, false);
+  }
+
+  #tracked<T>(name: string, call: Task<T>, isLast: boolean): Task<T> {
+    const made = { name };
+    this.#notRun.add(made);
+    return this.#begin(made, call, isLast);
+  }
+
+  *#begin<T>(made: { readonly name: string }, call: Task<T>, isLast: boolean): Task<T> {
+    this.#notRun.delete(made);
+    if (isLast) this.checkAllRun(`before ${made.name}`);
+    return yield* call;
+  }
+
+  /** @throws InputError for a call that was made and not run: a generator does nothing by itself */
+  checkAllRun(when: string): void {
+    for (const { name } of this.#notRun) {
+      throw new InputError(`${name} was made and not run ${when}: is its yield* missing?`);
+    }
   }
 
   // biome-ignore lint/correctness/useYield: a task like every call, though it never gets to a point

@@ -1,4 +1,5 @@
 /** The calls of `User` that look into other processes. What they mean is said there. */
+import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { hex } from '../../base/u64.ts';
 import { EBADF } from '../../kernel/errno.ts';
@@ -13,7 +14,7 @@ import {
 } from '../../kernel/remote/ptrace.ts';
 import type { IoVector } from '../../kernel/remote/user-buffer.ts';
 import { type Outcome, success } from '../outcome.ts';
-import { byteCount, type Word, word } from '../units.ts';
+import { byteCount, checkKeys, type Word, word } from '../units.ts';
 import type { MemoryRange, VectorRead } from '../user.ts';
 import {
   countOrErrno,
@@ -110,16 +111,27 @@ function* badHandle(): Task<number> {
 }
 
 function vectors(ranges: readonly MemoryRange[], what: string): IoVector[] {
-  return ranges.map(({ address, bytes }) => ({
-    base: word(address, `${what}: address`),
-    length: word(bytes, `${what}: bytes`),
-  }));
+  if (!Array.isArray(ranges)) {
+    throw new InputError(`${what}: the ranges`, {
+      expected: 'a list of { address, bytes }',
+      found: typeof ranges,
+    });
+  }
+  return ranges.map((range: MemoryRange) => {
+    checkKeys(range, ['address', 'bytes'], `a range of ${what}`);
+    return {
+      base: word(range.address, `${what}: address`),
+      length: word(range.bytes, `${what}: bytes`),
+    };
+  });
 }
 
 const shownRanges = (list: readonly IoVector[]): string =>
-  list
-    .map(({ base, length }) => (typeof base === 'bigint' ? `${hex(base)}+${length}` : `buffer+${length}`))
-    .join(',');
+  list.length === 0
+    ? 'no ranges'
+    : list
+        .map(({ base, length }) => (typeof base === 'bigint' ? `${hex(base)}+${length}` : `buffer+${length}`))
+        .join(',');
 
 /** A buffer of the caller that nobody else sees: as large as all remote ranges together. */
 function ownBuffer(remote: readonly IoVector[]): Uint8Array {
