@@ -1,15 +1,19 @@
 /** What `tablewalk run` prints: the timeline, then how it ended and what it cost. */
-import type { ScenarioOutcome, ScenarioResult } from '../userland/run-scenario.ts';
+import { signalName } from '../userland/calls/signal-names.ts';
+import type { ProgramResult, ScenarioResult } from '../userland/run-scenario.ts';
 import { tableLines } from './table.ts';
 import { type TimelineOptions, timelineText } from './timeline-text.ts';
 
 export type ScenarioTextOptions = Omit<TimelineOptions, 'cpus'>;
 
+/** From here numbers are easier to recognise in hexadecimal. */
+const FIRST_HEXADECIMAL = 4096;
+
 const withCommas = (count: number): string => count.toLocaleString('en-US');
 
 /** Everything, with a final newline. */
 export function scenarioText(result: ScenarioResult, options: ScenarioTextOptions = {}): string {
-  return `${timelineText(result.events, { ...options, cpus: result.config.cpus })}\n\n${scenarioSummary(result)}`;
+  return `${timelineText(result.events, { ...options, cpus: result.config.cpus })}\n\n${scenarioSummary(result, options)}`;
 }
 
 /** One documented object for `--json`. */
@@ -21,55 +25,80 @@ export function scenarioJson(result: ScenarioResult): object {
   };
 }
 
-/** How it ended, what each program did, counters, and the schedule that gives the same run again. */
-export function scenarioSummary(result: ScenarioResult): string {
+/**
+ * How it ended, what each program did, what it cost, and the schedule that gives the same run again, where the
+ * configuration alone does not say it.
+ * @param options `all` also counts the events by kind
+ */
+export function scenarioSummary(
+  result: ScenarioResult,
+  { all = false }: Pick<ScenarioTextOptions, 'all'> = {},
+): string {
   const { config, programs, variables } = result;
   const lines = [
-    `${result.title}: ${outcomeWords(result.outcome)}`,
+    `${result.title}: ${outcomeWords(result)}`,
     '',
     ...programTable(programs),
     '',
     ...(variables.length > 0 ? [`shared variables: ${variables.map(variableText).join(', ')}`] : []),
-    `events: ${counterText(result.counters)}`,
+    ...(all ? [`events: ${counterText(result.counters)}`] : []),
     `${withCommas(result.steps)} steps, ${withCommas(result.cycles)} cycles ` +
       `(${result.cyclesByCpu.map((cycles, cpu) => `CPU ${cpu}: ${withCommas(cycles)}`).join(', ')})`,
     `${config.arch} (${config.cpuModel}, ${config.levels} levels, TLB ${config.tlbProfile})`,
-    `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}, seed ${config.seed}, ` +
-      `TLB retention ${config.retention}, costs ${config.profile}`,
-    ...(result.schedule === '' ? [] : [`schedule: ${result.schedule}`]),
+    `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}${config.policy === 'random' ? `, seed ${config.seed}` : ''}, ` +
+      `TLB retention ${config.retention}${config.speculation ? ' with speculative fills' : ''}, costs ${config.profile}`,
+    ...(needsSchedule(result) ? [`schedule: ${result.schedule}`] : []),
   ];
   return `${lines.join('\n')}\n`;
 }
 
-function outcomeWords(outcome: ScenarioOutcome): string {
+/** A run that ended well under a policy without choices of its own is repeated by its configuration. */
+function needsSchedule({ outcome, config, schedule }: ScenarioResult): boolean {
+  if (schedule === '') return false;
+  return outcome.kind !== 'finished' || !['virtual-time', 'round-robin'].includes(config.policy);
+}
+
+function outcomeWords({ outcome, assertions }: ScenarioResult): string {
   switch (outcome.kind) {
     case 'finished':
-      return 'finished, every assertion holds';
+      return assertions === 0 ? 'finished' : 'finished, every assertion holds';
     case 'assertion failed':
       return `ASSERTION FAILED: "${outcome.name}": ${outcome.text}`;
     case 'unsupported':
       return `unsupported: ${outcome.what}`;
     case 'interrupted':
       return outcome.text;
-    default:
-      return `${outcome.kind.toUpperCase()}\n${outcome.text}`;
+    case 'deadlock':
+      return outcome.text.replace(/^deadlock/, 'DEADLOCK');
+    case 'step bound':
+      return `STEP BOUND: ${outcome.text}`;
   }
 }
 
+/** A process that is left when its program has returned is there for the assertions about the end. */
+function endWords({ state, exitStatus, killedBy, returned }: ProgramResult): string {
+  if (killedBy !== null) return killedBy;
+  if (state === 'running') return returned ? 'returned' : 'still running';
+  const signal = exitStatus & 0x7f;
+  return signal === 0 ? `exit status ${exitStatus >> 8}` : `killed by ${signalName(signal)}`;
+}
+
 function programTable(programs: ScenarioResult['programs']): string[] {
-  const rows = programs.map(({ name, pid, cpu, state, exitStatus, killedBy, minFlt, majFlt }) => [
-    name,
-    String(pid),
-    String(cpu),
-    killedBy ?? (state === 'running' ? 'still running' : `exit status ${exitStatus >> 8}`),
-    String(minFlt),
-    String(majFlt),
+  const rows = programs.map((program) => [
+    program.name,
+    String(program.pid),
+    String(program.cpu),
+    endWords(program),
+    String(program.minFlt),
+    String(program.majFlt),
   ]);
   return tableLines([['program', 'pid', 'CPU', 'end', 'minor faults', 'major'], ...rows]);
 }
 
+/** Small numbers (counts, pids) decimal, larger ones (addresses, data) hexadecimal, whichever type holds them. */
 function variableText([name, value]: ScenarioResult['variables'][number]): string {
-  return `${name} = ${typeof value === 'bigint' ? `0x${value.toString(16)}` : String(value)}`;
+  const isLarge = typeof value === 'bigint' || (typeof value === 'number' && Number.isInteger(value));
+  return `${name} = ${isLarge && value >= FIRST_HEXADECIMAL ? `0x${value.toString(16)}` : String(value)}`;
 }
 
 function counterText(counters: Readonly<Record<string, number>>): string {

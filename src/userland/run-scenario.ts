@@ -63,6 +63,8 @@ export interface ProgramResult {
   readonly value: unknown;
   /** `SIGSEGV SEGV_MAPERR at 0x1000`, when a signal of its own access killed it. */
   readonly killedBy: string | null;
+  /** Its program came to its end. */
+  readonly returned: boolean;
   readonly minFlt: number;
   readonly majFlt: number;
 }
@@ -92,6 +94,8 @@ export interface ScenarioResult {
     /** Levels of the page tables. */
     readonly levels: number;
     readonly tlbProfile: string;
+  /** How many `always` and `finally` have. */
+  readonly assertions: number;
     readonly cpus: number;
     readonly policy: string;
     readonly seed: number;
@@ -169,6 +173,7 @@ export function* runScenarioInSlices(
       seed: config.seed ?? 1,
       retention: settings.retention,
       profile: system.machine.profile.name,
+    assertions: Object.keys(scenario.always ?? {}).length + Object.keys(scenario.finally ?? {}).length,
     },
     programs: processes.contexts.map((context) => ({
       name: context.task.name,
@@ -184,6 +189,7 @@ export function* runScenarioInSlices(
     variables: share.entries(),
     schedule: formatSchedule(system.loop.schedule),
     steps: system.loop.steps,
+      returned: processes.hasReturned(context),
     cycles: Math.max(...cyclesByCpu),
     cyclesByCpu,
     counters: counter.counts(),
@@ -317,9 +323,9 @@ function outcomeOf(result: RunResult, scenario: Scenario): ScenarioOutcome | nul
     case 'finished':
       return null;
     case 'deadlock':
-      return { kind: 'deadlock', text: describeResult(result), cycle: result.cycle, waits: result.waits };
+      return { kind: 'deadlock', text: wordsOf(result), cycle: result.cycle, waits: result.waits };
     case 'step-limit':
-      return { kind: 'step bound', text: describeResult(result) };
+      return { kind: 'step bound', text: wordsOf(result) };
     case 'impossible-choice':
       throw new InputError(describeResult(result).split('\n')[0] as string, inFile(scenario));
     case 'stopped':
@@ -340,3 +346,6 @@ function outcomeOfError(error: unknown, scenario: Scenario): ScenarioOutcome {
   if (cause instanceof InputError) throw cause;
   throw error;
 }
+/** Without its last line, the schedule: the result has it. */
+const wordsOf = (result: RunResult): string => describeResult(result).split('\n').slice(0, -1).join('\n');
+

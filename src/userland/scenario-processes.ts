@@ -75,6 +75,10 @@ export class ScenarioProcesses implements ProcessRun {
     return this.#values.get(context);
   }
 
+  hasReturned(context: ProcessContext): boolean {
+    return this.#values.has(context);
+  }
+
   pidOf(name: string): number {
     const context = this.contexts.find(({ task }) => task.name === name);
     if (context === undefined) {

@@ -63,7 +63,7 @@ export class Share {
   #object(name: string): SharedObject {
     let object = this.#objects.get(name);
     if (object === undefined) {
-      object = new SharedObject(`share ${name}`);
+      object = new SharedObject(`the shared variable "${name}"`);
       this.#objects.set(name, object);
     }
     return object;

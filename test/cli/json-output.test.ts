@@ -101,12 +101,14 @@ const run = z.strictObject({
     profile: z.string(),
   }),
   programs: z.array(
+  assertions: count,
     z.strictObject({
       name: z.string(),
       pid: count,
       cpu: count,
       state: z.enum(['running', 'zombie', 'dead']),
       exitStatus: count,
+      returned: z.boolean(),
       value: z.unknown(),
       killedBy: z.string().nullable(),
       minFlt: count,

@@ -171,8 +171,8 @@ describe('the outcome of a run', () => {
     });
     if (result.outcome.kind !== 'deadlock') throw new Error(result.outcome.kind);
     expect(result.outcome.waits.map(({ task, object }) => [task, object])).toEqual([
-      ['a', 'share from b'],
-      ['b', 'share from a'],
+      ['a', 'the shared variable "from b"'],
+      ['b', 'the shared variable "from a"'],
     ]);
   });
 

@@ -29,6 +29,11 @@ const mistakes: readonly { readonly name: string; readonly text: string; readonl
   },
   { name: 'nothing at all', text: '', message: /^case\.yaml:1:1: "title" is missing: expected a text$/ },
   {
+    name: 'a text alone',
+    text: 'hello\n',
+    message: /^case\.yaml:1:1: the file: not a map of keys: expected a map of keys, found hello$/,
+  },
+  {
     name: 'an unknown key at the top',
     text: 'title: t\nprogrms: {}\n',
     message: /^case\.yaml:\d+:\d+: /,

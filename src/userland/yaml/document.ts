@@ -86,7 +86,8 @@ export class YamlDocument {
     const name = path.at(-1);
     if (at === undefined)
       return this.fail(path.slice(0, -1), `"${String(name)}" is missing`, expectedOf(issue));
-    return this.fail(path, `${String(name)}: ${describe(issue)}`, { ...expectedOf(issue), found: show(at) });
+    const what = name === undefined ? 'the file' : String(name);
+    return this.fail(path, `${what}: ${describe(issue)}`, { ...expectedOf(issue), found: show(at) });
   }
 
   #offsetOf(path: YamlPath, atKey: boolean): number {
