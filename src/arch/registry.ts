@@ -5,8 +5,10 @@ import { GOLDEN_COVE, type Retention, TLB_PROFILES } from '../hardware/retention
 import type { KernelArch } from './kernel-arch.ts';
 import type { MmuEventOptions } from './mmu-events.ts';
 import type { ProcessorOptions } from './processor-options.ts';
+import type { SpeculativeFills } from './speculative-fills.ts';
 import type { TlbView } from './tlb-view.ts';
 import { CPU_MODELS, type CpuModelName } from './x86_64/features.ts';
+import { X86SpeculativeFills } from './x86_64/kernel/speculative-fills.ts';
 import { X86TlbView } from './x86_64/kernel/tlb-view.ts';
 import { X86KernelArch } from './x86_64/kernel/x86-kernel-arch.ts';
 import { X86MmuEvents } from './x86_64/mmu-events.ts';
@@ -73,6 +75,8 @@ export interface KernelArchitecture {
   createKernelArch(options: ArchOptions): KernelArch;
   /** What the CPUs' TLBs hold. `arch` is one that `createKernelArch` made. */
   createTlbView(arch: KernelArch): TlbView;
+  /** Fills of translations that no access asked for. */
+  createSpeculativeFills(arch: KernelArch): SpeculativeFills;
   /** Lets the MMUs report walks, fills, flushes and faults as events. */
   observeMmus(arch: KernelArch, options: MmuEventOptions): void;
 }
@@ -83,6 +87,7 @@ const kernelArchitectures: readonly KernelArchitecture[] = [
     processor: x86Processor,
     createKernelArch: createX86KernelArch,
     createTlbView: (arch) => new X86TlbView(ownArch(arch)),
+    createSpeculativeFills: (arch) => new X86SpeculativeFills(ownArch(arch).mmus),
     observeMmus(arch, options) {
       ownArch(arch).mmus.forEach((mmu, cpu) => {
         mmu.observer = new X86MmuEvents(mmu, cpu, options);

@@ -6,6 +6,7 @@
  * - the oldest pending interrupt of each CPU that has interrupts enabled. Its handler runs nested on the current task,
  *   also when that one waits or spins, or on the CPU's idle context. Tasks of the CPU may go on before it is taken
  *   (delivery takes time) unless `promptInterrupts` is set.
+ * - where the run has `speculation`, the translations that each CPU could fill ahead of any access.
  * Where there is more than one candidate the policy chooses and the choice is recorded; so the run is a function of
  * the tasks and the schedule. Left out: moving tasks between CPUs, timer interrupts.
  */
@@ -17,6 +18,7 @@ import { LineCosts } from './line-costs.ts';
 import {
   type Candidate,
   CandidateKind,
+  fillOf,
   type ImpossibleChoice,
   type Policy,
   type RunView,
@@ -33,6 +35,7 @@ import {
   UnfinishedRun,
 } from './run-result.ts';
 import { formatSchedule, type Schedule, ScheduleRecorder } from './schedule-text.ts';
+import { FillCandidates, type Speculation } from './speculation.ts';
 import { type Frame, FrameKind, type SchedTask, TaskState } from './task.ts';
 
 /** Work of a context switch (the kernel's switch_mm); it runs on `cpu` with interrupts disabled, before `next` does. */
@@ -59,6 +62,8 @@ export class RunLoop implements RunView {
   policy: Policy;
   /** Set by the kernel before tasks run. */
   onSwitch: SwitchHook | null = null;
+  /** Set before tasks run, where CPUs may fill translations speculatively. Then every step is a choice. */
+  speculation: Speculation | null = null;
   steps = 0;
   lastCode: number | null = null;
   readonly #slots: readonly CpuSlot[];
@@ -66,6 +71,7 @@ export class RunLoop implements RunView {
   readonly #recorder = new ScheduleRecorder();
   readonly #candidates: Candidate[] = [];
   readonly #costs: LineCosts;
+  readonly #fills: FillCandidates;
   /** Live tasks, and those of them that are not in the background. */
   #live = 0;
   #foreground = 0;
@@ -80,6 +86,7 @@ export class RunLoop implements RunView {
     this.#late = options.promptInterrupts !== true;
     this.#slots = machine.cpus.map((cpu) => new CpuSlot(cpu));
     this.#costs = new LineCosts(machine.profile);
+    this.#fills = new FillCandidates(machine);
     for (const { idle, cpu } of this.#slots) {
       idle.machine = machine;
       idle.processor = cpu;
@@ -191,12 +198,14 @@ export class RunLoop implements RunView {
     for (let index = 0; index < slots.length; index++) {
       count = (slots[index] as CpuSlot).collect(this.#candidates, count, this.#now, this.#late);
     }
-    return count;
+    if (this.speculation === null || count === 0) return count;
+    return this.#fills.offer(this.speculation, this.#candidates, count);
   }
 
   #mayRunOn(chosen: Candidate): boolean {
     return (
       this.#live === 1 &&
+      this.speculation === null &&
       chosen.kind === CandidateKind.Step &&
       !chosen.switches &&
       this.machine.interconnect.pending === 0 &&
@@ -209,6 +218,11 @@ export class RunLoop implements RunView {
     const slot = this.#slot(chosen.cpu);
     this.policy.beforeStep?.(chosen, this);
     this.steps++;
+    if (chosen.kind === CandidateKind.Fill) {
+      this.#stepping = null;
+      this.speculation?.fill(chosen.cpu, fillOf(chosen.code)?.index ?? 0);
+      return;
+    }
     slot.cpu.waitUntil(chosen.time);
     if (chosen.kind === CandidateKind.Interrupt) {
       this.#takeInterrupt(slot);

@@ -2,13 +2,13 @@
  * A schedule: what was chosen, each time there was a choice. As text it is what a failure prints and `--schedule`
  * takes:
  *
- *     0*12 1*3 i1 idle1 0
+ *     0*12 1*3 i1 idle1 f1:3 0
  *
  * task 0 twelve times, task 1 three times, CPU 1 takes an interrupt, CPU 1 (which has no task) goes on with its
- * handler, task 0. A schedule with no choice is `-`. Steps without a choice are not in it.
+ * handler, CPU 1 fills the fourth of the translations it could fill, task 0. A schedule with no choice is `-`. Steps without a choice are not in it.
  */
 import { InputError } from '../base/input-error.ts';
-import { idleCode, interruptCode, stepCode } from './policy/policy.ts';
+import { FILLS_PER_CPU, fillCode, fillOf, idleCode, interruptCode, stepCode } from './policy/policy.ts';
 
 /** Run-length coded: `codes[i]` was chosen `repeats[i]` times in a row. */
 export interface Schedule {
@@ -61,8 +61,10 @@ export class ScheduleReader {
   }
 }
 
-/** One choice: `3`, `i1`, `idle1`. */
+/** One choice: `3`, `i1`, `idle1`, `f1:3`. */
 export function formatChoice(code: number): string {
+  const fill = fillOf(code);
+  if (fill !== null) return `f${fill.cpu}:${fill.index}`;
   if (code < 0) return `idle${-code - 1}`;
   return code % 2 === 1 ? `i${(code - 1) / 2}` : `${code / 2}`;
 }
@@ -78,7 +80,7 @@ export function formatSchedule(schedule: Schedule): string {
 }
 
 /** Numbers of up to 9 digits: no machine has more CPUs or tasks, and no sum leaves the safe integers. */
-const choicePattern = /^(i|idle)?(0|[1-9]\d{0,8})(?:\*([1-9]\d{0,8}))?$/;
+const choicePattern = /^(i|idle|f)?(0|[1-9]\d{0,8})(?::(0|[1-9]\d?))?(?:\*([1-9]\d{0,8}))?$/;
 
 /**
  * @throws InputError with line and column when the text is not a schedule
@@ -89,16 +91,19 @@ export function parseSchedule(text: string): Schedule {
   const repeats: number[] = [];
   for (const token of text.matchAll(/\S+/g)) {
     const match = choicePattern.exec(token[0]);
-    if (match === null) throw malformed(text, token.index, token[0]);
-    const number = Number(match[2]);
-    codes.push(codeOf(match[1], number));
-    repeats.push(Number(match[3] ?? 1));
+    const code = match === null ? null : codeOf(match[1], Number(match[2]), match[3]);
+    if (code === null) throw malformed(text, token.index, token[0]);
+    codes.push(code);
+    repeats.push(Number(match?.[4] ?? 1));
   }
   if (codes.length === 0) throw malformed(text, 0, 'nothing');
   return { codes, repeats };
 }
 
-function codeOf(prefix: string | undefined, number: number): number {
+/** Null when the letter and the second number do not go together. */
+function codeOf(prefix: string | undefined, number: number, second: string | undefined): number | null {
+  if ((prefix === 'f') !== (second !== undefined)) return null;
+  if (second !== undefined) return Number(second) < FILLS_PER_CPU ? fillCode(number, Number(second)) : null;
   if (prefix === undefined) return stepCode(number);
   return prefix === 'i' ? interruptCode(number) : idleCode(number);
 }
@@ -110,7 +115,7 @@ function malformed(text: string, index: number, found: string): InputError {
   return new InputError('bad schedule', {
     line: before.length,
     column,
-    expected: 'choices like 3, 3*12, i1 or idle1, or - for none',
+    expected: 'choices like 3, 3*12, i1, idle1 or f1:3, or - for none',
     found: shown,
   });
 }

@@ -10,7 +10,7 @@ import type { CostProfile } from '../hardware/cost-profile.ts';
 import type { MachineEvent } from '../hardware/event-sink.ts';
 import { rootCredentials } from '../kernel/process/credentials.ts';
 import { Unsupported } from '../kernel/unsupported.ts';
-import type { Policy } from '../sched/policy/policy.ts';
+import { fillOf, type Policy } from '../sched/policy/policy.ts';
 import { RandomPolicy } from '../sched/policy/random.ts';
 import { ReplayPolicy } from '../sched/policy/replay.ts';
 import { RoundRobinPolicy } from '../sched/policy/round-robin.ts';
@@ -40,6 +40,12 @@ export interface RunConfig extends ProcessorOptions {
   readonly schedule?: string;
   /** Default: the scenario's, else `profile`. */
   readonly retention?: 'profile' | 'adversarial' | 'none';
+  /**
+   * CPUs may fill translations ahead of any access, as the policy chooses: `random`, a replayed schedule, or one of
+   * your own. Needs adversarial retention, which is the default then. Default: only if `schedule` has such fills; the
+   * schedule of a run with speculation needs it in the replay too.
+   */
+  readonly speculation?: boolean;
   /** What steps cost; default: one cycle each. */
   readonly profile?: CostProfile;
   /** Bound on steps; default 10 million. */
@@ -57,14 +63,14 @@ export interface ProgramResult {
   /** Index of its CPU. */
   readonly cpu: number;
   readonly state: ProcessView['state'];
+  /** Its program came to its end. */
+  readonly returned: boolean;
   /** As `wait4` reports it; meaningless while it is running. */
   readonly exitStatus: number;
   /** What the program returned; `undefined` when it was killed or left by `exit`. */
   readonly value: unknown;
   /** `SIGSEGV SEGV_MAPERR at 0x1000`, when a signal of its own access killed it. */
   readonly killedBy: string | null;
-  /** Its program came to its end. */
-  readonly returned: boolean;
   readonly minFlt: number;
   readonly majFlt: number;
 }
@@ -88,18 +94,19 @@ export type ScenarioOutcome =
 export interface ScenarioResult {
   readonly title: string;
   readonly outcome: ScenarioOutcome;
+  /** How many `always` and `finally` have. */
+  readonly assertions: number;
   readonly config: {
     readonly arch: string;
     readonly cpuModel: string;
     /** Levels of the page tables. */
     readonly levels: number;
     readonly tlbProfile: string;
-  /** How many `always` and `finally` have. */
-  readonly assertions: number;
     readonly cpus: number;
     readonly policy: string;
     readonly seed: number;
     readonly retention: string;
+    readonly speculation: boolean;
     readonly profile: string;
   };
   readonly programs: readonly ProgramResult[];
@@ -150,6 +157,7 @@ export function* runScenarioInSlices(
     ...settings.processor,
     cpus: settings.cpus,
     retention: settings.retention,
+    speculation: settings.speculation,
     policy: settings.policy,
     events: counter,
     ...(config.profile === undefined ? {} : { profile: config.profile }),
@@ -165,6 +173,7 @@ export function* runScenarioInSlices(
   return {
     title: scenario.title,
     outcome,
+    assertions: Object.keys(scenario.always ?? {}).length + Object.keys(scenario.finally ?? {}).length,
     config: {
       arch: config.architecture.name,
       ...settings.processor,
@@ -172,14 +181,15 @@ export function* runScenarioInSlices(
       policy: settings.policy.name,
       seed: config.seed ?? 1,
       retention: settings.retention,
+      speculation: settings.speculation,
       profile: system.machine.profile.name,
-    assertions: Object.keys(scenario.always ?? {}).length + Object.keys(scenario.finally ?? {}).length,
     },
     programs: processes.contexts.map((context) => ({
       name: context.task.name,
       pid: context.task.pid,
       cpu: context.task.cpu,
       state: world.process(context.task.name)?.state ?? 'dead',
+      returned: processes.hasReturned(context),
       exitStatus: context.task.exitStatus,
       value: processes.valueOf(context),
       killedBy: context.killedBy === null ? null : formatFailure(context.killedBy),
@@ -189,7 +199,6 @@ export function* runScenarioInSlices(
     variables: share.entries(),
     schedule: formatSchedule(system.loop.schedule),
     steps: system.loop.steps,
-      returned: processes.hasReturned(context),
     cycles: Math.max(...cyclesByCpu),
     cyclesByCpu,
     counters: counter.counts(),
@@ -201,6 +210,7 @@ interface Settings {
   readonly processor: Required<ProcessorOptions>;
   readonly cpus: number;
   readonly retention: 'profile' | 'adversarial' | 'none';
+  readonly speculation: boolean;
   readonly policy: Policy;
 }
 
@@ -219,9 +229,26 @@ function settle(scenario: Scenario, config: RunConfig): Settings {
   return {
     processor: config.architecture.processor(config),
     cpus,
-    retention: config.retention ?? scenario.retention ?? 'profile',
+    ...settleSpeculation(scenario, config),
     policy: policyOf(config),
   };
+}
+
+function settleSpeculation(
+  scenario: Scenario,
+  { retention, speculation, schedule, policy = 'virtual-time' }: RunConfig,
+): Pick<Settings, 'retention' | 'speculation'> {
+  const replayed = schedule === undefined ? null : parseSchedule(schedule);
+  const wanted = speculation ?? replayed?.codes.some((code) => fillOf(code) !== null) ?? false;
+  const settled = retention ?? scenario.retention ?? (wanted ? 'adversarial' : 'profile');
+  if (!wanted) return { retention: settled, speculation: false };
+  if (settled !== 'adversarial') {
+    throw new InputError('speculative fills need TLB retention adversarial', { found: settled });
+  }
+  if (replayed === null && (policy === 'virtual-time' || policy === 'round-robin')) {
+    throw new InputError('the policy never chooses speculative fills', { expected: 'random', found: policy });
+  }
+  return { retention: settled, speculation: true };
 }
 
 function policyOf({ policy = 'virtual-time', seed = 1, schedule }: RunConfig): Policy {
@@ -333,6 +360,9 @@ function outcomeOf(result: RunResult, scenario: Scenario): ScenarioOutcome | nul
   }
 }
 
+/** Without its last line, the schedule: the result has it. */
+const wordsOf = (result: RunResult): string => describeResult(result).split('\n').slice(0, -1).join('\n');
+
 const inFile = ({ file }: Scenario): { readonly file?: string } => (file === undefined ? {} : { file });
 
 /** What a task threw, told apart: a check of a program, a mistake of a program, something that is not built, ours. */
@@ -346,6 +376,3 @@ function outcomeOfError(error: unknown, scenario: Scenario): ScenarioOutcome {
   if (cause instanceof InputError) throw cause;
   throw error;
 }
-/** Without its last line, the schedule: the result has it. */
-const wordsOf = (result: RunResult): string => describeResult(result).split('\n').slice(0, -1).join('\n');
-

@@ -5,6 +5,7 @@
 import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { MmuEventOptions } from '../arch/mmu-events.ts';
 import type { ProcessorOptions } from '../arch/processor-options.ts';
+import type { SpeculativeFills } from '../arch/speculative-fills.ts';
 import type { TlbView } from '../arch/tlb-view.ts';
 import type { OmittedFlush } from '../check/stale-translation.ts';
 import type { CostProfile } from '../hardware/cost-profile.ts';
@@ -25,6 +26,7 @@ import type { TaskStruct } from '../kernel/task-struct.ts';
 import type { Policy } from '../sched/policy/policy.ts';
 import { RunLoop } from '../sched/run-loop.ts';
 import { type FlushOperation, withoutFlushes } from './omit-flushes.ts';
+import { PageTableSpeculation } from './page-table-speculation.ts';
 
 /** An architecture as a system needs it: one of `kernelArchitectures` in `arch/registry.ts`. */
 export interface SystemArchitecture {
@@ -39,6 +41,7 @@ export interface SystemArchitecture {
     },
   ) => KernelArch;
   readonly createTlbView: (arch: KernelArch) => TlbView;
+  readonly createSpeculativeFills: (arch: KernelArch) => SpeculativeFills;
   readonly observeMmus: (arch: KernelArch, options: MmuEventOptions) => void;
 }
 
@@ -54,6 +57,8 @@ export interface SystemOptions extends ProcessorOptions {
   readonly profile?: CostProfile;
   readonly events?: EventSink;
   readonly kernel?: Partial<KernelConfig>;
+  /** CPUs may fill translations ahead of any access, where the policy chooses it. Default: they do not. */
+  readonly speculation?: boolean;
   /** Flushes that the kernel leaves out: a bug put in on purpose. */
   readonly omitTlbFlushes?: readonly FlushOperation[];
 }
@@ -110,6 +115,12 @@ export function createSystem(options: SystemOptions): System {
   kernel.lastPid = FIRST_PID - 1;
   if (machine.events.enabled) {
     options.architecture.observeMmus(hardware, { machine, events: machine.events, taskOn });
+  }
+  if (options.speculation === true) {
+    loop.speculation = new PageTableSpeculation(
+      kernel,
+      options.architecture.createSpeculativeFills(hardware),
+    );
   }
   loop.onSwitch = (_cpu, _previous, next) => contextSwitch(next as TaskStruct);
   return {

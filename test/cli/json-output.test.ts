@@ -98,17 +98,18 @@ const run = z.strictObject({
     policy: z.string(),
     seed: count,
     retention: z.string(),
+    speculation: z.boolean(),
     profile: z.string(),
   }),
-  programs: z.array(
   assertions: count,
+  programs: z.array(
     z.strictObject({
       name: z.string(),
       pid: count,
       cpu: count,
       state: z.enum(['running', 'zombie', 'dead']),
-      exitStatus: count,
       returned: z.boolean(),
+      exitStatus: count,
       value: z.unknown(),
       killedBy: z.string().nullable(),
       minFlt: count,

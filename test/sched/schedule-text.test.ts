@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/base/input-error.ts';
-import { idleCode, interruptCode, stepCode } from '../../src/sched/policy/policy.ts';
+import { fillCode, idleCode, interruptCode, stepCode } from '../../src/sched/policy/policy.ts';
 import {
   formatSchedule,
   parseSchedule,
@@ -24,7 +24,8 @@ function expand(schedule: Schedule): number[] {
 }
 
 const id = fc.oneof(fc.nat(3), fc.nat(999_999_999));
-const code = fc.oneof(id.map(stepCode), id.map(interruptCode), id.map(idleCode));
+const fill = fc.tuple(id, fc.nat(31)).map(([cpu, index]) => fillCode(cpu, index));
+const code = fc.oneof(id.map(stepCode), id.map(interruptCode), id.map(idleCode), fill);
 
 describe('a schedule as text', () => {
   it('parses back to the same choices', () => {
@@ -39,6 +40,7 @@ describe('a schedule as text', () => {
     [[], '-'],
     [[stepCode(0)], '0'],
     [[stepCode(0), stepCode(0), stepCode(12)], '0*2 12'],
+    [[fillCode(0, 0), fillCode(1, 31), fillCode(1, 31)], 'f0:0 f1:31*2'],
     [[interruptCode(1), idleCode(1), idleCode(1), stepCode(1)], 'i1 idle1*2 1'],
   ])('of %j is %s', (codes, text) => {
     expect(formatSchedule(record(codes))).toBe(text);
@@ -53,6 +55,11 @@ describe('a schedule as text', () => {
     ['   ', 1, 1, 'nothing'],
     ['0 x', 1, 3, 'x'],
     ['0 1*', 1, 3, '1*'],
+    ['f1', 1, 1, 'f1'],
+    ['0 1:2', 1, 3, '1:2'],
+    ['i1:2', 1, 1, 'i1:2'],
+    ['f1:32', 1, 1, 'f1:32'],
+    ['f1:03', 1, 1, 'f1:03'],
     ['0 1*0', 1, 3, '1*0'],
     ['0 1**2', 1, 3, '1**2'],
     ['-1', 1, 1, '-1'],

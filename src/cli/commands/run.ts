@@ -20,6 +20,7 @@ interface Options {
   readonly seeds?: string;
   readonly schedule?: string;
   readonly retention?: string;
+  readonly speculate?: boolean;
   readonly profile?: string;
   readonly cpuModel?: string;
   readonly levels?: string;
@@ -53,6 +54,10 @@ export function addRunCommand(program: Command, session: Session): void {
     .option('--seeds <a-b>', 'run once for each seed, random policy, and stop at the first run that fails')
     .option('--schedule <text>', 'make the choices another run printed')
     .option('--retention <mode>', `how long TLBs keep entries: ${retentions.join(', ')}`)
+    .option(
+      '--speculate',
+      'CPUs may fill TLB entries ahead of any access, where the random policy chooses it',
+    )
     .option(
       '--profile <name>',
       `what steps cost: ${Object.keys(COST_PROFILES).join(', ')}; default: flat, 1 cycle each`,
@@ -175,6 +180,7 @@ async function runConfig(options: Options): Promise<RunConfig> {
     ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, MAX_SEED) }),
     ...(schedule === undefined ? {} : { schedule: await scheduleText(schedule) }),
     ...(retention === undefined ? {} : { retention: oneOf('option --retention', retention, retentions) }),
+    ...(options.speculate === true ? { speculation: true } : {}),
     ...(options.cpuModel === undefined ? {} : { cpuModel: options.cpuModel }),
     ...(options.levels === undefined ? {} : { levels: wholeNumber('option --levels', options.levels, 4, 5) }),
     ...(options.tlb === undefined ? {} : { tlbProfile: options.tlb }),

@@ -43,6 +43,8 @@ export class PageTables implements Halves {
   readonly lastLevel: number;
   hi = 0;
   lo = 0;
+  /** Entries written so far, in all tables: while it stays the same, they map the same. */
+  writes = 0;
   readonly #memory: PhysicalMemory;
   readonly #tables = new Map<number, TablePage>();
   /** Scratch for entries that are being made. */
@@ -87,6 +89,7 @@ export class PageTables implements Halves {
 
   /** Writes entry `index`: one atomic 64-bit store. Yield at `table.setEntry` first. */
   write(table: TablePage, index: number, hi: number, lo: number): void {
+    this.writes++;
     const { frame } = table;
     const low = ((frame % 0x10_0000) * 0x1000 + index * 8) | 0;
     if (!this.#memory.write64(Math.floor(frame / 0x10_0000), low, hi, lo)) {

@@ -11,17 +11,19 @@ export const CandidateKind = {
   Step: 0,
   /** A CPU takes the interrupt that has waited longest. */
   Interrupt: 1,
+  /** A CPU fills a translation ahead of any access. Offered only where the run has speculation. */
+  Fill: 2,
 } as const;
 export type CandidateKind = (typeof CandidateKind)[keyof typeof CandidateKind];
 
 /** One thing that can happen next. The run loop reuses these objects: copy what is to be kept past the call. */
 export interface Candidate {
   readonly kind: CandidateKind;
-  /** As schedules record it: see `stepCode`, `interruptCode`, `idleCode`. Unique among the candidates of a step. */
+  /** As schedules record it: see `stepCode`, `interruptCode`, `idleCode`, `fillCode`. Unique among the candidates of a step. */
   readonly code: number;
   /** Index of the CPU on which it happens. */
   readonly cpu: number;
-  /** The task that steps, or over which the interrupt is taken. Null when a CPU with no task takes an interrupt. */
+  /** The task that steps, or over which the interrupt is taken. Null of a fill, and when a CPU has no task. */
   task: SchedTask | null;
   /** The point it stands before: what it is about to do, and to which object. */
   point: SchedPoint;
@@ -37,6 +39,26 @@ export const stepCode = (taskId: number): number => taskId * 2;
 export const interruptCode = (cpu: number): number => cpu * 2 + 1;
 /** A CPU with no task goes on with an interrupt handler. */
 export const idleCode = (cpu: number): number => -(cpu + 1);
+
+/** Fills that a CPU may be offered at a time. */
+export const FILLS_PER_CPU = 32;
+/** Below every idle code: CPU numbers of schedules have at most 9 digits. */
+const FIRST_FILL = -(2 ** 31);
+/** CPU `cpu` makes the fill with this index, counted from 0 among those it could make. */
+export const fillCode = (cpu: number, index: number): number => FIRST_FILL - (cpu * FILLS_PER_CPU + index);
+/** CPU and index of a fill; null of any other code. */
+export function fillOf(code: number): { readonly cpu: number; readonly index: number } | null {
+  if (code > FIRST_FILL) return null;
+  const number = FIRST_FILL - code;
+  return { cpu: Math.floor(number / FILLS_PER_CPU), index: number % FILLS_PER_CPU };
+}
+
+/** How many of the first `count` candidates are not fills. Fills come last, and are never all there is. */
+export function withoutFills(candidates: readonly Candidate[], count: number): number {
+  let left = count;
+  while ((candidates[left - 1] as Candidate).kind === CandidateKind.Fill) left--;
+  return left;
+}
 
 /** What a policy may know of the run beside the candidates. */
 export interface RunView {
@@ -61,7 +83,7 @@ export interface Policy {
   readonly name: string;
   /**
    * Picks one of the first `count` candidates (2 or more) by its index. Their order is by CPU: its interrupt, its
-   * current task, its other tasks by id.
+   * current task, its other tasks by id; after all of them the fills, by CPU.
    */
   choose(candidates: readonly Candidate[], count: number, run: RunView): number | ImpossibleChoice;
   /** Told of every step just before it is made, also where there was no choice. A policy that has it runs slower. */

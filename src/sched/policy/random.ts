@@ -1,6 +1,11 @@
-/** Any candidate, each as likely as the others, as a function of the seed. */
+/**
+ * Any candidate, each as likely as the others, as a function of the seed. Speculative fills, where the run has them, get
+ * one choice in sixteen together, so that tasks still get on.
+ */
 import { SeededRandom } from '../../base/random.ts';
-import type { Candidate, Policy } from './policy.ts';
+import { type Candidate, type Policy, withoutFills } from './policy.ts';
+
+const CHOICES_PER_FILL = 16;
 
 export class RandomPolicy implements Policy {
   readonly name = 'random';
@@ -11,7 +16,10 @@ export class RandomPolicy implements Policy {
     this.#random = new SeededRandom(seed);
   }
 
-  choose(_candidates: readonly Candidate[], count: number): number {
-    return this.#random.below(count);
+  choose(candidates: readonly Candidate[], count: number): number {
+    const others = withoutFills(candidates, count);
+    if (others === count) return this.#random.below(count);
+    if (this.#random.below(CHOICES_PER_FILL) > 0) return this.#random.below(others);
+    return others + this.#random.below(count - others);
   }
 }

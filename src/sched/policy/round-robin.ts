@@ -1,15 +1,17 @@
 /**
  * Every candidate in turn: the one that has not run for longest, interrupts first. Deterministic, without regard to
- * time: the plainest way to make tasks alternate. Left out: quanta longer than one step.
+ * time: the plainest way to make tasks alternate. Left out: quanta longer than one step,
+ * speculative fills.
  */
-import { type Candidate, CandidateKind, type Policy } from './policy.ts';
+import { type Candidate, CandidateKind, type Policy, withoutFills } from './policy.ts';
 
 export class RoundRobinPolicy implements Policy {
   readonly name = 'round-robin';
 
   choose(candidates: readonly Candidate[], count: number): number {
+    const others = withoutFills(candidates, count);
     let best = 0;
-    for (let index = 0; index < count; index++) {
+    for (let index = 0; index < others; index++) {
       const candidate = candidates[index] as Candidate;
       if (candidate.kind === CandidateKind.Interrupt) return index;
       if (lastStep(candidate) < lastStep(candidates[best] as Candidate)) best = index;

@@ -1,9 +1,9 @@
 /**
  * The default: the CPU whose clock is furthest behind goes on, so that CPUs run side by side as real ones do and
  * contention costs what it costs. On one CPU a task keeps running until it waits, offers its CPU or has used its slice
- * while another is ready; interrupts are taken when they arrive. Left out: priorities and nice levels.
+ * while another is ready; interrupts are taken when they arrive. Left out: priorities and nice levels, speculative fills.
  */
-import { type Candidate, CandidateKind, type Policy } from './policy.ts';
+import { type Candidate, CandidateKind, type Policy, withoutFills } from './policy.ts';
 
 export class VirtualTimePolicy implements Policy {
   readonly name = 'virtual-time';
@@ -14,7 +14,8 @@ export class VirtualTimePolicy implements Policy {
     this.#sliceCycles = sliceCycles;
   }
 
-  choose(candidates: readonly Candidate[], count: number): number {
+  choose(candidates: readonly Candidate[], offered: number): number {
+    const count = withoutFills(candidates, offered);
     const contended = someonePreempts(candidates, count);
     let best = -1;
     for (let index = 0; index < count; index++) {
