@@ -122,7 +122,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
   'scenarios in YAML': [
     {
       command: 'run scenario.txt',
-      says: 'scenario.txt: not a scenario: expected a .ts, .js, .mjs or .yaml file, found .txt',
+      says: 'scenario.txt: not a scenario: expected a .ts, .mts, .js, .mjs, .yaml or .yml file, found .txt',
     },
     { command: 'run empty.yaml', says: 'empty.yaml:1:1: "title" is missing: expected a text' },
     {
@@ -300,7 +300,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
   'options and arguments': [
     {
       command: 'run loop.yaml --schedule zzz',
-      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1 or idle1, or - for none, found zzz',
+      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1, idle1 or f1:3, or - for none, found zzz',
     },
     {
       command: 'run loop.yaml --cpus 0',
@@ -321,6 +321,26 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     {
       command: 'run loop.yaml --profile zz',
       says: "option --profile: expected flat, sapphire-rapids, zen4, neoverse-v2, found 'zz'",
+    },
+    {
+      command: 'run loop.yaml --cpu-model zz',
+      says: "no such CPU model: expected intel-complete, intel-recorded, intel-sapphire-rapids, intel-broadwell, amd-zen4, found 'zz'",
+    },
+    {
+      command: 'run loop.yaml --tlb zz',
+      says: "no such TLB profile: expected golden-cove, plain-two-level, found 'zz'",
+    },
+    {
+      command: 'run loop.yaml --levels 5',
+      says: 'CPU model intel-broadwell has no page tables of 5 levels: expected one of intel-complete, intel-recorded, intel-sapphire-rapids, amd-zen4',
+    },
+    {
+      command: 'run loop.yaml --levels 6',
+      says: "option --levels: expected a whole number from 4 to 5, found '6'",
+    },
+    {
+      command: 'run loop.yaml --speculate',
+      says: 'the policy never chooses speculative fills: expected random, found virtual-time',
     },
     {
       command: 'run loop.yaml --retention zz',
@@ -439,7 +459,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     {
       command: 'run folder-without-extension',
-      says: 'folder-without-extension: not a scenario: expected a .ts, .js, .mjs or .yaml file, found no extension',
+      says: 'folder-without-extension: not a scenario: expected a .ts, .mts, .js, .mjs, .yaml or .yml file, found no extension',
     },
     { command: 'verify', says: "missing required argument 'files'" },
     { command: 'replay', says: "missing required argument 'files'" },
@@ -522,7 +542,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     {
       command: 'run loop.yaml --schedule 0*0',
-      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1 or idle1, or - for none, found 0*0',
+      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1, idle1 or f1:3, or - for none, found 0*0',
     },
     {
       command: 'decode arm64.descriptor 1 --level=-2',
