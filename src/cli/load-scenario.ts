@@ -20,7 +20,7 @@ export async function loadScenario(file: string): Promise<Scenario> {
   if (!['.ts', '.mts', '.js', '.mjs'].includes(extension)) {
     throw new InputError('not a scenario', {
       file,
-      expected: 'a .ts, .js, .mjs or .yaml file',
+      expected: 'a .ts, .mts, .js, .mjs, .yaml or .yml file',
       found: extension || 'no extension',
     });
   }

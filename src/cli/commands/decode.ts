@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import type { DecodeKind, DecodeOptions } from '../../arch/decode-kind.ts';
 import { InputError } from '../../base/input-error.ts';
+import { nearestName } from '../../userland/units.ts';
 import { jsonText } from '../json.ts';
 import { oneOf, unsignedWord, wholeNumber } from '../option-values.ts';
 import type { Session } from '../session.ts';
@@ -58,11 +59,27 @@ async function decode(
     throw new InputError('argument value is missing', { expected: 'a number after the kind' });
   }
   const given = decodeOptions(options);
-  const known = DECODE_KINDS.find(({ name }) => name === kind);
-  if (known !== undefined) checkOptions(known, given);
-  const decoded = decodeWord(kind, unsignedWord('argument value', value, 128), given);
+  const known = kindOf(kind, DECODE_KINDS);
+  checkOptions(known, given);
+  const decoded = decodeWord(known.name, unsignedWord('argument value', value, 128), given);
   const { decodeText } = await import('../../report/decode-text.ts');
   session.print(options.json ? jsonText(decoded) : `${decodeText(decoded)}\n`);
+}
+
+/** The kind of that name, or the only one whose name ends so: `pte` is x86_64.pte. */
+function kindOf(text: string, kinds: readonly DecodeKind[]): DecodeKind {
+  const wanted = text.toLowerCase();
+  const exact = kinds.find(({ name }) => name === wanted);
+  if (exact !== undefined) return exact;
+  const [only, ...more] = kinds.filter(({ name }) => name.endsWith(`.${wanted}`));
+  if (only !== undefined && more.length === 0) return only;
+  const names = kinds.map(({ name }) => name);
+  const near = only === undefined ? nearestName(wanted, names) : undefined;
+  const hint = near === undefined ? '' : `; did you mean '${near}'?`;
+  const expected = only === undefined ? names : [only, ...more].map(({ name }) => name);
+  throw new InputError(`unknown kind of word '${text}'${hint}`, {
+    expected: `one of ${expected.join(', ')}`,
+  });
 }
 
 function listKinds(kinds: readonly DecodeKind[], { json }: Options, session: Session): void {

@@ -26,7 +26,12 @@ export function addMapsCommand(program: Command, session: Session): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nExample:\n  tablewalk maps --dump guest.core.gz --regs guest.regs.json --root init',
+      `
+In a clone of the project, which has a dump of a Linux kernel:
+
+Example:
+  tablewalk maps --root target --dump test/real/x86_64-4level-linux6.1.core.gz \\
+    --regs test/real/x86_64-4level-linux6.1.regs.json`,
     )
     .action((options: Options) => maps(options, session));
 }

@@ -29,9 +29,12 @@ export function addWalkCommand(program: Command, session: Session): void {
 }
 
 const examples = `
+In a clone of the project, which has vectors and a dump of a Linux kernel:
+
 Examples:
   tablewalk walk --arch x86_64 --vectors test/vectors/x86_64.jsonl.gz --id x86-000001
-  tablewalk walk --dump guest.core.gz --regs guest.regs.json --root init --user 0x400000
+  tablewalk walk --dump test/real/x86_64-4level-linux6.1.core.gz \\
+    --regs test/real/x86_64-4level-linux6.1.regs.json --root target --user 0x401000
   tablewalk walk --scenario examples/remote-read.ts --process target --user 0x7fffffffe000`;
 
 async function walk(addresses: readonly string[], options: WalkOptions, session: Session): Promise<void> {

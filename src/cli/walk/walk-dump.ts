@@ -1,4 +1,5 @@
 /** `tablewalk walk --dump`: through the page tables of a core. */
+import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
 import { openDump } from '../dump-options.ts';
 import { jsonText } from '../json.ts';
 import type { Session } from '../session.ts';
@@ -24,5 +25,15 @@ export async function walkDump(
     return;
   }
   session.print(dumpHeadText(dump));
-  for (const walk of walks) session.print(`\n${walkText(walk, { fields: options.brief !== true })}\n`);
+  for (const walk of walks) {
+    session.print(`\n${walkText(walk, { fields: options.brief !== true })}\n`);
+    if (options.user !== true && isRefusedToKernel(walk)) {
+      session.line('This was an access of the kernel to a user page; --user asks as the process does.');
+    }
+  }
+}
+
+/** Did SMAP or SMEP refuse it, which says nothing about what the process may do? */
+function isRefusedToKernel({ outcome, rules }: ExplainedWalk): boolean {
+  return outcome.kind === 'fault' && rules.some((rule) => /\bSM[AE]P\b/.test(rule));
 }

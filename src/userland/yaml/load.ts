@@ -285,7 +285,7 @@ function* compareOutcome(item: Call, outcome: Outcome<unknown>, u: User, share: 
     const got = outcome.ok ? asWord(outcome.value) : undefined;
     yield* u.check(
       got === expected,
-      `${where}: expected 0x${expected.toString(16)}, got ${formatOutcome(outcome)}`,
+      `${where}: expected 0x${expected.toString(16)}, got ${got === undefined ? formatOutcome(outcome) : `0x${got.toString(16)}`}`,
     );
   } else {
     const { errno, signal, code, address } = expect.failure;

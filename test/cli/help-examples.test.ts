@@ -1,0 +1,60 @@
+/** The examples of each command's help do what they say, in a clone. */
+import { describe, expect, it } from 'vitest';
+import { runCommand } from '../support/command.ts';
+
+async function examplesOf(command: string): Promise<string[][]> {
+  const { stdout } = await runCommand([command, '--help']);
+  const text = stdout.slice(stdout.search(/^Examples?:$/m)).replaceAll(/\\\n\s*/g, '');
+  return [...text.matchAll(/^ {2}tablewalk (.*)$/gm)].map((match) =>
+    (match[1] as string).replaceAll("'", '').split(' '),
+  );
+}
+
+describe('the examples of the help', () => {
+  it.each(['run', 'verify', 'replay', 'walk', 'maps', 'decode'])('of %s run', async (command) => {
+    const examples = await examplesOf(command);
+    expect(examples.length).toBeGreaterThan(0);
+    for (const args of examples) {
+      expect({ args, ...(await runCommand(args)) }).toMatchObject({ args, status: 0, stderr: '' });
+    }
+  });
+});
+
+describe('decode', () => {
+  it('takes the end of a name that only one kind has', async () => {
+    const short = await runCommand(['decode', 'pte', '0x67']);
+    expect(short).toEqual(await runCommand(['decode', 'x86_64.pte', '0x67']));
+    expect(short.status).toBe(0);
+  });
+
+  it('suggests the nearest kind', async () => {
+    const { status, stderr } = await runCommand(['decode', 'pf-eror', '1']);
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: expect.stringContaining("did you mean 'pf-error'?"),
+    });
+  });
+});
+
+describe('walk through a dump', () => {
+  const real = 'test/real/x86_64-4level-linux6.1';
+  const walk = (...args: string[]) =>
+    runCommand([
+      'walk',
+      '--dump',
+      `${real}.core.gz`,
+      '--regs',
+      `${real}.regs.json`,
+      '--root',
+      'target',
+      '--brief',
+      ...args,
+    ]);
+
+  it('says that --user is missing where SMAP refuses the access, and only there', async () => {
+    const hint = /--user asks as the process does/;
+    expect((await walk('0x401000')).stdout).toMatch(hint);
+    expect((await walk('0x401000', '--user')).stdout).not.toMatch(hint);
+    expect((await walk('0')).stdout).not.toMatch(hint);
+  });
+});
