@@ -1,4 +1,5 @@
 /** The examples of each command's help do what they say, in a clone. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { runCommand } from '../support/command.ts';
 
@@ -17,6 +18,26 @@ describe('the examples of the help', () => {
     for (const args of examples) {
       expect({ args, ...(await runCommand(args)) }).toMatchObject({ args, status: 0, stderr: '' });
     }
+  });
+});
+
+describe('the timeline in the README', () => {
+  it('is what the command prints, line by line', async () => {
+    const shown = /```\n( +cycles [^`]*)```/.exec(readFileSync('README.md', 'utf8'))?.[1] ?? '';
+    const { stdout } = await runCommand(['run', 'examples/remote-read.ts']);
+    // Cycles change with every step that a kernel path gains.
+    const masked = (text: string) => text.replace(/^ *\d+(?= )/gm, '#').trimEnd();
+    const pieces = shown.split('      ...\n').map(masked);
+    expect(pieces).toHaveLength(3);
+    for (const piece of pieces) expect(masked(stdout)).toContain(piece);
+  });
+});
+
+describe('the page that the help of walk names', () => {
+  it('is mapped at the end of the example', async () => {
+    const example = (await examplesOf('walk')).find((args) => args.includes('--scenario')) as string[];
+    expect((await runCommand(example)).stdout).toMatch(/^PTE at 0x/m);
+    expect((await runCommand(example)).stdout).not.toContain('#PF');
   });
 });
 

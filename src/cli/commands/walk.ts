@@ -35,7 +35,7 @@ Examples:
   tablewalk walk --arch x86_64 --vectors test/vectors/x86_64.jsonl.gz --id x86-000001
   tablewalk walk --dump test/real/x86_64-4level-linux6.1.core.gz \\
     --regs test/real/x86_64-4level-linux6.1.regs.json --root target --user 0x401000
-  tablewalk walk --scenario examples/remote-read.ts --process target --user 0x7fffffffe000`;
+  tablewalk walk --scenario examples/remote-read.ts --process target --user 0x7ffff7ffe000`;
 
 async function walk(addresses: readonly string[], options: WalkOptions, session: Session): Promise<void> {
   if (options.arch !== 'x86_64') {
