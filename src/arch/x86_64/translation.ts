@@ -171,7 +171,6 @@ export class Translation {
     const beyondMax = TABLE_HIGH & ~((1 << (features.maxPhysAddr - 32)) - 1);
     walker.reservedHigh = (state.efer & NXE) !== 0 ? beyondMax : beyondMax | Entry.XD_HIGH;
     walker.reservedTop = Entry.PS | (topLevelBit8Reserved(features) ? Entry.BIT_8 : 0);
-    walker.usualTop = Entry.P | Entry.A | walker.reservedTop;
     walker.reservedPdpte = features.page1g ? 0 : Entry.PS;
     walker.globalMask = (state.cr4 & PGE) !== 0 ? Entry.G : 0;
     walker.prepare();
