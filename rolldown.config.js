@@ -12,7 +12,7 @@ export default defineConfig({
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name]-[hash].js',
     // What the index needs is one file: each further one costs its look-up.
-    advancedChunks: {
+    codeSplitting: {
       groups: [
         {
           name: 'core',
