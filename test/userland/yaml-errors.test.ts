@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { architectureNamed } from '../../src/arch/registry.ts';
 import { InputError } from '../../src/base/input-error.ts';
+import { runScenario } from '../../src/userland/run-scenario.ts';
 import { loadYamlScenario } from '../../src/userland/yaml/load.ts';
 
 /** The error's place and words, `line:column message`. */
@@ -156,5 +158,25 @@ describe('a YAML scenario', () => {
   it('may ask for a misaligned address where it expects EINVAL', () => {
     const text = program('{ munmap: { address: 0x1234, bytes: 4096 }, expect: { errno: EINVAL } }');
     expect(errorOf(text)).toBe('no error');
+  });
+});
+
+describe('an expectation that does not hold', () => {
+  it.each([
+    ['bytes that were read', 'process-vm-readv: { pid: 2, remote: [{ address: $page, bytes: 8 }] }'],
+    ['a number that was loaded', 'load: { address: $page }'],
+  ])('shows what was expected and what came alike: %s', (_, call) => {
+    const text = program(
+      'mmap: { bytes: 4096, prot: rw }\n      as: page',
+      'store: { address: $page, value: 0x1234 }',
+      `${call}\n      expect: 0x4321`,
+    );
+    const { outcome } = runScenario(loadYamlScenario(text, 'case.yaml'), {
+      architecture: architectureNamed('x86_64'),
+    });
+    expect(outcome).toMatchObject({
+      kind: 'assertion failed',
+      text: expect.stringContaining('expected 0x4321, got 0x1234'),
+    });
   });
 });
