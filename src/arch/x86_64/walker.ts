@@ -12,21 +12,13 @@
 import type { PagingStructureCaches } from '../../hardware/paging-structure-cache.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { Access } from '../access.ts';
-import { FaultKind, FaultSlot } from '../fault.ts';
+import { FaultKind } from '../fault.ts';
 import { CacheName, EntrySource, type WalkObserver } from '../walk-observer.ts';
 import { Cached } from './cached-translation.ts';
 import { Entry, PDE_2M, PDPTE_1G } from './entries.ts';
-import {
-  checkShadowStackAccess,
-  fetchIsReported,
-  type PermissionControls,
-  type PermissionMemo,
-  Reason,
-  Right,
-  reasonsAgainst,
-  Verdict,
-} from './permissions.ts';
+import { type PermissionControls, type PermissionMemo, Right, Verdict } from './permissions.ts';
 import { WalkCaches } from './walk-caches.ts';
+import { entryOffset, WalkFaults } from './walk-faults.ts';
 
 // Constants of other modules that the hot path reads are named again here: V8 folds a module's own `const`, but loads an
 // imported one each time (with imported ones, walks ran at 7 million/s in place of the figures of `bench -- limit`).
@@ -47,13 +39,6 @@ const PAGE_LOW = [0, ADDRESS_LOW, PDE_2M.half('PAGE').lo, PDPTE_1G.half('PAGE').
 const RESERVED_IN_PAGE = [0, 0, Entry.RESERVED_2M, Entry.RESERVED_1G];
 /** Not the key of any chunk, nor the one that stands for none. */
 const NEVER = -2;
-
-/** Where the entry for an address is in its table of `level`, in bytes: nine bits of the address times 8. */
-function entryOffset(hi: number, lo: number, level: number): number {
-  if (level <= 2) return (lo >>> (level === 1 ? 9 : 18)) & 0xff8;
-  if (level === 3) return ((hi << 5) | (lo >>> 27)) & 0xff8;
-  return (hi >>> (level === 4 ? 4 : 13)) & 0xff8;
-}
 
 /** What a leaf allows, as `Right` bits. @param ands @param ors R/W and U/S, and XD, of the entries above */
 const rightsOf = (entryHi: number, entryLo: number, ands: number, ors: number): number =>
@@ -95,11 +80,8 @@ interface WalkControls {
   globalMask: number;
 }
 
-export class Walker implements WalkControls {
-  readonly memory: PhysicalMemory;
-  readonly memo: PermissionMemo;
+export class Walker extends WalkFaults implements WalkControls {
   private readonly verdicts: Uint8Array;
-  readonly fault = new FaultSlot();
   private readonly caches: WalkCaches;
 
   rootHi = 0;
@@ -118,19 +100,14 @@ export class Walker implements WalkControls {
   /** Set around a speculative walk: a leaf that denies the access is still a translation, and dirty is not set. */
   speculative = false;
 
-  private readonly controls: PermissionControls;
   /** Does this walk fill the paging-structure caches? (TypeScript's `private` here and in the other hot classes: with
    * `#` names the L1 hit ran at 48 in place of 60 million/s on Node 20.) */
   private keeping = false;
-  private observer: WalkObserver | null = null;
   /** Where a walk begins: the first table's address with R/W and U/S so far in `startLo` and XD so far in `startHi`, and
    * its level. */
   private startHi = 0;
   private startLo = 0;
   private startLevel = 4;
-  /** The table that is being read. */
-  private tableHi = 0;
-  private tableLo = 0;
   /** The root's chunk of memory where `walkQuickly` may be tried, else a key that no chunk has. */
   private quickKey = NEVER;
 
@@ -140,10 +117,8 @@ export class Walker implements WalkControls {
     controls: PermissionControls,
     caches: PagingStructureCaches,
   ) {
-    this.memory = memory;
-    this.memo = memo;
+    super(memory, memo, controls);
     this.verdicts = memo.verdicts;
-    this.controls = controls;
     this.caches = new WalkCaches(caches);
   }
 
@@ -356,117 +331,5 @@ export class Walker implements WalkControls {
     if (!this.keeping || !this.caches.keep(level, entryHi, entryLo, ands, ors)) return;
     if (this.observer === null) return;
     this.observer.fill(CacheName.PagingStructure, level, this.caches.dataHi, this.caches.dataLo);
-  }
-
-  /** Tells the observer of an entry that was read, and of the flags set in it. */
-  private tellEntry(level: number, index: number, entryHi: number, oldLo: number, newLo: number): void {
-    const entryAddressHi = this.tableHi;
-    const entryAddressLo = this.tableLo | ((index << 2) & 0xfff);
-    this.observer?.entry(level, EntrySource.Memory, entryAddressHi, entryAddressLo, entryHi, oldLo);
-    if (newLo !== oldLo) this.observer?.update(level, entryAddressHi, entryAddressLo, oldLo, newLo);
-  }
-
-  /** An entry that is not present or has a reserved bit set. Reserved bits are not looked at where P = 0. */
-  private stop(
-    hi: number,
-    lo: number,
-    access: number,
-    level: number,
-    index: number,
-    entryHi: number,
-    entryLo: number,
-  ): FaultKind {
-    if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, entryLo);
-    const kind = (entryLo & P) === 0 ? FaultKind.NotPresent : FaultKind.Reserved;
-    return this.fail(
-      kind,
-      hi,
-      lo,
-      access,
-      level,
-      this.tableHi,
-      this.tableLo | ((index << 2) & 0xfff),
-      entryHi,
-      entryLo,
-      0,
-    );
-  }
-
-  private deny(
-    hi: number,
-    lo: number,
-    access: number,
-    level: number,
-    index: number,
-    entryHi: number,
-    entryLo: number,
-    rights: number,
-  ): number {
-    if (this.observer !== null) this.tellEntry(level, index, entryHi, entryLo, entryLo);
-    const entryAddressLo = this.tableLo | ((index << 2) & 0xfff);
-    const reasons = this.reasons(rights, access);
-    this.fail(
-      FaultKind.Permission,
-      hi,
-      lo,
-      access,
-      level,
-      this.tableHi,
-      entryAddressLo,
-      entryHi,
-      entryLo,
-      reasons,
-    );
-    return -1;
-  }
-
-  /** The table of `level` lies outside memory. */
-  private bus(hi: number, lo: number, access: number, level: number): FaultKind {
-    const entryAddressLo = this.tableLo | entryOffset(hi, lo, level);
-    return this.fail(FaultKind.Bus, hi, lo, access, level, this.tableHi, entryAddressLo, 0, 0, 0);
-  }
-
-  /** Every `Reason` against an access, as things stand. */
-  reasons(rights: number, access: number): number {
-    return reasonsAgainst(rights, access, this.memo.alignmentCheckBit !== 0, this.controls);
-  }
-
-  private fail(
-    kind: FaultKind,
-    hi: number,
-    lo: number,
-    access: number,
-    level: number,
-    entryAddressHi: number,
-    entryAddressLo: number,
-    entryHi: number,
-    entryLo: number,
-    reasons: number,
-  ): FaultKind {
-    this.setFault(kind, hi, lo, access, reasons);
-    const fault = this.fault;
-    fault.level = level;
-    fault.entryAddressHi = entryAddressHi;
-    fault.entryAddressLo = entryAddressLo;
-    fault.entryHi = entryHi;
-    fault.entryLo = entryLo;
-    return kind;
-  }
-
-  /** Fills in the fault slot for a fault that no entry decided. */
-  setFault(kind: FaultKind, hi: number, lo: number, access: number, reasons: number): void {
-    checkShadowStackAccess(access, this.controls);
-    const fault = this.fault;
-    fault.kind = kind;
-    fault.addressHi = hi;
-    fault.addressLo = lo;
-    fault.access = access;
-    const reported = (access & Access.Fetch) !== 0 && fetchIsReported(this.controls);
-    fault.reasons = reported ? reasons | Reason.FetchIsReported : reasons;
-    fault.level = 0;
-    fault.entryAddressHi = 0;
-    fault.entryAddressLo = 0;
-    fault.entryHi = 0;
-    fault.entryLo = 0;
   }
 }
