@@ -192,14 +192,23 @@ export class PhysicalMemory {
     return true;
   }
 
-  /** The aligned 64-bit word at `address`, undefined outside memory. */
+  /**
+   * The aligned 64-bit word at `address`, undefined outside memory.
+   * @throws RangeError when the address is no multiple of 8
+   */
   readWord(address: bigint): bigint | undefined {
+    checkWord(address, 0n);
     if (address >> 52n !== 0n) return undefined;
     return this.read64(highHalf(address), lowHalf(address)) ? fromHalves(this.hi, this.lo) : undefined;
   }
 
-  /** Writes the aligned 64-bit word at `address`. @returns false for a bus error */
+  /**
+   * Writes the aligned 64-bit word at `address`.
+   * @returns false for a bus error
+   * @throws RangeError when the address is no multiple of 8, or the value is no unsigned 64-bit number
+   */
   writeWord(address: bigint, value: bigint): boolean {
+    checkWord(address, value);
     if (address >> 52n !== 0n) return false;
     return this.write64(highHalf(address), lowHalf(address), highHalf(value), lowHalf(value));
   }
@@ -282,4 +291,11 @@ function checkWithinFrame(offset: number, length: number): void {
   if (offset < 0 || offset + length > 4096) {
     throw new RangeError(`bytes ${offset}+${length} do not lie within one frame`);
   }
+}
+
+/** An operand that would be cut or rounded silently is a mistake of the caller. */
+function checkWord(address: bigint, value: bigint): void {
+  if ((address & 7n) !== 0n)
+    throw new RangeError(`0x${address.toString(16)} is not the address of a 64-bit word`);
+  if (BigInt.asUintN(64, value) !== value) throw new RangeError(`${value} is not an unsigned 64-bit number`);
 }

@@ -246,7 +246,9 @@ function settleSpeculation(
     throw new InputError('speculative fills need TLB retention adversarial', { found: settled });
   }
   if (replayed === null && (policy === 'virtual-time' || policy === 'round-robin')) {
-    throw new InputError('the policy never chooses speculative fills', { expected: 'random', found: policy });
+    throw new InputError(`the policy ${policy} never chooses speculative fills`, {
+      expected: "policy 'random'",
+    });
   }
   return { retention: settled, speculation: true };
 }

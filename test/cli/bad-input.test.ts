@@ -339,8 +339,8 @@ const table: Readonly<Record<string, readonly Row[]>> = {
       says: "option --levels: expected a whole number from 4 to 5, found '6'",
     },
     {
-      command: 'run loop.yaml --speculate',
-      says: 'the policy never chooses speculative fills: expected random, found virtual-time',
+      command: 'run loop.yaml --speculate --policy virtual-time',
+      says: "the policy virtual-time never chooses speculative fills: expected policy 'random'",
     },
     {
       command: 'run loop.yaml --retention zz',

@@ -155,3 +155,18 @@ describe('PhysicalMemory as a whole', () => {
     );
   });
 });
+
+describe('words given as bigint', () => {
+  const memory = new PhysicalMemory();
+  memory.addRegion(0n, 1n << 20n);
+
+  it.each([
+    ['an address that is no multiple of 8', () => memory.writeWord(0x1001n, 0n)],
+    ['an address that is no multiple of 8, read', () => memory.readWord(0x1004n)],
+    ['a value of 65 bits', () => memory.writeWord(0x1000n, 1n << 64n)],
+    ['a negative value', () => memory.writeWord(0x1000n, -1n)],
+  ])('%s is refused, not cut or rounded', (_, attempt) => {
+    expect(attempt).toThrow(RangeError);
+    expect(memory.readWord(0x1000n)).toBe(0n);
+  });
+});

@@ -108,9 +108,9 @@ it.each([
   ],
   [
     { policy: 'virtual-time' },
-    'the policy never chooses speculative fills: expected random, found virtual-time',
+    "the policy virtual-time never chooses speculative fills: expected policy 'random'",
   ],
-  [{}, 'the policy never chooses speculative fills: expected random, found virtual-time'],
+  [{}, "the policy virtual-time never chooses speculative fills: expected policy 'random'"],
 ] as const)('refuses speculation with %o', (config, message) => {
   expect(() => run(protectsUntouchedPage, { ...config, speculation: true })).toThrow(message);
 });

@@ -60,7 +60,12 @@ const mistakes: readonly { readonly name: string; readonly text: string; readonl
   {
     name: 'an argument that is missing',
     text: program('munmap: { address: 0x1000 }'),
-    message: /^case\.yaml:4:15: "bytes" is missing: expected a whole number from 0 to \d+$/,
+    message: /^case\.yaml:4:15: "bytes" is missing: expected a whole number of up to 64 bits$/,
+  },
+  {
+    name: 'a length that 64 bits cannot hold',
+    text: program('mmap: { bytes: 0x10000000000000000, prot: rw }'),
+    message: /bytes: the number is out of range: expected a whole number of up to 64 bits/,
   },
   {
     name: 'a number too wide for an address',

@@ -96,11 +96,15 @@ const CET = CR4.half('CET').lo;
 const NXE = EFER.half('NXE').lo;
 
 /**
- * There are no shadow-stack accesses while CR4.CET = 0: shadow stacks are off and WRSS and WRUSS are invalid opcodes.
- * @throws RangeError when there is one all the same, a mistake of whoever makes the access
+ * An access is a read, a write or a fetch. There are no shadow-stack accesses while CR4.CET = 0: shadow stacks are off
+ * and WRSS and WRUSS are invalid opcodes.
+ * @throws RangeError for an access that there is not, a mistake of whoever makes it
  * @see Intel SDM vol. 1, "Shadow Stacks"; vol. 2D, "WRUSSD/WRUSSQ—Write to User Shadow Stack", #UD
  */
-export function checkShadowStackAccess(access: number, controls: PermissionControls): void {
+export function checkAccess(access: number, controls: PermissionControls): void {
+  if ((access & Access.Fetch) !== 0 && (access & (Access.Write | Access.ShadowStack)) !== 0) {
+    throw new RangeError('a fetch is neither a write nor a shadow-stack access');
+  }
   if ((access & Access.ShadowStack) !== 0 && (controls.cr4 & CET) === 0) {
     throw new RangeError('a shadow-stack access while CR4.CET = 0: there is no such access');
   }
@@ -253,7 +257,7 @@ export class PermissionMemo {
     const rights = index & RIGHTS_MASK;
     const access = (index >> RIGHTS_BITS) & ACCESS_MASK;
     const alignmentCheck = ((index >> RIGHTS_BITS) & ALIGNMENT_CHECK_BIT) !== 0;
-    checkShadowStackAccess(access, this.controls);
+    checkAccess(access, this.controls);
     let verdict: number = Verdict.Allowed;
     if (reasonsAgainst(rights, access, alignmentCheck, this.controls) !== 0) verdict = Verdict.Denied;
     else if ((access & Access.Write) !== 0 && (rights & Right.Dirty) === 0) verdict = Verdict.NeedsDirty;

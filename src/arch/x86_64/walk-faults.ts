@@ -8,7 +8,7 @@ import { FaultKind, FaultSlot } from '../fault.ts';
 import { EntrySource, type WalkObserver } from '../walk-observer.ts';
 import { Entry } from './entries.ts';
 import {
-  checkShadowStackAccess,
+  checkAccess,
   fetchIsReported,
   type PermissionControls,
   type PermissionMemo,
@@ -138,7 +138,7 @@ export class WalkFaults {
 
   /** Fills in the fault slot for a fault that no entry decided. */
   setFault(kind: FaultKind, hi: number, lo: number, access: number, reasons: number): void {
-    checkShadowStackAccess(access, this.controls);
+    checkAccess(access, this.controls);
     const fault = this.fault;
     fault.kind = kind;
     fault.addressHi = hi;

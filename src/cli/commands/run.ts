@@ -180,7 +180,7 @@ async function runConfig(options: Options): Promise<RunConfig> {
     ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, MAX_SEED) }),
     ...(schedule === undefined ? {} : { schedule: await scheduleText(schedule) }),
     ...(retention === undefined ? {} : { retention: oneOf('option --retention', retention, retentions) }),
-    ...(options.speculate === true ? { speculation: true } : {}),
+    ...(options.speculate === true ? speculation(options) : {}),
     ...(options.cpuModel === undefined ? {} : { cpuModel: options.cpuModel }),
     ...(options.levels === undefined ? {} : { levels: wholeNumber('option --levels', options.levels, 4, 5) }),
     ...(options.tlb === undefined ? {} : { tlbProfile: options.tlb }),
@@ -189,6 +189,13 @@ async function runConfig(options: Options): Promise<RunConfig> {
       : { maxSteps: wholeNumber('option --steps', steps, 1, Number.MAX_SAFE_INTEGER) }),
     ...costProfile(options.profile),
   };
+}
+
+/** Only the random policy chooses fills: it is the default of a run that asks for them. */
+function speculation({ policy, schedule }: Options): Pick<RunConfig, 'speculation' | 'policy'> {
+  return policy === undefined && schedule === undefined
+    ? { speculation: true, policy: 'random' }
+    : { speculation: true };
 }
 
 /** Read here too, so that a mistake in it is not taken for one of the scenario. */

@@ -12,6 +12,7 @@ import {
   accessBytes,
   bytes,
   count,
+  length,
   type Operand,
   operand,
   operandValue,
@@ -70,7 +71,7 @@ const memoryCalls = {
   mmap: call(
     {
       address: operand().optional(),
-      bytes,
+      bytes: length,
       prot: protection,
       shared: z.boolean().optional(),
       fixed: z.boolean().optional(),
@@ -85,14 +86,14 @@ const memoryCalls = {
     ['address'],
   ),
   munmap: call(
-    { address: operand(), bytes },
+    { address: operand(), bytes: length },
     function* ({ u, share }, args) {
       return yield* u.munmap(yield* operandValue(args.address, share), args.bytes);
     },
     ['address'],
   ),
   mprotect: call(
-    { address: operand(), bytes, prot: protection },
+    { address: operand(), bytes: length, prot: protection },
     function* ({ u, share }, args) {
       return yield* u.mprotect(yield* operandValue(args.address, share), args.bytes, args.prot);
     },

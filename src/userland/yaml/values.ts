@@ -54,7 +54,16 @@ export const count = (least: number, most: number): z.ZodType<number> =>
     return Number(number);
   });
 
-/** A length in bytes, up to 2^47. */
+/** The length of a range of addresses, in bytes: any 64 bits, since what is too long is for the kernel to refuse. */
+export const length: z.ZodType<bigint> = z.unknown().transform((value, ctx) => {
+  const number = toNumber(value);
+  const expected = 'a whole number of up to 64 bits';
+  if (number === undefined) return refuse(ctx, 'not a whole number', expected);
+  if (number < 0n || number >= 1n << 64n) return refuse(ctx, 'the number is out of range', expected);
+  return number;
+});
+
+/** How many bytes a call moves, up to 2^47. */
 export const bytes = count(0, 2 ** 47);
 /** How much one load or store moves. */
 export const accessBytes: z.ZodType<1 | 2 | 4 | 8> = z.unknown().transform((value, ctx) => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
+import { X86Mmu } from '../../../src/arch/x86_64/mmu.ts';
 import {
   KEY_REASONS,
   type PermissionControls,
@@ -10,6 +11,7 @@ import {
   Verdict,
 } from '../../../src/arch/x86_64/permissions.ts';
 import { CR0, CR4, EFER } from '../../../src/arch/x86_64/registers.ts';
+import { PhysicalMemory } from '../../../src/hardware/physical-memory.ts';
 
 interface Setting {
   readonly wp: boolean;
@@ -252,5 +254,20 @@ describe('the reasons against an access', () => {
     );
     expect(reasons & ~KEY_REASONS).toBe(Reason.ReadOnly);
     expect(reasons & KEY_REASONS).toBe(Reason.PkruAccess | Reason.PkruWrite);
+  });
+});
+
+describe('an access that there is not', () => {
+  it.each([
+    ['a fetch that writes', Access.Fetch | Access.Write],
+    ['a fetch from a shadow stack', Access.Fetch | Access.ShadowStack],
+  ])('%s is refused', (_, access) => {
+    const memory = new PhysicalMemory();
+    memory.addRegion(0n, 1n << 20n);
+    for (let level = 1n; level <= 4n; level++) memory.writeWord(level << 12n, ((level + 1n) << 12n) | 7n);
+    const mmu = new X86Mmu(memory);
+    mmu.state.cr3Lo = 0x1000;
+    mmu.updateControls();
+    expect(() => mmu.translate(0, 0, access)).toThrow(RangeError);
   });
 });
