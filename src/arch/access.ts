@@ -17,6 +17,14 @@ export const Access = {
   StackSegment: 1 << 4,
   /** An implicit supervisor access (descriptor tables, TSS, interrupt delivery), whatever the CPL. */
   Implicit: 1 << 5,
+  /** arm64 LDTR, STTR …: the instruction runs in the kernel (EL1) and asks for user rights. Without `User`. */
+  Unprivileged: 1 << 6,
+  /** A read-modify-write by one instruction (LDADD, SWP, CAS): always with `Write`. */
+  Atomic: 1 << 7,
+  /** A block zeroed by a cache instruction (arm64 DC ZVA): always with `Write`. */
+  ZeroBlock: 1 << 8,
+  /** An access to Allocation Tags (LDG reads, STG writes them); not itself tag checked. */
+  Tag: 1 << 9,
 } as const;
 
 /** `Access` in words, for reports: "user write (shadow stack)". */
@@ -26,5 +34,9 @@ export function describeAccess(access: number): string {
   const how: string[] = [];
   if (access & Access.ShadowStack) how.push('shadow stack');
   if (access & Access.StackSegment) how.push('stack segment');
+  if (access & Access.Unprivileged) how.push('unprivileged');
+  if (access & Access.Atomic) how.push('atomic');
+  if (access & Access.ZeroBlock) how.push('zero block');
+  if (access & Access.Tag) how.push('allocation tag');
   return how.length === 0 ? `${who} ${kind}` : `${who} ${kind} (${how.join(', ')})`;
 }

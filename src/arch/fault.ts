@@ -16,6 +16,14 @@ export const FaultKind = {
   Reserved: 4,
   /** A table or the data itself lies outside every region of physical memory. */
   Bus: 5,
+  /** arm64: an address in a register or a descriptor is wider than the configured output size. */
+  AddressSize: 6,
+  /** arm64: the Access flag is clear and hardware does not set it. */
+  AccessFlag: 7,
+  /** The alignment that the access or the memory type asks for is missing. */
+  Alignment: 8,
+  /** arm64 MTE: the logical tag of the pointer is not the Allocation Tag of the memory. */
+  TagCheck: 9,
 } as const;
 export type FaultKind = (typeof FaultKind)[keyof typeof FaultKind];
 
@@ -26,6 +34,10 @@ export const FAULT_KIND_NAMES = [
   'permission',
   'reserved bit',
   'bus error',
+  'address size',
+  'access flag',
+  'alignment',
+  'tag check',
 ] as const;
 
 /** The one reused fault object of an MMU: valid after a call that did not return `FaultKind.None`. */

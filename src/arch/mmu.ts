@@ -12,6 +12,12 @@ export interface Mmu {
    * @returns 0, with the physical address in `paHi`/`paLo`; or a fault kind, with the cause in `fault`
    */
   translate(hi: number, lo: number, access: number): FaultKind;
+  /**
+   * As `translate`, for `length` bytes that lie within one page, with every check that looks at more than the first
+   * byte: alignment and, on arm64, Allocation Tags. An access that passes can be made. What an asynchronous tag check
+   * leaves behind is left behind.
+   */
+  translateBytes(hi: number, lo: number, access: number, length: number): FaultKind;
   readonly paHi: number;
   readonly paLo: number;
   readonly fault: FaultSlot;

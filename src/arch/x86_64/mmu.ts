@@ -18,6 +18,12 @@ export class X86Mmu extends Translation implements Mmu {
   valueHi = 0;
   valueLo = 0;
 
+  /** Within a page, one byte's translation is that of all. */
+  translateBytes(hi: number, lo: number, access: number, length: number): FaultKind {
+    checkWithinPage(lo, length);
+    return this.translate(hi, lo, access);
+  }
+
   read64(hi: number, lo: number, access: number): FaultKind {
     if ((lo & 7) !== 0) return this.readUnaligned(hi, lo, access);
     const kind = this.translate(hi, lo, access);

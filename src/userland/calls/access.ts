@@ -86,10 +86,10 @@ function* translateBoth(
 }
 
 function faults(mmu: Mmu, address: bigint, length: number, split: number, access: number): boolean {
-  if (mmu.translate(highHalf(address), lowHalf(address), access) !== 0) return true;
+  if (mmu.translateBytes(highHalf(address), lowHalf(address), access, split) !== 0) return true;
   if (split >= length) return false;
   const second = BigInt.asUintN(64, address + BigInt(split));
-  return mmu.translate(highHalf(second), lowHalf(second), access) !== 0;
+  return mmu.translateBytes(highHalf(second), lowHalf(second), access, length - split) !== 0;
 }
 
 /** How the kernel answered a fault: the signal, or what the page table maps now. */
