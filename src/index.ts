@@ -6,6 +6,7 @@
 // The MMU by itself.
 export { Access } from './arch/access.ts';
 export type { Decoded, DecodedField, DecodeOptions } from './arch/decode-kind.ts';
+export type { ExplainedWalk } from './arch/explained-walk.ts';
 export { FAULT_KIND_NAMES, FaultKind, type FaultSlot } from './arch/fault.ts';
 export type { Mmu } from './arch/mmu.ts';
 export { architectureNamed } from './arch/registry.ts';
@@ -38,6 +39,7 @@ export {
   type ScenarioResult,
 } from './userland/run-scenario.ts';
 export { type Assertion, defineScenario, type Program, type Scenario } from './userland/scenario.ts';
+export type { ReportCell, ReportColumn, ReportSection, ReportTable } from './userland/scenario-report.ts';
 export type { Share, SharedValue } from './userland/share.ts';
 export { createSystem, type System, type SystemArchitecture, type SystemOptions } from './userland/system.ts';
 export type { MemoryRange, MmapArguments, User, VectorRead, WaitResult } from './userland/user.ts';

@@ -1,12 +1,13 @@
-/** An explained x86-64 walk as text: registers, every entry with its fields, what was cached, the rules, the outcome. */
+/** An explained walk of any architecture as text: registers, every entry with its fields, what was cached, the rules, the outcome. */
 import type { DecodedField } from '../arch/decode-kind.ts';
 import type {
   ExplainedEntry,
   ExplainedFault,
+  ExplainedRegister,
   ExplainedStep,
   ExplainedTranslation,
   ExplainedWalk,
-} from '../arch/x86_64/explain.ts';
+} from '../arch/explained-walk.ts';
 import { hex } from '../base/u64.ts';
 
 export interface WalkTextOptions {
@@ -46,27 +47,27 @@ function translationLines(outcome: ExplainedTranslation): string[] {
   ];
 }
 
-function faultLines(outcome: ExplainedFault): string[] {
-  const lines = [`${outcome.name}(${hex(outcome.errorCode)}) ${outcome.errorCodeSummary}`.trimEnd()];
-  for (const field of outcome.errorCodeFields) {
+function faultLines({ headline, syndrome, address }: ExplainedFault): string[] {
+  const lines = [headline];
+  for (const field of syndrome.fields) {
     if (field.kind !== 'reserved' && (field.value !== 0n || field.low <= 6))
       lines.push(fieldLine(field, '  '));
   }
-  if (outcome.cr2 !== null) lines.push(`  CR2 = ${word(outcome.cr2)}`);
+  if (address !== null) lines.push(`  ${address.name} = ${word(address.value)}`);
   return lines;
 }
+
+const registerLine = ({ name, value, summary }: ExplainedRegister): string =>
+  summary === null ? `${name} = ${word(value)}` : `${name}: ${summary}`;
 
 /** Lines without a final newline. */
 export function walkText(walk: ExplainedWalk, options: WalkTextOptions = {}): string {
   const indices = walk.indices.map(({ name, index }) => `${name} ${index}`).join(', ');
-  const offset = hex(walk.address & 0xfffn);
+  const offset = hex(walk.address & (walk.granuleBytes - 1n));
   const lines = [
     `${walk.accessWords} of ${word(walk.address)}`,
-    `indices: ${indices}; offset in 4 KiB ${offset}`,
-    `CR3 = ${word(walk.cr3)}`,
-    `CR0: ${walk.cr0Summary}`,
-    `CR4: ${walk.cr4Summary}`,
-    `EFER: ${walk.eferSummary}`,
+    `indices: ${indices}; offset in ${sizeName(walk.granuleBytes)} ${offset}`,
+    ...walk.registers.map(registerLine),
     '',
     ...walk.steps.flatMap((step) => stepLines(step, options)),
     '',

@@ -38,7 +38,7 @@ const walkStep = z.union([
     fields: z.array(field),
   }),
   z.strictObject({
-    kind: z.enum(['update', 'hit', 'rewalk', 'fill', 'flush']),
+    kind: z.enum(['choice', 'update', 'hit', 'rewalk', 'fill', 'flush']),
     level: count,
     text: z.string(),
   }),
@@ -48,10 +48,8 @@ const walk = z.strictObject({
   access: count,
   accessWords: z.string(),
   indices: z.array(z.strictObject({ name: z.string(), index: count })),
-  cr3: word,
-  cr0Summary: z.string(),
-  cr4Summary: z.string(),
-  eferSummary: z.string(),
+  granuleBytes: word,
+  registers: z.array(z.strictObject({ name: z.string(), value: word, summary: z.string().nullable() })),
   steps: z.array(walkStep),
   rules: lines,
   outcome: z.union([
@@ -64,12 +62,15 @@ const walk = z.strictObject({
     }),
     z.strictObject({
       kind: z.literal('fault'),
-      vector: count,
       name: z.string(),
-      errorCode: count,
-      errorCodeFields: z.array(field),
-      errorCodeSummary: z.string(),
-      cr2: word.nullable(),
+      headline: z.string(),
+      syndrome: z.strictObject({
+        name: z.string(),
+        value: word,
+        summary: z.string(),
+        fields: z.array(field),
+      }),
+      address: z.strictObject({ name: z.string(), value: word }).nullable(),
     }),
   ]),
 });

@@ -3,9 +3,18 @@
  * decided, and what the processor reports. Made from the events of the one walker (`WalkObserver`), so it is what
  * `translate` does and cannot disagree with it. Plain data; `src/report/walk-text.ts` prints it.
  */
-import { fromHalves, highHalf, lowHalf } from '../../base/u64.ts';
+import type { Layout } from '../../base/layout.ts';
+import { fromHalves, hex, highHalf, lowHalf } from '../../base/u64.ts';
 import { Access, describeAccess } from '../access.ts';
-import { type DecodedField, decodeWith } from '../decode-kind.ts';
+import { decodeWith } from '../decode-kind.ts';
+import type {
+  ExplainedEntry,
+  ExplainedFault,
+  ExplainedNote,
+  ExplainedRegister,
+  ExplainedTranslation,
+  ExplainedWalk,
+} from '../explained-walk.ts';
 import { FaultKind, type FaultSlot } from '../fault.ts';
 import { entryLayout, LEVEL_NAMES, mapsPage, PTE } from './entries.ts';
 import { combineRights, fieldWords, permissionRules, reservedRule } from './explain-rules.ts';
@@ -16,72 +25,6 @@ import type { X86Mmu } from './mmu.ts';
 import { REASON_NAMES } from './permissions.ts';
 import { CR0, CR3, CR4, EFER, PAGE_FAULT_ERROR } from './registers.ts';
 import { WalkRecorder, type WalkStep } from './walk-steps.ts';
-
-/** An entry the walk used. */
-export interface ExplainedEntry {
-  readonly kind: 'entry';
-  readonly level: number;
-  /** `PML5E` … `PTE`. */
-  readonly name: string;
-  readonly source: 'memory' | 'paging-structure cache';
-  /** Physical address of the entry; null when it came from a cache. */
-  readonly address: bigint | null;
-  readonly value: bigint;
-  /** `PDE (2-MByte page)` and so on. */
-  readonly form: string;
-  /** Flags that are set and numbers that are not 0, on one line. */
-  readonly summary: string;
-  /** Every field from bit 63 down; empty for a cached entry, of which only address and rights were kept. */
-  readonly fields: readonly DecodedField[];
-}
-
-/** What else happened, in words. */
-interface ExplainedNote {
-  readonly kind: 'update' | 'hit' | 'rewalk' | 'fill' | 'flush';
-  readonly level: number;
-  readonly text: string;
-}
-
-export type ExplainedStep = ExplainedEntry | ExplainedNote;
-
-export interface ExplainedTranslation {
-  readonly kind: 'translation';
-  readonly physicalAddress: bigint;
-  /** Bytes mapped by the leaf. */
-  readonly pageBytes: bigint;
-  /** `WB`, `UC` …, and how it came about. */
-  readonly memoryType: string;
-  readonly memoryTypeRule: string;
-}
-
-export interface ExplainedFault {
-  readonly kind: 'fault';
-  readonly vector: number;
-  /** `#PF`, `#GP`, `#SS`, `#MC`. */
-  readonly name: string;
-  readonly errorCode: number;
-  readonly errorCodeFields: readonly DecodedField[];
-  /** Names of the bits set, `P WR US`. */
-  readonly errorCodeSummary: string;
-  readonly cr2: bigint | null;
-}
-
-export interface ExplainedWalk {
-  /** As given, before masking. */
-  readonly address: bigint;
-  readonly access: number;
-  readonly accessWords: string;
-  /** Each index into a table, root first, and the offset in the page. */
-  readonly indices: readonly { readonly name: string; readonly index: number }[];
-  readonly cr3: bigint;
-  readonly cr0Summary: string;
-  readonly cr4Summary: string;
-  readonly eferSummary: string;
-  readonly steps: readonly ExplainedStep[];
-  /** The rules that decided, in the manual's terms: for a fault every reason that holds. */
-  readonly rules: readonly string[];
-  readonly outcome: ExplainedTranslation | ExplainedFault;
-}
 
 /** What a step says in words, for steps that are not entries. */
 function noteOf(step: Exclude<WalkStep, { kind: 'entry' }>): ExplainedNote {
@@ -131,16 +74,18 @@ const VECTOR_NAMES: Readonly<Record<number, string>> = {
 
 function explainFault(fault: Readonly<FaultSlot>): ExplainedFault {
   const vector = faultVector(fault);
-  const errorCode = faultErrorCode(fault);
+  const value = BigInt(faultErrorCode(fault));
   const isPageFault = vector === Vector.PageFault;
+  const name = VECTOR_NAMES[vector] ?? `vector ${vector}`;
+  const fields = isPageFault ? decodeWith('', PAGE_FAULT_ERROR, value, '').fields : [];
+  const summary = isPageFault ? PAGE_FAULT_ERROR.format(value) : '';
+  const cr2 = faultCr2(fault);
   return {
     kind: 'fault',
-    vector,
-    name: VECTOR_NAMES[vector] ?? `vector ${vector}`,
-    errorCode,
-    errorCodeFields: isPageFault ? decodeWith('', PAGE_FAULT_ERROR, BigInt(errorCode), '').fields : [],
-    errorCodeSummary: isPageFault ? PAGE_FAULT_ERROR.format(BigInt(errorCode)) : '',
-    cr2: faultCr2(fault) ?? null,
+    name,
+    headline: `${name}(${hex(value)}) ${summary}`.trimEnd(),
+    syndrome: { name: 'error code', value, summary, fields },
+    address: cr2 === undefined ? null : { name: 'CR2', value: cr2 },
   };
 }
 
@@ -220,6 +165,12 @@ function indicesOf(address: bigint, levels: number): { name: string; index: numb
   return indices;
 }
 
+const summarized = (name: string, layout: Layout, value: bigint): ExplainedRegister => ({
+  name,
+  value,
+  summary: layout.format(value),
+});
+
 /**
  * Makes one access's translation (with all its effects: accessed and dirty flags, fills) and explains it.
  * The MMU's observer is told nothing meanwhile and is in place again afterwards.
@@ -243,10 +194,13 @@ export function explainWalk(mmu: X86Mmu, address: bigint, access: number): Expla
     access,
     accessWords: describeAccess(access),
     indices: indicesOf(address, CR4.has(cr4, 'LA57') ? 5 : 4),
-    cr3: fromHalves(state.cr3Hi, state.cr3Lo),
-    cr0Summary: CR0.format(fromHalves(0, state.cr0)),
-    cr4Summary: CR4.format(cr4),
-    eferSummary: EFER.format(fromHalves(0, state.efer)),
+    granuleBytes: 0x1000n,
+    registers: [
+      { name: 'CR3', value: fromHalves(state.cr3Hi, state.cr3Lo), summary: null },
+      summarized('CR0', CR0, fromHalves(0, state.cr0)),
+      summarized('CR4', CR4, cr4),
+      summarized('EFER', EFER, fromHalves(0, state.efer)),
+    ],
     steps,
     rules,
     outcome: faulted ? explainFault(mmu.fault) : explainTranslation(mmu),

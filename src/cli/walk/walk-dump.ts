@@ -1,5 +1,5 @@
 /** `tablewalk walk --dump`: through the page tables of a core. */
-import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
+import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { openDump } from '../dump-options.ts';
 import { jsonText } from '../json.ts';
 import type { Session } from '../session.ts';

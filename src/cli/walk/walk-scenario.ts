@@ -1,6 +1,6 @@
 /** `tablewalk walk --scenario`: in the address space of a process, as a scenario leaves it or after some steps. */
 
-import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
+import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { System } from '../../userland/system.ts';
 import { architectureOption } from '../architecture.ts';

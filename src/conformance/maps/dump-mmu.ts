@@ -5,9 +5,10 @@
  * The processor is taken to be Intel's with every feature that the registers may ask for; a core does not tell.
  */
 import { Access } from '../../arch/access.ts';
+import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { FAULT_KIND_NAMES, FaultKind } from '../../arch/fault.ts';
 import { Entry, levelShift, mapsPage } from '../../arch/x86_64/entries.ts';
-import { type ExplainedWalk, explainWalk } from '../../arch/x86_64/explain.ts';
+import { explainWalk } from '../../arch/x86_64/explain.ts';
 import { INTEL_COMPLETE } from '../../arch/x86_64/features.ts';
 import { X86Mmu } from '../../arch/x86_64/mmu.ts';
 import { CR4 } from '../../arch/x86_64/registers.ts';

@@ -25,7 +25,7 @@ export function explainAccess(
   const { outcome } = walk;
   const end =
     outcome.kind === 'fault'
-      ? `${outcome.name} ${outcome.errorCodeSummary}`.trimEnd()
+      ? `${outcome.name} ${outcome.syndrome.summary}`.trimEnd()
       : `physical address ${hex(outcome.physicalAddress)}`;
   return [
     `the walk of ${hex(address)} (${walk.accessWords}) now:`,

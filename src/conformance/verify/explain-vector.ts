@@ -1,5 +1,5 @@
 /** One access of one recorded vector, explained: the vector is run up to it and the access is made under observation. */
-import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
+import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { InputError } from '../../base/input-error.ts';
 import { readJsonLines } from '../jsonl.ts';
 import { outcomeText } from './outcome.ts';

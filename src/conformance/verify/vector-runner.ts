@@ -2,7 +2,7 @@
  * What the verifier needs of an architecture: to take one line of a vector file, run it and say what came out
  * differently. Each architecture brings its own runner; the verifier counts, filters and reports.
  */
-import type { ExplainedWalk } from '../../arch/x86_64/explain.ts';
+import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import type { Place } from '../json-fields.ts';
 

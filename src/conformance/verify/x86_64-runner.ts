@@ -3,7 +3,8 @@
  * exactly. The vector that differs is run once more up to that step, observed, so that its walk can be shown.
  */
 import { describeAccess } from '../../arch/access.ts';
-import { type ExplainedWalk, explainWalk } from '../../arch/x86_64/explain.ts';
+import type { ExplainedWalk } from '../../arch/explained-walk.ts';
+import { explainWalk } from '../../arch/x86_64/explain.ts';
 import type { X86Mmu } from '../../arch/x86_64/mmu.ts';
 import { CR0, CR4, EFER } from '../../arch/x86_64/registers.ts';
 import { fromHalves, type Halves, hexHalves } from '../../base/u64.ts';

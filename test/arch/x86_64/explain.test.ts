@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
+import type { ExplainedWalk } from '../../../src/arch/explained-walk.ts';
 import { PDE, PML4E, PTE } from '../../../src/arch/x86_64/entries.ts';
-import { type ExplainedWalk, explainWalk } from '../../../src/arch/x86_64/explain.ts';
+import { explainWalk } from '../../../src/arch/x86_64/explain.ts';
 import { AMD_ZEN4, type CpuFeatures, INTEL_COMPLETE } from '../../../src/arch/x86_64/features.ts';
 import { walkText } from '../../../src/report/walk-text.ts';
 import { TestMachine } from './kvm-unit-tests/test-machine.ts';
@@ -52,9 +53,8 @@ describe('an explained walk', () => {
     expect(outcome).toMatchObject({
       kind: 'fault',
       name: '#PF',
-      errorCode: 7,
-      errorCodeSummary: 'P WR US',
-      cr2: PAGE + 8n,
+      syndrome: { name: 'error code', value: 7n, summary: 'P WR US' },
+      address: { name: 'CR2', value: PAGE + 8n },
     });
   });
 

@@ -166,24 +166,28 @@ describe('a walk through the dump', () => {
   });
 
   it.each([
-    { what: 'a write of user text', va: 0x401000n, access: Access.User | Access.Write, errorCode: 0x7 },
-    { what: 'a user read of the kernel', va: 0xffff_ffff_8960_0000n, access: Access.User, errorCode: 0x5 },
-    { what: 'a PROT_NONE 2 MiB page', va: 0x6000_0060_0000n, access: Access.User, errorCode: 0x4 },
+    { what: 'a write of user text', va: 0x401000n, access: Access.User | Access.Write, errorCode: 0x7n },
+    { what: 'a user read of the kernel', va: 0xffff_ffff_8960_0000n, access: Access.User, errorCode: 0x5n },
+    { what: 'a PROT_NONE 2 MiB page', va: 0x6000_0060_0000n, access: Access.User, errorCode: 0x4n },
     {
       what: 'a supervisor read of a user page under SMAP',
       va: 0x401000n,
       access: Access.Read,
-      errorCode: 0x1,
+      errorCode: 0x1n,
     },
   ])('of $what faults', ({ va, access, errorCode }) => {
     const { outcome } = new DumpMmu(rootOf()).explain(va, access);
-    expect(outcome).toMatchObject({ kind: 'fault', vector: 14, errorCode, cr2: va });
+    expect(outcome).toMatchObject({
+      name: '#PF',
+      syndrome: { value: errorCode },
+      address: { name: 'CR2', value: va },
+    });
   });
 
   it('obeys the protection keys that the process had set (PKRU 0x40000024)', () => {
     const keyed = listMappings(rootOf()).ranges.find((range) => range.user && range.protectionKey === 1);
     const va = BigInt(keyed?.startPage ?? 0) << 12n;
     const read = new DumpMmu(rootOf()).explain(va, Access.User);
-    expect(read.outcome).toMatchObject({ kind: 'fault', vector: 14, errorCode: 0x25 });
+    expect(read.outcome).toMatchObject({ name: '#PF', syndrome: { value: 0x25n } });
   });
 });

@@ -1,6 +1,8 @@
 /** One translation in the address space of a process, whether or not it is loaded on a CPU just now. */
+
+import type { ExplainedWalk } from '../../explained-walk.ts';
 import type { MmContext } from '../../kernel-arch.ts';
-import { type ExplainedWalk, explainWalk } from '../explain.ts';
+import { explainWalk } from '../explain.ts';
 import { X86Mmu } from '../mmu.ts';
 import type { X86KernelArch } from './x86-kernel-arch.ts';
 
