@@ -1,6 +1,7 @@
 /** What `tablewalk run` prints: the timeline, then how it ended and what it cost. */
 import { signalName } from '../userland/calls/signal-names.ts';
 import type { ProgramResult, ScenarioResult } from '../userland/run-scenario.ts';
+import { sectionLines } from './sections-text.ts';
 import { tableLines } from './table.ts';
 import { type TimelineOptions, timelineText } from './timeline-text.ts';
 
@@ -38,6 +39,7 @@ export function scenarioSummary(
   const lines = [
     `${result.title}: ${outcomeWords(result)}`,
     '',
+    ...result.report.flatMap((section) => [...sectionLines(section), '']),
     ...programTable(programs),
     '',
     ...(variables.length > 0 ? [`shared variables: ${variables.map(variableText).join(', ')}`] : []),

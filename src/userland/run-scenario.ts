@@ -23,6 +23,7 @@ import { mistakeOf } from './mistake.ts';
 import { formatFailure } from './outcome.ts';
 import type { Assertion, Scenario } from './scenario.ts';
 import { ScenarioProcesses } from './scenario-processes.ts';
+import { type ReportSection, reportSections } from './scenario-report.ts';
 import { Share, type SharedValue } from './share.ts';
 import { createSystem, type System, type SystemArchitecture } from './system.ts';
 import { type ProcessView, WorldView } from './world-view.ts';
@@ -110,6 +111,8 @@ export interface ScenarioResult {
     readonly profile: string;
   };
   readonly programs: readonly ProgramResult[];
+  /** What the scenario's `report` said; nothing when the programs did not come to their end. */
+  readonly report: readonly ReportSection[];
   /** Shared variables at the end. */
   readonly variables: readonly (readonly [string, SharedValue])[];
   /** Choices that were made; replaying them gives the same run. */
@@ -167,7 +170,15 @@ export function* runScenarioInSlices(
   const world = new WorldView(system, share, counter);
   const processes = new ScenarioProcesses(system, share, world, scenario);
   startPrograms(scenario, settings.cpus, system, processes);
-  const bounds = { maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS, firstSlice, atEnd: config.atEnd };
+  let report: readonly ReportSection[] = [];
+  const bounds: Bounds = {
+    maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS,
+    firstSlice,
+    atEnd: config.atEnd,
+    whenEnded: () => {
+      report = reportSections(scenario, world);
+    },
+  };
   const outcome = yield* runToEnd(scenario, system, world, processes, bounds);
   const cyclesByCpu = system.machine.cpus.map((cpu) => cpu.time);
   return {
@@ -196,6 +207,7 @@ export function* runScenarioInSlices(
       minFlt: context.task.minFlt,
       majFlt: context.task.majFlt,
     })),
+    report,
     variables: share.entries(),
     schedule: formatSchedule(system.loop.schedule),
     steps: system.loop.steps,
@@ -300,6 +312,7 @@ function* runToEnd(
     const end = Object.entries(scenario.finally ?? {});
     const stopped = yield* runOn();
     bounds.atEnd?.(system);
+    if (stopped === null) bounds.whenEnded();
     const ending = stopped ?? firstViolation(end, world, scenario.file);
     if (ending !== null) return ending;
     processes.release();
@@ -313,6 +326,8 @@ interface Bounds {
   readonly maxSteps: number;
   readonly firstSlice: number;
   readonly atEnd: RunConfig['atEnd'];
+  /** Called when every program has ended. */
+  readonly whenEnded: () => void;
 }
 
 /** Runs until something other than the end of a slice ends it, or the receiver of the yields does. */

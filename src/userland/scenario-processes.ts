@@ -111,6 +111,7 @@ export class ScenarioProcesses implements ProcessRun {
       }
       if (step.done === true) {
         this.#values.set(context, step.value);
+        this.#world.returned(context.task, step.value);
         break;
       }
       yield step.value;

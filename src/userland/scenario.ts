@@ -8,6 +8,7 @@
 import { InputError } from '../base/input-error.ts';
 import type { Task } from '../base/task.ts';
 import { FLUSH_OPERATIONS, type FlushOperation } from './omit-flushes.ts';
+import type { ReportSection } from './scenario-report.ts';
 import type { Share } from './share.ts';
 import type { User } from './user.ts';
 import type { WorldView } from './world-view.ts';
@@ -55,6 +56,13 @@ export interface Scenario {
    * exited.
    */
   readonly finally?: Readonly<Record<string, Assertion>>;
+  /**
+   * What the run has to say: tables and notes for whoever reads it, made when every program has ended, also when an
+   * assertion of `finally` does not hold then.
+   */
+  readonly report?: (world: WorldView) => readonly ReportSection[];
+  /** `false`: there is too much of it to read, and `tablewalk run` prints it only with `--all`. */
+  readonly timeline?: boolean;
   /** File it was loaded from, for messages. Set by loaders, not by authors. */
   readonly file?: string;
 }
@@ -70,6 +78,8 @@ const KEYS: ReadonlySet<string> = new Set([
   'placement',
   'always',
   'finally',
+  'report',
+  'timeline',
   'file',
 ]);
 
@@ -111,6 +121,12 @@ function checkAssertions(scenario: Scenario): void {
     for (const [name, assertion] of Object.entries(scenario[group] ?? {})) {
       if (typeof assertion !== 'function') throw new InputError(`${group} "${name}" is not a function`);
     }
+  }
+  const { report, timeline }: { readonly report?: unknown; readonly timeline?: unknown } = scenario;
+  if (report !== undefined && typeof report !== 'function')
+    throw new InputError('"report" is not a function');
+  if (timeline !== undefined && typeof timeline !== 'boolean') {
+    throw new InputError('"timeline" is not known', { expected: 'true or false', found: String(timeline) });
   }
 }
 

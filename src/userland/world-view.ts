@@ -137,6 +137,7 @@ export class WorldView {
   readonly #system: System;
   readonly #counter: EventCounter;
   readonly #processes = new Map<string, ProcessView>();
+  readonly #values = new Map<string, unknown>();
 
   constructor(system: System, share: Share, counter: EventCounter) {
     this.#system = system;
@@ -147,6 +148,16 @@ export class WorldView {
   /** Called when a process is made. */
   add(task: TaskStruct): void {
     this.#processes.set(task.name, new ProcessView(this.#system, task));
+  }
+
+  /** Called when a program has come to its end. */
+  returned({ name }: TaskStruct, value: unknown): void {
+    this.#values.set(name, value);
+  }
+
+  /** What a program (or a child under the name `fork` gave it) returned; `undefined` while, or when, it did not. */
+  value(name: string): unknown {
+    return this.#values.get(name);
   }
 
   /** Every process there ever was, in the order in which they were made. */

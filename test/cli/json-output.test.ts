@@ -117,6 +117,20 @@ const run = z.strictObject({
       majFlt: count,
     }),
   ),
+  report: z.array(
+    z.strictObject({
+      heading: z.string(),
+      table: z
+        .strictObject({
+          columns: z.array(
+            z.union([z.string(), z.strictObject({ title: z.string(), align: z.enum(['left', 'right']) })]),
+          ),
+          rows: z.array(z.array(z.union([z.string(), z.number()]))),
+        })
+        .optional(),
+      notes: lines.optional(),
+    }),
+  ),
   variables: z.record(z.string(), z.unknown()),
   schedule: z.string(),
   steps: count,

@@ -79,10 +79,12 @@ async function run(file: string, options: Options, session: Session): Promise<vo
   const seeds = options.seeds === undefined ? null : seedRange(options.seeds, options);
   const scenario = await loadScenario(file);
   if (seeds !== null) return runSeeds(file, scenario, config, seeds, session);
-  const result = await runWatched(scenario, config, session, (steps) => `${steps} steps`);
+  const withTimeline = scenario.timeline !== false || options.all === true;
+  const kept = withTimeline || options.json ? config : { ...config, maxEvents: 0 };
+  const result = await runWatched(scenario, kept, session, (steps) => `${steps} steps`);
   const { scenarioJson, scenarioSummary, scenarioText } = await import('../../report/scenario-text.ts');
   if (options.json) session.print(jsonText(scenarioJson(result)));
-  else if (options.quiet) session.print(scenarioSummary(result));
+  else if (options.quiet || !withTimeline) session.print(scenarioSummary(result));
   else
     session.print(
       scenarioText(result, {
