@@ -6,6 +6,8 @@
 import { SharedObject, type Task } from '../base/task.ts';
 import type { Mmu } from './mmu.ts';
 import type { PagingFormat } from './paging-format.ts';
+import type { TagInstructions } from './tag-instructions.ts';
+import type { MemoryTags, TaggedAddressControl, ThreadState } from './thread-state.ts';
 
 /** The architecture's part of an mm (`mm->context` and `mm_cpumask`). Each architecture extends it. */
 export class MmContext extends SharedObject {
@@ -25,11 +27,23 @@ export class MmContext extends SharedObject {
   }
 }
 
+/** Both halves of a VMA's flag word, or of bits to put into it. */
+export interface VmFlagBits {
+  /** Bits 31:0. */
+  readonly flags: number;
+  /** Bits 63:32, moved down. */
+  readonly flagsHigh: number;
+}
+
 /** How the exception came to the kernel. */
 export const EntryKind = {
   /** A page fault: look for the VMA. */
   PageFault: 0,
-  /** An exception that is a signal in user mode whatever the VMAs say (x86 #GP and #SS, an external abort). */
+  /**
+   * An exception that is a signal in user mode whatever the VMAs say (x86 #GP and #SS, an external abort, a tag check
+   * fault, alignment); in a copy of the kernel's it ends the copy. The address is as the handler gives it to
+   * `force_sig_fault`, tag bits included (arm64 tag check fault: bits 63:60 as in a canonical address).
+   */
   Signal: 1,
 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
@@ -128,12 +142,77 @@ export interface KernelArch {
   /** New mappings of file pages around a fault are installed old (`arch_wants_old_prefaulted_pte`). */
   readonly wantsOldPrefaultedPte: boolean;
 
+  /** VM_SHADOW_STACK in the high half of a VMA's flag word; 0 where there are no shadow stacks. */
+  readonly vmShadowStackHigh: number;
+  /**
+   * VM_FLAGS_CLEAR: flags of the architecture that mprotect takes from `prot` alone, so that a call without them drops
+   * them (BTI). VM_MTE is not among them.
+   */
+  readonly vmFlagsClear: VmFlagBits;
+  /** What the architecture adds to VM_DATA_DEFAULT_FLAGS, for brk and stacks (VM_MTE_ALLOWED). */
+  readonly dataDefaultFlags: VmFlagBits;
+  /**
+   * The architecture's flags in /proc/pid/smaps, as masks and two letters, in the order of their bits. Empty letters: a
+   * flag that is not shown. A low flag here takes the place of the generic kernel's name for it.
+   */
+  readonly vmFlagLetters: readonly (readonly [bits: VmFlagBits, letters: string])[];
+  /** `EntryFlag` bits that `pte_modify` takes from the new protection. Everything else stays as it is. */
+  readonly protectionMask: number;
+  /**
+   * `arch_validate_prot`: does mprotect accept these PROT_ bits? PROT_GROWSDOWN and PROT_GROWSUP are taken off before.
+   * mmap does not ask: it ignores what it does not know.
+   */
+  validateProt(prot: number): boolean;
+  /** `arch_calc_vm_prot_bits`: what PROT_ bits of the architecture stand for (PROT_MTE, PROT_BTI). */
+  calcVmProtBits(prot: number): VmFlagBits;
+  /**
+   * `arch_calc_vm_flag_bits` of a new mapping.
+   * @param memoryBacked MAP_ANONYMOUS, MAP_HUGETLB, or a file of shmem or hugetlbfs: memory that can have tags
+   */
+  calcVmFlagBits(memoryBacked: boolean): VmFlagBits;
+  /** `arch_validate_flags`: may a VMA have these flags together? Else mmap and mprotect give EINVAL. */
+  validateFlags(vmFlags: number, vmFlagsHigh: number): boolean;
+
+  /** The state of a new task: of its own after exec (null), or a copy of its parent's by fork (`copy_thread`). */
+  createThread(name: string, parent: ThreadState | null): ThreadState;
+  /**
+   * `__switch_to`: CPU `cpu` runs `next` from now on. What belongs to the task before is kept first: the switch has
+   * come by an interrupt or a system call, so `enterFromUserMode` is part of it.
+   */
+  switchThread(cpu: number, next: ThreadState): void;
+  /** The task on `cpu` has entered the kernel: what its instructions left behind is looked at. */
+  enterFromUserMode(cpu: number): void;
+  /** It goes back: what the kernel's own accesses left behind is forgotten. */
+  exitToUserMode(cpu: number): void;
+  /** The tagged-address ABI; null where there is none and prctl gives EINVAL. */
+  readonly taggedAddressControl: TaggedAddressControl | null;
+  /** Memory tags, and what user space may do with them; null on a machine without. */
+  readonly memoryTags: MemoryTags | null;
+  /** The tag instructions of each CPU, for programs; null where the processor has none. */
+  readonly tagInstructions: readonly TagInstructions[] | null;
+  /**
+   * `arch_untagged_si_addr`: the address of a signal as a handler sees it that did not ask for tag bits
+   * (SA_EXPOSE_TAGBITS).
+   */
+  untaggedSignalAddress(address: bigint, signal: number, code: number): bigint;
+
   /** `untagged_addr` of an address of the running process, as a byte address. */
   untaggedAddress(cpu: number, address: bigint): bigint;
   /** `untagged_addr_remote`: of an address of another process' mm. */
   untaggedAddressRemote(context: MmContext, address: bigint): bigint;
 
-  /** The kernel is about to touch user memory with the process' own addresses (`user_access_begin`: STAC on x86). */
+  /**
+   * The address that `access_ok` compares with the end of user space. The access itself is made with the address as
+   * given: what it makes of tag bits is the hardware's business.
+   */
+  accessOkAddress(cpu: number, address: bigint): bigint;
+  /** `Access` bits of the kernel's copies to and from user memory: 0, or Unprivileged where they are LDTR and STTR. */
+  readonly userCopyAccess: number;
+
+  /**
+   * The kernel is about to touch user memory with the process' own addresses (`user_access_begin`: STAC on x86; tag
+   * checks are on, whatever the program's TCO).
+   */
   beginUserAccess(cpu: number): void;
   /** And is through with it, or has faulted (`user_access_end`: CLAC). */
   endUserAccess(cpu: number): void;

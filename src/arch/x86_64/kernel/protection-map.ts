@@ -3,7 +3,8 @@
  * reading; a private writable mapping starts without Write, so that the first store makes a copy.
  * @see Linux arch/x86/mm/pgprot.c, `protection_map` and `vm_get_page_prot`
  */
-import { ENTRY_KEY_SHIFT, EntryFlag } from '../../paging-format.ts';
+import type { VmFlagBits } from '../../kernel-arch.ts';
+import { ENTRY_KEY_MASK, ENTRY_KEY_SHIFT, EntryFlag } from '../../paging-format.ts';
 import { VmAccess } from '../../vm-access.ts';
 
 /** VM_PKEY_BIT0..3 are bits 32–35 of the flag word, VM_SHADOW_STACK is bit 37: here of its high half. */
@@ -11,6 +12,16 @@ const VMH_PKEY_MASK = 0xf;
 export const VMH_SHADOW_STACK = 1 << 5;
 
 const { Present, Read, Write, User, Exec, Young, Protnone, ShadowStack, Dirty } = EntryFlag;
+export const NO_VM_FLAGS: VmFlagBits = { flags: 0, flagsHigh: 0 };
+
+/** Linux shows the flag and not the keys, which have a line of their own. VM_PAT, bit 24, is never set by a program. */
+export const vmFlagLetters: readonly (readonly [VmFlagBits, string])[] = [
+  [{ flags: 0, flagsHigh: VMH_SHADOW_STACK }, 'ss'],
+];
+
+/** Everything but _PAGE_CHG_MASK: the memory type is not part of a VMA's protection here. */
+export const PROTECTION_MASK = Present | Read | Write | User | Exec | Protnone | ShadowStack | ENTRY_KEY_MASK;
+
 const NONE = Present | Read | Protnone | Young;
 const READONLY = Present | Read | User | Young;
 

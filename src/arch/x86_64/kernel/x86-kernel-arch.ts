@@ -6,14 +6,23 @@
 import type { Task } from '../../../base/task.ts';
 import type { Machine } from '../../../hardware/machine.ts';
 import type { Retention, TlbProfile } from '../../../hardware/retention.ts';
-import type { AccessVerdict, KernelArch, MmContext, PageFaultInfo } from '../../kernel-arch.ts';
+import type { AccessVerdict, KernelArch, MmContext, PageFaultInfo, VmFlagBits } from '../../kernel-arch.ts';
+import { ThreadState } from '../../thread-state.ts';
 import { type CpuFeatures, INTEL_BROADWELL } from '../features.ts';
 import { flushForCr3, invlpg } from '../invalidation.ts';
 import { X86Mmu } from '../mmu.ts';
 import { CR4 } from '../registers.ts';
 import { accessError, decodeFault, pkruAllows } from './fault-entry.ts';
 import { X86PagingFormat } from './paging-format.ts';
-import { pageProtection, vmaPkey, writableFlags } from './protection-map.ts';
+import {
+  NO_VM_FLAGS,
+  PROTECTION_MASK,
+  pageProtection,
+  VMH_SHADOW_STACK,
+  vmaPkey,
+  vmFlagLetters,
+  writableFlags,
+} from './protection-map.ts';
 import { enterLazyTlb, switchMm, type X86KernelCpu } from './switch-mm.ts';
 import { flushTlbMmRange, type X86KernelCpus } from './tlb-flush.ts';
 import { CpuTlbState, X86MmContext, type X86TlbPort } from './tlb-state.ts';
@@ -38,6 +47,9 @@ export interface X86KernelArchOptions {
 
 /** Linux's `init_pkru_value`: every key but 0 is closed. */
 const INIT_PKRU = 0x5555_5554;
+
+/** PROT_READ, PROT_WRITE, PROT_EXEC and PROT_SEM, the generic ones. */
+const KNOWN_PROT = 0xf;
 
 type Cr4Name = (typeof CR4.names)[number];
 
@@ -95,6 +107,16 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly initMm: X86MmContext;
   readonly hardwareDirty = true;
   readonly wantsOldPrefaultedPte = false;
+  readonly vmShadowStackHigh = VMH_SHADOW_STACK;
+  /** ARCH_VM_PKEY_FLAGS would be among them; mprotect keeps the key of a VMA, and pkey_mprotect is not built. */
+  readonly vmFlagsClear = NO_VM_FLAGS;
+  readonly dataDefaultFlags = NO_VM_FLAGS;
+  readonly vmFlagLetters = vmFlagLetters;
+  readonly protectionMask = PROTECTION_MASK;
+  readonly taggedAddressControl = null;
+  readonly memoryTags = null;
+  readonly tagInstructions = null;
+  readonly userCopyAccess = 0;
   readonly #keys: boolean;
   #lastContextId = 0;
 
@@ -171,6 +193,43 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
 
   writableFlags(_vmFlags: number, vmFlagsHigh: number): number {
     return writableFlags(vmFlagsHigh);
+  }
+
+  /** @see include/linux/mman.h, `arch_validate_prot` */
+  validateProt(prot: number): boolean {
+    return (prot & ~KNOWN_PROT) === 0;
+  }
+
+  /** PROT_ bits have no meaning of their own here; a key comes with pkey_mprotect. */
+  calcVmProtBits(_prot: number): VmFlagBits {
+    return NO_VM_FLAGS;
+  }
+
+  calcVmFlagBits(_memoryBacked: boolean): VmFlagBits {
+    return NO_VM_FLAGS;
+  }
+
+  validateFlags(_vmFlags: number, _vmFlagsHigh: number): boolean {
+    return true;
+  }
+
+  createThread(name: string, _parent: ThreadState | null): ThreadState {
+    return new ThreadState(name);
+  }
+
+  /** Nothing: what a task has of its own beside its address space is not modelled (FS and GS bases, PKRU). */
+  switchThread(_cpu: number, _next: ThreadState): void {}
+
+  enterFromUserMode(_cpu: number): void {}
+
+  exitToUserMode(_cpu: number): void {}
+
+  untaggedSignalAddress(address: bigint, _signal: number, _code: number): bigint {
+    return address;
+  }
+
+  accessOkAddress(cpu: number, address: bigint): bigint {
+    return this.untaggedAddress(cpu, address);
   }
 
   untaggedAddress(cpu: number, address: bigint): bigint {
