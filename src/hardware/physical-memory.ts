@@ -1,9 +1,11 @@
 /**
  * Sparse physical memory of up to 2^52 bytes: regions say where memory is, chunks of 4 MiB hold what was written.
  * An access outside every region is a bus error, returned as false. Words are little-endian int32 halves.
+ * Allocation Tags (arm64 MTE) are in `tags`, apart from the data: nothing here changes them but `clear`.
  * Left out: memory-mapped devices, ECC, the cache hierarchy (costs are elsewhere).
  */
 import { fromHalves, highHalf, lowHalf } from '../base/u64.ts';
+import type { TagMemory } from './tag-memory.ts';
 
 /** log2 of the bytes of a chunk. */
 const CHUNK_SHIFT = 22;
@@ -35,6 +37,11 @@ export class PhysicalMemory {
   /** The data path's last chunk, the same way. */
   dataKey = NO_KEY;
   dataChunk: Int32Array = ZEROS;
+  /**
+   * Allocation Tags, on a board that has them. They do not follow the data: a frame that is zeroed, copied or released
+   * keeps the tags it has, as in hardware, where the kernel clears and copies them by instructions of their own.
+   */
+  tags: TagMemory | null = null;
   /** Result of `read64`. */
   hi = 0;
   lo = 0;
@@ -250,7 +257,7 @@ export class PhysicalMemory {
     return true;
   }
 
-  /** Forgets a frame's contents: it reads as zeros. An empty chunk is given back. */
+  /** Forgets a frame's contents: it reads as zeros. An empty chunk is given back. Its tags stay. */
   releaseFrame(frame: number): boolean {
     if (!this.hasFrame(frame)) return false;
     const key = Math.floor(frame / CHUNK_FRAMES);
@@ -264,7 +271,7 @@ export class PhysicalMemory {
     return true;
   }
 
-  /** Zeros everything; regions stay. Costs time by the frames written, so that a test runner can start anew each time. */
+  /** Zeros everything, tags too; regions stay. Costs time by the frames written, so that a test runner can start anew each time. */
   clear(): void {
     for (const [key, chunk] of this.chunks) {
       for (let index = 0; index < CHUNK_FRAMES && chunk.framesWritten > 0; index++) {
@@ -275,6 +282,7 @@ export class PhysicalMemory {
       }
       this.giveBack(key, chunk);
     }
+    this.tags?.clear();
   }
 
   private giveBack(key: number, chunk: Chunk): void {
