@@ -24,6 +24,10 @@ export const FaultKind = {
   Alignment: 8,
   /** arm64 MTE: the logical tag of the pointer is not the Allocation Tag of the memory. */
   TagCheck: 9,
+  /** The instruction that would make the access is UNDEFINED here: arm64 LDGM, STGM and STZGM at EL0. */
+  Undefined: 10,
+  /** arm64: the instruction is trapped to EL1 (DC ZVA at EL0 with SCTLR_EL1.DZE = 0); `reasons` holds the ISS. */
+  Trapped: 11,
 } as const;
 export type FaultKind = (typeof FaultKind)[keyof typeof FaultKind];
 
@@ -38,6 +42,8 @@ export const FAULT_KIND_NAMES = [
   'access flag',
   'alignment',
   'tag check',
+  'undefined instruction',
+  'trapped instruction',
 ] as const;
 
 /** The one reused fault object of an MMU: valid after a call that did not return `FaultKind.None`. */
