@@ -103,6 +103,15 @@ export class FieldReader {
     return word;
   }
 
+  /** The word that a pair [hexadecimal string, something] starts with. @param keys where the pair stands */
+  pairWord(keys: readonly Key[], pair: unknown): Halves {
+    if (!Array.isArray(pair) || pair.length !== 2) this.fail(keys, 'a pair [address, value]', pair);
+    const word = { hi: 0, lo: 0 };
+    const text: unknown = (pair as unknown[])[0];
+    if (!hexInto(text, word)) this.fail([...keys, 0], HEX_EXPECTED, text);
+    return word;
+  }
+
   /** A 64-bit number written as a hexadecimal string. */
   hex(key: string): bigint {
     const value = this.value[key];

@@ -5,8 +5,8 @@
 
 import { hexHalves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
+import type { MemoryList } from './memory-list.ts';
 import type { Mismatch } from './vector-runner.ts';
-import type { MemoryList } from './x86_64-vector.ts';
 
 /** Words of one entry in a list: address high, low, value high, low. */
 const WORDS = 4;

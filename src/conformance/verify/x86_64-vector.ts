@@ -5,6 +5,7 @@
  */
 import type { Halves } from '../../base/u64.ts';
 import { FieldReader, type Place } from '../json-fields.ts';
+import { type MemoryList, NO_MEMORY } from './memory-list.ts';
 
 const ACCESS_KINDS = ['read', 'write', 'fetch'] as const;
 type AccessKind = (typeof ACCESS_KINDS)[number];
@@ -21,9 +22,6 @@ export type Outcome =
       /** For #PF only: CR2 is untouched by the others. */
       readonly cr2?: Halves;
     };
-
-/** [physical address, value] pairs, four int32 each. */
-export type MemoryList = Int32Array;
 
 export interface AccessStep {
   readonly op: 'access';
@@ -126,8 +124,6 @@ function parseAccess(access: FieldReader, outcome: FieldReader, state: FieldRead
     memoryMay: outcome.has('memoryMay') ? outcome.wordPairs('memoryMay') : NO_MEMORY,
   };
 }
-
-const NO_MEMORY = new Int32Array(0);
 
 function parseStep(step: FieldReader): VectorStep {
   const op = step.oneOf('op', STEP_OPS);
