@@ -10,22 +10,15 @@ import { fileURLToPath } from 'node:url';
 import type { X86Mmu } from '../../src/arch/x86_64/mmu.ts';
 import { GOLDEN_COVE } from '../../src/hardware/retention.ts';
 import { allocatedBy } from './allocation.ts';
+import { checksumsAgree, type Measure, measure, median, pairedRatio, type Round, rate } from './measure.ts';
 import { ACCESSES, buildMmu, makeStream, runPass, WORKLOADS, type Workload } from './workloads.ts';
 
 const REPETITIONS = 7;
-/** Per workload and repetition, as in limit.c. */
-const LEAST_NANOSECONDS = 60e6;
 
 /** An object a translation would be 16 bytes at least; the runtime's own (compiling, timing) is far less. */
 const MOST_BYTES = 1;
 /** Milliseconds. */
 const MOST_STARTUP = 50;
-
-interface Measure {
-  readonly nanoseconds: number;
-  readonly checksum: number;
-}
-type Round = ReadonlyMap<string, Measure>;
 
 export function limit(): number {
   const c = compileC();
@@ -69,36 +62,18 @@ function runC(program: string): Round {
   return round;
 }
 
-/** CPU time of this process: the machine may be shared. */
-function cpuNanoseconds(): number {
-  const { user, system } = process.cpuUsage();
-  return (user + system) * 1e3;
-}
-
 function measureOurs(mmu: X86Mmu, streams: ReadonlyMap<string, Int32Array>): Round {
   const round = new Map<string, Measure>();
   for (const workload of WORKLOADS) {
     const stream = streams.get(workload.name) as Int32Array;
     mmu.reset();
-    let checksum = runPass(mmu, workload, stream);
-    let spent = 0;
-    let passes = 0;
-    while (spent < LEAST_NANOSECONDS || passes < 3) {
-      const start = cpuNanoseconds();
-      checksum = runPass(mmu, workload, stream);
-      spent += cpuNanoseconds() - start;
-      passes++;
-    }
-    round.set(workload.name, { nanoseconds: spent / passes / ACCESSES, checksum });
+    round.set(
+      workload.name,
+      measure(ACCESSES, () => runPass(mmu, workload, stream)),
+    );
   }
   return round;
 }
-
-const median = (values: readonly number[]): number =>
-  [...values].sort((a, b) => a - b)[values.length >> 1] as number;
-
-const times = (rounds: readonly Round[], name: string): number[] =>
-  rounds.map((round) => (round.get(name) as Measure).nanoseconds);
 
 /** The name of a promise that is missed, nothing for one that is kept. */
 const verdict = (name: string, met: boolean): readonly string[] => (met ? [] : [name]);
@@ -122,26 +97,18 @@ function printTable(ours: readonly Round[], theirs: readonly Round[]): string[] 
   );
   const missed: string[] = [];
   for (const workload of WORKLOADS) {
-    const mine = 1e3 / median(times(ours, workload.name));
-    const c = theirs.length === 0 ? undefined : 1e3 / median(times(theirs, workload.name));
-    const ratio = c === undefined ? undefined : pairedRatio(ours, theirs, workload.name);
-    const sums = new Set([...ours, ...theirs].map((round) => round.get(workload.name)?.checksum));
-    const met = sums.size === 1 && keepsPromise(workload, c, mine, ratio);
+    const { name } = workload;
+    const mine = rate(ours, name);
+    const c = theirs.length === 0 ? undefined : rate(theirs, name);
+    const ratio = c === undefined ? undefined : pairedRatio(ours, name, theirs);
+    const agree = checksumsAgree([...ours, ...theirs], name);
+    const met = agree && keepsPromise(workload, c, mine, ratio);
     missed.push(...verdict(workload.name, met));
     console.log(
-      `${row(workload, c, mine, ratio)}${sums.size === 1 ? '' : '  CHECKSUMS DIFFER'}${met ? '' : '  MISSED'}`,
+      `${row(workload, c, mine, ratio)}${agree ? '' : '  CHECKSUMS DIFFER'}${met ? '' : '  MISSED'}`,
     );
   }
   return missed;
-}
-
-/**
- * Ours to C, the median over the repetitions. The two of a repetition ran one after the other: what else the machine did
- * then slowed both, which the ratio of two medians would not see.
- */
-function pairedRatio(ours: readonly Round[], theirs: readonly Round[], name: string): number {
-  const mine = times(ours, name);
-  return median(times(theirs, name).map((nanoseconds, i) => nanoseconds / (mine[i] as number)));
 }
 
 /** Of `read64`: 60 million a second, where C does 100 at least; on a slower machine in proportion. */
