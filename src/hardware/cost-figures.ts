@@ -31,6 +31,9 @@ const names = {
   invalidateAll: 'flushing the TLB of one CPU, without the refills',
   switchTable: 'CR3 or TTBR write that keeps the tagged entries',
   contextSwitch: 'switching to another task of the CPU, or back from sleep',
+  randomTag: 'IRG, until the pointer can be used',
+  twoTagStores: 'two of STG, ST2G, STZG, STZ2G and STGP to lines already here, in a run of them',
+  tagBlock: 'DC GVA or DC GZVA of 64 bytes, in a run of them',
 } as const;
 export type FigureName = keyof typeof names;
 /** What each figure is, for reports. */
@@ -65,6 +68,8 @@ const neoverseV2 = 'jia.je, Neoverse V2, 2024-11-07, quoting the core manual';
 const coreToCore = 'Chips and Cheese, Core to Core Latency Data on Large Systems, 2023-11-07';
 const folklore = 'order of magnitude, no single source';
 const shootdown = 'fitted to R. van Riel, INVLPGB series, cover letters 2025-01 and 2025-02';
+const noTags = 'the processor has no memory tags';
+const tagging = 'Arm Cortex-A720 Software Optimization Guide 109720, arithmetic and tag store instructions';
 const switching = 'pipe ping-pong measurements, direct part of a switch';
 
 export const profileData = {
@@ -89,6 +94,9 @@ export const profileData = {
     invalidateAll: one,
     switchTable: one,
     contextSwitch: one,
+    randomTag: one,
+    twoTagStores: [2, 'H', convention],
+    tagBlock: one,
   }),
   'sapphire-rapids': profile('sapphire-rapids', 3.0, {
     l1Hit: [5, 'H', goldenCove],
@@ -111,6 +119,9 @@ export const profileData = {
     invalidateAll: [300, 'L', folklore],
     switchTable: [200, 'L', folklore],
     contextSwitch: [4500, 'L', switching],
+    randomTag: [0, 'H', noTags],
+    twoTagStores: [0, 'H', noTags],
+    tagBlock: [0, 'H', noTags],
   }),
   zen4: profile('zen4', 3.7, {
     l1Hit: [4, 'M', 'Chips and Cheese, Zen 4 part 2, 2022-11'],
@@ -133,6 +144,9 @@ export const profileData = {
     invalidateAll: [300, 'L', folklore],
     switchTable: [200, 'L', folklore],
     contextSwitch: [4500, 'L', switching],
+    randomTag: [0, 'H', noTags],
+    twoTagStores: [0, 'H', noTags],
+    tagBlock: [0, 'H', noTags],
   }),
   'neoverse-v2': profile('neoverse-v2', 2.8, {
     l1Hit: [4, 'H', neoverseV2],
@@ -155,5 +169,8 @@ export const profileData = {
     invalidateAll: [600, 'L', folklore],
     switchTable: [50, 'L', folklore],
     contextSwitch: [4500, 'L', switching],
+    randomTag: [2, 'M', `a latency of 2 with GCR_EL1.RRND = 1: ${tagging}`],
+    twoTagStores: [1, 'M', tagging],
+    tagBlock: [2, 'L', 'as DC ZVA; no published figure'],
   }),
 } as const;
