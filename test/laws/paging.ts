@@ -17,6 +17,8 @@ export interface FormatUnderTest {
   readonly format: PagingFormat;
   /** Would the hardware use this entry for a translation? */
   readonly hardwareSees: (hi: number, lo: number) => boolean;
+  /** Flags that it has no bit for: packing drops them. */
+  readonly lacks?: number;
 }
 
 const out: Halves = { hi: 0, lo: 0 };
@@ -31,31 +33,34 @@ const FREE_FLAGS = [
   EntryFlag.UffdWp,
   EntryFlag.SoftDirty,
 ] as const;
-const ALL_FREE = FREE_FLAGS.reduce<number>((all, flag) => all | flag, 0);
-const SEEN =
-  ALL_FREE | EntryFlag.Present | EntryFlag.Read | EntryFlag.User | EntryFlag.Protnone | EntryFlag.Huge;
-
-const someFlags = fc
-  .subarray([...FREE_FLAGS])
-  .map((flags) => flags.reduce<number>((all, flag) => all | flag, 0));
 const readable = EntryFlag.Present | EntryFlag.Read | EntryFlag.User;
-const protections = fc.oneof(
-  someFlags.map((flags) => flags | readable),
-  someFlags.map(
-    (flags) =>
-      (flags & ~(EntryFlag.Write | EntryFlag.Exec)) | EntryFlag.Present | EntryFlag.Read | EntryFlag.Protnone,
-  ),
-);
+
+const anyOf = (flags: readonly number[]): fc.Arbitrary<number> =>
+  fc.subarray([...flags]).map((some) => some.reduce((all, flag) => all | flag, 0));
 
 /** What one format's laws are made of: the format, its limits and what is drawn at random from it. */
 interface Setting extends FormatUnderTest {
   readonly last: number;
   readonly leafLevels: readonly number[];
+  /** Every flag that a leaf is asked about. */
+  readonly seen: number;
+  /** Some of the flags that are independent of each other, as far as the format has them. */
+  readonly someFlags: fc.Arbitrary<number>;
   readonly leaf: fc.Arbitrary<{ readonly level: number; readonly frame: number; readonly flags: number }>;
   readonly swap: fc.Arbitrary<{ readonly type: number; readonly offset: number; readonly flags: number }>;
 }
 
-function settingOf({ format, hardwareSees }: FormatUnderTest): Setting {
+function settingOf({ format, hardwareSees, lacks = 0 }: FormatUnderTest): Setting {
+  const free = FREE_FLAGS.filter((flag) => (flag & lacks) === 0);
+  const seen = [...free, readable, EntryFlag.Protnone, EntryFlag.Huge].reduce((all, flag) => all | flag, 0);
+  const someFlags = anyOf(free);
+  const protections = fc.oneof(
+    someFlags.map((flags) => flags | readable),
+    someFlags.map((flags) => {
+      const closed = flags & ~(EntryFlag.Write | EntryFlag.Exec);
+      return closed | EntryFlag.Present | EntryFlag.Read | EntryFlag.Protnone;
+    }),
+  );
   const leafLevels = format.levels.flatMap((level, index) => (level.leafAllowed ? [index] : []));
   const last = format.levels.length - 1;
   const leafFrame = (level: number) =>
@@ -68,12 +73,12 @@ function settingOf({ format, hardwareSees }: FormatUnderTest): Setting {
   const swap = fc.record({
     type: fc.nat({ max: format.swapTypeLimit - 1 }),
     offset: fc.maxSafeNat().map((n) => n % format.swapOffsetLimit),
-    flags: fc
-      .subarray([EntryFlag.UffdWp, EntryFlag.SoftDirty, EntryFlag.SwapExclusive])
-      .map((flags) => flags.reduce<number>((all, flag) => all | flag, 0)),
+    flags: anyOf(
+      [EntryFlag.UffdWp, EntryFlag.SoftDirty, EntryFlag.SwapExclusive].filter((flag) => (flag & lacks) === 0),
+    ),
   });
 
-  return { format, hardwareSees, last, leafLevels, leaf, swap };
+  return { format, hardwareSees, last, leafLevels, seen, someFlags, leaf, swap };
 }
 
 export function pagingLaws(name: string, underTest: FormatUnderTest): void {
@@ -135,14 +140,14 @@ function emptyAndTableLaws({ format, hardwareSees, last }: Setting): void {
   });
 }
 
-function leafLaws({ format, hardwareSees, last, leaf }: Setting): void {
+function leafLaws({ format, hardwareSees, last, leaf, seen }: Setting): void {
   it('a leaf says what was packed, and keeps its frame', () => {
     fc.assert(
       fc.property(leaf, ({ level, frame, flags }) => {
         format.pack(frame, flags, level, out);
         const { hi, lo } = out;
         const huge = level === last ? 0 : EntryFlag.Huge;
-        expect(format.flagsOf(hi, lo, level) & SEEN).toBe(flags | huge);
+        expect(format.flagsOf(hi, lo, level) & seen).toBe(flags | huge);
         expect(format.frameOf(hi, lo, level)).toBe(frame);
         expect([format.isNone(hi, lo), format.isTable(hi, lo, level)]).toEqual([false, false]);
         expect(hardwareSees(hi, lo)).toBe((flags & EntryFlag.Protnone) === 0);
@@ -180,15 +185,17 @@ function swapLaws({ format, hardwareSees, leafLevels, swap }: Setting): void {
   });
 }
 
-function changeLaws({ format, hardwareSees, last, leaf }: Setting): void {
+function changeLaws({ format, hardwareSees, last, leaf, seen, someFlags }: Setting): void {
   it('a change sets and clears what it is told to, and nothing else', () => {
     fc.assert(
-      fc.property(leaf, someFlags, someFlags, ({ level, frame, flags }, set, clear) => {
+      fc.property(leaf, someFlags, someFlags, ({ level, frame, flags }, some, clear) => {
+        // What a page without access would be executable for is no question.
+        const set = (flags & EntryFlag.Protnone) === 0 ? some : some & ~EntryFlag.Exec;
         format.pack(frame, flags, level, out);
         const { hi, lo } = out;
         format.change(hi, lo, level, set, clear, out);
         const huge = level === last ? 0 : EntryFlag.Huge;
-        expect(format.flagsOf(out.hi, out.lo, level) & SEEN).toBe((flags & ~clear) | set | huge);
+        expect(format.flagsOf(out.hi, out.lo, level) & seen).toBe((flags & ~clear) | set | huge);
         expect(format.frameOf(out.hi, out.lo, level)).toBe(frame);
       }),
     );
