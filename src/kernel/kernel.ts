@@ -6,6 +6,7 @@ import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { FrameTable } from './frame/frame-table.ts';
+import { PageTags } from './frame/page-tags.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { PageTables } from './mm/page-table.ts';
 import type { PopulateOperations } from './mm/populate.ts';
@@ -39,6 +40,8 @@ export class Kernel {
   readonly arch: KernelArch;
   readonly frames: FrameTable;
   readonly pageTables: PageTables;
+  /** Memory tags of pages; null on a machine without. */
+  readonly pageTags: PageTags | null;
   readonly config: KernelConfig;
   readonly events: EventSink;
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
@@ -65,7 +68,8 @@ export class Kernel {
     this.machine = machine;
     this.arch = arch;
     this.frames = frames;
-    this.pageTables = new PageTables(machine.memory, arch.format);
+    this.pageTags = arch.memoryTags === null ? null : new PageTags(frames, arch.memoryTags);
+    this.pageTables = new PageTables(machine.memory, arch.format, this.pageTags);
     this.config = config;
     this.activeMm = machine.cpus.map(() => new ActiveMm());
     this.events = machine.events;

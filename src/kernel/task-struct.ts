@@ -3,6 +3,7 @@
  * needs. What the CPU runs of it is `SchedTask`.
  * Left out: threads (a process has one), sessions and process groups, timers, files (userland keeps descriptors).
  */
+import type { ThreadState } from '../arch/thread-state.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../base/task.ts';
 import { SchedTask } from '../sched/task.ts';
 import type { Kernel } from './kernel.ts';
@@ -42,6 +43,8 @@ export class TaskStruct extends SchedTask {
   readonly object: SharedObject;
   /** `task->alloc_lock`, taken by `task_lock`: keeps `mm` while a reference to it is taken. */
   readonly allocLock: SpinLock;
+  /** `task->thread`: the architecture's part of it. */
+  readonly thread: ThreadState;
   /** Just before its credentials or its mm's dumpability change. */
   readonly credentialsWrite: SchedPoint;
   /** Just before a signal is queued for it. */
@@ -83,6 +86,7 @@ export class TaskStruct extends SchedTask {
   constructor(init: TaskStructInit) {
     super(init.pid, init.name, init.cpu);
     this.kernel = init.kernel;
+    this.thread = init.kernel.arch.createThread(init.name, init.parent?.thread ?? null);
     this.pid = init.pid;
     const object = new SharedObject(`process ${init.pid}`);
     this.object = object;

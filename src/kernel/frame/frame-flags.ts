@@ -35,4 +35,6 @@ export const FrameFlag = {
   Writeback: 1 << 14,
   /** Broken memory (`PG_hwpoison`). */
   HwPoison: 1 << 15,
+  /** Its memory tags are its own: cleared or copied since the frame was handed out (arm64 `PG_mte_tagged`). */
+  Tagged: 1 << 16,
 } as const;

@@ -14,7 +14,6 @@ import {
   VM_PFNMAP,
   VM_READ,
   VM_WRITE,
-  VMH_SHADOW_STACK,
 } from '../mm/vma-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_ANON, FOLL_FORCE, FOLL_REMOTE, FOLL_SPLIT_PMD, FOLL_WRITE } from './foll-flags.ts';
@@ -36,7 +35,7 @@ export function checkVmaFlags(current: TaskStruct, vma: VmArea, gupFlags: number
 
 /** A write to a page that is mapped private is forced by copying it; a shared page is never forced. */
 function isWriteAllowed(vma: VmArea, gupFlags: number): boolean {
-  const shadowStack = (vma.flagsHigh & VMH_SHADOW_STACK) !== 0;
+  const shadowStack = (vma.flagsHigh & vma.mm.kernel.arch.vmShadowStackHigh) !== 0;
   if ((vma.flags & VM_WRITE) !== 0 && !shadowStack) return true;
   if ((gupFlags & FOLL_FORCE) === 0) return false;
   return isCowMapping(vma.flags);

@@ -47,7 +47,9 @@ function* doBrkFlags(
   start: number,
   end: number,
 ): Task<number> {
-  const flags = VM_DATA_DEFAULT_FLAGS | VM_ACCOUNT | mm.defFlags;
+  const { dataDefaultFlags } = mm.kernel.arch;
+  const flags = VM_DATA_DEFAULT_FLAGS | VM_ACCOUNT | mm.defFlags | dataDefaultFlags.flags;
+  const { flagsHigh } = dataDefaultFlags;
   const pages = end - start;
   if (!mayExpandVm(current, mm, flags, pages)) return -ENOMEM;
   if (mm.mapCount > mm.kernel.config.maxMapCount) return -ENOMEM;
@@ -57,7 +59,7 @@ function* doBrkFlags(
     start,
     end,
     flags,
-    flagsHigh: 0,
+    flagsHigh,
     pgoff: start,
     file: null,
     userfaultfd: null,
@@ -68,7 +70,7 @@ function* doBrkFlags(
   };
   let vma = yield* vmaMergeNewRange(range, true);
   if (vma === null) {
-    vma = new VmArea(mm, start, end, flags, 0, start);
+    vma = new VmArea(mm, start, end, flags, flagsHigh, start);
     vmaInitWriteLocked(mm, vma);
     yield mm.treeStore;
     mm.vmas.insert(vma);

@@ -3,7 +3,7 @@
  * Left out: NUMA hints, userfaultfd write protection, huge pages, hugetlb, swap and migration entries.
  * @see Linux mm/mprotect.c, `change_protection`, `change_pte_range`, `can_change_pte_writable`
  */
-import { ENTRY_KEY_MASK, EntryFlag } from '../../arch/paging-format.ts';
+import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
@@ -20,19 +20,6 @@ import { entryWritable, maybeWritable, vmaPageProtection, vmaWantsWriteNotify } 
 
 /** Make ptes writable at once where a write fault would do nothing but that. */
 export const MM_CP_TRY_CHANGE_WRITABLE = 1 << 0;
-
-/** What `pte_modify` takes from the new protection; the rest stays as it is. */
-const PROTECTION =
-  EntryFlag.Present |
-  EntryFlag.Read |
-  EntryFlag.Write |
-  EntryFlag.User |
-  EntryFlag.Exec |
-  EntryFlag.Protnone |
-  EntryFlag.ShadowStack |
-  EntryFlag.PrivilegedExec |
-  EntryFlag.Guarded |
-  ENTRY_KEY_MASK;
 
 /**
  * Must each pte be looked at before it is made writable? A private one may have to be copied first.
@@ -84,7 +71,7 @@ function* changePte(
   gather: MmuGather,
   changeFlags: number,
 ): Task<boolean> {
-  const { pageTables } = vma.mm.kernel;
+  const { pageTables, arch } = vma.mm.kernel;
   const { format } = pageTables;
   const index = pteIndex(pageTables, page);
   pageTables.read(table, index);
@@ -98,12 +85,14 @@ function* changePte(
   pageTables.getAndClear(table, index);
   const { hi, lo } = pageTables;
   const entry: Halves = { hi: 0, lo: 0 };
-  format.change(hi, lo, table.level, vmaPageProtection(vma) & PROTECTION, PROTECTION, entry);
+  // `pte_modify`.
+  const mask = arch.protectionMask;
+  format.change(hi, lo, table.level, vmaPageProtection(vma) & mask, mask, entry);
   if ((changeFlags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && canChangePteWritable(vma, entry, table.level)) {
     format.change(entry.hi, entry.lo, table.level, maybeWritable(vma), 0, entry);
   }
   yield table.setEntry;
-  pageTables.write(table, index, entry.hi, entry.lo);
+  pageTables.setEntry(table, index, entry.hi, entry.lo);
   if (format.needsFlush(hi, lo, entry.hi, entry.lo, table.level)) gather.noteEntry(page, table.level);
   return true;
 }

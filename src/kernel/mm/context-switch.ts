@@ -13,8 +13,13 @@ function activeMm(kernel: Kernel, cpu: number): ActiveMm {
   return kernel.activeMm[cpu] as ActiveMm;
 }
 
-/** Before `next` runs on its CPU. Interrupts are off. */
+/** Before `next` runs on its CPU: address space, then registers. Interrupts are off. */
 export function* contextSwitch(next: TaskStruct): Task<void> {
+  yield* switchAddressSpace(next);
+  next.kernel.arch.switchThread(next.cpu, next.thread);
+}
+
+function* switchAddressSpace(next: TaskStruct): Task<void> {
   const { kernel, cpu, mm } = next;
   const active = activeMm(kernel, cpu);
   if (mm === null) {

@@ -16,6 +16,7 @@ import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { addFileRmap, addMmCounter, addNewAnonRmap, mmCounter, tryDupAnonRmap } from './rmap.ts';
 import { SWP_PTE_MARKER } from './swap-entry.ts';
+import { copyHighpage } from './user-highpage.ts';
 import type { VmArea } from './vma.ts';
 import { VM_MAYBE_GUARD, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
 import { entryWritable, maybeWritable, vmaPageProtection } from './vma-protection.ts';
@@ -196,12 +197,12 @@ class PteCopier {
   /** The child gets its own copy at once, exclusive and writable as its VMA is. @see `copy_present_page` */
   *#copyPinned(target: TablePage, index: number, page: number, frame: number): Task<number> {
     const { kernel } = this.#current;
-    const { frames, machine, pageTables } = kernel;
+    const { frames, pageTables } = kernel;
     const child = this.#child;
     if (this.#spare === NO_FRAME) return -EAGAIN;
     const copy = this.#spare;
     this.#spare = NO_FRAME;
-    machine.memory.copyFrame(frame, copy);
+    copyHighpage(kernel, frame, copy);
     frames.setFlags(copy, FrameFlag.Uptodate);
     addNewAnonRmap(frames, copy, child, page);
     addMmCounter(child.mm, MM_ANONPAGES, 1);

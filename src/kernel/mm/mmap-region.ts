@@ -5,7 +5,7 @@
  * @see Linux mm/vma.c, `__mmap_region`
  */
 import type { Task } from '../../base/task.ts';
-import { ENOMEM } from '../errno.ts';
+import { EINVAL, ENOMEM } from '../errno.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { mayExpandVm } from './limits.ts';
 import { getFile, type MappedFile } from './mapped-file.ts';
@@ -86,11 +86,12 @@ function* insertNewVma(mm: MmStruct, mapping: NewMapping, flags: number, old: Vm
 }
 
 /**
- * Maps a range of pages, replacing what is there. Needs mmap_lock for writing. Returns 0, -ENOMEM (limits) or -EPERM (a
- * sealed VMA is in the way).
+ * Maps a range of pages, replacing what is there. Needs mmap_lock for writing. Returns 0, -EINVAL (flags that do not go
+ * together on this architecture), -ENOMEM (limits) or -EPERM (a sealed VMA is in the way).
  */
 export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task<number> {
   const { start, end, pgoff, file } = mapping;
+  if (!mm.kernel.arch.validateFlags(mapping.flags, mapping.flagsHigh)) return -EINVAL;
   const old = new VmasToUnmap(mm, start, end);
   const error = yield* mmapSetup(current, mm, mapping, old);
   if (error !== 0) return error;

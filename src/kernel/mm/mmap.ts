@@ -4,6 +4,7 @@
  * protection keys of execute-only mappings, the READ_IMPLIES_EXEC personality.
  * @see Linux mm/mmap.c, `ksys_mmap_pgoff`, `do_mmap`; mm/util.c, `vm_mmap_pgoff`
  */
+import type { KernelArch, VmFlagBits } from '../../arch/kernel-arch.ts';
 import type { Task } from '../../base/task.ts';
 import {
   EACCES,
@@ -85,22 +86,25 @@ interface MmapArguments {
 const U64 = 1n << 64n;
 
 /** @see include/linux/mman.h, `calc_vm_prot_bits` */
-export function vmFlagsOfProt(prot: number): number {
-  return (
+export function vmFlagsOfProt(arch: KernelArch, prot: number): VmFlagBits {
+  const bits = arch.calcVmProtBits(prot);
+  const flags =
     ((prot & PROT_READ) !== 0 ? VM_READ : 0) |
     ((prot & PROT_WRITE) !== 0 ? VM_WRITE : 0) |
-    ((prot & PROT_EXEC) !== 0 ? VM_EXEC : 0)
-  );
+    ((prot & PROT_EXEC) !== 0 ? VM_EXEC : 0);
+  return { flags: flags | bits.flags, flagsHigh: bits.flagsHigh };
 }
 
 /** @see include/linux/mman.h, `calc_vm_flag_bits` */
-function vmFlagsOfMapFlags(flags: number): number {
-  return (
+function vmFlagsOfMapFlags(arch: KernelArch, { flags, file }: MmapArguments): VmFlagBits {
+  const memoryBacked = (flags & (MAP_ANONYMOUS | MAP_HUGETLB)) !== 0 || file?.mapping.shmem === true;
+  const bits = arch.calcVmFlagBits(memoryBacked);
+  const generic =
     ((flags & MAP_GROWSDOWN) !== 0 ? VM_GROWSDOWN : 0) |
     ((flags & MAP_LOCKED) !== 0 ? VM_LOCKED : 0) |
     ((flags & MAP_SYNC) !== 0 ? VM_SYNC : 0) |
-    ((flags & MAP_STACK) !== 0 ? VM_NOHUGEPAGE : 0)
-  );
+    ((flags & MAP_STACK) !== 0 ? VM_NOHUGEPAGE : 0);
+  return { flags: generic | bits.flags, flagsHigh: bits.flagsHigh };
 }
 
 /** Rounds a hint down to a page, and up to the lowest page a process may use. @see mm/mmap.c, `round_hint_to_min` */
@@ -180,8 +184,12 @@ interface MmapResult {
 const failed = (error: number): MmapResult => ({ error, start: 0, pages: 0, populate: false });
 
 /** The flags every mapping of this call starts with. */
-function initialVmFlags(mm: MmStruct, { prot, flags }: MmapArguments): number {
-  return vmFlagsOfProt(prot) | vmFlagsOfMapFlags(flags) | mm.defFlags | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+function initialVmFlags(mm: MmStruct, args: MmapArguments): VmFlagBits {
+  const { arch } = mm.kernel;
+  const prot = vmFlagsOfProt(arch, args.prot);
+  const map = vmFlagsOfMapFlags(arch, args);
+  const may = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+  return { flags: prot.flags | map.flags | mm.defFlags | may, flagsHigh: prot.flagsHigh | map.flagsHigh };
 }
 
 /** The mapping with the flags its type gives it, or a negative errno. `flags` are MAP_*. */
@@ -189,20 +197,23 @@ function describeMapping(
   mm: MmStruct,
   args: MmapArguments,
   flags: number,
-  vmFlags: number,
+  vmFlags: VmFlagBits,
   start: number,
   pages: number,
 ): NewMapping | number {
   const { file } = args;
-  const type = file === null ? anonymousTypeFlags(flags, vmFlags) : fileTypeFlags(args, file, vmFlags, pages);
+  const type =
+    file === null
+      ? anonymousTypeFlags(flags, vmFlags.flags)
+      : fileTypeFlags(args, file, vmFlags.flags, pages);
   if (type.error !== 0) return type.error;
-  let all = (vmFlags | type.add) & ~type.remove;
+  let all = (vmFlags.flags | type.add) & ~type.remove;
   if ((flags & MAP_NORESERVE) !== 0 && mm.kernel.config.overcommitMemory !== OVERCOMMIT_NEVER) {
     all |= VM_NORESERVE;
   }
   const anonymousPgoff = (type.add & VM_SHARED) !== 0 ? 0 : start;
   const pgoff = file === null ? anonymousPgoff : args.pgoff;
-  return { start, end: start + pages, flags: all, flagsHigh: type.high, pgoff, file };
+  return { start, end: start + pages, flags: all, flagsHigh: vmFlags.flagsHigh | type.high, pgoff, file };
 }
 
 /** @see mm/mmap.c, `do_mmap`; needs mmap_lock for writing */
@@ -225,13 +236,14 @@ function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments): Task<M
   });
   if (start < 0) return failed(start);
   if (noReplace && mm.vmas.findIntersection(start, start + pages) !== null) return failed(-EEXIST);
-  const lockError = checkLocked(current, mm, flags, vmFlags, pages);
+  const lockError = checkLocked(current, mm, flags, vmFlags.flags, pages);
   if (lockError !== 0) return failed(lockError);
   const mapping = describeMapping(mm, args, flags, vmFlags, start, pages);
   if (typeof mapping === 'number') return failed(mapping);
   const error = yield* mmapRegion(current, mm, mapping);
   if (error !== 0) return failed(error);
-  const populate = (vmFlags & VM_LOCKED) !== 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE;
+  const populate =
+    (vmFlags.flags & VM_LOCKED) !== 0 || (flags & (MAP_POPULATE | MAP_NONBLOCK)) === MAP_POPULATE;
   return { error: 0, start, pages, populate };
 }
 

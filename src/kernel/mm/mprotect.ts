@@ -3,6 +3,7 @@
  * Left out: protection keys and pkey_mprotect, memory-deny-write-execute, READ_IMPLIES_EXEC, security hooks.
  * @see Linux mm/mprotect.c, `do_mprotect_pkey`, `mprotect_fixup`
  */
+import type { VmFlagBits } from '../../arch/kernel-arch.ts';
 import type { Task } from '../../base/task.ts';
 import { EACCES, EINTR, EINVAL, ENOMEM, EPERM } from '../errno.ts';
 import { mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
@@ -11,7 +12,7 @@ import { changeProtection, MM_CP_TRY_CHANGE_WRITABLE } from './change-protection
 import { mayExpandVm } from './limits.ts';
 import type { MmStruct } from './mm.ts';
 import { vmStatAccount } from './mm.ts';
-import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_SEM, PROT_WRITE } from './mman.ts';
+import { PROT_GROWSDOWN, PROT_GROWSUP } from './mman.ts';
 import { vmFlagsOfProt } from './mmap.ts';
 import { type MmuGather, tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
 import { pagesOfLength } from './munmap.ts';
@@ -33,7 +34,6 @@ import { vmaAssertWriteLocked, vmaStartWrite } from './vma-lock.ts';
 import { vmaModify } from './vma-split.ts';
 
 const U64 = 1n << 64n;
-const KNOWN_PROT = PROT_READ | PROT_WRITE | PROT_EXEC | PROT_SEM;
 
 /** One step of the loop over VMAs: what to change, and what it ended with. */
 interface FixupResult {
@@ -70,7 +70,7 @@ function changeFlagsOf(flags: number): number {
 }
 
 /**
- * Gives [start, end) of `vma` the flags `newFlags`.
+ * Gives [start, end) of `vma` the flags `wanted`.
  * @see mm/mprotect.c, `mprotect_fixup`
  */
 function* mprotectFixup(
@@ -81,16 +81,17 @@ function* mprotectFixup(
   vma: VmArea,
   start: number,
   end: number,
-  newFlags: number,
+  wanted: VmFlagBits,
 ): Task<FixupResult> {
   if ((vma.flagsHigh & VMH_SEALED) !== 0) return { error: -EPERM, vma };
   const oldFlags = vma.flags;
-  if (newFlags === oldFlags) return { error: 0, vma };
+  const { flagsHigh } = wanted;
+  if (wanted.flags === oldFlags && flagsHigh === vma.flagsHigh) return { error: 0, vma };
   const pages = end - start;
-  const accounted = accountedFlags(current, mm, vma, newFlags, pages);
+  const accounted = accountedFlags(current, mm, vma, wanted.flags, pages);
   if (accounted.error !== 0) return { error: accounted.error, vma };
   let { flags } = accounted;
-  const modified = yield* vmaModify(mm, prev, vma, start, end, { flags, flagsHigh: vma.flagsHigh });
+  const modified = yield* vmaModify(mm, prev, vma, start, end, { flags, flagsHigh });
   if (modified.error !== 0) {
     if ((flags & VM_ACCOUNT) !== 0 && (oldFlags & VM_ACCOUNT) === 0) vmUnacctMemory(mm.kernel, pages);
     return { error: modified.error, vma };
@@ -100,6 +101,7 @@ function* mprotectFixup(
   yield* vmaStartWrite(mm, changed);
   vmaAssertWriteLocked(mm, changed);
   changed.flags = flags;
+  changed.flagsHigh = flagsHigh;
   yield* changeProtection(current, mm, changed, start, end, gather, changeFlagsOf(flags));
   if ((oldFlags & VM_ACCOUNT) !== 0 && (flags & VM_ACCOUNT) === 0) vmUnacctMemory(mm.kernel, pages);
   if ((oldFlags & (VM_WRITE | VM_SHARED | VM_LOCKED)) === VM_LOCKED && (flags & VM_WRITE) !== 0) {
@@ -121,6 +123,15 @@ function firstPage(first: VmArea, grows: number, start: number, end: number): nu
   return grows === PROT_GROWSUP ? -EINVAL : start;
 }
 
+/** What a VMA's flags become: rights from `access`, everything else as it is. Null: -EACCES, a right it may not get. */
+function newFlagsOf(vma: VmArea, access: VmFlagBits): VmFlagBits | null {
+  const { vmFlagsClear } = vma.mm.kernel.arch;
+  const flags = access.flags | (vma.flags & ~(VM_ACCESS_FLAGS | vmFlagsClear.flags));
+  // VM_MAYx lie four bits above VM_x.
+  if ((flags & ~(flags >> 4) & VM_ACCESS_FLAGS) !== 0) return null;
+  return { flags, flagsHigh: access.flagsHigh | (vma.flagsHigh & ~vmFlagsClear.flagsHigh) };
+}
+
 /** Changes one VMA after the other until an error or the end. */
 function* protectRange(
   current: TaskStruct,
@@ -128,7 +139,7 @@ function* protectRange(
   first: VmArea,
   start: number,
   end: number,
-  access: number,
+  access: VmFlagBits,
 ): Task<number> {
   let prev = start > first.start ? first : mm.vmas.findPrevious(first.start);
   const gather = yield* tlbGatherMmu(current, mm);
@@ -140,10 +151,13 @@ function* protectRange(
       error = -ENOMEM;
       break;
     }
-    const newFlags = access | (vma.flags & ~VM_ACCESS_FLAGS);
-    // VM_MAYx lie four bits above VM_x.
-    if ((newFlags & ~(newFlags >> 4) & VM_ACCESS_FLAGS) !== 0) {
+    const newFlags = newFlagsOf(vma, access);
+    if (newFlags === null) {
       error = -EACCES;
+      break;
+    }
+    if (!mm.kernel.arch.validateFlags(newFlags.flags, newFlags.flagsHigh)) {
+      error = -EINVAL;
       break;
     }
     const partEnd = Math.min(vma.end, end);
@@ -163,7 +177,7 @@ function* mprotectLocked(
   start: number,
   end: number,
   grows: number,
-  access: number,
+  access: VmFlagBits,
 ): Task<number> {
   const first = mm.vmas.findIntersection(start, end);
   if (first === null) return -ENOMEM;
@@ -192,7 +206,7 @@ export function* sysMprotect(
   const end = (start + ((length + 0xfffn) & ~0xfffn)) % U64;
   if (end <= start) return -ENOMEM;
   const access = prot & ~grows;
-  if (prot >= 2 ** 32 || (access & ~KNOWN_PROT) !== 0) return -EINVAL;
+  if (prot >= 2 ** 32 || !mm.kernel.arch.validateProt(access)) return -EINVAL;
   if ((yield* mmapWriteLockKillable(current, mm)) !== 0) return -EINTR;
   const firstPageNumber = Number(start >> 12n);
   const error = yield* mprotectLocked(
@@ -201,7 +215,7 @@ export function* sysMprotect(
     firstPageNumber,
     firstPageNumber + pagesOfLength(end - start),
     grows,
-    vmFlagsOfProt(access),
+    vmFlagsOfProt(mm.kernel.arch, access),
   );
   yield* mmapWriteUnlock(current, mm);
   return error;

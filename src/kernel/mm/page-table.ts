@@ -9,6 +9,7 @@ import { type PagingFormat, pagesPerEntry, tableIndex } from '../../arch/paging-
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
+import type { PageTags } from '../frame/page-tags.ts';
 import { SpinLock } from '../lock/spinlock.ts';
 import { Unsupported } from '../unsupported.ts';
 
@@ -46,12 +47,15 @@ export class PageTables implements Halves {
   /** Entries written so far, in all tables: while it stays the same, they map the same. */
   writes = 0;
   readonly #memory: PhysicalMemory;
+  readonly #pageTags: PageTags | null;
   readonly #tables = new Map<number, TablePage>();
   /** Scratch for entries that are being made. */
   readonly #made: Halves = { hi: 0, lo: 0 };
 
-  constructor(memory: PhysicalMemory, format: PagingFormat) {
+  /** @param pageTags told of every frame before a leaf maps it, where memory has tags */
+  constructor(memory: PhysicalMemory, format: PagingFormat, pageTags: PageTags | null = null) {
     this.#memory = memory;
+    this.#pageTags = pageTags;
     this.format = format;
     this.lastLevel = format.levels.length - 1;
   }
@@ -103,10 +107,18 @@ export class PageTables implements Halves {
     return this.hi === hi && this.lo === lo;
   }
 
-  /** Writes a leaf made of a frame and `EntryFlag` bits. */
+  /** Writes a leaf made of a frame and `EntryFlag` bits (`set_pte_at`). */
   setLeaf(table: TablePage, index: number, frame: number, flags: number): void {
+    this.#pageTags?.sync(frame, flags);
     this.format.pack(frame, flags, table.level, this.#made);
     this.write(table, index, this.#made.hi, this.#made.lo);
+  }
+
+  /** Writes a leaf that was made before (`set_pte_at`). */
+  setEntry(table: TablePage, index: number, hi: number, lo: number): void {
+    const { format } = this;
+    this.#pageTags?.sync(format.frameOf(hi, lo, table.level), format.flagsOf(hi, lo, table.level));
+    this.write(table, index, hi, lo);
   }
 
   /** `ptep_get_and_clear`: the old entry, with what the hardware set last, is in `hi` and `lo`; the entry is none. */

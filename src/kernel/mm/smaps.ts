@@ -88,9 +88,6 @@ const HIGH_LETTERS: readonly (readonly [number, string])[] = [
   [VMH_SEALED, 'sl'],
 ];
 
-/** Letters of the flags in bits 32–38, which belong to the architecture: `mt`, `ss`. Mask within `flagsHigh`. */
-export type ArchFlagLetters = readonly (readonly [mask: number, letters: string])[];
-
 /** One VMA. Byte addresses; resident amounts in KiB. */
 export interface SmapsEntry {
   readonly start: bigint;
@@ -107,11 +104,18 @@ export interface SmapsEntry {
   readonly swap: number;
 }
 
-/** `VmFlags:` of a VMA. */
-function vmFlagText(vma: VmArea, archLetters: ArchFlagLetters = []): string {
-  const low = LOW_LETTERS.filter(([flag]) => (vma.flags & flag) !== 0);
-  const high = [...archLetters, ...HIGH_LETTERS].filter(([flag]) => (vma.flagsHigh & flag) !== 0);
-  return [...low, ...high].map(([, letters]) => letters).join(' ');
+/** `VmFlags:` of a VMA. Between the flags that every architecture has stand its own, in bits 24 and 32 to 38. */
+function vmFlagText(vma: VmArea): string {
+  const { vmFlagLetters } = vma.mm.kernel.arch;
+  const own = (flag: number): string | undefined => vmFlagLetters.find(([bits]) => bits.flags === flag)?.[1];
+  const low = LOW_LETTERS.filter(([flag]) => (vma.flags & flag) !== 0).map(
+    ([flag, letters]) => own(flag) ?? letters,
+  );
+  const middle = vmFlagLetters
+    .filter(([bits]) => (vma.flagsHigh & bits.flagsHigh) !== 0)
+    .map(([, letters]) => letters);
+  const high = HIGH_LETTERS.filter(([flag]) => (vma.flagsHigh & flag) !== 0).map(([, letters]) => letters);
+  return [...low, ...middle, ...high].filter((letters) => letters !== '').join(' ');
 }
 
 /** The second column of /proc/pid/maps. @see fs/proc/task_mmu.c, `show_vma_header_prefix` */
@@ -151,13 +155,7 @@ function residentOf(
   return { rss: PAGE_KIB, anonymous: anonymous ? PAGE_KIB : 0, swap: 0 };
 }
 
-function entryOf(
-  mm: MmStruct,
-  vma: VmArea,
-  start: number,
-  end: number,
-  archLetters: ArchFlagLetters,
-): SmapsEntry {
+function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEntry {
   let rss = 0;
   let anonymous = 0;
   let swap = 0;
@@ -173,7 +171,7 @@ function entryOf(
     permissions: permissionText(vma),
     offset: vma.file === null ? 0n : BigInt(vma.indexOf(start)) << 12n,
     kind: kindOf(mm, vma),
-    vmFlags: vmFlagText(vma, archLetters),
+    vmFlags: vmFlagText(vma),
     rss,
     anonymous,
     swap,
@@ -181,15 +179,10 @@ function entryOf(
 }
 
 /** The VMAs with a page in [start, end) (page numbers), from the lowest, cut to this range. */
-export function smapsEntries(
-  mm: MmStruct,
-  start = 0,
-  end = mm.taskSizePages,
-  archLetters: ArchFlagLetters = [],
-): SmapsEntry[] {
+export function smapsEntries(mm: MmStruct, start = 0, end = mm.taskSizePages): SmapsEntry[] {
   return mm.vmas
     .inRange(start, end)
-    .map((vma) => entryOf(mm, vma, Math.max(vma.start, start), Math.min(vma.end, end), archLetters));
+    .map((vma) => entryOf(mm, vma, Math.max(vma.start, start), Math.min(vma.end, end)));
 }
 
 /** Sums of a list of entries, KiB; `locked` is VmLck of /proc/pid/status, the running counter of the mm. */

@@ -134,17 +134,18 @@ function signalOf(current: TaskStruct, info: PageFaultInfo, result: number): Sig
 
 // --- the kernel's own copies ---
 
-/** `access_ok`: does the range lie in user space? */
-function accessOk(current: TaskStruct, address: bigint, length: number): boolean {
-  const limit = BigInt(current.kernel.arch.taskSizePages) * BigInt(PAGE_BYTES);
-  return address >= 0n && BigInt(length) <= limit && address <= limit - BigInt(length);
+/** `access_ok`: does the range lie in user space? Bytes; tag bits count as the architecture says. */
+export function accessOk(current: TaskStruct, address: bigint, length: bigint): boolean {
+  const { arch } = current.kernel;
+  const limit = BigInt(arch.taskSizePages) * BigInt(PAGE_BYTES);
+  return length <= limit && arch.accessOkAddress(current.cpu, address) <= limit - length;
 }
 
 /**
  * Copies `source` to user memory of `current`, with its rights. Returns the bytes NOT copied: 0, or everything from
- * the first page on that cannot be written. Faults are handled as those of the program, except that none sends a
+ * the first byte on that cannot be written. Faults are handled as those of the program, except that none sends a
  * signal.
- * @see Linux arch/x86/lib/copy_user_64.S, `copy_to_user`
+ * @see Linux arch/x86/lib/copy_user_64.S; arch/arm64/lib/copy_to_user.S; include/linux/uaccess.h, `copy_to_user`
  */
 export function* copyToUser(current: TaskStruct, address: bigint, source: Uint8Array): Task<number> {
   return yield* copyUser(current, address, source, Access.Write);
@@ -157,28 +158,44 @@ export function* copyFromUser(current: TaskStruct, target: Uint8Array, address: 
 
 function* copyUser(
   current: TaskStruct,
-  tagged: bigint,
+  address: bigint,
   bytes: Uint8Array,
   access: typeof Access.Read | typeof Access.Write,
 ): Task<number> {
-  const { arch } = current.kernel;
-  const address = arch.untaggedAddress(current.cpu, tagged);
-  if (!accessOk(current, address, bytes.length)) return bytes.length;
-  const mmu = arch.mmus[current.cpu] as Mmu;
+  if (!accessOk(current, address, BigInt(bytes.length))) return bytes.length;
   let done = 0;
   while (done < bytes.length) {
     const at = address + BigInt(done);
-    const low = lowHalf(at);
-    const part = bytes.subarray(done, done + PAGE_BYTES - (low & (PAGE_BYTES - 1)));
-    arch.beginUserAccess(current.cpu);
-    const fault =
-      access === Access.Write
-        ? mmu.writeBytes(highHalf(at), low, access, part)
-        : mmu.readBytes(highHalf(at), low, access, part);
-    arch.endUserAccess(current.cpu);
-    if (fault === 0) done += part.length;
+    const inPage = lowHalf(at) & (PAGE_BYTES - 1);
+    const part = bytes.subarray(done, done + PAGE_BYTES - inPage);
+    if (copyPart(current, at, part, access)) {
+      done += part.length;
+      continue;
+    }
+    const { fault } = mmuOf(current);
+    // Of a page, the fault names the first byte that stops the copy: a granule with another tag, or the page's first.
+    const before = (fault.addressLo & (PAGE_BYTES - 1)) - inPage;
     // The exception table sends a fault that cannot be handled to the end of the copy.
-    else if ((yield* handleUserFault(current)) !== null) break;
+    if ((yield* handleUserFault(current)) === null) continue;
+    if (before > 0 && copyPart(current, at, part.subarray(0, before), access)) done += before;
+    break;
   }
   return bytes.length - done;
+}
+
+function mmuOf(current: TaskStruct): Mmu {
+  return current.kernel.arch.mmus[current.cpu] as Mmu;
+}
+
+/** Within one page: true when all of it is copied, false with a fault in the MMU. */
+function copyPart(current: TaskStruct, at: bigint, part: Uint8Array, access: number): boolean {
+  const { arch } = current.kernel;
+  const mmu = mmuOf(current);
+  arch.beginUserAccess(current.cpu);
+  const fault =
+    access === Access.Write
+      ? mmu.writeBytes(highHalf(at), lowHalf(at), access | arch.userCopyAccess, part)
+      : mmu.readBytes(highHalf(at), lowHalf(at), access | arch.userCopyAccess, part);
+  arch.endUserAccess(current.cpu);
+  return fault === 0;
 }

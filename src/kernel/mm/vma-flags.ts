@@ -29,7 +29,7 @@ export const VM_ACCOUNT = 0x0010_0000;
 export const VM_NORESERVE = 0x0020_0000;
 export const VM_HUGETLB = 0x0040_0000;
 export const VM_SYNC = 0x0080_0000;
-/** Of the architecture: BTI on arm64. */
+/** Of the architecture, where it has one: BTI on arm64. */
 export const VM_ARCH_1 = 0x0100_0000;
 export const VM_WIPEONFORK = 0x0200_0000;
 export const VM_DONTDUMP = 0x0400_0000;
@@ -39,17 +39,11 @@ export const VM_HUGEPAGE = 0x2000_0000;
 export const VM_NOHUGEPAGE = 0x4000_0000;
 export const VM_MERGEABLE = 0x8000_0000 | 0;
 
-/** Bits 32–35 on x86 (36 on arm64 is MTE): the protection key. */
+// Bits 36–38 are the architecture's (tags, shadow stacks): ask `KernelArch` for them.
+
+/** Bits 32–35: the protection key. */
 const VMH_PKEY_SHIFT = 0;
 const VMH_PKEY_MASK = 0xf;
-/** Bit 36, arm64. @public */
-export const VMH_MTE = 1 << 4;
-/** Bit 37, arm64. @public */
-export const VMH_MTE_ALLOWED = 1 << 5;
-/** Bit 37 on x86. */
-export const VMH_SHADOW_STACK = 1 << 5;
-/** Bit 38, arm64: guarded control stack. @public */
-export const VMH_GCS_SHADOW_STACK = 1 << 6;
 /** @public */
 export const VMH_ALLOW_ANY_UNCACHED = 1 << 7;
 export const VMH_DROPPABLE = 1 << 8;

@@ -8,6 +8,7 @@ import { EFAULT, EINVAL, EIO, ENOENT } from '../errno.ts';
 import { FOLL_FORCE, FOLL_WRITE } from '../gup/foll-flags.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import { mmdrop, mmgetNotZero, mmgrab, mmput } from '../mm/mm-lifetime.ts';
+import { accessOk } from '../mm/user-access.ts';
 import { mmAccess, PTRACE_MODE_ATTACH, PTRACE_MODE_FSCREDS } from '../process/ptrace-access.ts';
 import { findTaskByPid } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
@@ -91,8 +92,7 @@ export function* writeProcMem(
  */
 function refusedByVfs(current: TaskStruct, offset: bigint, buffer: UserBuffer, length: bigint): number {
   if (BigInt.asIntN(64, offset) < 0n || BigInt.asIntN(64, length) < 0n) return -EINVAL;
-  const limit = BigInt(current.kernel.arch.taskSizePages) << 12n;
-  if (typeof buffer === 'bigint' && (buffer > limit || length > limit - buffer)) return -EFAULT;
+  if (typeof buffer === 'bigint' && !accessOk(current, buffer, length)) return -EFAULT;
   return 0;
 }
 

@@ -9,7 +9,7 @@ import { PointKind, SchedPoint } from '../../base/task.ts';
 import { TaskState } from '../../sched/task.ts';
 import { EIO, EPERM, ERESTARTSYS, ESRCH } from '../errno.ts';
 import { FOLL_FORCE, FOLL_WRITE } from '../gup/foll-flags.ts';
-import { SUID_DUMP_USER } from '../mm/mm.ts';
+import { type MmStruct, SUID_DUMP_USER } from '../mm/mm.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { CAP_SYS_PTRACE } from '../process/credentials.ts';
 import { PTRACE_MODE_ATTACH_REALCREDS, ptraceMayAccess } from '../process/ptrace-access.ts';
@@ -68,7 +68,7 @@ export function* ptraceStopPoint(current: TaskStruct): Task<void> {
 }
 
 /** The tracee to work on: traced by the caller and stopped, else null (-ESRCH). @see `ptrace_check_attach` */
-function stoppedTracee(current: TaskStruct, pid: number): TaskStruct | null {
+export function stoppedTracee(current: TaskStruct, pid: number): TaskStruct | null {
   const task = findTaskByPid(current, pid);
   if (task === null || task.ptrace?.tracer !== current || !task.ptraceStopped) return null;
   return task;
@@ -81,6 +81,13 @@ export function* ptraceDetach(current: TaskStruct, pid: number): Task<number> {
   yield task.ptraceWrite;
   unlinkTracee(current, task);
   return 0;
+}
+
+/** May the tracer (still) get at the memory? @see `ptrace_access_vm`, arch/arm64/kernel/mte.c `access_remote_tags` */
+export function tracerMayAccess(current: TaskStruct, task: TaskStruct, mm: MmStruct): boolean {
+  const link = task.ptrace;
+  const privileged = link?.tracerCredentials.capEffective.has(CAP_SYS_PTRACE) === true;
+  return link?.tracer === current && (mm.dumpable === SUID_DUMP_USER || privileged);
 }
 
 /**
@@ -97,10 +104,9 @@ function* ptraceAccessVm(
 ): Task<number> {
   const mm = yield* getTaskMm(current, task);
   if (mm === null) return 0;
-  const link = task.ptrace;
-  const privileged = link?.tracerCredentials.capEffective.has(CAP_SYS_PTRACE) === true;
-  const allowed = link?.tracer === current && (mm.dumpable === SUID_DUMP_USER || privileged);
-  const moved = allowed ? yield* accessRemoteVm(current, mm, address, buffer, length, gupFlags) : 0;
+  const moved = tracerMayAccess(current, task, mm)
+    ? yield* accessRemoteVm(current, mm, address, buffer, length, gupFlags)
+    : 0;
   yield* mmput(current, mm);
   return moved;
 }

@@ -5,7 +5,7 @@
  */
 import type { Task } from '../../base/task.ts';
 import { EFAULT, EINVAL } from '../errno.ts';
-import { copyFromUser, copyToUser } from '../mm/user-access.ts';
+import { accessOk, copyFromUser, copyToUser } from '../mm/user-access.ts';
 import type { TaskStruct } from '../task-struct.ts';
 
 /** An address in the caller's memory, or the bytes themselves. */
@@ -110,11 +110,10 @@ export class IovIterator {
    * @see Linux lib/iov_iter.c, `__import_iovec`
    */
   static over(current: TaskStruct, vectors: readonly IoVector[]): IovIterator | number {
-    const limit = BigInt(current.kernel.arch.taskSizePages) << 12n;
     const lengths: number[] = [];
     let total = 0n;
     for (const { base, length } of vectors) {
-      if (typeof base === 'bigint' && (base > limit || length > limit - base)) return -EFAULT;
+      if (typeof base === 'bigint' && !accessOk(current, base, length)) return -EFAULT;
       const cut = length > MAX_RW_COUNT - total ? MAX_RW_COUNT - total : length;
       lengths.push(Number(cut));
       total += cut;

@@ -3,6 +3,7 @@
  * own. Tasks run to their end at once, as nothing else runs beside them.
  */
 import { type KernelArch, MmContext } from '../../../src/arch/kernel-arch.ts';
+import { ThreadState } from '../../../src/arch/thread-state.ts';
 import { X86PagingFormat } from '../../../src/arch/x86_64/kernel/paging-format.ts';
 import { PointKind, type Task } from '../../../src/base/task.ts';
 import { Machine } from '../../../src/hardware/machine.ts';
@@ -11,7 +12,15 @@ import { FrameTable } from '../../../src/kernel/frame/frame-table.ts';
 import { defaultKernelConfig, Kernel, type KernelConfig } from '../../../src/kernel/kernel.ts';
 import type { MmStruct } from '../../../src/kernel/mm/mm.ts';
 import { mmAlloc } from '../../../src/kernel/mm/mm-lifetime.ts';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_PRIVATE,
+  PROT_EXEC,
+  PROT_READ,
+  PROT_SEM,
+  PROT_WRITE,
+} from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { rootCredentials } from '../../../src/kernel/process/credentials.ts';
 import { TaskStruct } from '../../../src/kernel/task-struct.ts';
@@ -22,6 +31,8 @@ export const MMAP_BASE_PAGE = 0x1_0001_0000;
 export const RW = PROT_READ | PROT_WRITE;
 export const PRIVATE = MAP_PRIVATE | MAP_ANONYMOUS;
 export const FIXED = PRIVATE | MAP_FIXED;
+
+const NO_FLAGS = { flags: 0, flagsHigh: 0 };
 
 /** Runs a task that must not have to wait for anybody. */
 export function finish<T>(task: Task<T>): T {
@@ -55,6 +66,15 @@ export function vmaWorld(
     format: new X86PagingFormat({ levels: 4, shadowStacks: false }),
     taskSizePages: TASK_SIZE_PAGES,
     mapWindowPages: TASK_SIZE_PAGES,
+    memoryTags: null,
+    vmFlagsClear: NO_FLAGS,
+    dataDefaultFlags: NO_FLAGS,
+    vmFlagLetters: [],
+    validateProt: (prot) => (prot & ~(RW | PROT_EXEC | PROT_SEM)) === 0,
+    calcVmProtBits: () => NO_FLAGS,
+    calcVmFlagBits: () => NO_FLAGS,
+    validateFlags: () => true,
+    createThread: (name) => new ThreadState(name),
     untaggedAddress: (_cpu, address) => address,
     createMmContext: (name, rootFrame) => new MmContext(name, rootFrame, cpus),
   };

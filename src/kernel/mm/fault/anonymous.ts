@@ -13,6 +13,7 @@ import { MM_ANONPAGES } from '../mm.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonRmap } from '../rmap.ts';
+import { vmaAllocZeroedFrame } from '../user-highpage.ts';
 import { VM_SHARED, VM_UFFD_MISSING, VM_WRITE } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_WRITE, VM_FAULT_OOM, VM_FAULT_SIGBUS } from './fault-flags.ts';
@@ -55,7 +56,7 @@ function* mapOwnPage(fault: VmFault): Task<number> {
   const { current, kernel, mm, vma, page, index } = fault;
   const { frames } = kernel;
   yield* anonVmaPrepare(current, vma);
-  const frame = frames.allocateZeroed();
+  const frame = vmaAllocZeroedFrame(vma);
   if (frame === NO_FRAME) return VM_FAULT_OOM;
   yield* clearUserPage(kernel, frame);
   frames.setFlags(frame, FrameFlag.Uptodate);

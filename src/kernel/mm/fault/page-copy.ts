@@ -4,12 +4,13 @@
  */
 import { PointKind, SchedPoint, StepCost, type Task } from '../../../base/task.ts';
 import type { Kernel } from '../../kernel.ts';
+import { copyHighpage } from '../user-highpage.ts';
 
 /** Copies a whole page. The caller holds references on both. */
 export function* copyUserPage(kernel: Kernel, from: number, to: number): Task<void> {
   const { object } = kernel.frames.refPoint(from);
   yield new SchedPoint(PointKind.Read, object, 'copy_user_highpage', StepCost.PageCopy);
-  kernel.machine.memory.copyFrame(from, to);
+  copyHighpage(kernel, from, to);
 }
 
 /** The time that zeroing a page takes; `frame` came zeroed from the allocator. */

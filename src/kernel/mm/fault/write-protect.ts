@@ -14,6 +14,7 @@ import type { TablePage } from '../page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonRmap, mmCounter, moveAnonRmap, removeRmap } from '../rmap.ts';
 import { flushTlbPage } from '../tlb.ts';
+import { vmaAllocZeroedFrame } from '../user-highpage.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
@@ -91,7 +92,7 @@ function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   const { current, kernel, vma, page } = fault;
   const { frames } = kernel;
   yield* anonVmaPrepare(current, vma);
-  const copy = old === -1 ? frames.allocateZeroed() : frames.allocate();
+  const copy = old === -1 ? vmaAllocZeroedFrame(vma) : frames.allocate();
   if (copy === NO_FRAME) {
     if (old !== -1) yield* putFrame(fault, old);
     return VM_FAULT_OOM;

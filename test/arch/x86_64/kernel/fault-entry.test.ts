@@ -6,14 +6,12 @@ import { AccessVerdict, EntryKind, PageFaultInfo } from '../../../../src/arch/ke
 import { EntryFlag } from '../../../../src/arch/paging-format.ts';
 import { VmAccess } from '../../../../src/arch/vm-access.ts';
 import { accessError, decodeFault, pkruAllows } from '../../../../src/arch/x86_64/kernel/fault-entry.ts';
-import { pageProtection, writableFlags } from '../../../../src/arch/x86_64/kernel/protection-map.ts';
 import {
-  VM_EXEC,
-  VM_READ,
-  VM_SHARED,
-  VM_WRITE,
+  pageProtection,
   VMH_SHADOW_STACK,
-} from '../../../../src/kernel/mm/vma-flags.ts';
+  writableFlags,
+} from '../../../../src/arch/x86_64/kernel/protection-map.ts';
+import { VM_EXEC, VM_READ, VM_SHARED, VM_WRITE } from '../../../../src/kernel/mm/vma-flags.ts';
 import { SI_KERNEL, SIGBUS, SIGSEGV } from '../../../../src/kernel/signal.ts';
 
 const NONE = 0;

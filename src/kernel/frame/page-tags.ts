@@ -1,0 +1,51 @@
+/**
+ * Which pages have valid memory tags (`PG_mte_tagged`), and keeping it so: tags are cleared when a page is first mapped
+ * where user space can get at them, and go along when a page is copied. A page that was never mapped so has tags of
+ * whoever had the frame before; nobody may see those.
+ * Left out: tags of pages in swap (there is no swap yet; `mte_save_tags` and `mte_restore_tags` belong where a page is
+ * written out and read back), tags of hugetlb pages.
+ * @see Linux arch/arm64/kernel/mte.c `mte_sync_tags`; arch/arm64/mm/copypage.c `copy_highpage`; arch/arm64/mm/fault.c
+ * `tag_clear_highpage`; arch/arm64/kernel/cpufeature.c `cpu_enable_mte`
+ */
+import type { MemoryTags } from '../../arch/thread-state.ts';
+import { FrameFlag } from './frame-flags.ts';
+import type { FrameTable } from './frame-table.ts';
+
+export class PageTags {
+  readonly #frames: FrameTable;
+  readonly #tags: MemoryTags;
+
+  /** The zero page's tags are cleared at once: it is mapped without ever being set up. */
+  constructor(frames: FrameTable, tags: MemoryTags) {
+    this.#frames = frames;
+    this.#tags = tags;
+    this.#clear(frames.zeroFrame);
+  }
+
+  /** Does the page hold tags of its own? */
+  isTagged(frame: number): boolean {
+    return this.#frames.hasFlag(frame, FrameFlag.Tagged);
+  }
+
+  /** `mte_sync_tags`: before a leaf with these `EntryFlag` bits maps the frame. */
+  sync(frame: number, entryFlags: number): void {
+    if (this.#tags.exposesTags(entryFlags) && !this.isTagged(frame)) this.#clear(frame);
+  }
+
+  /** A new page for a VMA, zeroed by the allocator: with cleared tags where the VMA has tags (`__GFP_ZEROTAGS`). */
+  prepareZeroed(frame: number, vmFlagsHigh: number): void {
+    if ((vmFlagsHigh & this.#tags.vmFlagHigh) !== 0) this.#clear(frame);
+  }
+
+  /** `copy_highpage`: `to` is a new page that gets a copy of `from`. */
+  copy(from: number, to: number): void {
+    if (!this.isTagged(from)) return;
+    this.#tags.copyFrame(from, to);
+    this.#frames.setFlags(to, FrameFlag.Tagged);
+  }
+
+  #clear(frame: number): void {
+    this.#tags.clearFrame(frame);
+    this.#frames.setFlags(frame, FrameFlag.Tagged);
+  }
+}
