@@ -42,8 +42,11 @@ export interface WalkObserver {
   /** A cached translation could not be used for this access and is walked again: permission, or dirty not yet set. */
   rewalk(cache: CacheName, dataHi: number, dataLo: number): void;
   fill(cache: CacheName, level: number, dataHi: number, dataLo: number): void;
-  /** Cached translations were dropped; `scope` is the architecture's scope number, see its invalidation.ts. */
-  flush(scope: number, context: number, hi: number, lo: number, dropped: number): void;
+  /**
+   * Cached translations were dropped; `scope` is the architecture's scope number, see its invalidation.ts. `pages`: of
+   * 4 KiB from the address on, where a range was named.
+   */
+  flush(scope: number, context: number, hi: number, lo: number, dropped: number, pages?: number): void;
   /** How it ended: `kind` 0 and the physical address, or a fault kind and the reasons of the fault slot. */
   end(kind: number, paHi: number, paLo: number, reasons: number): void;
 }

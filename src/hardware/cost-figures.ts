@@ -27,7 +27,8 @@ const names = {
   interruptSendPerTarget: 'and for each target',
   interruptLatency: 'from sending until the target can take it',
   interruptEntry: 'taking an interrupt and returning from it',
-  invalidatePage: 'INVLPG or TLBI of one page',
+  invalidatePage: 'INVLPG of one page, or TLBI and DSB',
+  invalidatePerTarget: 'and for each other CPU that a broadcast TLBI reaches',
   invalidateAll: 'flushing the TLB of one CPU, without the refills',
   switchTable: 'CR3 or TTBR write that keeps the tagged entries',
   contextSwitch: 'switching to another task of the CPU, or back from sleep',
@@ -66,6 +67,7 @@ const goldenCove = 'jia.je, Intel Golden Cove, 2025-01-10';
 const chipsV2 = 'Chips and Cheese, Neoverse V2 in Graviton 4, 2024-07-22';
 const neoverseV2 = 'jia.je, Neoverse V2, 2024-11-07, quoting the core manual';
 const coreToCore = 'Chips and Cheese, Core to Core Latency Data on Large Systems, 2023-11-07';
+const noBroadcast = 'the processor interrupts; INVLPGB is not modelled';
 const folklore = 'order of magnitude, no single source';
 const shootdown = 'fitted to R. van Riel, INVLPGB series, cover letters 2025-01 and 2025-02';
 const noTags = 'the processor has no memory tags';
@@ -91,6 +93,7 @@ export const profileData = {
     interruptLatency: one,
     interruptEntry: one,
     invalidatePage: one,
+    invalidatePerTarget: none,
     invalidateAll: one,
     switchTable: one,
     contextSwitch: one,
@@ -116,6 +119,7 @@ export const profileData = {
     interruptLatency: [1000, 'L', shootdown],
     interruptEntry: [2000, 'L', shootdown],
     invalidatePage: [200, 'M', 'comment at tlb_single_page_flush_ceiling, Linux arch/x86/mm/tlb.c'],
+    invalidatePerTarget: [0, 'H', noBroadcast],
     invalidateAll: [300, 'L', folklore],
     switchTable: [200, 'L', folklore],
     contextSwitch: [4500, 'L', switching],
@@ -141,6 +145,7 @@ export const profileData = {
     interruptLatency: [1200, 'L', shootdown],
     interruptEntry: [2400, 'L', shootdown],
     invalidatePage: [200, 'L', folklore],
+    invalidatePerTarget: [0, 'H', noBroadcast],
     invalidateAll: [300, 'L', folklore],
     switchTable: [200, 'L', folklore],
     contextSwitch: [4500, 'L', switching],
@@ -165,7 +170,8 @@ export const profileData = {
     interruptSendPerTarget: [500, 'L', folklore],
     interruptLatency: [1000, 'L', folklore],
     interruptEntry: [2000, 'L', folklore],
-    invalidatePage: [600, 'L', 'TLBI broadcast and DSB; about 10 more for each CPU'],
+    invalidatePage: [600, 'L', 'TLBI broadcast and DSB'],
+    invalidatePerTarget: [10, 'L', folklore],
     invalidateAll: [600, 'L', folklore],
     switchTable: [50, 'L', folklore],
     contextSwitch: [4500, 'L', switching],

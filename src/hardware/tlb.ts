@@ -158,6 +158,38 @@ export class Tlb {
     return dropped;
   }
 
+  /** As `dropWhere`, of the entries with this first tag word in one set. */
+  dropFrom(tagLo: number, mask: number, value: number, set: number): number {
+    if (!this.used) return 0;
+    const entries = this.entries;
+    const start = (set & this.setMask) << this.setShift;
+    const end = start + (this.ways << 2);
+    let dropped = 0;
+    for (let at = start; at < end; at += STRIDE) {
+      const tagHi = entries[at + 1] as number;
+      if (entries[at] === tagLo && (tagHi & VALID) !== 0 && (tagHi & mask) === value) {
+        this.clear(at);
+        dropped++;
+      }
+    }
+    return dropped;
+  }
+
+  /** Drops every valid entry whose tag words `matches`. @returns how many were dropped */
+  dropMatching(matches: (tagLo: number, tagHi: number) => boolean): number {
+    if (!this.used) return 0;
+    const entries = this.entries;
+    let dropped = 0;
+    for (let at = 0; at < entries.length; at += STRIDE) {
+      const tagHi = entries[at + 1] as number;
+      if ((tagHi & VALID) !== 0 && matches(entries[at] as number, tagHi)) {
+        this.clear(at);
+        dropped++;
+      }
+    }
+    return dropped;
+  }
+
   /** Drops everything and forgets the order of use. @returns how many were dropped */
   dropAll(): number {
     if (!this.used) return 0;

@@ -15,6 +15,7 @@
  */
 import { bits, Layout, reservedBits } from '../../base/layout.ts';
 import { descriptorShift, type GranuleShift } from './entries.ts';
+import type { Arm64Features } from './features.ts';
 import type { TlbiOperation } from './tlbi.ts';
 
 /** Xt of VAE1, VALE1, VAAE1 and VAALE1; the last two have no ASID. */
@@ -42,10 +43,8 @@ export const TLBI_RANGE = new Layout('TLBI by range', {
 
 /** What decoding an operand needs to know of the CPU that executes the instruction. */
 export interface OperandControls {
-  readonly asid16: boolean;
-  readonly ttl: boolean;
-  readonly lpa2: boolean;
-  /** TCR_EL1.DS, where FEAT_LPA2 is implemented: a range begins at BaseADDR[52:16] whatever the granule. */
+  readonly features: Pick<Arm64Features, 'asidBits' | 'ttl' | 'lpa2Granule4k' | 'lpa2Granule16k'>;
+  /** The effective value of TCR_EL1.DS: a range begins at BaseADDR[52:16] whatever the granule. */
   readonly wideAddresses: boolean;
 }
 
@@ -91,17 +90,18 @@ export function tlbiScope(operation: TlbiOperation, xt: bigint, controls: Operan
  * With ASIDs of 8 bits the upper half of the field is RES0 and not looked at. With 16 bits all of it counts, whatever
  * TCR_EL1.AS says: software has to write zeros there for a context of 8 bits, whose entries have zeros as well.
  */
-const matchedAsid = (field: bigint, { asid16 }: OperandControls): number =>
-  Number(field) & (asid16 ? 0xffff : 0xff);
+const matchedAsid = (field: bigint, { features }: OperandControls): number =>
+  Number(field) & (features.asidBits === 16 ? 0xffff : 0xff);
 
 /** @see Arm ARM (DDI 0487), "TTL field encodings in TLB instructions that apply to a single address" */
-function levelHint(xt: bigint, { ttl, lpa2 }: OperandControls): Pick<TlbiScope, 'level' | 'granule'> {
+function levelHint(xt: bigint, { features }: OperandControls): Pick<TlbiScope, 'level' | 'granule'> {
   const field = Number(TLBI_ADDRESS.get(xt, 'TTL'));
   const granule = GRANULE_BY_CODE[field >> 2] as GranuleShift | 0;
   const level = field & 3;
-  const noBlocks = granule === 14 ? level === 0 || (level === 1 && !lpa2) : level === 0;
-  const reserved = noBlocks && !(granule === 12 && lpa2);
-  if (!ttl || granule === 0 || reserved) return { level: ANY_LEVEL, granule: 0 };
+  let lowest = 1;
+  if (granule === 12 && features.lpa2Granule4k) lowest = 0;
+  if (granule === 14 && !features.lpa2Granule16k) lowest = 2;
+  if (!features.ttl || granule === 0 || level < lowest) return { level: ANY_LEVEL, granule: 0 };
   return { level, granule };
 }
 
@@ -135,9 +135,9 @@ function rangeScope(operation: TlbiOperation, xt: bigint, controls: OperandContr
 }
 
 /** @see Arm ARM (DDI 0487), "TTL field encodings in TLB instructions that apply to a range of addresses" */
-function rangeLevel(field: number, granule: GranuleShift, { ttl, lpa2 }: OperandControls): number {
-  if (!ttl || field === 0 || (field === 1 && granule === 14 && !lpa2)) return ANY_LEVEL;
-  return field;
+function rangeLevel(field: number, granule: GranuleShift, { features }: OperandControls): number {
+  const reserved = field === 1 && granule === 14 && !features.lpa2Granule16k;
+  return !features.ttl || field === 0 || reserved ? ANY_LEVEL : field;
 }
 
 /**

@@ -7,6 +7,7 @@
  * @see Arm ARM (DDI 0487), "TLB maintenance instructions"
  */
 import { InputError } from '../../base/input-error.ts';
+import type { Arm64Features } from './features.ts';
 
 /** Whose TLBs it reaches: the own, or those of all CPUs of the Inner or the Outer Shareable domain. */
 export type Shareability = 'NSH' | 'ISH' | 'OSH';
@@ -77,20 +78,10 @@ export function tlbiNamed(name: string): TlbiOperation {
   });
 }
 
-/** The features that decide which instructions exist, as far as `Arm64Features` has them. */
-export interface TlbiFeatures {
-  /** FEAT_TLBIRANGE. */
-  readonly tlbiRange: boolean;
-  /** FEAT_TLBIOS. */
-  readonly tlbiOs: boolean;
-  /** FEAT_XS. */
-  readonly xs: boolean;
-}
-
 /** Why the instruction is UNDEFINED on this CPU at this Exception level; null when it is not. */
 export function tlbiUndefined(
   operation: TlbiOperation,
-  features: TlbiFeatures,
+  features: Pick<Arm64Features, 'tlbiRange' | 'tlbiOs' | 'xs'>,
   exceptionLevel: 0 | 1,
 ): string | null {
   const { name } = operation;
