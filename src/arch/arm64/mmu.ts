@@ -1,0 +1,222 @@
+/**
+ * One arm64 CPU's MMU: reads and writes of data through its translation, with tag checks. Nothing is allocated per
+ * access. What an access goes through beside translation is data-access.ts; the tag instructions are in mte/.
+ * Left out: big-endian data (SCTLR_EL1.EE, E0E), exclusives, acquire and release, MOPS and vector accesses.
+ */
+import { Access } from '../access.ts';
+import { FaultKind } from '../fault.ts';
+import type { Mmu } from '../mmu.ts';
+import { type AtomicOperation, atomicHigh, atomicLow } from './atomic-operation.ts';
+import { Cached } from './cached-translation.ts';
+import { checkWithinPage, DataAccess } from './data-access.ts';
+
+export { type Arm64MmuOptions, Arm64State } from './state.ts';
+
+// Named again here, as V8 folds a module's own constants and loads imported ones each time.
+const { ADDRESS_HIGH } = Cached;
+const { None } = FaultKind;
+const {
+  Write: WRITE,
+  User: USER,
+  Unprivileged: UNPRIVILEGED,
+  Atomic: ATOMIC,
+  ZeroBlock: ZERO_BLOCK,
+} = Access;
+
+const ZEROS = new Uint8Array(2048);
+
+export class Arm64Mmu extends DataAccess implements Mmu {
+  valueHi = 0;
+  valueLo = 0;
+
+  read64(hi: number, lo: number, access: number): FaultKind {
+    if ((lo & 7) !== 0) return this.readUnaligned(hi, lo, access);
+    const kind = this.translate(hi, lo, access);
+    if (kind !== None) return kind;
+    if ((this.dataHi & this.checksMask) !== 0 && !this.tagPasses(hi, access)) {
+      if (this.tagsDiffer(hi, lo, access) !== None) return FaultKind.TagCheck;
+    }
+    const memory = this.memory;
+    const paLo = this.paLo;
+    const paHi = this.dataHi & ADDRESS_HIGH;
+    if (((paHi << 10) | (paLo >>> 22)) !== memory.dataKey && !memory.selectData(paHi, paLo)) {
+      return this.dataBus(hi, lo, access);
+    }
+    const chunk = memory.dataChunk;
+    const index = (paLo >>> 2) & 0xffffe;
+    this.valueLo = chunk[index] as number;
+    this.valueHi = chunk[index + 1] as number;
+    return None;
+  }
+
+  /** Writes 8 bytes. The access is a write whether `asked` says so or not. */
+  write64(hi: number, lo: number, asked: number, valueHi: number, valueLo: number): FaultKind {
+    const access = asked | WRITE;
+    if ((lo & 7) !== 0) return this.writeUnaligned(hi, lo, access, valueHi, valueLo);
+    const kind = this.translate(hi, lo, access);
+    if (kind !== None) return kind;
+    if ((this.dataHi & this.checksMask) !== 0 && !this.tagPasses(hi, access)) {
+      if (this.tagsDiffer(hi, lo, access) !== None) return FaultKind.TagCheck;
+    }
+    if (!this.memory.write64(this.paHi, this.paLo, valueHi, valueLo)) return this.dataBus(hi, lo, access);
+    return None;
+  }
+
+  /** Of an aligned access to Tagged memory, which lies in one granule: is it unchecked, or does its tag agree? */
+  private tagPasses(hi: number, access: number): boolean {
+    const index = ((hi >>> 23) & 1) | ((access & USER) >>> 1) | ((access & UNPRIVILEGED) >>> 4);
+    const logical = hi >>> 24;
+    if ((((this.tagChecks.checked[index] as number) >>> (logical & 15)) & 1) === 0) return true;
+    const tags = this.tagMemory;
+    const paLo = this.paLo;
+    const key = ((this.dataHi & ADDRESS_HIGH) << 10) | (paLo >>> 22);
+    if (key !== tags.key) tags.select(this.dataHi & ADDRESS_HIGH, paLo);
+    const word = tags.words[(paLo >>> 7) & 0x7fff] as number;
+    return (((word >>> ((paLo >>> 2) & 0x1c)) ^ logical) & 15) === 0;
+  }
+
+  /** Reads bytes of one page, each an access of its own as far as alignment goes. */
+  readBytes(hi: number, lo: number, access: number, target: Uint8Array): FaultKind {
+    checkWithinPage(lo, target.length);
+    const kind = this.translateRun(hi, lo, access, target.length);
+    if (kind !== None) return kind;
+    return this.memory.readBytes(this.frame(), lo & 0xfff, target) ? None : this.dataBus(hi, lo, access);
+  }
+
+  /** Writes bytes of one page, all or none. The access is a write whether `asked` says so or not. */
+  writeBytes(hi: number, lo: number, asked: number, source: Uint8Array): FaultKind {
+    checkWithinPage(lo, source.length);
+    const access = asked | WRITE;
+    const kind = this.translateRun(hi, lo, access, source.length);
+    if (kind !== None) return kind;
+    return this.memory.writeBytes(this.frame(), lo & 0xfff, source) ? None : this.dataBus(hi, lo, access);
+  }
+
+  private translateRun(hi: number, lo: number, access: number, length: number): FaultKind {
+    const kind = this.translate(hi, lo, access);
+    return kind !== None ? kind : this.checkTags(hi, lo, access, length);
+  }
+
+  /**
+   * LDADD, SWP and the like on 8 bytes. The old value is in `valueHi`/`valueLo`.
+   * @see Arm ARM (DDI 0487), shared pseudocode MemAtomic
+   */
+  readModifyWrite64(
+    hi: number,
+    lo: number,
+    asked: number,
+    operation: AtomicOperation,
+    operandHi: number,
+    operandLo: number,
+  ): FaultKind {
+    const kind = this.readForAtomic(hi, lo, asked | WRITE | ATOMIC);
+    if (kind !== None) return kind;
+    const { valueHi, valueLo } = this;
+    const newHi = atomicHigh(operation, valueHi, valueLo, operandHi, operandLo);
+    const newLo = atomicLow(operation, valueHi, valueLo, operandHi, operandLo);
+    this.writeTranslated(lo, newHi, newLo);
+    return None;
+  }
+
+  /**
+   * CAS on 8 bytes: writes the new value if memory holds the expected one. The old value is in `valueHi`/`valueLo`.
+   * Needs write permission, and dirties the page, also when it does not write.
+   * @see Arm ARM (DDI 0487), "CAS, CASA, CASAL, CASL"
+   */
+  compareAndSwap64(
+    hi: number,
+    lo: number,
+    asked: number,
+    expectedHi: number,
+    expectedLo: number,
+    newHi: number,
+    newLo: number,
+  ): FaultKind {
+    const kind = this.readForAtomic(hi, lo, asked | WRITE | ATOMIC);
+    if (kind !== None) return kind;
+    if (this.valueHi === expectedHi && this.valueLo === expectedLo) this.writeTranslated(lo, newHi, newLo);
+    return None;
+  }
+
+  /** All checks of an atomic access, and its read. What passes lies within one page. */
+  private readForAtomic(hi: number, lo: number, access: number): FaultKind {
+    const kind = this.translateAccess(hi, lo, access, 8);
+    if (kind !== None) return kind;
+    return this.readTranslated(lo, 8) ? None : this.dataBus(hi, lo, access);
+  }
+
+  /**
+   * DC ZVA: zeroes the block of DCZID_EL0.BS around an address, all or nothing. The access is a write, whether
+   * `asked` says so or not.
+   * A failed tag check reports the lowest byte whose check failed (IMPLEMENTATION DEFINED: or the address as given).
+   */
+  zeroBlock(hi: number, lo: number, asked: number): FaultKind {
+    const access = asked | WRITE | ZERO_BLOCK;
+    const kind = this.translateBytes(hi, lo, access, this.zeroBlockBytes);
+    if (kind !== None) return kind;
+    return this.zeroTranslated(lo, this.zeroBlockBytes) ? None : this.dataBus(hi, lo, access);
+  }
+
+  /** Zeroes the aligned block of `bytes` around the address translated last. @returns false outside memory */
+  zeroTranslated(lo: number, bytes: number): boolean {
+    return this.memory.writeBytes(this.frame(), lo & 0xfff & ~(bytes - 1), ZEROS.subarray(0, bytes));
+  }
+
+  /** The frame number of the last translation. */
+  private frame(): number {
+    return this.paHi * 0x100000 + (this.paLo >>> 12);
+  }
+
+  private secondFrame(): number {
+    return this.secondPaHi * 0x100000 + (this.secondPaLo >>> 12);
+  }
+
+  private readonly scratch = new Uint8Array(8);
+  private readonly scratchWords = new Int32Array(this.scratch.buffer);
+
+  private readUnaligned(hi: number, lo: number, access: number): FaultKind {
+    const kind = this.translateAccess(hi, lo, access, 8);
+    if (kind !== None) return kind;
+    return this.readTranslated(lo, 8) ? None : this.dataBus(hi, lo, access);
+  }
+
+  private writeUnaligned(
+    hi: number,
+    lo: number,
+    access: number,
+    valueHi: number,
+    valueLo: number,
+  ): FaultKind {
+    const kind = this.translateAccess(hi, lo, access, 8);
+    if (kind !== None) return kind;
+    const { memory } = this;
+    if (!memory.hasFrame(this.frame()) || (this.crossesPage && !memory.hasFrame(this.secondFrame()))) {
+      return this.dataBus(hi, lo, access);
+    }
+    this.writeTranslated(lo, valueHi, valueLo);
+    return None;
+  }
+
+  /** Reads 8 bytes of one or two pages that were translated. @returns false outside memory */
+  private readTranslated(lo: number, length: number): boolean {
+    const { memory, scratch, scratchWords } = this;
+    const offset = lo & 0xfff;
+    const first = this.crossesPage ? 0x1000 - offset : length;
+    if (!memory.readBytes(this.frame(), offset, scratch.subarray(0, first))) return false;
+    if (first < length && !memory.readBytes(this.secondFrame(), 0, scratch.subarray(first))) return false;
+    this.valueLo = scratchWords[0] as number;
+    this.valueHi = scratchWords[1] as number;
+    return true;
+  }
+
+  /** Writes 8 bytes to one or two pages that were translated and are memory. */
+  private writeTranslated(lo: number, valueHi: number, valueLo: number): void {
+    const { memory, scratch, scratchWords } = this;
+    const offset = lo & 0xfff;
+    const first = this.crossesPage ? 0x1000 - offset : 8;
+    scratchWords[0] = valueLo;
+    scratchWords[1] = valueHi;
+    memory.writeBytes(this.frame(), offset, scratch.subarray(0, first));
+    if (first < 8) memory.writeBytes(this.secondFrame(), 0, scratch.subarray(first));
+  }
+}
