@@ -18,13 +18,29 @@ export const Tag = {
   /** How many levels above the last one the leaf is: 0 a page, 1 to 3 blocks. 0 in walk-cache entries. */
   SIZE_SHIFT: 27,
   SIZE_MASK: 3 << 27,
-  /** The granule: `GRANULE_4K` … Entries made with another granule are never found. */
+  /** The granule: 0 4 KiB, 1 16 KiB, 2 64 KiB. Entries made with another granule are never found. */
   GRANULE_SHIFT: 29,
   GRANULE_MASK: 3 << 29,
 } as const;
 
-/** The granule field of tags and of cached translations: 0 4 KiB, 1 16 KiB, 2 64 KiB. */
-export const granuleCode = (granuleShift: number): number =>
-  granuleShift === 16 ? 2 : (granuleShift - 12) >> 1;
+/** The granule field of tags and of cached translations, from log2 of its bytes. */
+export const granuleCode = (granuleShift: number): number => (granuleShift - 12) >> 1;
 /** log2 of the bytes of a granule, from its field. */
-export const granuleShiftOf = (code: number): number => (code === 2 ? 16 : 12 + 2 * code);
+export const granuleShiftOf = (code: number): number => 12 + 2 * code;
+
+/** The first bit of an address that the second tag word holds. */
+const SECOND_WORD_SHIFT = 44;
+
+/** Keeps of the first tag word the bits from VA[shift] up. @param shift 12 or more */
+export const firstWordMask = (shift: number): number =>
+  shift >= SECOND_WORD_SHIFT ? 0 : ~((1 << (shift - 12)) - 1);
+
+/** Keeps of the second tag word the bits from VA[shift] up, and all fields that are not of the address. */
+export const secondWordMask = (shift: number): number =>
+  shift <= SECOND_WORD_SHIFT ? -1 : ~((1 << (shift - SECOND_WORD_SHIFT)) - 1);
+
+/** What chooses the set of an entry that covers 2^shift bytes: the address bits just above them. */
+export const setOf = (tagLo: number, tagHi: number, shift: number): number =>
+  shift >= SECOND_WORD_SHIFT
+    ? (tagHi & Tag.PAGE_HIGH_MASK) >>> (shift - SECOND_WORD_SHIFT)
+    : tagLo >>> (shift - 12);
