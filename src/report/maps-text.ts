@@ -1,30 +1,25 @@
 /**
  * The mappings of a page table as a table of text and as one JSON object. Ranges that repeat the same frame at a fixed
- * distance (Linux's espfix area: 65,536 of them) become one line unless all are asked for.
+ * distance (Linux's espfix area: 65,536 of them) become one line unless all are asked for. What the columns of rights
+ * and memory say is the architecture's.
  */
-import { hexHalves } from '../base/u64.ts';
 import type { TruthCheck } from '../conformance/maps/check.ts';
-import type { MappingList, PageTableDump } from '../conformance/maps/page-table-dump.ts';
+import type { MissingTable } from '../conformance/maps/leaves.ts';
+import type { MappingList } from '../conformance/maps/mapping-list.ts';
+import type { PageTableDump } from '../conformance/maps/page-table-dump.ts';
 import type { MappedRange } from '../conformance/maps/ranges.ts';
-import type { MissingTable } from '../conformance/maps/x86_64-leaves.ts';
+import { arm64Columns, arm64HeadLines } from './arm64-maps-columns.ts';
+import { addressText, type MapsColumns, withCommas } from './maps-columns.ts';
 import { tableLines } from './table.ts';
+import { x86Columns, x86HeadLines } from './x86_64-maps-columns.ts';
 
 export interface MapsTextOptions {
   /** List ranges that repeat each other too. */
   readonly all?: boolean;
-  /** Names of memory types by PAT index; without them `PAT0` … `PAT7` are shown. */
-  readonly patTypes?: readonly string[] | null;
 }
 
-const PAGE_NAMES = ['4K', '2M', '1G'] as const;
 /** Fewer repeats than this are listed one by one. */
 const FEWEST_REPEATS = 8;
-
-/** `0x…` of a page or frame number's first byte; 2^52 pages give 0x10000000000000000. */
-export const addressText = (page: number): string =>
-  page === 2 ** 52
-    ? '0x10000000000000000'
-    : hexHalves(Math.floor(page / 2 ** 20) | 0, ((page % 2 ** 20) * 4096) | 0);
 
 /** 4 KiB pages as `4K`, `2052K`, `6M`, `1G`: always exact. */
 function sizeText(pages: number): string {
@@ -36,34 +31,40 @@ function sizeText(pages: number): string {
   return unit === undefined ? `${pages * 4}K` : `${pages / unit[1]}${unit[0]}`;
 }
 
-const withCommas = (count: number): string => count.toLocaleString('en-US');
-
 /** One line of the table: a range, or a run of ranges that repeat it. */
-interface Line {
-  readonly range: MappedRange;
+interface Line<Rights> {
+  readonly range: MappedRange<Rights>;
   readonly repeats: number;
   /** Pages from one repeat to the next. */
   readonly stride: number;
 }
 
 /** Does `b` map the same frame in the same way as `a`? */
-function repeatsFrame(a: MappedRange, b: MappedRange): boolean {
+function repeatsFrame<Rights>(
+  a: MappedRange<Rights>,
+  b: MappedRange<Rights>,
+  { rights, memory }: MapsColumns<Rights>,
+): boolean {
+  const cells = (range: MappedRange<Rights>): string =>
+    [...rights(range.rights), ...memory(range.rights)].join(' ');
   return (
     a.firstFrame === b.firstFrame &&
     a.frameRuns === 1 &&
     b.frameRuns === 1 &&
     a.endPage - a.startPage === b.endPage - b.startPage &&
-    rightsText(a) === rightsText(b) &&
-    a.patIndex === b.patIndex &&
-    a.protectionKey === b.protectionKey
+    cells(a) === cells(b)
   );
 }
 
-function linesOf(ranges: readonly MappedRange[], all: boolean): Line[] {
-  const lines: Line[] = [];
+function linesOf<Rights>(
+  ranges: readonly MappedRange<Rights>[],
+  columns: MapsColumns<Rights>,
+  all: boolean,
+): Line<Rights>[] {
+  const lines: Line<Rights>[] = [];
   for (let at = 0; at < ranges.length; ) {
-    const repeats = all ? 1 : repeatsFrom(ranges, at);
-    const range = ranges[at] as MappedRange;
+    const repeats = all ? 1 : repeatsFrom(ranges, at, columns);
+    const range = ranges[at] as MappedRange<Rights>;
     const next = ranges[at + 1];
     const taken = repeats >= FEWEST_REPEATS ? repeats : 1;
     lines.push({ range, repeats: taken, stride: next === undefined ? 0 : next.startPage - range.startPage });
@@ -72,76 +73,70 @@ function linesOf(ranges: readonly MappedRange[], all: boolean): Line[] {
   return lines;
 }
 
-function repeatsFrom(ranges: readonly MappedRange[], at: number): number {
-  const first = ranges[at] as MappedRange;
+function repeatsFrom<Rights>(
+  ranges: readonly MappedRange<Rights>[],
+  at: number,
+  columns: MapsColumns<Rights>,
+): number {
+  const first = ranges[at] as MappedRange<Rights>;
   const stride = (ranges[at + 1]?.startPage ?? 0) - first.startPage;
   let count = 1;
   for (let range = ranges[at + count]; range !== undefined; range = ranges[at + count]) {
-    if (range.startPage !== first.startPage + count * stride || !repeatsFrame(first, range)) break;
+    if (range.startPage !== first.startPage + count * stride || !repeatsFrame(first, range, columns)) break;
     count++;
   }
   return count;
 }
 
-/** `UWXG` with `-` where not so; `R` in front when a reserved bit makes every access fault. */
-function rightsText(range: MappedRange): string {
-  const flag = (on: boolean, letter: string): string => (on ? letter : '-');
-  return (
-    (range.reserved ? 'R' : '') +
-    flag(range.user, 'U') +
-    flag(range.writable, 'W') +
-    flag(range.executable, 'X') +
-    flag(range.global, 'G')
-  );
-}
-
 /** `A`/`D` when all pages of the range have the flag, `a`/`d` when some have, `-` when none. */
-function usedText({ accessed, dirty, pageCounts }: MappedRange): string {
-  const pages = pageCounts[0] + pageCounts[1] + pageCounts[2];
+function usedText({ accessed, dirty, pageCounts }: MappedRange<unknown>): string {
+  const pages = pageCounts.reduce((sum, count) => sum + count, 0);
   const letter = (count: number, name: string): string =>
     count === pages ? name : count === 0 ? '-' : name.toLowerCase();
   return letter(accessed, 'A') + letter(dirty, 'D');
 }
 
-const pagesText = ({ pageCounts }: MappedRange): string =>
-  pageCounts
-    .map((count, size) => (count === 0 ? '' : `${count}×${PAGE_NAMES[size]}`))
-    .filter((text) => text !== '')
-    .join(' ');
-
-const physicalText = ({ firstFrame, frameRuns }: MappedRange): string =>
+const physicalText = ({ firstFrame, frameRuns }: MappedRange<unknown>): string =>
   frameRuns === 1 ? addressText(firstFrame) : `${addressText(firstFrame)}, ${frameRuns} runs`;
 
-function repeatText({ repeats, stride }: Line): string {
+function repeatText({ repeats, stride }: Line<unknown>): string {
   return repeats === 1 ? '' : `${withCommas(repeats)} times, one every ${sizeText(stride)}, the same frame`;
 }
 
-/** The table: a head, one line a range, and the tables that the dump does not hold. */
-export function mapsText(list: MappingList, options: MapsTextOptions = {}): string {
-  const typeName = (index: number): string => options.patTypes?.[index] ?? `PAT${index}`;
+/** The dump's mappings: a head, one line a range, and the tables that the dump does not hold. */
+export function mapsText(dump: PageTableDump, options: MapsTextOptions = {}): string {
+  return dump.arch === 'x86_64'
+    ? listText(dump.list(), x86Columns(dump.state.patTypes), options)
+    : listText(dump.list(), arm64Columns, options);
+}
+
+/** The same of a list that is already made. */
+export function listText<Rights>(
+  list: MappingList<Rights>,
+  columns: MapsColumns<Rights>,
+  options: MapsTextOptions = {},
+): string {
   const head = [
     'virtual address',
     '',
     'size',
     'pages',
-    'rights',
+    ...columns.rightsHeads,
     'used',
-    'type',
-    'key',
+    ...columns.memoryHeads,
     'physical address',
     '',
   ];
-  const rows = linesOf(list.ranges, options.all === true).map((line) => {
+  const rows = linesOf(list.ranges, columns, options.all === true).map((line) => {
     const { range } = line;
     return [
       addressText(range.startPage),
       addressText(range.endPage),
       sizeText(range.endPage - range.startPage),
-      pagesText(range),
-      rightsText(range),
+      columns.pages(range),
+      ...columns.rights(range.rights),
       usedText(range),
-      typeName(range.patIndex),
-      `${range.protectionKey || ''}`,
+      ...columns.memory(range.rights),
       physicalText(range),
       repeatText(line),
     ];
@@ -152,30 +147,23 @@ export function mapsText(list: MappingList, options: MapsTextOptions = {}): stri
     '',
     `${withCommas(list.ranges.length)} ranges of ${withCommas(list.leaves)} pages` +
       (list.missing.length > 0 ? `; ${list.missing.length} tables are not in the dump` : ''),
-    LEGEND,
+    `${columns.legend}; used: A accessed, D dirty, small letters where only some pages are`,
     '',
   ].join('\n');
 }
 
-const LEGEND =
-  'rights, combined over all levels: U user, W writable, X executable, G global, R a reserved bit is set; ' +
-  'used: A accessed, D dirty, small letters where only some pages are';
-
-function missingText({ page, pages, frame, level, entryAddress }: MissingTable): string {
-  const names = ['', '', 'PDE', 'PDPTE', 'PML4E', 'PML5E'];
-  const from = entryAddress === null ? 'CR3' : `the ${names[level]} at 0x${entryAddress.toString(16)}`;
+function missingText({ page, pages, frame, namedBy, entryAddress }: MissingTable): string {
+  const from = entryAddress === null ? namedBy : `${namedBy} at 0x${entryAddress.toString(16)}`;
   const range = `${addressText(page)} ${addressText(page + pages)}`;
   return `${range}  unknown: ${from} names a table at ${addressText(frame)} that the dump does not hold`;
 }
 
 /** What was read from where, in front of the table. */
 export function dumpHeadText(dump: PageTableDump): string {
-  const { core, memory, state, levels } = dump;
-  const hex = (value: bigint): string => `0x${value.toString(16)}`;
+  const { core, memory, state } = dump;
   const lines = [
     `${core.file}: ${core.segments.length} segments, ${withCommas(memory.frameCount)} pages`,
-    `registers from ${state.origin}: CR3 ${hex(state.cr3)} (${levels}-level), CR0 ${hex(state.cr0)}, ` +
-      `CR4 ${hex(state.cr4)}, EFER ${hex(state.efer)}, MAXPHYADDR ${state.maxPhysAddr}`,
+    ...(dump.arch === 'x86_64' ? x86HeadLines(dump) : arm64HeadLines(dump)),
   ];
   if (state.assumed.length > 0) lines.push(`not given, assumed: ${state.assumed.join(', ')}`);
   return `${lines.join('\n')}\n`;
@@ -197,21 +185,19 @@ export function truthCheckText(check: TruthCheck): string {
 }
 
 /** One documented object for `--json`; addresses are hexadecimal strings, sizes bytes. */
-export function mapsJson(list: MappingList, patTypes: readonly string[] | null = null): object {
+export function mapsJson(dump: PageTableDump): object {
+  return dump.arch === 'x86_64'
+    ? listJson(dump.list(), x86Columns(dump.state.patTypes))
+    : listJson(dump.list(), arm64Columns);
+}
+
+function listJson<Rights>(list: MappingList<Rights>, columns: MapsColumns<Rights>): object {
   return {
     ranges: list.ranges.map((range) => ({
       start: addressText(range.startPage),
       end: addressText(range.endPage),
       size: (range.endPage - range.startPage) * 4096,
-      user: range.user,
-      writable: range.writable,
-      executable: range.executable,
-      global: range.global,
-      reserved: range.reserved,
-      protectionKey: range.protectionKey,
-      patIndex: range.patIndex,
-      memoryType: patTypes?.[range.patIndex] ?? null,
-      pages: { '4K': range.pageCounts[0], '2M': range.pageCounts[1], '1G': range.pageCounts[2] },
+      ...columns.json(range),
       accessed: range.accessed,
       dirty: range.dirty,
       physical: addressText(range.firstFrame),
@@ -227,10 +213,11 @@ export function truthCheckJson(check: TruthCheck): object {
   return { ...check, missing: check.missing.map(missingJson) };
 }
 
-const missingJson = ({ page, pages, frame, level, entryAddress }: MissingTable): object => ({
+const missingJson = ({ page, pages, frame, namedBy, level, entryAddress }: MissingTable): object => ({
   start: addressText(page),
   end: addressText(page + pages),
   table: addressText(frame),
+  namedBy,
   level,
   entryAddress: entryAddress === null ? null : `0x${entryAddress.toString(16)}`,
 });

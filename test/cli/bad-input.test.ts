@@ -230,7 +230,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     {
       command: 'walk --dump arm64.core 0',
-      says: 'arm64.core: page tables of AArch64 cores are not supported yet: expected e_machine 62 (x86-64), found 183',
+      says: 'arm64.core: an AArch64 core does not hold the translation registers: expected --regs with TTBR0_EL1, TTBR1_EL1, TCR_EL1, SCTLR_EL1 and MAIR_EL1',
     },
     {
       command: 'walk --dump no-note.core 0',

@@ -48,12 +48,9 @@ async function maps(options: Options, session: Session): Promise<void> {
     await check(dump, options.check, options, session);
     return;
   }
-  const { listMappings } = await import('../../conformance/maps/page-table-dump.ts');
   const { dumpHeadText, mapsJson, mapsText } = await import('../../report/maps-text.ts');
-  const list = listMappings(dump);
-  const { patTypes } = dump.state;
-  if (options.json) session.print(jsonText(mapsJson(list, patTypes)));
-  else session.print(`${dumpHeadText(dump)}\n${mapsText(list, { all: options.all === true, patTypes })}`);
+  if (options.json) session.print(jsonText(mapsJson(dump)));
+  else session.print(`${dumpHeadText(dump)}\n${mapsText(dump, { all: options.all === true })}`);
 }
 
 async function check(

@@ -26,7 +26,7 @@ export type WalkMode = (typeof modes)[number];
 /** Which options go with one mode only. */
 const own: Readonly<Record<WalkMode, readonly (keyof WalkOptions)[]>> = {
   vectors: ['id', 'step'],
-  dump: ['regs', 'root', 'cr3', 'cpu'],
+  dump: ['regs', 'root', 'cr3', 'ttbr0', 'ttbr1', 'cpu'],
   scenario: ['process', 'steps'],
 };
 /** Which options say what the access is; a vector says it itself. */

@@ -13,13 +13,11 @@ export async function walkDump(
 ): Promise<void> {
   const { addresses, kind } = wantedAccess(arguments_, options);
   const { accessOf } = await import('../../arch/x86_64/index.ts');
-  const { DumpMmu } = await import('../../conformance/maps/dump-mmu.ts');
   const { walkText } = await import('../../report/walk-text.ts');
   const { dumpHeadText } = await import('../../report/maps-text.ts');
   const dump = await openDump(file, options);
   const access = accessOf(kind, options.user === true);
-  // A new MMU for each address: a walk is shown whole, not cut short by what the one before left in a cache.
-  const walks = addresses.map((address) => new DumpMmu(dump).explain(address, access));
+  const walks = addresses.map((address) => dump.explain(address, access));
   if (options.json) {
     session.print(jsonText({ walks }));
     return;
@@ -33,7 +31,7 @@ export async function walkDump(
   }
 }
 
-/** Did SMAP or SMEP refuse it, which says nothing about what the process may do? */
+/** Did SMAP, SMEP or PAN refuse it, which says nothing about what the process may do? */
 function isRefusedToKernel({ outcome, rules }: ExplainedWalk): boolean {
-  return outcome.kind === 'fault' && rules.some((rule) => /\bSM[AE]P\b/.test(rule));
+  return outcome.kind === 'fault' && rules.some((rule) => /\b(SM[AE]P|E?PAN)\b/.test(rule));
 }

@@ -1,17 +1,17 @@
 /**
  * Compares a dump's page table with a truth file, row by row. A row of a mapping agrees when the table has exactly
  * that page there (frame, size, the nine flags of its last entry) and the MMU translates its first and last byte to
- * it; a row of a single address when the MMU gives that physical address, or none.
+ * it; a row of a single address when the MMU gives that physical address, or none, and translates in exactly the modes
+ * that the row names.
  * Mappings that the file does not list are counted in the halves of the address space it speaks of: `info tlb` lists
  * every page, and the files of the other processes list their user half only.
  */
-import { Entry } from '../../arch/x86_64/entries.ts';
 import { InputError } from '../../base/input-error.ts';
-import { hexHalves } from '../../base/u64.ts';
-import { type DumpTranslator, presenceTranslator } from './dump-mmu.ts';
-import { type PageTableDump, visitDump } from './page-table-dump.ts';
+import { type Halves, hexHalves } from '../../base/u64.ts';
+import type { DumpTranslator } from './dump-translator.ts';
+import type { MappedLeaf, MissingTable } from './leaves.ts';
+import type { PageTableDump } from './page-table-dump.ts';
 import { type MappingRow, type PointRow, readTruth } from './truth.ts';
-import { bytesOfLevel, type Leaf, type MissingTable, pagesOfLevel } from './x86_64-leaves.ts';
 
 interface TruthDifference {
   /** Of the truth file; 0 for a mapping that the file does not list. */
@@ -45,27 +45,11 @@ const UPPER_HALF = 2 ** 51;
 const addressOfPage = (page: number): string =>
   hexHalves(Math.floor(page / 2 ** 20), (page % 2 ** 20) * 4096);
 
-/** QEMU's nine places: no-execute, global, bit 7, dirty, accessed, PCD, PWT, user, writable, of the last entry. */
-const PLACES: readonly (readonly [letter: string, high: boolean, bit: number])[] = [
-  ['X', true, Entry.XD_HIGH],
-  ['G', false, Entry.G],
-  ['P', false, Entry.PS],
-  ['D', false, Entry.D],
-  ['A', false, Entry.A],
-  ['C', false, 1 << 4],
-  ['T', false, 1 << 3],
-  ['U', false, Entry.US],
-  ['W', false, Entry.RW],
-];
+const describeMapping = (frame: number, pages: number, flags: string): string =>
+  `${addressOfPage(frame)}, ${pages * 4096} bytes, ${flags}`;
 
-function monitorFlags(leaf: Readonly<Leaf>): string {
-  return PLACES.map(([letter, high, bit]) =>
-    ((high ? leaf.entryHi : leaf.entryLo) & bit) !== 0 ? letter : '-',
-  ).join('');
-}
-
-const describeMapping = (frame: number, level: number, flags: string): string =>
-  `${addressOfPage(frame)}, ${bytesOfLevel(level)} bytes, ${flags}`;
+const physicalText = (physical: Halves | null): string =>
+  physical === null ? 'no translation' : hexHalves(physical.hi, physical.lo);
 
 /** What is compared with what; counts as it goes. */
 class Comparison {
@@ -97,16 +81,16 @@ class Comparison {
     else this.#upper = true;
   }
 
-  leaf(leaf: Readonly<Leaf>): void {
+  leaf(leaf: Readonly<MappedLeaf>, flags: string): void {
     const row = this.rows.get(leaf.page);
-    if (row === undefined) this.#notListed(leaf);
-    else this.#compare(row, leaf);
+    if (row === undefined) this.#notListed(leaf, flags);
+    else this.#compare(row, leaf, flags);
   }
 
-  #compare(row: MappingRow, leaf: Readonly<Leaf>): void {
+  #compare(row: MappingRow, leaf: Readonly<MappedLeaf>, flags: string): void {
     this.rows.delete(leaf.page);
-    const expected = describeMapping(row.frame, row.level, row.flags);
-    const found = describeMapping(leaf.frame, leaf.level, monitorFlags(leaf));
+    const expected = describeMapping(row.frame, row.pages, row.flags);
+    const found = describeMapping(leaf.frame, leaf.pages, flags);
     const translated = expected === found ? this.#mistranslated(row) : null;
     if (expected !== found) this.#differ(row.line, addressOfPage(row.page), expected, found);
     else if (translated !== null) this.#differ(row.line, addressOfPage(row.page), expected, translated);
@@ -116,16 +100,29 @@ class Comparison {
   /** The rows that no leaf answered, and the single addresses. */
   finish(): void {
     for (const row of this.rows.values()) {
-      const expected = describeMapping(row.frame, row.level, row.flags);
+      const expected = describeMapping(row.frame, row.pages, row.flags);
       this.#differ(row.line, addressOfPage(row.page), expected, this.#whyAbsent(row.page));
     }
     for (const row of this.points) {
-      const expected = row.physical === null ? 'no translation' : hexHalves(row.physical.hi, row.physical.lo);
+      const expected = physicalText(row.physical);
       const got = this.#translator.translate(row.virtual.hi, row.virtual.lo);
-      const found = got.physical === null ? 'no translation' : hexHalves(got.physical.hi, got.physical.lo);
-      if (expected === found) this.#agreed++;
-      else this.#differ(row.line, hexHalves(row.virtual.hi, row.virtual.lo), expected, got.text);
+      const mode = this.#wrongMode(row);
+      const at = hexHalves(row.virtual.hi, row.virtual.lo);
+      if (expected !== physicalText(got.physical)) this.#differ(row.line, at, expected, got.text);
+      else if (mode !== null) this.#differ(row.line, at, mode.expected, mode.found);
+      else this.#agreed++;
     }
+  }
+
+  /** The first mode of a row in which the MMU says otherwise. */
+  #wrongMode({ virtual, modes }: PointRow): { expected: string; found: string } | null {
+    if (modes === null) return null;
+    for (const [mode, translates] of modes) {
+      const got = this.#translator.translateIn(mode, virtual.hi, virtual.lo);
+      if ((got.physical !== null) === translates) continue;
+      return { expected: `${mode}: ${translates ? 'a' : 'no'} translation`, found: got.text };
+    }
+    return null;
   }
 
   result(file: string, mappingRows: number): TruthCheck {
@@ -143,10 +140,10 @@ class Comparison {
     };
   }
 
-  #notListed(leaf: Readonly<Leaf>): void {
+  #notListed(leaf: Readonly<MappedLeaf>, flags: string): void {
     if (!(leaf.page < UPPER_HALF ? this.#lower : this.#upper)) return;
     this.#unlisted++;
-    const found = describeMapping(leaf.frame, leaf.level, monitorFlags(leaf));
+    const found = describeMapping(leaf.frame, leaf.pages, flags);
     this.#keep({ line: 0, virtualAddress: addressOfPage(leaf.page), expected: 'no row of the file', found });
   }
 
@@ -161,7 +158,7 @@ class Comparison {
 
   /** What the MMU says of the first or last byte when it is not what the row says. */
   #mistranslated(row: MappingRow): string | null {
-    const last = pagesOfLevel(row.level) - 1;
+    const last = row.pages - 1;
     return (
       this.#mistranslatedByte(row.page, row.frame, 0) ??
       this.#mistranslatedByte(row.page + last, row.frame + last, 0xfff)
@@ -192,14 +189,14 @@ class Comparison {
  * @throws InputError for a malformed row or two rows of one page
  */
 export async function checkTruth(dump: PageTableDump, file: string): Promise<TruthCheck> {
-  const comparison = new Comparison(presenceTranslator(dump));
-  for await (const row of readTruth(file)) {
+  const comparison = new Comparison(dump.translator());
+  for await (const row of readTruth(file, dump.truth)) {
     if (row.kind === 'mapping') comparison.addRow(row, file);
     else comparison.points.push(row);
   }
   const mappingRows = comparison.rows.size;
-  visitDump(dump, {
-    leaf: (leaf) => comparison.leaf(leaf),
+  dump.visitForTruth({
+    leaf: (leaf, flags) => comparison.leaf(leaf, flags),
     missing: (table) => comparison.missing.push(table),
   });
   comparison.finish();

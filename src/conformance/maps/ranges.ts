@@ -1,31 +1,19 @@
 /**
- * Adjacent pages of equal permissions, protection key, memory type and globality as one range. Page sizes, accessed
- * and dirty flags and the frames behind a range may vary; the range counts them.
+ * Adjacent pages of equal rights as one range. What "equal rights" means is the architecture's (`RangeRules`): its
+ * permissions, memory type, globality. Page sizes, accessed and dirty state and the frames behind a range may vary; the
+ * range counts them.
  */
-import { Entry } from '../../arch/x86_64/entries.ts';
-import { Combined, type Leaf, leafKey, leafPatIndex, pagesOfLevel } from './x86_64-leaves.ts';
+import type { MappedLeaf } from './leaves.ts';
 
-/** What all pages of a range have in common. */
-interface RangeRights {
-  readonly user: boolean;
-  readonly writable: boolean;
-  readonly executable: boolean;
-  /** G in the leaf. */
-  readonly global: boolean;
-  readonly protectionKey: number;
-  /** PAT, PCD and PWT of the leaf as an index into IA32_PAT. */
-  readonly patIndex: number;
-  /** An entry on the way has a reserved bit set: every access faults. */
-  readonly reserved: boolean;
-}
-
-export interface MappedRange extends RangeRights {
+export interface MappedRange<Rights> {
+  /** What all pages of the range have in common. */
+  readonly rights: Rights;
   /** Virtual page numbers: first, and the one after the last. */
   readonly startPage: number;
   readonly endPage: number;
-  /** Pages by size: [4 KiB, 2 MiB, 1 GiB]. */
-  readonly pageCounts: readonly [number, number, number];
-  /** How many of them have A, and D, set. */
+  /** Leaf entries by kind of size, see `RangeRules.sizeIndex`. */
+  readonly pageCounts: readonly number[];
+  /** How many of them were accessed, and are dirty. */
   readonly accessed: number;
   readonly dirty: number;
   /** Frame of the first page. */
@@ -34,67 +22,71 @@ export interface MappedRange extends RangeRights {
   readonly frameRuns: number;
 }
 
-/** A range that may still grow. Every field is set one by one: a spread costs ten times as much, for 65,000 ranges. */
-class OpenRange implements MappedRange {
-  readonly user: boolean;
-  readonly writable: boolean;
-  readonly executable: boolean;
-  readonly global: boolean;
-  readonly protectionKey: number;
-  readonly patIndex: number;
-  readonly reserved: boolean;
+/** How an architecture's pages are merged. */
+export interface RangeRules<Leaf extends MappedLeaf, Rights> {
+  /** All that `rights` says as one number, so that a page costs no object. */
+  code(leaf: Readonly<Leaf>): number;
+  /** Asked once for every range, with its first page, right after `code`. */
+  rights(leaf: Readonly<Leaf>): Rights;
+  /** How many kinds of size there are, and which one a page has. */
+  readonly sizes: number;
+  sizeIndex(leaf: Readonly<Leaf>): number;
+  accessed(leaf: Readonly<Leaf>): boolean;
+  dirty(leaf: Readonly<Leaf>): boolean;
+}
+
+/** A range that may still grow. */
+class OpenRange<Rights> implements MappedRange<Rights> {
+  readonly rights: Rights;
   readonly startPage: number;
   endPage: number;
-  readonly pageCounts: [number, number, number] = [0, 0, 0];
+  readonly pageCounts: number[];
   accessed = 0;
   dirty = 0;
   readonly firstFrame: number;
   frameRuns = 0;
 
-  constructor(leaf: Readonly<Leaf>) {
-    this.user = (leaf.combined & Combined.User) !== 0;
-    this.writable = (leaf.combined & Combined.Writable) !== 0;
-    this.executable = (leaf.combined & Combined.NoExecute) === 0;
-    this.global = (leaf.entryLo & Entry.G) !== 0;
-    this.protectionKey = leafKey(leaf);
-    this.patIndex = leafPatIndex(leaf);
-    this.reserved = (leaf.combined & Combined.Reserved) !== 0;
-    this.startPage = leaf.page;
-    this.endPage = leaf.page;
-    this.firstFrame = leaf.frame;
+  constructor({ page, frame }: Readonly<MappedLeaf>, rights: Rights, sizes: number) {
+    this.rights = rights;
+    this.startPage = page;
+    this.endPage = page;
+    this.firstFrame = frame;
+    this.pageCounts = new Array<number>(sizes).fill(0);
   }
 }
-
-/** All that `RangeRights` says as one number, so that a page costs no object. */
-const rightsCode = (leaf: Readonly<Leaf>): number =>
-  (((leaf.entryLo & Entry.G) | leaf.combined) << 8) | (leafKey(leaf) << 4) | leafPatIndex(leaf);
 
 const NO_FRAME = -1;
 
 /** Takes leaves in ascending order and keeps ranges only. */
-export class RangeMerger {
-  readonly ranges: MappedRange[] = [];
-  #open: OpenRange | null = null;
+export class RangeMerger<Leaf extends MappedLeaf, Rights> {
+  readonly ranges: MappedRange<Rights>[] = [];
+  readonly #rules: RangeRules<Leaf, Rights>;
+  #open: OpenRange<Rights> | null = null;
   #code = 0;
   /** The frame that goes on the range's last run. */
   #nextFrame = NO_FRAME;
 
+  constructor(rules: RangeRules<Leaf, Rights>) {
+    this.#rules = rules;
+  }
+
   add(leaf: Readonly<Leaf>): void {
-    const code = rightsCode(leaf);
-    const pages = pagesOfLevel(leaf.level);
+    const rules = this.#rules;
+    const code = rules.code(leaf);
     let open = this.#open;
     if (open === null || open.endPage !== leaf.page || this.#code !== code) {
-      open = new OpenRange(leaf);
+      open = new OpenRange(leaf, rules.rights(leaf), rules.sizes);
       this.#code = code;
       this.#nextFrame = NO_FRAME;
       this.#open = open;
       this.ranges.push(open);
     }
     if (leaf.frame !== this.#nextFrame) open.frameRuns++;
-    this.#nextFrame = leaf.frame + pages;
-    open.endPage = leaf.page + pages;
-    open.pageCounts[leaf.level - 1] = (open.pageCounts[leaf.level - 1] as number) + 1;
-    if ((leaf.entryLo & Entry.A) !== 0) open.accessed++;
-    if ((leaf.entryLo & Entry.D) !== 0) open.dirty++;
+    this.#nextFrame = leaf.frame + leaf.pages;
+    open.endPage = leaf.page + leaf.pages;
+    const size = rules.sizeIndex(leaf);
+    open.pageCounts[size] = (open.pageCounts[size] as number) + 1;
+    if (rules.accessed(leaf)) open.accessed++;
+    if (rules.dirty(leaf)) open.dirty++;
   }
 }

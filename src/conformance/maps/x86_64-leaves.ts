@@ -8,6 +8,7 @@
 import { Entry, levelShift, mapsPage } from '../../arch/x86_64/entries.ts';
 import { patIndex } from '../../arch/x86_64/memory-type.ts';
 import { EFER } from '../../arch/x86_64/registers.ts';
+import type { LeafVisitor, TableReader } from './leaves.ts';
 
 /** Combined over the levels. */
 export const Combined = {
@@ -31,12 +32,17 @@ const PAT_LARGE = 1 << 12;
 const PWT = 1 << 3;
 const PCD = 1 << 4;
 
+/** The names of entries by the level they are read at. */
+const ENTRY_NAMES = ['', 'PTE', 'PDE', 'PDPTE', 'PML4E', 'PML5E'] as const;
+
 /** One page; the visitor's argument is one object used again and again. */
-export interface Leaf {
+export interface X86Leaf {
   /** Virtual page number: bits 63:12 of the canonical address, unsigned. */
   page: number;
   /** 4 KiB frame number of the page's first byte. */
   frame: number;
+  /** 1, 512 or 262,144. */
+  pages: number;
   /** 1 for 4 KiB, 2 for 2 MiB, 3 for 1 GiB. */
   level: number;
   /** The last entry as it stands in memory. */
@@ -46,28 +52,6 @@ export interface Leaf {
   combined: number;
 }
 
-/** A table that an entry names but the memory does not hold: nothing is known of what it maps. */
-export interface MissingTable {
-  /** First page and number of pages that the entry covers. */
-  readonly page: number;
-  readonly pages: number;
-  readonly frame: number;
-  /** Level of the entry that names the table: 5 PML5E … 2 PDE; one more than the top level for CR3. */
-  readonly level: number;
-  /** Physical address of that entry; null for CR3. */
-  readonly entryAddress: bigint | null;
-}
-
-export interface TableReader {
-  /** 1024 int32, the low half of each entry first; undefined when there is no such memory. */
-  table(frame: number): Int32Array | undefined;
-}
-
-export interface LeafVisitor {
-  leaf(leaf: Readonly<Leaf>): void;
-  missing(missing: MissingTable): void;
-}
-
 export interface TableRules {
   readonly efer: bigint;
   readonly maxPhysAddr: number;
@@ -75,12 +59,10 @@ export interface TableRules {
 
 /** 4 KiB pages in a page of this level: 1, 512, 262,144. */
 export const pagesOfLevel = (level: number): number => 2 ** (levelShift(level) - 12);
-/** Bytes of a page of this level. */
-export const bytesOfLevel = (level: number): number => 2 ** levelShift(level);
 
 /** What the leaf says apart from permissions. */
-export const leafKey = (leaf: Readonly<Leaf>): number => (leaf.entryHi >>> KEY_SHIFT) & KEY_MASK;
-export const leafPatIndex = ({ level, entryLo }: Readonly<Leaf>): number =>
+export const leafKey = (leaf: Readonly<X86Leaf>): number => (leaf.entryHi >>> KEY_SHIFT) & KEY_MASK;
+export const leafPatIndex = ({ level, entryLo }: Readonly<X86Leaf>): number =>
   patIndex(
     (entryLo & (level === 1 ? PAT_4K : PAT_LARGE)) !== 0,
     (entryLo & PCD) !== 0,
@@ -93,12 +75,12 @@ export const tableFrame = (entryHi: number, entryLo: number): number =>
 
 class LeafWalk {
   readonly #reader: TableReader;
-  readonly #visitor: LeafVisitor;
+  readonly #visitor: LeafVisitor<X86Leaf>;
   readonly #levels: number;
   readonly #reservedHigh: number;
-  readonly #leaf: Leaf = { page: 0, frame: 0, level: 1, entryHi: 0, entryLo: 0, combined: 0 };
+  readonly #leaf: X86Leaf = { page: 0, frame: 0, pages: 1, level: 1, entryHi: 0, entryLo: 0, combined: 0 };
 
-  constructor(reader: TableReader, visitor: LeafVisitor, levels: number, rules: TableRules) {
+  constructor(reader: TableReader, visitor: LeafVisitor<X86Leaf>, levels: number, rules: TableRules) {
     this.#reader = reader;
     this.#visitor = visitor;
     this.#levels = levels;
@@ -112,7 +94,17 @@ class LeafWalk {
     const level = this.#levels;
     const pages = pagesOfLevel(level + 1);
     if (table !== undefined) this.#table(table, rootFrame, level, 0, TOP);
-    else this.#visitor.missing({ page: 0, pages, frame: rootFrame, level: level + 1, entryAddress: null });
+    else {
+      const missing = {
+        page: 0,
+        pages,
+        frame: rootFrame,
+        namedBy: 'CR3',
+        level: level + 1,
+        entryAddress: null,
+      };
+      this.#visitor.missing(missing);
+    }
   }
 
   #table(table: Int32Array, frame: number, level: number, page: number, above: number): void {
@@ -135,8 +127,14 @@ class LeafWalk {
       return;
     }
     const entryAddress = BigInt(table) * 4096n + BigInt(index * 8);
-    const missing = { page: this.#canonical(page), pages: pagesOfLevel(level), frame, level, entryAddress };
-    this.#visitor.missing(missing);
+    this.#visitor.missing({
+      page: this.#canonical(page),
+      pages: pagesOfLevel(level),
+      frame,
+      namedBy: `the ${ENTRY_NAMES[level]}`,
+      level,
+      entryAddress,
+    });
   }
 
   #visit(level: number, page: number, entryHi: number, entryLo: number, combined: number): void {
@@ -145,6 +143,7 @@ class LeafWalk {
     const frame = tableFrame(entryHi, entryLo);
     leaf.page = page;
     leaf.frame = frame - (frame % size);
+    leaf.pages = size;
     leaf.level = level;
     leaf.entryHi = entryHi;
     leaf.entryLo = entryLo;
@@ -184,7 +183,7 @@ export function visitLeaves(
   rootFrame: number,
   levels: number,
   rules: TableRules,
-  visitor: LeafVisitor,
+  visitor: LeafVisitor<X86Leaf>,
 ): void {
   new LeafWalk(reader, visitor, levels, rules).walk(rootFrame);
 }

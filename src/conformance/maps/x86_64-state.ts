@@ -7,8 +7,9 @@ import { CR3, CR4, EFER } from '../../arch/x86_64/registers.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { ElfCore } from '../core/elf-core.ts';
 import { x86CoreCpus } from '../core/elf-notes.ts';
-import { readTextFile } from '../file-errors.ts';
-import { FieldReader } from '../json-fields.ts';
+import type { FieldReader } from '../json-fields.ts';
+import type { DumpStateOptions } from './dump-options.ts';
+import { chooseRoot, readRegistersFile, rootsOf } from './registers-file.ts';
 
 export interface X86DumpState {
   /** Where the registers come from, for the head of a report. */
@@ -31,16 +32,6 @@ export interface X86DumpState {
   readonly assumed: readonly string[];
 }
 
-export interface DumpStateOptions {
-  /** REGS.json. */
-  readonly regs?: string;
-  readonly cr3?: bigint;
-  /** A name of REGS.json's `roots`; `NAME.kernel` is the kernel's root of the pair under page-table isolation. */
-  readonly root?: string;
-  /** Which processor's note, from 0. */
-  readonly cpu?: number;
-}
-
 const LONG_MODE_EFER = EFER.encode({ SCE: 1, LME: 1, LMA: 1, NXE: 1 });
 const MOST_PHYSICAL_BITS = 52;
 
@@ -50,21 +41,20 @@ const MOST_PHYSICAL_BITS = 52;
  */
 export function x86DumpState(core: ElfCore, options: DumpStateOptions): X86DumpState {
   const state = options.regs === undefined ? stateOfNote(core, options) : stateOfRegs(options.regs);
-  const cr3 = chooseRoot(state, options);
+  const { cr3 = chosenRoot(state, options) } = options;
   return cr3 === undefined ? state : { ...state, cr3 };
 }
 
-function chooseRoot(state: X86DumpState, { cr3, root, regs }: DumpStateOptions): bigint | undefined {
-  if (root === undefined) return cr3;
-  const exact = state.roots.get(root);
-  if (exact !== undefined) return exact;
-  const pair = root.endsWith('.kernel') ? state.roots.get(root.slice(0, -'.kernel'.length)) : undefined;
-  if (pair !== undefined && state.pageTableIsolation) return kernelRootOf(pair);
-  throw new InputError(`no root named "${root}"`, {
-    ...(regs === undefined ? {} : { file: regs }),
-    expected: [...state.roots.keys()].join(', ') || 'roots in a REGS.json given with --regs',
-    found: root,
-  });
+function chosenRoot(state: X86DumpState, { root, regs }: DumpStateOptions): bigint | undefined {
+  if (root === undefined) return undefined;
+  return kernelRootNamed(state, root) ?? chooseRoot(state.roots, root, regs);
+}
+
+/** Under page-table isolation `NAME.kernel` is the kernel's root of the pair. */
+function kernelRootNamed(state: X86DumpState, root: string): bigint | undefined {
+  if (!state.pageTableIsolation || !root.endsWith('.kernel')) return undefined;
+  const pair = state.roots.get(root.slice(0, -'.kernel'.length));
+  return pair === undefined ? undefined : kernelRootOf(pair);
 }
 
 /**
@@ -116,8 +106,7 @@ function stateOfNote(core: ElfCore, { cr3, cpu = 0 }: DumpStateOptions): X86Dump
 
 /** @throws InputError naming the file and field */
 function stateOfRegs(file: string): X86DumpState {
-  const fields = new FieldReader(parseJson(file), { file });
-  if (fields.text('arch') !== 'x86_64') fields.fail(['arch'], '"x86_64"', fields.value['arch']);
+  const fields = readRegistersFile(file, 'x86_64');
   const cr4 = fields.hex('cr4');
   checkLevels(fields, cr4);
   const hasWidth = fields.has('maxphyaddr');
@@ -131,7 +120,7 @@ function stateOfRegs(file: string): X86DumpState {
     pkru: fields.has('pkru') ? fields.hex('pkru') : 0n,
     cpl: fields.has('cpl') ? fields.integer('cpl', 0, 3) : 0,
     patTypes: patTypes(fields),
-    roots: roots(fields),
+    roots: rootsOf(fields),
     currentProcess: fields.has('current_process') ? fields.text('current_process') : null,
     pageTableIsolation: fields.has('pti') && fields.boolean('pti'),
     assumed: [
@@ -141,15 +130,6 @@ function stateOfRegs(file: string): X86DumpState {
   };
 }
 
-function parseJson(file: string): unknown {
-  const text = readTextFile(file);
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    throw new InputError(`not JSON: ${(error as Error).message}`, { file });
-  }
-}
-
 /** `levels` repeats what CR4.LA57 says. */
 function checkLevels(fields: FieldReader, cr4: bigint): void {
   if (!fields.has('levels')) return;
@@ -157,12 +137,6 @@ function checkLevels(fields: FieldReader, cr4: bigint): void {
   if (fields.integer('levels', 4, 5) !== levels) {
     fields.fail(['levels'], `${levels}, as CR4.LA57 says`, fields.value['levels']);
   }
-}
-
-function roots(fields: FieldReader): ReadonlyMap<string, bigint> {
-  if (!fields.has('roots')) return new Map();
-  const named = fields.object('roots');
-  return new Map(Object.keys(named.value).map((name) => [name, named.hex(name)]));
 }
 
 /** The kernel's boot message: `x86/PAT: Configuration [0-7]: WB  WC  UC- UC  …`. */

@@ -6,14 +6,15 @@ import { FaultKind } from '../../../src/arch/fault.ts';
 import { INTEL_COMPLETE } from '../../../src/arch/x86_64/features.ts';
 import { X86Mmu } from '../../../src/arch/x86_64/mmu.ts';
 import { highHalf, lowHalf } from '../../../src/base/u64.ts';
+import type { MissingTable } from '../../../src/conformance/maps/leaves.ts';
 import { RangeMerger } from '../../../src/conformance/maps/ranges.ts';
 import {
   Combined,
-  type Leaf,
-  type MissingTable,
   pagesOfLevel,
   visitLeaves,
+  type X86Leaf,
 } from '../../../src/conformance/maps/x86_64-leaves.ts';
+import { X86_RANGE_RULES } from '../../../src/conformance/maps/x86_64-ranges.ts';
 import { PhysicalMemory } from '../../../src/hardware/physical-memory.ts';
 
 const [P, RW, US, PS, G, XD] = [1n, 2n, 4n, 0x80n, 0x100n, 1n << 63n];
@@ -33,13 +34,13 @@ function wordsOf(entries: ReadonlyMap<number, bigint>): Int32Array {
 }
 
 interface Listed {
-  readonly leaves: Leaf[];
+  readonly leaves: X86Leaf[];
   readonly missing: MissingTable[];
 }
 
 function list(tables: Tables, levels = 4, maxPhysAddr = 40, efer = NXE): Listed {
   const words = new Map([...tables].map(([frame, entries]) => [frame, wordsOf(entries)]));
-  const leaves: Leaf[] = [];
+  const leaves: X86Leaf[] = [];
   const missing: MissingTable[] = [];
   const reader = { table: (frame: number) => words.get(frame) };
   visitLeaves(
@@ -110,7 +111,7 @@ const tablesArbitrary = fc
   );
 
 /** Does this page's translation say what the list says? */
-function agrees(mmu: X86Mmu, leaf: Leaf, page: number): void {
+function agrees(mmu: X86Mmu, leaf: X86Leaf, page: number): void {
   const kind = translate(mmu, page, Access.Read);
   if ((leaf.combined & Combined.Reserved) !== 0) {
     expect(kind).toBe(FaultKind.Reserved);
@@ -245,36 +246,44 @@ describe('corners', () => {
     const { leaves, missing } = list(new Map([[1, new Map([[256, 0x9000n | P]])]]));
     expect(leaves).toEqual([]);
     expect(missing).toEqual([
-      { page: 0xffff800000000, pages: 512 ** 3, frame: 9, level: 4, entryAddress: 0x1800n },
+      {
+        page: 0xffff800000000,
+        pages: 512 ** 3,
+        frame: 9,
+        namedBy: 'the PML4E',
+        level: 4,
+        entryAddress: 0x1800n,
+      },
     ]);
   });
 
   it('so is the top table', () => {
     expect(list(new Map()).missing).toEqual([
-      { page: 0, pages: 512 ** 4, frame: 1, level: 5, entryAddress: null },
+      { page: 0, pages: 512 ** 4, frame: 1, namedBy: 'CR3', level: 5, entryAddress: null },
     ]);
   });
 });
 
 describe('ranges', () => {
-  const leafAt = (page: number, extra: Partial<Leaf> = {}): Leaf => ({
+  const leafAt = (page: number, extra: Partial<X86Leaf> = {}): X86Leaf => ({
     page,
     frame: page,
+    pages: pagesOfLevel(extra.level ?? 1),
     level: 1,
     entryHi: 0,
     entryLo: 1,
     combined: 0,
     ...extra,
   });
-  const merge = (...leaves: readonly Leaf[]): string[] => {
-    const merger = new RangeMerger();
+  const merge = (...leaves: readonly X86Leaf[]): string[] => {
+    const merger = new RangeMerger(X86_RANGE_RULES);
     for (const leaf of leaves) merger.add(leaf);
     return merger.ranges.map(
       (range) => `${range.startPage}-${range.endPage} ${range.pageCounts.join('/')} runs ${range.frameRuns}`,
     );
   };
 
-  it.each<[string, readonly Leaf[], string[]]>([
+  it.each<[string, readonly X86Leaf[], string[]]>([
     ['neighbours of equal rights are one', [leafAt(1), leafAt(2)], ['1-3 2/0/0 runs 1']],
     ['pages apart are two', [leafAt(1), leafAt(3)], ['1-2 1/0/0 runs 1', '3-4 1/0/0 runs 1']],
     ['page sizes may differ', [leafAt(512, { level: 2 }), leafAt(1024)], ['512-1025 1/1/0 runs 1']],

@@ -5,20 +5,11 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
 import { type ElfCore, openElfCore } from '../../../src/conformance/core/elf-core.ts';
 import { checkTruth } from '../../../src/conformance/maps/check.ts';
-import { DumpMmu } from '../../../src/conformance/maps/dump-mmu.ts';
-import {
-  listMappings,
-  openPageTableDump,
-  type PageTableDump,
-  pageTableDump,
-} from '../../../src/conformance/maps/page-table-dump.ts';
-import {
-  addressText,
-  dumpHeadText,
-  mapsJson,
-  mapsText,
-  truthCheckText,
-} from '../../../src/report/maps-text.ts';
+import { openPageTableDump } from '../../../src/conformance/maps/page-table-dump.ts';
+import { X86Dump } from '../../../src/conformance/maps/x86_64-dump.ts';
+import { addressText } from '../../../src/report/maps-columns.ts';
+import { dumpHeadText, listText, mapsJson, mapsText, truthCheckText } from '../../../src/report/maps-text.ts';
+import { x86Columns } from '../../../src/report/x86_64-maps-columns.ts';
 
 const path = (name: string): string =>
   new URL(`../../real/x86_64-4level-linux6.1.${name}`, import.meta.url).pathname;
@@ -28,8 +19,8 @@ let core: ElfCore;
 beforeAll(async () => {
   core = await openElfCore(path('core.gz'));
 });
-const rootOf = (root?: string): PageTableDump =>
-  pageTableDump(core, { regs: REGS, ...(root === undefined ? {} : { root }) });
+const rootOf = (root?: string): X86Dump =>
+  new X86Dump(core, { regs: REGS, ...(root === undefined ? {} : { root }) });
 
 describe('every row agrees', () => {
   it.each([
@@ -78,8 +69,8 @@ describe('the list of mappings', () => {
   it('has the ranges of `info mem`: equal user and write rights combined over the levels', () => {
     // QEMU merges by u, r and w only; so does this, from ranges that are finer.
     const merged: { start: number; end: number; rights: string }[] = [];
-    for (const range of listMappings(rootOf()).ranges) {
-      const rights = `${range.user ? 'u' : '-'}r${range.writable ? 'w' : '-'}`;
+    for (const range of rootOf().list().ranges) {
+      const rights = `${range.rights.user ? 'u' : '-'}r${range.rights.writable ? 'w' : '-'}`;
       const last = merged.at(-1);
       if (last !== undefined && last.end === range.startPage && last.rights === rights)
         last.end = range.endPage;
@@ -101,34 +92,41 @@ describe('the list of mappings', () => {
   it('reads as a table, with the 65,536 espfix pages in one line', async () => {
     const dump = rootOf();
     const head = dumpHeadText(dump).replaceAll(path(''), '');
-    const text = mapsText(listMappings(dump), { patTypes: dump.state.patTypes });
+    const text = mapsText(dump);
     await expect(head + text).toMatchFileSnapshot('../../golden/maps-zoo.txt');
   });
 
   it('lists every espfix page when all are asked for', () => {
-    const list = listMappings(rootOf());
-    const lines = mapsText(list, { all: true })
+    const dump = rootOf();
+    const lines = mapsText(dump, { all: true })
       .split('\n')
       .filter((line) => line.includes('0x1057000'));
     expect(lines.length).toBe(65_536);
-    expect(list.ranges.length).toBe(65_735);
+    expect(dump.list().ranges.length).toBe(65_735);
   });
 
   it('shows protection keys, device memory and PAT indices where the types are not known', () => {
-    const { ranges } = listMappings(rootOf());
+    const { ranges } = rootOf().list();
     // Key 1 is the kernel's own for execute-only memory; zoo asked for the other two.
-    const keys = new Set(ranges.filter(({ user }) => user).map((range) => range.protectionKey));
+    const keys = new Set(
+      ranges.filter(({ rights }) => rights.user).map(({ rights }) => rights.protectionKey),
+    );
     expect([...keys].sort((a, b) => a - b)).toEqual([0, 1, 2, 14]);
-    expect(mapsText({ ranges: ranges.slice(0, 1), missing: [], leaves: 1 })).toContain('PAT0');
+    expect(listText({ ranges: ranges.slice(0, 1), missing: [], leaves: 1 }, x86Columns(null))).toContain(
+      'PAT0',
+    );
     const device = ranges.find(({ firstFrame }) => firstFrame === 0xb0000);
-    expect(device).toMatchObject({ patIndex: 2, pageCounts: [0, 128, 0], executable: false, user: false });
+    expect(device).toMatchObject({
+      rights: { patIndex: 2, executable: false, user: false },
+      pageCounts: [0, 128, 0],
+    });
   });
 });
 
 describe('the list of mappings as JSON', () => {
   it('is one object of hexadecimal addresses and byte counts as JSON', () => {
     const dump = rootOf('program');
-    const { ranges } = mapsJson(listMappings(dump), dump.state.patTypes) as { ranges: object[] };
+    const { ranges } = mapsJson(dump) as { ranges: object[] };
     expect(ranges[0]).toEqual({
       start: '0x400000',
       end: '0x401000',
@@ -161,7 +159,7 @@ describe('a walk through the dump', () => {
     { what: 'a 2 MiB page', va: 0x6000_0012_3456n, access: Access.User | Access.Write, pa: 0x612_3456n },
     { what: 'kernel text', va: 0xffff_ffff_8960_0000n, access: Access.Fetch, pa: 0x620_0000n },
   ])('of $what gives its address', ({ va, access, pa }) => {
-    const { outcome } = new DumpMmu(rootOf()).explain(va, access);
+    const { outcome } = rootOf().explain(va, access);
     expect(outcome).toMatchObject({ kind: 'translation', physicalAddress: pa });
   });
 
@@ -176,7 +174,7 @@ describe('a walk through the dump', () => {
       errorCode: 0x1n,
     },
   ])('of $what faults', ({ va, access, errorCode }) => {
-    const { outcome } = new DumpMmu(rootOf()).explain(va, access);
+    const { outcome } = rootOf().explain(va, access);
     expect(outcome).toMatchObject({
       name: '#PF',
       syndrome: { value: errorCode },
@@ -185,9 +183,11 @@ describe('a walk through the dump', () => {
   });
 
   it('obeys the protection keys that the process had set (PKRU 0x40000024)', () => {
-    const keyed = listMappings(rootOf()).ranges.find((range) => range.user && range.protectionKey === 1);
+    const keyed = rootOf()
+      .list()
+      .ranges.find(({ rights }) => rights.user && rights.protectionKey === 1);
     const va = BigInt(keyed?.startPage ?? 0) << 12n;
-    const read = new DumpMmu(rootOf()).explain(va, Access.User);
+    const read = rootOf().explain(va, Access.User);
     expect(read.outcome).toMatchObject({ name: '#PF', syndrome: { value: 0x25n } });
   });
 });
