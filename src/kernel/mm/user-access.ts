@@ -12,6 +12,7 @@ import type { Mmu } from '../../arch/mmu.ts';
 import type { Task } from '../../base/task.ts';
 import { fromHalves, highHalf, lowHalf } from '../../base/u64.ts';
 import { mmapReadUnlock } from '../lock/mmap-lock.ts';
+import { enterFromUserMode, exitToUserMode } from '../process/user-mode.ts';
 import {
   BUS_ADRERR,
   BUS_MCEERR_AR,
@@ -49,11 +50,21 @@ const PAGE_BYTES = 4096;
 
 /**
  * For a fault that the MMU of `current`'s CPU has just reported. Null: make the access again. Else the signal that it
- * ends with. Nothing may run between the fault and the first step of this.
+ * ends with, or that came first: a tag check that had failed before. Nothing may run between the fault and the first
+ * step of this.
  */
 export function* handleUserFault(current: TaskStruct): Task<SignalInfo | null> {
   const info = new PageFaultInfo();
   current.kernel.arch.faultInfo(current.cpu, info);
+  if (!info.user) return yield* handleException(current, info);
+  enterFromUserMode(current);
+  const signal = yield* handleException(current, info);
+  // A second SIGSEGV that comes while one is pending is lost (`legacy_queue`).
+  const late = exitToUserMode(current);
+  return signal ?? late;
+}
+
+function* handleException(current: TaskStruct, info: PageFaultInfo): Task<SignalInfo | null> {
   if (info.kind === EntryKind.Signal) {
     const address = info.code === SI_KERNEL ? 0n : fromHalves(info.addressHi, info.addressLo);
     return { signal: info.signal, code: info.code, address };

@@ -17,9 +17,14 @@ export function enterFromUserMode(current: TaskStruct): void {
  * asynchronously, if any: it has no address.
  */
 export function exitToUserMode(current: TaskStruct): SignalInfo | null {
-  const { arch } = current.kernel;
-  const failed = arch.memoryTags?.takeAsynchronousFault(current.thread) === true;
-  arch.exitToUserMode(current.cpu);
+  const signal = takeTagFault(current);
+  current.kernel.arch.exitToUserMode(current.cpu);
+  return signal;
+}
+
+/** The same for a task that an interrupt had stopped. */
+export function takeTagFault(current: TaskStruct): SignalInfo | null {
+  const failed = current.kernel.arch.memoryTags?.takeAsynchronousFault(current.thread) === true;
   return failed ? { signal: SIGSEGV, code: SEGV_MTEAERR, address: 0n } : null;
 }
 

@@ -15,6 +15,7 @@ import {
 import { sysMmap } from '../../kernel/mm/mmap.ts';
 import { sysMprotect } from '../../kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../kernel/mm/munmap.ts';
+import { takeTagFault } from '../../kernel/process/user-mode.ts';
 import type { SignalInfo } from '../../kernel/signal.ts';
 import { type Outcome, success } from '../outcome.ts';
 import { accessWidth, byteCount, checkKeys, protectionBits, type Word, word } from '../units.ts';
@@ -102,7 +103,10 @@ function* instruction<T>(
   yield context.accessPoint;
   const signal = yield* body;
   emitAccess(context, access, address, bytes, signal);
-  const outcome: Outcome<T> = signal === null ? success(value()) : yield* raise(context, signal);
+  // An interrupt may have found meanwhile that an earlier tag check had failed.
+  const late = takeTagFault(context.task);
+  const raised = signal ?? late;
+  const outcome: Outcome<T> = raised === null ? success(value()) : yield* raise(context, raised);
   yield* returnToUser(context);
   if (!context.dead) context.calls--;
   else yield context.task.startPoint;

@@ -6,6 +6,7 @@ import { InputError } from '../../base/input-error.ts';
 import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
 import { errnoName } from '../../kernel/errno.ts';
 import { doExit } from '../../kernel/process/exit.ts';
+import { enterFromUserMode, exitToUserMode, signalAddress } from '../../kernel/process/user-mode.ts';
 import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import { ptraceStopPoint } from '../../kernel/remote/ptrace.ts';
 import { SIGKILL, type SignalInfo } from '../../kernel/signal.ts';
@@ -40,6 +41,8 @@ export class ProcessContext {
   attempts = 0;
   /** Signals that come back as values wherever they are raised (`User.sigaction`). */
   readonly returnedSignals = new Set<string>();
+  /** Signals whose address keeps its tag bits (SA_EXPOSE_TAGBITS). */
+  readonly exposedSignals = new Set<string>();
   /** Open files of /proc/PID/mem, by handle. */
   readonly memFiles = new Map<number, ProcMemFile>();
   lastHandle = 2;
@@ -107,6 +110,10 @@ export class ProcessContext {
   returnsSignal(name: string): boolean {
     return this.attempts > 0 || this.returnedSignals.has(name);
   }
+
+  exposesTagBits(name: string): boolean {
+    return this.exposedSignals.has(name);
+  }
 }
 
 /**
@@ -124,8 +131,11 @@ export function* systemCall<Raw, T>(
   context.calls++;
   yield context.enterPoint;
   emitEnter(context, name, args);
-  const outcome = toOutcome(yield* body);
+  enterFromUserMode(task);
+  let outcome = toOutcome(yield* body);
   emitExit(context, name, outcome);
+  const signal = exitToUserMode(task);
+  if (signal !== null) outcome = yield* raise(context, signal);
   yield* returnToUser(context);
   if (!context.dead) context.calls--;
   else yield task.startPoint;
@@ -179,7 +189,7 @@ export function* raise(context: ProcessContext, info: SignalInfo): Task<SignalFa
     ok: false,
     signal: signalName(info.signal),
     code: signalCodeName(info.signal, info.code),
-    address: info.address,
+    address: signalAddress(task, info, context.exposesTagBits(signalName(info.signal))),
   };
   const { events } = context.run.system.machine;
   if (events.enabled) {
