@@ -129,6 +129,13 @@ export interface KernelArch {
   flushSpuriousFault(cpu: number, context: MmContext, page: number): Task<void>;
 
   /**
+   * The last part of `ptep_set_access_flags`, for a pte that a fault has made young, dirty or writable: the stale entries
+   * of other CPUs go where the processor does not look at the table again by itself before it refuses an access.
+   * @param dirty the fault was a write
+   */
+  flushAccessFlags(cpu: number, context: MmContext, page: number, dirty: boolean): Task<void>;
+
+  /**
    * `vm_get_page_prot`: `EntryFlag` bits (with `Present`, and Young where Linux's protections have it) of a fresh leaf
    * of a VMA with these flags. A private writable VMA gives a leaf without `Write`.
    */

@@ -98,6 +98,15 @@ export const ARM64_COMPLETE: Arm64Features = {
 /** The machine of the recorded vectors: QEMU 11.1.3, `-M virt,mte=on -cpu max`. It has no overlays (FEAT_S1POE). */
 export const ARM64_RECORDED: Arm64Features = { ...ARM64_COMPLETE, s1poe: false };
 
+/** The machine of the recorded traces: QEMU 10.0, `-M virt,mte=on -cpu max`. */
+export const QEMU_10_0: Arm64Features = {
+  ...ARM64_COMPLETE,
+  asid2: false,
+  s1pie: false,
+  s1poe: false,
+  mteTaggedFar: false,
+};
+
 /** QEMU 7.2, `-cpu max`: no EPAN, no TCR2_EL1. */
 export const ARM64_QEMU_7_2: Arm64Features = {
   ...ARM64_COMPLETE,
@@ -136,6 +145,7 @@ export const CPU_MODELS = {
   'arm64-complete': ARM64_COMPLETE,
   'arm64-recorded': ARM64_RECORDED,
   'qemu-7.2-max': ARM64_QEMU_7_2,
+  'qemu-10.0-max': QEMU_10_0,
   'neoverse-v2': NEOVERSE_V2,
 } as const satisfies Readonly<Record<string, Arm64Features>>;
 export type CpuModelName = keyof typeof CPU_MODELS;

@@ -41,3 +41,13 @@ export function* flushTlbMm(current: TaskStruct, mm: MmStruct): Task<void> {
   yield* mm.kernel.arch.flushTlbMm(current.cpu, context);
   preemptEnable(current);
 }
+
+/** For a pte that a fault has made young, dirty or writable, with its lock held. @see `ptep_set_access_flags` */
+export function* flushAccessFlags(
+  current: TaskStruct,
+  mm: MmStruct,
+  page: number,
+  dirty: boolean,
+): Task<void> {
+  yield* mm.kernel.arch.flushAccessFlags(current.cpu, contextOf(mm), page, dirty);
+}

@@ -8,10 +8,7 @@
 import { ENTRY_MEMORY_TYPE_SHIFT, EntryFlag } from '../../paging-format.ts';
 import { VmAccess } from '../../vm-access.ts';
 import { MemoryTypeIndex } from './entry-layout.ts';
-
-/** VM_ARM64_BTI is VM_ARCH_1; VM_MTE is bit 36 of the flag word: here of its high half. */
-const VM_ARM64_BTI = 0x0100_0000;
-const VMH_MTE = 1 << 4;
+import { VM_ARM64_BTI, VMH_MTE } from './mman.ts';
 
 const { Present, Read, Write, User, Exec, Young, Protnone, Guarded } = EntryFlag;
 const NONE = Present | Read | Protnone | Young;

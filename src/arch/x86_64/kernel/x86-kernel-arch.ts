@@ -187,6 +187,9 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   /** Nothing: the page fault itself has dropped the entry that caused it. */
   *flushSpuriousFault(_cpu: number, _context: MmContext, _page: number): Task<void> {}
 
+  /** Nothing: the processor walks again before it raises a page fault. @see arch/x86/mm/pgtable.c */
+  *flushAccessFlags(_cpu: number, _context: MmContext, _page: number, _dirty: boolean): Task<void> {}
+
   pageProtection(vmFlags: number, vmFlagsHigh: number): number {
     return pageProtection(vmFlags, vmFlagsHigh);
   }

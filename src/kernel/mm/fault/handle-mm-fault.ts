@@ -11,6 +11,7 @@ import type { TaskStruct } from '../../task-struct.ts';
 import { Unsupported } from '../../unsupported.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteUnmapUnlock, rootTable, tableAlloc } from '../page-table-alloc.ts';
+import { flushAccessFlags } from '../tlb.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_HUGETLB, VM_MAYWRITE, VM_WRITE, VMH_DROPPABLE } from '../vma-flags.ts';
 import { entryWritable, vmaIsAccessible } from '../vma-protection.ts';
@@ -144,8 +145,9 @@ function* handlePresentPte(fault: VmFault, table: TablePage, entry: number): Tas
   }
   yield table.setEntry;
   const changed = pageTables.change(table, fault.index, set, 0);
+  if (changed) yield* flushAccessFlags(current, mm, page, fault.has(FAULT_FLAG_WRITE));
   // Another CPU allowed more in the meantime and this one's TLB does not know yet. Retried faults have flushed.
-  if (!changed && !fault.has(FAULT_FLAG_TRIED) && fault.has(FAULT_FLAG_WRITE) && mm.context !== null) {
+  else if (!fault.has(FAULT_FLAG_TRIED) && fault.has(FAULT_FLAG_WRITE) && mm.context !== null) {
     yield* kernel.arch.flushSpuriousFault(current.cpu, mm.context, page);
   }
   yield* pteUnmapUnlock(current, table);

@@ -13,7 +13,7 @@ import { MM_ANONPAGES } from '../mm.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonRmap, mmCounter, moveAnonRmap, removeRmap } from '../rmap.ts';
-import { flushTlbPage } from '../tlb.ts';
+import { flushAccessFlags, flushTlbPage } from '../tlb.ts';
 import { vmaAllocZeroedFrame } from '../user-highpage.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
@@ -70,7 +70,8 @@ function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
 function* wpPageReuse(fault: VmFault, table: TablePage): Task<void> {
   const set = EntryFlag.Young | EntryFlag.Dirty | maybeWritable(fault.vma);
   yield table.setEntry;
-  fault.kernel.pageTables.change(table, fault.index, set, 0);
+  const changed = fault.kernel.pageTables.change(table, fault.index, set, 0);
+  if (changed) yield* flushAccessFlags(fault.current, fault.mm, fault.page, true);
 }
 
 /** A shared page whose first write is only noted. @see `wp_page_shared`, `fault_dirty_shared_page` */
