@@ -1,8 +1,12 @@
-/** The arm64 words that `tablewalk decode` explains: stage 1 descriptors, ESR_EL1 and TCR_EL1. */
+/**
+ * The arm64 words that `tablewalk decode` explains: stage 1 descriptors, ESR_EL1 and TCR_EL1 here, the other registers in
+ * register-kinds.ts, operands of TLBI in operand-kinds.ts.
+ */
 import { InputError } from '../../base/input-error.ts';
 import type { FieldValue } from '../../base/layout.ts';
 import { hex } from '../../base/u64.ts';
 import { type Decoded, type DecodeKind, type DecodeOptions, decodeWith } from '../decode-kind.ts';
+import { SHAREABILITY_WORDS } from './attribute-words.ts';
 import {
   type DescriptorContext,
   descriptorAddress,
@@ -12,6 +16,8 @@ import {
   layoutOfDescriptor,
   levelExists,
 } from './entries.ts';
+import { ARM64_OPERAND_KINDS } from './operand-kinds.ts';
+import { ARM64_REGISTER_KINDS } from './register-kinds.ts';
 import {
   DATA_ABORT_CLASSES,
   ESR_EL1,
@@ -44,7 +50,6 @@ function contextOf(options: DecodeOptions): DescriptorContext {
   return context;
 }
 
-const SHAREABILITY = ['non-shareable', 'reserved', 'outer shareable', 'inner shareable'];
 const ACCESS_PERMISSIONS = [
   'EL1 read-write, no EL0 data access',
   'EL1 and EL0 read-write',
@@ -60,7 +65,7 @@ const TABLE_LIMITS = [
 
 const descriptorWords = (title: string, { name, value }: FieldValue): string | null => {
   const index = Number(value & 3n);
-  if (name === 'SH') return SHAREABILITY[index] ?? null;
+  if (name === 'SH') return SHAREABILITY_WORDS[index] ?? null;
   if (name === 'AP') return ACCESS_PERMISSIONS[index] ?? null;
   if (name === 'APTable') return TABLE_LIMITS[index] ?? null;
   if (name === 'AttrIndx') return `MAIR_EL1 field Attr${value}`;
@@ -92,11 +97,21 @@ function descriptorRemarks(value: bigint, context: DescriptorContext): string[] 
   const AF = 1n << 10n;
   if ((value & AF) === 0n)
     remarks.push('AF = 0: an Access flag fault, unless TCR_EL1.HA = 1 and the walker sets it');
+  remarks.push(...indirectionRemarks(value));
   const DBM = 1n << 51n;
   if ((value & DBM) !== 0n) {
     remarks.push('DBM = 1: with TCR_EL1.HD = 1, AP[2] = 1 is writable-clean and AP[2] = 0 writable-dirty');
   }
   return remarks;
+}
+
+/** What the same bits are where permissions are indirect. @see Arm ARM (DDI 0487), "Stage 1 Indirect permissions" */
+function indirectionRemarks(value: bigint): string[] {
+  const index = (((value >> 53n) & 3n) << 2n) | (((value >> 51n) & 1n) << 1n) | ((value >> 6n) & 1n);
+  const clean = (value >> 7n) & 1n;
+  return [
+    `with TCR2_EL1.PIE = 1: PIIndex ${index} (bits 54:53, 51 and 6), nDirty ${clean} (bit 7); overlays: POIndex ${(value >> 60n) & 7n}`,
+  ];
 }
 
 const descriptorKind: DecodeKind = {
@@ -186,7 +201,7 @@ const tcrWords = ({ name, value }: FieldValue): string | null => {
   if (name === 'TG0') return TG0[index] ?? null;
   if (name === 'TG1') return TG1[index] ?? null;
   if (name === 'IPS') return IPS[index] ?? null;
-  if (name.startsWith('SH')) return SHAREABILITY[index] ?? null;
+  if (name.startsWith('SH')) return SHAREABILITY_WORDS[index] ?? null;
   if (/^[IO]RGN[01]$/.test(name)) return CACHEABILITY[index] ?? null;
   if (!/^T[01]SZ$/.test(name)) return null;
   return index < SMALLEST_TXSZ_52 || index > LARGEST_TXSZ_TTST
@@ -257,4 +272,6 @@ export const ARM64_DECODE_KINDS: readonly DecodeKind[] = [
       return decodeWith('tcr_el1', TCR_EL1, value, source, tcrWords, tcrRemarks(value));
     },
   },
+  ...ARM64_REGISTER_KINDS,
+  ...ARM64_OPERAND_KINDS,
 ];
