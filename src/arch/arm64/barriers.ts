@@ -55,3 +55,7 @@ export function completes(barrier: DataSynchronizationBarrier, operation: TlbiOp
   if (barrier.accesses !== 'all' || (barrier.nXS && !operation.nXS)) return false;
   return REACH[barrier.domain] >= REACH[operation.shareability];
 }
+
+/** Are earlier stores to tables visible to the walks of all CPUs of the Inner Shareable domain after it? */
+export const isVisibleToWalkers = (barrier: DataSynchronizationBarrier): boolean =>
+  barrier.accesses !== 'loads' && REACH[barrier.domain] >= REACH.ISH;
