@@ -6,11 +6,11 @@ import type { FieldValue } from '../../base/layout.ts';
 import { fromHalves, hex, lowHalf, maskOf } from '../../base/u64.ts';
 import { Access } from '../access.ts';
 import { bitRange } from '../decode-kind.ts';
+import type { WalkStep } from '../walk-recorder.ts';
 import { entryLayout, LEVEL_NAMES, mapsPage, PDE_2M, PTE } from './entries.ts';
 import type { X86Mmu } from './mmu.ts';
 import { RIGHTS_MASK, Right } from './permissions.ts';
 import { CR4, EFER } from './registers.ts';
-import type { WalkStep } from './walk-steps.ts';
 
 /** Words for the value of an entry's field. */
 export const fieldWords = ({ name, value, kind }: FieldValue): string | null => {

@@ -16,7 +16,8 @@ import type {
   ExplainedWalk,
 } from '../explained-walk.ts';
 import { FaultKind, type FaultSlot } from '../fault.ts';
-import { entryLayout, LEVEL_NAMES, mapsPage, PTE } from './entries.ts';
+import { WalkRecorder, type WalkStep } from '../walk-recorder.ts';
+import { Entry, entryLayout, LEVEL_NAMES, mapsPage, PTE } from './entries.ts';
 import { combineRights, fieldWords, permissionRules, reservedRule } from './explain-rules.ts';
 import { faultCr2, faultErrorCode, faultVector, Vector } from './fault-code.ts';
 import { FLUSH_EVENT_NAMES } from './invalidation.ts';
@@ -24,12 +25,12 @@ import { effectiveMemoryType, memoryTypeName } from './memory-type.ts';
 import type { X86Mmu } from './mmu.ts';
 import { REASON_NAMES } from './permissions.ts';
 import { CR0, CR3, CR4, EFER, PAGE_FAULT_ERROR } from './registers.ts';
-import { WalkRecorder, type WalkStep } from './walk-steps.ts';
 
 /** What a step says in words, for steps that are not entries. */
-function noteOf(step: Exclude<WalkStep, { kind: 'entry' }>): ExplainedNote {
+function noteOf(step: Exclude<WalkStep, { kind: 'entry' | 'begin' }>): ExplainedNote {
   if (step.kind === 'update') {
-    const flags = [step.setAccessed ? 'A' : '', step.setDirty ? 'D' : ''].filter((flag) => flag !== '');
+    const set = step.newLow & ~step.oldLow;
+    const flags = [set & Entry.A ? 'A' : '', set & Entry.D ? 'D' : ''].filter((flag) => flag !== '');
     return {
       kind: 'update',
       level: step.level,
@@ -185,7 +186,9 @@ export function explainWalk(mmu: X86Mmu, address: bigint, access: number): Expla
   const { state } = mmu;
   const cr4 = fromHalves(state.cr4Hi, state.cr4);
   const faulted = kind !== FaultKind.None;
-  const steps = recorder.steps.map((step) => (step.kind === 'entry' ? entryOf(step) : noteOf(step)));
+  const steps = recorder.steps
+    .filter((step) => step.kind !== 'begin')
+    .map((step) => (step.kind === 'entry' ? entryOf(step) : noteOf(step)));
   const rules = faulted
     ? faultRules(mmu.fault, mmu)
     : permissionRules(combineRights(recorder.steps), access, mmu);

@@ -1,13 +1,14 @@
 /**
- * Records what the walker tells of one translation as plain data: the raw material of an explained walk. Nothing is
- * interpreted here but the form of an entry. One recorder serves one translation at a time.
+ * Records what a walker tells of the translations of one access as plain data: the raw material of an explained walk.
+ * Nothing is interpreted here. One recorder serves one access.
  */
-import { fromHalves } from '../../base/u64.ts';
-import { CACHE_NAMES, type CacheName, EntrySource, type WalkObserver } from '../walk-observer.ts';
-import { Entry } from './entries.ts';
+import { fromHalves } from '../base/u64.ts';
+import { CACHE_NAMES, type CacheName, EntrySource, type WalkObserver } from './walk-observer.ts';
 
-/** One thing that happened, in order. Levels are 1 (PTE) to 5 (PML5E). */
+/** One thing that happened, in order. Levels count from 1, the last-level table. */
 export type WalkStep =
+  /** A translation begins; an access that crosses pages has two. */
+  | { readonly kind: 'begin'; readonly address: bigint; readonly access: number }
   | {
       readonly kind: 'entry';
       readonly level: number;
@@ -21,8 +22,9 @@ export type WalkStep =
       readonly kind: 'update';
       readonly level: number;
       readonly address: bigint;
-      readonly setAccessed: boolean;
-      readonly setDirty: boolean;
+      /** Bits 31:0 of the entry before and after. */
+      readonly oldLow: number;
+      readonly newLow: number;
     }
   | { readonly kind: 'hit' | 'rewalk'; readonly cache: string; readonly data: bigint }
   | { readonly kind: 'fill'; readonly cache: string; readonly level: number; readonly data: bigint }
@@ -34,26 +36,11 @@ export type WalkStep =
       readonly dropped: number;
     };
 
-/** How the translation ended. */
-export interface WalkEnd {
-  /** `FaultKind`; 0 is success. */
-  readonly kind: number;
-  readonly physicalAddress: bigint;
-  /** `Reason` bits. */
-  readonly reasons: number;
-}
-
 export class WalkRecorder implements WalkObserver {
-  steps: WalkStep[] = [];
-  address = 0n;
-  access = 0;
-  finished: WalkEnd | null = null;
+  readonly steps: WalkStep[] = [];
 
   begin(hi: number, lo: number, access: number): void {
-    this.steps = [];
-    this.address = fromHalves(hi, lo);
-    this.access = access;
-    this.finished = null;
+    this.steps.push({ kind: 'begin', address: fromHalves(hi, lo), access });
   }
 
   entry(level: number, source: EntrySource, atHi: number, atLo: number, hi: number, lo: number): void {
@@ -67,15 +54,8 @@ export class WalkRecorder implements WalkObserver {
     });
   }
 
-  update(level: number, atHi: number, atLo: number, oldLo: number, newLo: number): void {
-    const set = newLo & ~oldLo;
-    this.steps.push({
-      kind: 'update',
-      level,
-      address: fromHalves(atHi, atLo),
-      setAccessed: (set & Entry.A) !== 0,
-      setDirty: (set & Entry.D) !== 0,
-    });
+  update(level: number, atHi: number, atLo: number, oldLow: number, newLow: number): void {
+    this.steps.push({ kind: 'update', level, address: fromHalves(atHi, atLo), oldLow, newLow });
   }
 
   hit(cache: CacheName, hi: number, lo: number): void {
@@ -94,7 +74,5 @@ export class WalkRecorder implements WalkObserver {
     this.steps.push({ kind: 'flush', scope, context, address: fromHalves(hi, lo), dropped });
   }
 
-  end(kind: number, paHi: number, paLo: number, reasons: number): void {
-    this.finished = { kind, physicalAddress: fromHalves(paHi, paLo), reasons };
-  }
+  end(): void {}
 }
