@@ -57,6 +57,8 @@ export interface MemoryTags {
    */
   setPreferredMode(cpu: number, mode: TagCheckMode): boolean;
   preferredMode(cpu: number): TagCheckMode;
+  /** PSTATE.TCO of the task that `cpu` runs: its own loads and stores are not checked while it is set. */
+  setTagCheckOverride(cpu: number, on: boolean): void;
   /**
    * On the way back to user mode: was a tag check of the task's own instructions found to have failed, asynchronously,
    * when it came into the kernel (TIF_MTE_ASYNC_FAULT)? Asking takes it back.

@@ -11,6 +11,7 @@ import type { MappedFile } from '../../kernel/mm/mapped-file.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE } from '../../kernel/mm/mman.ts';
 import { sysMmap } from '../../kernel/mm/mmap.ts';
 import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credentials.ts';
+import { enterFromUserMode, exitToUserMode } from '../../kernel/process/user-mode.ts';
 import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { createSystem, type System, type SystemArchitecture } from '../../userland/system.ts';
@@ -88,15 +89,20 @@ export class ReplayWorld {
     this.files.set(number, new Map(this.files.get(parent)));
   }
 
-  /** Runs a kernel path of a process to its end. */
+  /** Runs a system call of a process to its end. */
   run<T>(task: TaskStruct, body: Task<T>): T {
-    return this.system.loop.complete(task, body);
+    return this.system.loop.complete(task, systemCall(task, body));
   }
 
   /** The same, with the minor faults that it counted for the process. */
   counted<T>(task: TaskStruct, body: Task<T>): { readonly result: T; readonly minflt: number } {
+    return this.countedInUserMode(task, systemCall(task, body));
+  }
+
+  /** The same of instructions of the process' own. */
+  countedInUserMode<T>(task: TaskStruct, body: Task<T>): { readonly result: T; readonly minflt: number } {
     const before = task.minFlt;
-    const result = this.run(task, body);
+    const result = this.system.loop.complete(task, body);
     return { result, minflt: task.minFlt - before };
   }
 
@@ -139,4 +145,12 @@ function setArguments({ mm }: TaskStruct): void {
   mm.argEnd = top - 0xf00n;
   mm.envStart = mm.argEnd;
   mm.envEnd = top - 0x100n;
+}
+
+function* systemCall<T>(task: TaskStruct, body: Task<T>): Task<T> {
+  enterFromUserMode(task);
+  const result = yield* body;
+  // Every access of a trace is followed by a system call of the recorder's, which takes a late fault: none is left.
+  exitToUserMode(task);
+  return result;
 }

@@ -93,7 +93,7 @@ function faults(mmu: Mmu, address: bigint, length: number, split: number, access
 }
 
 /** How the kernel answered a fault: the signal, or what the page table maps now. */
-function emitFaultDone(task: TaskStruct, address: bigint, signal: SignalInfo | null): void {
+export function emitFaultDone(task: TaskStruct, address: bigint, signal: SignalInfo | null): void {
   const { events, machine } = task.kernel;
   const result =
     signal === null

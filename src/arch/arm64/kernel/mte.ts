@@ -57,6 +57,10 @@ export class MteTags implements MemoryTags {
     return this.#threads.preferred(cpu);
   }
 
+  setTagCheckOverride(cpu: number, on: boolean): void {
+    this.#threads.setTagCheckOverride(cpu, on);
+  }
+
   takeAsynchronousFault(thread: ThreadState): boolean {
     return this.#threads.takeAsynchronousFault(thread);
   }

@@ -110,6 +110,11 @@ export class ThreadSwitch implements TaggedAddressControl {
     setTco(loaded.cpu, loaded.userTco);
   }
 
+  /** MSR TCO, by the program. */
+  setTagCheckOverride(cpu: number, on: boolean): void {
+    setTco(this.#cpu(cpu).cpu, on);
+  }
+
   set(thread: ThreadState, control: bigint): boolean {
     const own = ownThread(thread);
     if (!setControl(own, control, this.#features)) return false;

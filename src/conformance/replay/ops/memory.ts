@@ -6,7 +6,9 @@ import * as mman from '../../../kernel/mm/mman.ts';
 import { sysMmap } from '../../../kernel/mm/mmap.ts';
 import { sysMprotect } from '../../../kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../kernel/mm/munmap.ts';
+import { enterFromUserMode, exitToUserMode, signalAddress } from '../../../kernel/process/user-mode.ts';
 import type { SignalInfo } from '../../../kernel/signal.ts';
+import type { TaskStruct } from '../../../kernel/task-struct.ts';
 import { userFetch, userLoad, userStore } from '../../../userland/calls/access.ts';
 import { signalCodeName, signalName } from '../../../userland/calls/signal-names.ts';
 import type { StepArguments } from '../arguments.ts';
@@ -62,19 +64,32 @@ function mmap(world: ReplayWorld, step: Step): OperationResult {
   return addressOrErrno(world.run(task, call));
 }
 
-function access(
+/** The access, and the system call that the recorder makes after it: there a late fault shows. */
+function* thenEnterKernel(task: TaskStruct, body: Task<SignalInfo | null>): Task<SignalInfo | null> {
+  const signal = yield* body;
+  enterFromUserMode(task);
+  const late = exitToUserMode(task);
+  return signal ?? late;
+}
+
+/**
+ * What instructions of the process did.
+ * @param success what is recorded of one that went through, with the faults that it took
+ */
+export function access(
   world: ReplayWorld,
   step: Step,
   body: Task<SignalInfo | null>,
-  success: () => Readonly<Record<string, unknown>>,
+  success: (minflt: number) => Readonly<Record<string, unknown>>,
 ): OperationResult {
   const task = world.actor(step.pid);
-  const { result, minflt } = world.counted(task, body);
+  const { result, minflt } = world.countedInUserMode(task, thenEnterKernel(task, body));
   const notes = (): readonly string[] => world.explainAccess(task, step);
-  if (result === null) return { values: { ...success(), minflt }, notes };
+  if (result === null) return { values: success(minflt), notes };
   const sig = signalName(result.signal);
   const code = signalCodeName(result.signal, result.code);
-  return { values: { sig, code, addr: `0x${result.address.toString(16)}`, minflt }, notes };
+  const addr = signalAddress(task, result, step.args.count('expose', 0) !== 0);
+  return { values: { sig, code, addr: `0x${addr.toString(16)}`, minflt }, notes };
 }
 
 export const memoryOperations: Readonly<Record<string, Operation>> = {
@@ -102,11 +117,11 @@ export const memoryOperations: Readonly<Record<string, Operation>> = {
     },
   },
   read: {
-    arguments: ['addr', 'len'],
+    arguments: ['addr', 'len', 'expose'],
     run: (world, step) => {
       const bytes = new Uint8Array(step.args.count('len'));
       const body = userLoad(world.actor(step.pid), step.args.word('addr'), bytes);
-      return access(world, step, body, () => ({ ret: bytes.length, value: hexBytes(bytes) }));
+      return access(world, step, body, (minflt) => ({ ret: bytes.length, value: hexBytes(bytes), minflt }));
     },
   },
   write: {
@@ -114,14 +129,14 @@ export const memoryOperations: Readonly<Record<string, Operation>> = {
     run: (world, step) => {
       const bytes = repeatedWord(step.args.word('val'), step.args.count('len'));
       const body = userStore(world.actor(step.pid), step.args.word('addr'), bytes);
-      return access(world, step, body, () => ({ ret: bytes.length }));
+      return access(world, step, body, (minflt) => ({ ret: bytes.length, minflt }));
     },
   },
   exec: {
     arguments: ['addr'],
     run: (world, step) => {
       const body = userFetch(world.actor(step.pid), step.args.word('addr'));
-      return access(world, step, body, () => ({ ret: 'fetched' }));
+      return access(world, step, body, (minflt) => ({ ret: 'fetched', minflt }));
     },
   },
 };

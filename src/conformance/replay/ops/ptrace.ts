@@ -26,14 +26,20 @@ function request(world: ReplayWorld, step: Step, write: boolean): OperationResul
   const word = write ? repeatedWord(step.args.word('val'), 8) : new Uint8Array(8);
   const call = write ? ptracePokeData : ptracePeekData;
   const { result, minflt } = world.counted(supervisor, call(supervisor, pid, address, word));
-  if (attach) world.run(supervisor, ptraceDetach(supervisor, pid));
+  if (attach) detachFrom(world, pid);
   return retOrErrno(result, write ? { minflt } : { value: hexBytes(word), minflt });
 }
 
-function attachTo(world: ReplayWorld, pid: number): number {
+/** The supervisor becomes the tracer of `pid` and stops it: 0 or -errno. */
+export function attachTo(world: ReplayWorld, pid: number): number {
   const supervisor = world.actor(0);
   const seized = world.run(supervisor, ptraceSeize(supervisor, pid));
   return seized < 0 ? seized : world.run(supervisor, ptraceInterrupt(supervisor, pid));
+}
+
+export function detachFrom(world: ReplayWorld, pid: number): void {
+  const supervisor = world.actor(0);
+  world.run(supervisor, ptraceDetach(supervisor, pid));
 }
 
 export const ptraceOperations: Readonly<Record<string, Operation>> = {

@@ -6,6 +6,8 @@ import type { Operation } from './operation.ts';
 import { processOperations } from './process.ts';
 import { ptraceOperations } from './ptrace.ts';
 import { remoteOperations } from './remote.ts';
+import { taggedAddressOperations } from './tagged-address.ts';
+import { tagOperations } from './tags.ts';
 
 export type { Operation } from './operation.ts';
 
@@ -16,4 +18,6 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...processOperations,
   ...remoteOperations,
   ...ptraceOperations,
+  ...taggedAddressOperations,
+  ...tagOperations,
 };
