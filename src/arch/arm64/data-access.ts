@@ -33,11 +33,16 @@ const PAGE_MASK = 0xfff;
 /** The largest access of one register; LDP and STP of two doublewords are two accesses of 8 bytes. */
 const LARGEST_ALIGNMENT = 8;
 
+/** op2 of the DC instructions on a block; op1 = 3, CRn = 7, CRm = 4. */
+export const BlockOperation = { Zero: 1, Tag: 3, TagAndZero: 4 } as const;
+export type BlockOperation = (typeof BlockOperation)[keyof typeof BlockOperation];
+
 /**
- * ISS of a trapped DC ZVA with Rt = 0: Op0 = 1, Op2 = 1, Op1 = 3, CRn = 7, CRm = 4, Direction 0.
- * @see Arm ARM (DDI 0487), "ISS encoding for an exception from MSR, MRS, or System instruction execution"
+ * ISS of a trapped DC ZVA, GVA or GZVA: Op0 = 1, Op1 = 3, CRn = 7, CRm = 4, Direction 0 (a write).
+ * @see Arm ARM (DDI 0487), "ISS encoding for an exception from MSR, MRS, or System instruction execution in AArch64 state"
  */
-const ISS_DC_ZVA = (1 << 20) | (1 << 17) | (3 << 14) | (7 << 10) | (4 << 1);
+const blockTrapSyndrome = (operation: BlockOperation): number =>
+  (1 << 20) | (operation << 17) | (3 << 14) | (7 << 10) | (4 << 1);
 
 export class DataAccess extends Translation {
   readonly tagChecks = new TagChecks();
@@ -108,6 +113,7 @@ export class DataAccess extends Translation {
    * As `translateBytes`, and the bytes may cross into the next page: then `crossesPage` is set, and `secondPaHi` and
    * `secondPaLo` say where they go on; `paHi` and `paLo` are of the first byte.
    * @param alignment bytes, a power of two: of what SCTLR_EL1.A and Device memory demand a multiple
+   * @param always the alignment is demanded whatever SCTLR_EL1.A and the memory
    */
   translateAccess(
     hi: number,
@@ -115,8 +121,12 @@ export class DataAccess extends Translation {
     access: number,
     length: number,
     alignment: number = alignmentOf(length),
+    always = false,
   ): FaultKind {
     if ((access & ZERO_BLOCK) !== 0) return this.translateBlock(hi, lo, access);
+    if (always && (lo & (alignment - 1)) !== 0) {
+      return this.raise(FaultKind.Alignment, hi, lo, access, Reason.MustBeAligned);
+    }
     const kind = this.translateSpan(hi, lo, access, length, alignment);
     if (kind !== None || this.checksMask === 0) return kind;
     const first = this.crossesPage ? 0x1000 - (lo & PAGE_MASK) : length;
@@ -160,6 +170,11 @@ export class DataAccess extends Translation {
 
   private secondDataHi = 0;
 
+  /** Is the second page of the last access Tagged Normal memory? */
+  get secondTagged(): boolean {
+    return this.secondDataHi < 0;
+  }
+
   /**
    * Does an address that is not aligned fault whatever the memory? An atomic access has to lie within 16 aligned bytes
    * with FEAT_LSE2, and be aligned without.
@@ -174,16 +189,22 @@ export class DataAccess extends Translation {
   }
 
   /**
-   * DC ZVA: one access to the whole aligned block, reported with the address as given.
+   * DC ZVA, GVA and GZVA: one access to the whole aligned block, reported with the address as given. Trapped at EL0 with
+   * SCTLR_EL1.DZE = 0; the syndrome says Rt = 0 unless whoever decoded the instruction puts it in.
    * @see Arm ARM (DDI 0487), "DC ZVA", and "FAR_EL1": the register argument of the instruction
    */
-  private translateBlock(hi: number, lo: number, access: number): FaultKind {
+  translateBlock(
+    hi: number,
+    lo: number,
+    access: number,
+    operation: BlockOperation = BlockOperation.Zero,
+  ): FaultKind {
     this.crossesPage = false;
     if ((access & USER) !== 0 && (this.state.sctlrLo & DZE) === 0) {
-      return this.raise(FaultKind.Trapped, hi, lo, access, ISS_DC_ZVA);
+      return this.raise(FaultKind.Trapped, hi, lo, access, blockTrapSyndrome(operation));
     }
     const kind = this.translate(hi, lo, access);
-    if (kind !== None || (access & TAG) !== 0) return kind;
+    if (kind !== None) return kind;
     const block = this.zeroBlockBytes;
     const offset = lo & (block - 1);
     const paLo = this.paLo;
@@ -203,7 +224,7 @@ export class DataAccess extends Translation {
    * @returns `FaultKind.TagCheck` with the first failing byte in `fault`; None also for a failure that is only noted
    */
   protected checkTags(hi: number, lo: number, access: number, length: number): FaultKind {
-    if ((this.dataHi & this.checksMask) === 0) return None;
+    if ((this.dataHi & this.checksMask) === 0 || (access & TAG) !== 0) return None;
     const logical = (hi >>> 24) & 15;
     if ((((this.tagChecks.checked[checkIndex(hi, access)] as number) >>> logical) & 1) === 0) return None;
     const { tagMemory, paLo } = this;

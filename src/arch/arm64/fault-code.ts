@@ -12,11 +12,15 @@ import { ESR_EL1, ESR_EL1_DATA_ABORT } from './registers.ts';
 
 /** ESR_EL1.EC of the exceptions that an access can raise. */
 export const ExceptionClass = {
+  /** An UNDEFINED instruction has the class of all that has no other. */
+  Unknown: 0,
+  TrappedSystemInstruction: 0x18,
   InstructionAbortLowerEl: 0x20,
   InstructionAbortSameEl: 0x21,
   PcAlignment: 0x22,
   DataAbortLowerEl: 0x24,
   DataAbortSameEl: 0x25,
+  SpAlignment: 0x26,
 } as const;
 
 const EC_SHIFT = ESR_EL1.field('EC').low;
@@ -76,9 +80,12 @@ export function faultStatus(fault: Readonly<FaultSlot>): number {
   }
 }
 
-/** ESR_EL1.EC. A misaligned PC has a class of its own. */
+/** ESR_EL1.EC. A misaligned PC has a class of its own, and so has a misaligned SP. */
 export function faultExceptionClass(fault: Readonly<FaultSlot>): number {
   const user = (fault.access & Access.User) !== 0;
+  if (fault.kind === FaultKind.Undefined) return ExceptionClass.Unknown;
+  if (fault.kind === FaultKind.Trapped) return ExceptionClass.TrappedSystemInstruction;
+  if ((fault.reasons & Reason.StackPointer) !== 0) return ExceptionClass.SpAlignment;
   if ((fault.access & Access.Fetch) !== 0) {
     if (fault.kind === FaultKind.Alignment) return ExceptionClass.PcAlignment;
     return user ? ExceptionClass.InstructionAbortLowerEl : ExceptionClass.InstructionAbortSameEl;
@@ -99,7 +106,14 @@ function isReportedAsWrite(fault: Readonly<FaultSlot>): boolean {
 export function faultEsrLow(fault: Readonly<FaultSlot>): number {
   const exceptionClass = faultExceptionClass(fault);
   let esr = (exceptionClass << EC_SHIFT) | IL;
-  if (exceptionClass === ExceptionClass.PcAlignment) return esr;
+  switch (exceptionClass) {
+    case ExceptionClass.Unknown:
+    case ExceptionClass.PcAlignment:
+    case ExceptionClass.SpAlignment:
+      return esr;
+    case ExceptionClass.TrappedSystemInstruction:
+      return esr | fault.reasons;
+  }
   esr |= faultStatus(fault);
   if ((fault.access & Access.Fetch) === 0 && isReportedAsWrite(fault)) esr |= WNR;
   return esr;

@@ -43,6 +43,8 @@ export const Reason = {
   DeviceMemory: 1 << 18,
   /** Alignment: of the PC (fetches), or SCTLR_EL1.A = 1, or an access that must be aligned whatever the memory. */
   MustBeAligned: 1 << 19,
+  /** Alignment: of SP as a base register, SCTLR_EL1.SA or SA0 = 1. An exception class of its own. */
+  StackPointer: 1 << 20,
 } as const;
 
 export const REASON_NAMES: Readonly<Record<number, string>> = {
@@ -66,4 +68,5 @@ export const REASON_NAMES: Readonly<Record<number, string>> = {
   [Reason.TableBase]: 'the table address in TTBRn_EL1 is wider than TCR_EL1.IPS allows',
   [Reason.DeviceMemory]: 'unaligned access to Device memory',
   [Reason.MustBeAligned]: 'the address is not aligned as the access demands',
+  [Reason.StackPointer]: 'SP is not a multiple of 16',
 };
