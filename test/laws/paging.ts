@@ -72,7 +72,8 @@ function settingOf({ format, hardwareSees, lacks = 0 }: FormatUnderTest): Settin
     .chain((level) => fc.record({ level: fc.constant(level), frame: leafFrame(level), flags: protections }));
   const swap = fc.record({
     type: fc.nat({ max: format.swapTypeLimit - 1 }),
-    offset: fc.maxSafeNat().map((n) => n % format.swapOffsetLimit),
+    // Never 0: the first slot of a swap file is its header. With type 0 that may be no entry at all.
+    offset: fc.maxSafeNat().map((n) => (n % (format.swapOffsetLimit - 1)) + 1),
     flags: anyOf(
       [EntryFlag.UffdWp, EntryFlag.SoftDirty, EntryFlag.SwapExclusive].filter((flag) => (flag & lacks) === 0),
     ),
