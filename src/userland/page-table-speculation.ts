@@ -46,7 +46,8 @@ export class PageTableSpeculation implements Speculation {
     const root = this.#fills.rootFrame(cpu);
     let pages = this.#pages.get(root);
     if (pages === undefined) {
-      pages = mappedPages(machine.memory, pageTables.format, root);
+      const { taskSizePages } = this.#kernel.arch;
+      pages = mappedPages(machine.memory, pageTables.format, root, taskSizePages);
       this.#pages.set(root, pages);
     }
     return pages;
@@ -54,13 +55,18 @@ export class PageTableSpeculation implements Speculation {
 }
 
 /** The lowest pages of user space that the tables map, one for each leaf. */
-function mappedPages(memory: PhysicalMemory, format: PagingFormat, root: number): readonly number[] {
+function mappedPages(
+  memory: PhysicalMemory,
+  format: PagingFormat,
+  root: number,
+  userPages: number,
+): readonly number[] {
   const found: number[] = [];
   const visit = (frame: number, level: number, firstPage: number): void => {
     const { indexBits = 0 } = format.levels[level] ?? {};
     const span = pagesPerEntry(format, level);
-    // The upper half of the root is the kernel's.
-    const entries = 2 ** (level === 0 ? indexBits - 1 : indexBits);
+    // Further up is the kernel, if it has a part of the same table.
+    const entries = Math.min(2 ** indexBits, Math.ceil((userPages - firstPage) / span));
     for (let index = 0; index < entries && found.length < FILLS_PER_CPU; index++) {
       memory.read64(Math.floor(frame / 0x10_0000), ((frame % 0x10_0000) * 0x1000 + index * 8) | 0);
       const { hi, lo } = memory;

@@ -12,7 +12,6 @@
 import type { Layout } from '../../base/layout.ts';
 import { fromHalves } from '../../base/u64.ts';
 import type {
-  CachedPlace,
   EntryForm,
   Invalidation,
   InvalidationObserver,
@@ -29,14 +28,13 @@ import {
   layoutOfDescriptor,
 } from './entries.ts';
 import type { Arm64Features } from './features.ts';
+import { names } from './invalidation.ts';
 import { TCR_EL1 } from './registers.ts';
 import type { MaintenanceObserver } from './shareability-domain.ts';
 import type { Arm64State } from './state.ts';
 import { TCR2_EL1 } from './system-registers.ts';
-import { ANY_LEVEL, type TlbiScope } from './tlbi-operands.ts';
-
-const TG0_GRANULES: readonly GranuleShift[] = [12, 16, 14, 12];
-const TG1_GRANULES: readonly GranuleShift[] = [12, 14, 12, 16];
+import { tableShape } from './table-shape.ts';
+import type { TlbiScope } from './tlbi-operands.ts';
 
 /** Fields of PIR_EL1 and PIRE0_EL1 that grant writes. @see Arm ARM, "Indirect permission: Base permissions" */
 const WRITABLE_INDIRECTIONS: readonly number[] = [0b0101, 0b0110, 0b0111, 0b1100, 0b1110];
@@ -65,13 +63,10 @@ export class Arm64LiveTableRules implements LiveTableRules {
   /** @param upper the range of TTBR1_EL1 */
   constructor(state: Readonly<Arm64State>, features: Arm64Features, upper = false) {
     const tcr = fromHalves(state.tcrHi, state.tcrLo);
-    const field = (name: (typeof TCR_EL1.names)[number]): number => Number(TCR_EL1.get(tcr, name));
-    const granule = (upper ? TG1_GRANULES[field('TG1')] : TG0_GRANULES[field('TG0')]) as GranuleShift;
-    const inputBits = 64 - field(upper ? 'T1SZ' : 'T0SZ');
-    const small = granule === 12 ? features.lpa2Granule4k : features.lpa2Granule16k;
+    const { granule, lpa, inputBits, rootLevel } = tableShape(state, features, upper);
     this.#granule = granule;
-    this.#lpa = granule === 16 ? features.lpa : small && TCR_EL1.has(tcr, 'DS');
-    this.rootLevel = 4 - Math.ceil((inputBits - granule) / (granule - 3));
+    this.#lpa = lpa;
+    this.rootLevel = rootLevel;
     this.tableBytes = 2 ** granule;
     this.rootBytes = 8 * 2 ** (inputBits - descriptorShift(granule, this.rootLevel));
     const hardwareAccess = features.hafdbs >= 1 && TCR_EL1.has(tcr, 'HA');
@@ -250,7 +245,7 @@ export class Arm64InvalidationReporter implements MaintenanceObserver {
     const invalidation: Invalidation = {
       name: `TLBI ${scope.operation.name}`,
       targets,
-      reaches: (place) => reaches(scope, place),
+      reaches: (place) => names(scope, place),
     };
     this.#invalidations.set(scope, invalidation);
     this.#observer.issued(cpu, invalidation);
@@ -265,16 +260,4 @@ export class Arm64InvalidationReporter implements MaintenanceObserver {
     }
     this.#observer.barrier(cpu, isVisibleToWalkers(barrier), done);
   }
-}
-
-/** Does the TLBI have to drop an entry cached from there? The level hint's granule is taken to be the tables'. */
-function reaches(scope: TlbiScope, { address, shift, level, leaf, global, asid }: CachedPlace): boolean {
-  const { operation } = scope;
-  if (!leaf && operation.lastLevel) return false;
-  if (operation.type === 'ASID') return asid === scope.asid && !(leaf && global);
-  const owned = scope.asid < 0 || asid === scope.asid || (leaf && global);
-  if (!owned) return false;
-  if (scope.level !== ANY_LEVEL && (leaf ? level !== scope.level : level >= scope.level)) return false;
-  const page = Number((address >> 12n) & 0xfff_ffff_ffffn);
-  return scope.first <= page + 2 ** (shift - 12) - 1 && page <= scope.last;
 }

@@ -13,8 +13,9 @@
  * @see Arm ARM (DDI 0487), "TLB maintenance instruction scope", "Operation of the TLB maintenance instructions"
  */
 import type { Tlb } from '../../hardware/tlb.ts';
+import type { CachedPlace } from '../break-before-make.ts';
 import { leafShift } from './cached-translation.ts';
-import { granuleCode, granuleShiftOf, Tag } from './tlb-tag.ts';
+import { firstWordMask, granuleCode, granuleShiftOf, setOf, Tag } from './tlb-tag.ts';
 import { TLBI_OPERATIONS } from './tlbi.ts';
 import { ANY_LEVEL, type TlbiScope } from './tlbi-operands.ts';
 import type { Translation } from './translation.ts';
@@ -56,6 +57,21 @@ export function tellInvalidation(mmu: Translation, scope: TlbiScope, dropped: nu
   observer.flush(operation.index, asid, hi, lo, dropped, pages);
 }
 
+/**
+ * Does the TLBI name what is cached of an entry that stands there? The same rule as `invalidate` has, for checks. The
+ * granule of a range and of a level hint is taken to be that of the tables.
+ */
+export function names(scope: TlbiScope, place: CachedPlace): boolean {
+  const { operation } = scope;
+  const { address, shift, level, leaf, asid } = place;
+  if (!leaf && operation.lastLevel) return false;
+  const isGlobal = leaf && place.global;
+  if (operation.type === 'ASID') return asid === scope.asid && !isGlobal;
+  if (scope.asid >= 0 && asid !== scope.asid && !isGlobal) return false;
+  if (scope.level !== ANY_LEVEL && (leaf ? level !== scope.level : level >= scope.level)) return false;
+  return overlaps(scope, Number((address >> 12n) & 0xfff_ffff_ffffn), shift);
+}
+
 const ASID_OR_GLOBAL = Tag.ASID_MASK | Tag.GLOBAL;
 
 /** Leaf entries. */
@@ -83,9 +99,9 @@ function dropLeavesAt(tlb: Tlb, scope: TlbiScope): number {
     for (let size = 0; size <= 3; size++) {
       if (!matchesLevel(scope, size, granule)) continue;
       const shift = leafShift(granule, size);
-      // At most 2^42 bytes (a level 1 block of 64 KiB granules): only bits of the first tag word are inside the page.
-      const pageLo = place.lo & ~((1 << (shift - 12)) - 1);
-      const set = place.lo >>> (shift - 12);
+      // At most 2^42 bytes (a level 1 block of 64 KiB granules): no bit of the second tag word is inside the page.
+      const pageLo = place.lo & firstWordMask(shift);
+      const set = setOf(place.lo, place.high, shift);
       const tag =
         Tag.VALID | place.high | (size << Tag.SIZE_SHIFT) | (granuleCode(granule) << Tag.GRANULE_SHIFT);
       if (asid < 0) {
