@@ -1,24 +1,34 @@
 /** Arguments of calls in the forms people write them, turned into what the kernel takes, with the checks on the way. */
 import { InputError } from '../base/input-error.ts';
+import { PROT_BTI, PROT_EXEC, PROT_MTE, PROT_READ, PROT_WRITE } from '../kernel/mm/mman.ts';
 
 /** A 64-bit number: a JavaScript number where it is exact, a bigint for all of them. */
 export type Word = number | bigint;
 
-/** PROT_ bits by letter: `rw`, `rx`, `none`. */
-const PROTECTION_LETTERS: Readonly<Record<string, number>> = { r: 1, w: 2, x: 4 };
+/** PROT_ bits by letter: `rw`, `rx`, `rwm`, `none`. */
+const PROTECTION_LETTERS: Readonly<Record<string, number>> = {
+  r: PROT_READ,
+  w: PROT_WRITE,
+  x: PROT_EXEC,
+  m: PROT_MTE,
+  b: PROT_BTI,
+};
+const PROTECTION_WORDS = 'letters of rwx, or none';
 
-/** @throws InputError for letters other than r, w, x (each once) or `none` */
+/**
+ * @throws InputError for letters other than r, w, x, and of arm64 m (PROT_MTE) and b (PROT_BTI), each once, or `none`
+ */
 export function protectionBits(text: string): number {
   if (text === 'none') return 0;
   if (typeof text !== 'string') {
-    throw new InputError('prot is no text', { expected: 'letters of rwx, or none', found: String(text) });
+    throw new InputError('prot is no text', { expected: PROTECTION_WORDS, found: String(text) });
   }
   let bits = 0;
   for (const letter of text) {
     const bit = PROTECTION_LETTERS[letter] ?? 0;
     if (bit === 0 || (bits & bit) !== 0) {
       throw new InputError(`"${text}" is not a protection`, {
-        expected: 'letters of rwx, or none',
+        expected: PROTECTION_WORDS,
         found: text,
       });
     }

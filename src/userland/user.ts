@@ -18,6 +18,7 @@ import * as remote from './calls/remote.ts';
 import { formatFailure, type Outcome } from './outcome.ts';
 import type { Program } from './scenario.ts';
 import type { Word } from './units.ts';
+import { TagUser } from './user-tags.ts';
 
 /** Arguments of `User.mmap`. */
 export interface MmapArguments {
@@ -25,7 +26,7 @@ export interface MmapArguments {
   readonly address?: bigint;
   /** Length in bytes; the kernel rounds it up to pages. */
   readonly bytes: Word;
-  /** Letters of `rwx`, or `none`. */
+  /** Letters of `rwx`, or `none`. On arm64 also `m` (PROT_MTE, memory tags) and `b` (PROT_BTI). */
   readonly prot: string;
   /** MAP_SHARED in place of MAP_PRIVATE. */
   readonly shared?: boolean;
@@ -62,10 +63,11 @@ export interface VectorRead {
 
 export type SignalName = 'SIGSEGV' | 'SIGBUS';
 
-export class User {
+export class User extends TagUser {
   readonly #context: ProcessContext;
 
   constructor(context: ProcessContext) {
+    super(context);
     this.#context = context;
   }
 
@@ -128,8 +130,12 @@ export class User {
   /**
    * What SIGSEGV or SIGBUS does: `default` kills the process, `return` gives the signal to the call that raised it.
    * Unlike sigaction(2) there is no handler to name: the program is its own.
+   * @param exposeTagBits SA_EXPOSE_TAGBITS: the address of the signal keeps the tag bits it had, as far as the kernel
+   * knows them
    */
-  sigaction(signal: SignalName, action: 'default' | 'return'): void {
+  sigaction(signal: SignalName, action: 'default' | 'return', exposeTagBits = false): void {
+    if (exposeTagBits) this.#context.exposedSignals.add(signal);
+    else this.#context.exposedSignals.delete(signal);
     if (action === 'return') this.#context.returnedSignals.add(signal);
     else this.#context.returnedSignals.delete(signal);
   }
@@ -154,7 +160,7 @@ export class User {
 
   /**
    * Changes the protection of whole pages.
-   * @param prot letters of `rwx`, or `none`
+   * @param prot as in `mmap`; without `m` memory keeps its tags
    * @errors EINVAL, ENOMEM (a hole; what lies before it has changed), EACCES. @see mprotect(2)
    */
   mprotect(address: bigint, bytes: Word, prot: string): Task<Outcome<void>> {

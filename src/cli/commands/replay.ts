@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { TraceOutcome } from '../../conformance/replay/run.ts';
 import type { Trace } from '../../conformance/replay/trace.ts';
 import type { Retention } from '../../hardware/retention.ts';
+import type { SystemArchitecture } from '../../userland/system.ts';
 import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
 import { namePattern } from '../name-pattern.ts';
@@ -12,7 +13,7 @@ import { eventPaint } from '../paint.ts';
 import type { Session } from '../session.ts';
 
 interface Options {
-  readonly arch: string;
+  readonly arch?: string;
   readonly only?: string[];
   readonly firstFailure?: boolean;
   readonly list?: boolean;
@@ -20,6 +21,9 @@ interface Options {
   readonly retention: string;
   readonly json?: boolean;
 }
+
+/** The first stands in for an architecture that is not built. */
+const OWN_NAMES: readonly [string, ...string[]] = ['x86_64', 'arm64'];
 
 const retentions: readonly Retention[] = ['profile', 'adversarial', 'none'];
 
@@ -32,7 +36,7 @@ export function addReplayCommand(program: Command, session: Session): void {
     .option('--first-failure', 'stop at the first trace that fails')
     .option('--list', 'one line for each trace')
     .option('--steps', 'show every step with its result and what the machine did')
-    .option('--arch <name>', 'x86_64 (arm64 is not built yet)', 'x86_64')
+    .option('--arch <name>', 'only this architecture: x86_64 or arm64 (default: that of each trace)')
     .option('--retention <mode>', `how long TLBs keep entries: ${retentions.join(', ')}`, 'profile')
     .option('--json', 'print one JSON object')
     .addHelpText(
@@ -45,12 +49,13 @@ export function addReplayCommand(program: Command, session: Session): void {
 async function replay(files: readonly string[], options: Options, session: Session): Promise<void> {
   const { replayTrace } = await import('../../conformance/replay/run.ts');
   const report = await import('../../report/replay-text.ts');
-  const architecture = await architectureOption(options.arch);
+  const architectures = new Architectures(options.arch);
   if (options.list && options.steps) exclusive('--list', '--steps');
   const retention = oneOf('option --retention', options.retention, retentions);
   const count = new report.ReplayCount();
   const outcomes: TraceOutcome[] = [];
-  const { stopped, skipped } = await eachTrace(files, options, session, (trace) => {
+  const { stopped, skipped } = await eachTrace(files, options, session, async (trace) => {
+    const architecture = await architectures.of(trace);
     const steps = options.steps ? new report.StepRecorder() : undefined;
     const outcome = replayTrace(trace, {
       architecture,
@@ -79,12 +84,32 @@ async function replay(files: readonly string[], options: Options, session: Sessi
   }
 }
 
+/** The architecture to replay a trace on: the one that was asked for, else the trace's own, as far as it is built. */
+class Architectures {
+  readonly #wanted: string | undefined;
+  readonly #made = new Map<string, SystemArchitecture>();
+
+  constructor(wanted: string | undefined) {
+    this.#wanted = wanted;
+  }
+
+  async of(trace: Trace): Promise<SystemArchitecture> {
+    const { architectureOfTrace } = await import('../../conformance/replay/architecture.ts');
+    const own = architectureOfTrace(trace);
+    // On another architecture than its own a trace is unsupported, and says so.
+    const name = this.#wanted ?? (OWN_NAMES.includes(own) ? own : OWN_NAMES[0]);
+    const made = this.#made.get(name) ?? (await architectureOption(name));
+    this.#made.set(name, made);
+    return made;
+  }
+}
+
 /** Calls `visit` for each wanted trace until it returns true or the user interrupts. */
 async function eachTrace(
   files: readonly string[],
   { only = [] }: Options,
   session: Session,
-  visit: (trace: Trace) => boolean,
+  visit: (trace: Trace) => Promise<boolean>,
 ): Promise<{ readonly stopped: boolean; readonly skipped: number }> {
   const { readTraces } = await import('../../conformance/replay/trace.ts');
   const wanted = namePattern(only);
@@ -95,7 +120,7 @@ async function eachTrace(
       await nextTurn();
       if (session.interruption.aborted) return { stopped: true, skipped };
       if (!wanted(trace.id)) skipped += 1;
-      else if (visit(trace)) return { stopped: true, skipped };
+      else if (await visit(trace)) return { stopped: true, skipped };
     }
   }
   return { stopped: false, skipped };

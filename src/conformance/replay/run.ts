@@ -4,6 +4,7 @@
  * something that is not built is unsupported, whatever its other steps would have given.
  */
 import { Unsupported } from '../../kernel/unsupported.ts';
+import { architectureOfTrace } from './architecture.ts';
 import { compareResult, compareState, type Difference } from './compare.ts';
 import { OPERATIONS, type Operation } from './ops/table.ts';
 import type { ProcessState, Step, Trace } from './trace.ts';
@@ -47,7 +48,7 @@ function missingOperations(
   trace: Trace,
   options: ReplayOptions,
 ): { readonly missing: readonly string[]; readonly firstStep: number } {
-  if (trace.arch !== options.architecture.name) {
+  if (architectureOfTrace(trace) !== options.architecture.name) {
     return { missing: [`architecture ${trace.arch}`], firstStep: 0 };
   }
   const missing = new Set<string>();

@@ -58,10 +58,27 @@ export function mmap(context: ProcessContext, args: MmapArguments): Task<Outcome
   const wanted = MMAP_FLAG_NAMES.filter((name) => args[name] === true);
   const type = args.shared === true ? MAP_SHARED : MAP_PRIVATE;
   const flags = wanted.reduce((bits, name) => bits | MMAP_FLAGS[name], type | MAP_ANONYMOUS);
-  const call = sysMmap(context.task, address, length, protectionBits(args.prot), flags, null, 0n);
+  const prot = checkedProtection(context, args.prot, 'mmap');
+  const call = sysMmap(context.task, address, length, prot, flags, null, 0n);
   const flagWords = [args.shared === true ? 'shared' : 'private', ...wanted].join('|');
   const shown = [hex(address), hex(length), args.prot, flagWords];
   return systemCall(context, 'mmap', shown, call, addressOrErrno);
+}
+
+/**
+ * PROT_ bits of the letters. A bit that the machine does not know is the program's mistake: Linux would ignore it in mmap
+ * and refuse it in mprotect.
+ */
+function checkedProtection({ task }: ProcessContext, text: string, what: string): number {
+  const bits = protectionBits(text);
+  if (!task.kernel.arch.validateProt(bits)) {
+    throw new InputError(`${what}: the machine has no protection "${text}"`, {
+      expected:
+        'letters of rwx, or none; on arm64, as far as the CPU model has it, also m (memory tags) and b (BTI)',
+      found: text,
+    });
+  }
+  return bits;
 }
 
 export function munmap(context: ProcessContext, address: bigint, bytes: Word): Task<Outcome<void>> {
@@ -79,7 +96,7 @@ export function mprotect(
 ): Task<Outcome<void>> {
   const start = word(address, 'mprotect: address');
   const length = word(bytes, 'mprotect: bytes');
-  const call = sysMprotect(context.task, start, length, protectionBits(prot));
+  const call = sysMprotect(context.task, start, length, checkedProtection(context, prot, 'mprotect'));
   return systemCall(context, 'mprotect', [hex(start), hex(length), prot], call, doneOrErrno);
 }
 
@@ -91,7 +108,7 @@ export function brk(context: ProcessContext, address: bigint): Task<Outcome<bigi
 type Kind = 'read' | 'write' | 'fetch';
 
 /** One instruction: the access, its event, its signal. */
-function* instruction<T>(
+export function* instruction<T>(
   context: ProcessContext,
   access: Kind,
   address: bigint,
