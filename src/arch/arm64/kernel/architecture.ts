@@ -1,0 +1,58 @@
+/** arm64 for the registry: its processors by name, and its part of the kernel. */
+import { GOLDEN_COVE, TLB_PROFILES } from '../../../hardware/retention.ts';
+import type { KernelArch } from '../../kernel-arch.ts';
+import {
+  type ArchOptions,
+  checkedLevels,
+  type KernelArchitecture,
+  namedIn,
+} from '../../kernel-architecture.ts';
+import type { ProcessorOptions } from '../../processor-options.ts';
+import { CPU_MODELS, type CpuModelName } from '../features.ts';
+import { Arm64MmuEvents } from '../mmu-events.ts';
+import { Arm64KernelArch } from './arm64-kernel-arch.ts';
+import { Arm64SpeculativeFills } from './speculative-fills.ts';
+import { Arm64TlbView } from './tlb-view.ts';
+
+/** The machine of the recorded traces. */
+const DEFAULT_MODEL: CpuModelName = 'qemu-10.0-max';
+
+function processor(options: ProcessorOptions): Required<ProcessorOptions> {
+  const { cpuModel = DEFAULT_MODEL, tlbProfile = GOLDEN_COVE.name } = options;
+  namedIn('CPU model', CPU_MODELS, cpuModel);
+  namedIn('TLB profile', TLB_PROFILES, tlbProfile);
+  const models = Object.entries(CPU_MODELS).map(
+    ([name, { lpa2Granule4k }]) => [name, lpa2Granule4k] as const,
+  );
+  return { cpuModel, levels: checkedLevels(options.levels ?? 4, cpuModel, models), tlbProfile };
+}
+
+function createKernelArch({ machine, initRootFrame, retention, ...options }: ArchOptions): KernelArch {
+  const { cpuModel, levels, tlbProfile } = processor(options);
+  return new Arm64KernelArch({
+    machine,
+    initRootFrame,
+    ...(retention === undefined ? {} : { retention }),
+    features: namedIn('CPU model', CPU_MODELS, cpuModel),
+    levels: levels === 5 ? 5 : 4,
+    tlbProfile: namedIn('TLB profile', TLB_PROFILES, tlbProfile),
+  });
+}
+
+function own(arch: KernelArch): Arm64KernelArch {
+  if (!(arch instanceof Arm64KernelArch)) throw new RangeError(`${arch.name} is not arm64`);
+  return arch;
+}
+
+export const ARM64: KernelArchitecture = {
+  name: 'arm64',
+  processor,
+  createKernelArch,
+  createTlbView: (arch) => new Arm64TlbView(own(arch)),
+  createSpeculativeFills: (arch) => new Arm64SpeculativeFills(own(arch).mmus),
+  observeMmus(arch, options) {
+    own(arch).mmus.forEach((mmu, cpu) => {
+      mmu.observer = new Arm64MmuEvents(mmu, cpu, options);
+    });
+  },
+};
