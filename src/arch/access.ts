@@ -25,13 +25,8 @@ export const Access = {
   ZeroBlock: 1 << 8,
   /** An access to Allocation Tags (LDG reads, STG writes them); not itself tag checked. */
   Tag: 1 << 9,
-  /**
-   * The address is no multiple of what the instruction accesses at a time. Set by the data path, which knows the size,
-   * for `translate`, which knows the memory: arm64 Device memory takes aligned accesses only.
-   */
-  Unaligned: 1 << 10,
   /** arm64: not tag checked, because the instruction forms its address from SP and an immediate, or from PC. */
-  TagUnchecked: 1 << 11,
+  TagUnchecked: 1 << 10,
 } as const;
 
 /** `Access` in words, for reports: "user write (shadow stack)". */
@@ -45,7 +40,6 @@ export function describeAccess(access: number): string {
   if (access & Access.Atomic) how.push('atomic');
   if (access & Access.ZeroBlock) how.push('zero block');
   if (access & Access.Tag) how.push('allocation tag');
-  if (access & Access.Unaligned) how.push('unaligned');
   if (access & Access.TagUnchecked) how.push('tag unchecked');
   return how.length === 0 ? `${who} ${kind}` : `${who} ${kind} (${how.join(', ')})`;
 }

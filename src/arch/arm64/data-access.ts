@@ -203,7 +203,8 @@ export class DataAccess extends Translation {
     if ((access & USER) !== 0 && (this.state.sctlrLo & DZE) === 0) {
       return this.raise(FaultKind.Trapped, hi, lo, access, blockTrapSyndrome(operation));
     }
-    const kind = this.translate(hi, lo, access);
+    // Any Device memory refuses the whole block, as it refuses an unaligned access.
+    const kind = this.translateUnaligned(hi, lo, access);
     if (kind !== None) return kind;
     const block = this.zeroBlockBytes;
     const offset = lo & (block - 1);

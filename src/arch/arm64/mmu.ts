@@ -9,6 +9,7 @@ import type { Mmu } from '../mmu.ts';
 import { type AtomicOperation, atomicHigh, atomicLow } from './atomic-operation.ts';
 import { Cached } from './cached-translation.ts';
 import { checkWithinPage, DataAccess } from './data-access.ts';
+import { UnalignedWord } from './unaligned-word.ts';
 
 export { type Arm64MmuOptions, Arm64State } from './state.ts';
 
@@ -114,8 +115,7 @@ export class Arm64Mmu extends DataAccess implements Mmu {
     const { valueHi, valueLo } = this;
     const newHi = atomicHigh(operation, valueHi, valueLo, operandHi, operandLo);
     const newLo = atomicLow(operation, valueHi, valueLo, operandHi, operandLo);
-    this.writeTranslated(lo, newHi, newLo);
-    return None;
+    return this.writeTranslated(hi, lo, asked | WRITE | ATOMIC, newHi, newLo);
   }
 
   /**
@@ -134,15 +134,14 @@ export class Arm64Mmu extends DataAccess implements Mmu {
   ): FaultKind {
     const kind = this.readForAtomic(hi, lo, asked | WRITE | ATOMIC);
     if (kind !== None) return kind;
-    if (this.valueHi === expectedHi && this.valueLo === expectedLo) this.writeTranslated(lo, newHi, newLo);
-    return None;
+    if (this.valueHi !== expectedHi || this.valueLo !== expectedLo) return None;
+    return this.writeTranslated(hi, lo, asked | WRITE | ATOMIC, newHi, newLo);
   }
 
   /** All checks of an atomic access, and its read. What passes lies within one page. */
   private readForAtomic(hi: number, lo: number, access: number): FaultKind {
     const kind = this.translateAccess(hi, lo, access, 8);
-    if (kind !== None) return kind;
-    return this.readTranslated(lo, 8) ? None : this.dataBus(hi, lo, access);
+    return kind !== None ? kind : this.readTranslated(hi, lo, access);
   }
 
   /**
@@ -167,17 +166,11 @@ export class Arm64Mmu extends DataAccess implements Mmu {
     return this.paHi * 0x100000 + (this.paLo >>> 12);
   }
 
-  private secondFrame(): number {
-    return this.secondPaHi * 0x100000 + (this.secondPaLo >>> 12);
-  }
-
-  private readonly scratch = new Uint8Array(8);
-  private readonly scratchWords = new Int32Array(this.scratch.buffer);
+  private readonly pair = new UnalignedWord();
 
   private readUnaligned(hi: number, lo: number, access: number): FaultKind {
     const kind = this.translateAccess(hi, lo, access, 8);
-    if (kind !== None) return kind;
-    return this.readTranslated(lo, 8) ? None : this.dataBus(hi, lo, access);
+    return kind !== None ? kind : this.readTranslated(hi, lo, access);
   }
 
   private writeUnaligned(
@@ -188,35 +181,73 @@ export class Arm64Mmu extends DataAccess implements Mmu {
     valueLo: number,
   ): FaultKind {
     const kind = this.translateAccess(hi, lo, access, 8);
-    if (kind !== None) return kind;
-    const { memory } = this;
-    if (!memory.hasFrame(this.frame()) || (this.crossesPage && !memory.hasFrame(this.secondFrame()))) {
-      return this.dataBus(hi, lo, access);
+    return kind !== None ? kind : this.writeTranslated(hi, lo, access, valueHi, valueLo);
+  }
+
+  /** Reads the 8 bytes that `translateAccess` has passed. */
+  private readTranslated(hi: number, lo: number, access: number): FaultKind {
+    const { memory, pair } = this;
+    const offset = lo & 7;
+    if (offset === 0) {
+      if (!memory.read64(this.paHi, this.paLo)) return this.dataBus(hi, lo, access);
+      this.valueHi = memory.hi;
+      this.valueLo = memory.lo;
+      return None;
     }
-    this.writeTranslated(lo, valueHi, valueLo);
+    if (!this.readPair(hi, lo, access)) return FaultKind.Bus;
+    pair.extract(offset);
+    this.valueHi = pair.hi;
+    this.valueLo = pair.lo;
     return None;
   }
 
-  /** Reads 8 bytes of one or two pages that were translated. @returns false outside memory */
-  private readTranslated(lo: number, length: number): boolean {
-    const { memory, scratch, scratchWords } = this;
-    const offset = lo & 0xfff;
-    const first = this.crossesPage ? 0x1000 - offset : length;
-    if (!memory.readBytes(this.frame(), offset, scratch.subarray(0, first))) return false;
-    if (first < length && !memory.readBytes(this.secondFrame(), 0, scratch.subarray(first))) return false;
-    this.valueLo = scratchWords[0] as number;
-    this.valueHi = scratchWords[1] as number;
-    return true;
+  /** Writes the 8 bytes that `translateAccess` has passed, all or none. */
+  private writeTranslated(
+    hi: number,
+    lo: number,
+    access: number,
+    valueHi: number,
+    valueLo: number,
+  ): FaultKind {
+    const { memory, pair } = this;
+    const offset = lo & 7;
+    if (offset === 0) {
+      return memory.write64(this.paHi, this.paLo, valueHi, valueLo) ? None : this.dataBus(hi, lo, access);
+    }
+    if (!this.readPair(hi, lo, access)) return FaultKind.Bus;
+    pair.insert(offset, valueHi, valueLo);
+    const { words } = pair;
+    memory.write64(this.paHi, this.paLo & ~7, words[1] as number, words[0] as number);
+    memory.write64(this.nextPaHi, this.nextPaLo, words[3] as number, words[2] as number);
+    return None;
   }
 
-  /** Writes 8 bytes to one or two pages that were translated and are memory. */
-  private writeTranslated(lo: number, valueHi: number, valueLo: number): void {
-    const { memory, scratch, scratchWords } = this;
-    const offset = lo & 0xfff;
-    const first = this.crossesPage ? 0x1000 - offset : 8;
-    scratchWords[0] = valueLo;
-    scratchWords[1] = valueHi;
-    memory.writeBytes(this.frame(), offset, scratch.subarray(0, first));
-    if (first < 8) memory.writeBytes(this.secondFrame(), 0, scratch.subarray(first));
+  /** The aligned word in which the last access ends: in its page, or at the start of the second one. */
+  private get nextPaHi(): number {
+    return this.crossesPage ? this.secondPaHi : this.paHi;
+  }
+
+  private get nextPaLo(): number {
+    return this.crossesPage ? this.secondPaLo : (this.paLo & ~7) + 8;
+  }
+
+  /** Reads the two aligned words that an unaligned access touches. @returns false outside memory, with the fault set */
+  private readPair(hi: number, lo: number, access: number): boolean {
+    const { memory } = this;
+    const { words } = this.pair;
+    if (!memory.read64(this.paHi, this.paLo)) {
+      this.dataBus(hi, lo, access);
+      return false;
+    }
+    words[0] = memory.lo;
+    words[1] = memory.hi;
+    if (!memory.read64(this.nextPaHi, this.nextPaLo)) {
+      const nextLo = ((lo | 0xfff) + 1) | 0;
+      this.dataBus(nextLo === 0 ? (hi + 1) | 0 : hi, nextLo, access);
+      return false;
+    }
+    words[2] = memory.lo;
+    words[3] = memory.hi;
+    return true;
   }
 }

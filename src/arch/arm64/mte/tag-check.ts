@@ -61,7 +61,7 @@ export class TagChecks {
     this.tagAccessEl1 = present && (sctlrHi & ATA) !== 0;
     this.modeEl0 = effectiveMode(sctlrHi >>> TCF0_SHIFT, features);
     this.modeEl1 = effectiveMode(sctlrHi >>> TCF_SHIFT, features);
-    this.unprivilegedIsEl0 = !state.uao;
+    this.unprivilegedIsEl0 = !(state.uao && features.uao);
     let any = 0;
     for (let index = 0; index < 8; index++) {
       const upper = (index & 1) !== 0;
