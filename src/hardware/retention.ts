@@ -60,6 +60,29 @@ export const GOLDEN_COVE: TlbProfile = {
   ],
 };
 
+/**
+ * Arm Neoverse V2. Geometry of the TLBs: Arm Neoverse V2 Core Technical Reference Manual, "Memory management" (48-entry
+ * fully associative L1 instruction and data TLBs, 2048-entry 8-way L2 TLB). Its L1 TLBs hold pages and blocks together; here
+ * blocks have 16 entries of their own. Walk caches: sizes are a guess.
+ */
+export const NEOVERSE_V2: TlbProfile = {
+  name: 'neoverse-v2',
+  data: { sets: 1, ways: 48 },
+  dataLarge: { sets: 1, ways: 16 },
+  fetch: { sets: 1, ways: 48 },
+  fetchLarge: { sets: 1, ways: 16 },
+  second: { sets: 256, ways: 8 },
+  secondLargestShift: 30,
+  pagingStructure: [
+    NO_CACHE,
+    NO_CACHE,
+    { sets: 8, ways: 4 },
+    { sets: 1, ways: 4 },
+    { sets: 1, ways: 4 },
+    { sets: 1, ways: 2 },
+  ],
+};
+
 /** A plain two-level TLB, 64 entries 4-way before 1536 entries 12-way: what the speed comparison with C uses.
  * It has no paging-structure caches, as the C program has none. */
 export const PLAIN_TWO_LEVEL: TlbProfile = {
@@ -75,5 +98,6 @@ export const PLAIN_TWO_LEVEL: TlbProfile = {
 
 export const TLB_PROFILES = {
   [GOLDEN_COVE.name]: GOLDEN_COVE,
+  [NEOVERSE_V2.name]: NEOVERSE_V2,
   [PLAIN_TWO_LEVEL.name]: PLAIN_TWO_LEVEL,
 } as const;
