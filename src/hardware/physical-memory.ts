@@ -285,6 +285,22 @@ export class PhysicalMemory {
     this.tags?.clear();
   }
 
+  /** The address of a 64-bit word that is not zero, undefined when there is none: shows a test runner a stray store. */
+  findNonZero(): bigint | undefined {
+    for (const [key, chunk] of this.chunks) {
+      let frames = chunk.framesWritten;
+      for (let index = 0; frames > 0; index++) {
+        if (chunk.written[index] === 0) continue;
+        frames--;
+        for (let at = index * FRAME_WORDS; at < (index + 1) * FRAME_WORDS; at++) {
+          if (chunk.words[at] === 0) continue;
+          return (BigInt(key) << BigInt(CHUNK_SHIFT)) + BigInt(at & ~1) * 4n;
+        }
+      }
+    }
+    return undefined;
+  }
+
   private giveBack(key: number, chunk: Chunk): void {
     this.chunks.delete(key);
     if (this.spare.length < MOST_SPARE_CHUNKS) this.spare.push(chunk);

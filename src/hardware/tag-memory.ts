@@ -146,6 +146,22 @@ export class TagMemory {
     this.words = ZEROS;
   }
 
+  /** The address of a granule whose tag is not 0, undefined when there is none. */
+  findNonZero(): bigint | undefined {
+    for (const [key, chunk] of this.chunks) {
+      for (let index = 0; index < CHUNK_FRAMES; index++) {
+        if (chunk.written[index] === 0) continue;
+        for (let at = index * FRAME_WORDS; at < (index + 1) * FRAME_WORDS; at++) {
+          const word = chunk.words[at] as number;
+          if (word === 0) continue;
+          const granule = (31 - Math.clz32(word & -word)) >> 2;
+          return (BigInt(key) << BigInt(CHUNK_SHIFT)) + BigInt(at * 128 + granule * TAG_GRANULE);
+        }
+      }
+    }
+    return undefined;
+  }
+
   /** The words around a physical address, with its frame marked. */
   private forWriting(hi: number, lo: number): Int32Array {
     const key = (hi << 10) | (lo >>> CHUNK_SHIFT);

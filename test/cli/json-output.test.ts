@@ -144,10 +144,8 @@ const verify = z.strictObject({
   retention: z.string(),
   passed: count,
   failed: count,
-  unsupported: count,
   skipped: count,
-  singles: counts,
-  sequences: counts,
+  kinds: z.record(z.string(), counts),
   steps: count,
   tags: z.record(z.string(), counts),
   first: z

@@ -22,7 +22,14 @@ import { Translation } from './translation.ts';
 // Named again here, as V8 folds a module's own constants and loads imported ones each time.
 const { None } = FaultKind;
 const { ADDRESS_HIGH } = Cached;
-const { User: USER, ZeroBlock: ZERO_BLOCK, Atomic: ATOMIC, TagUnchecked: TAG_UNCHECKED, Tag: TAG } = Access;
+const {
+  User: USER,
+  Fetch: FETCH,
+  ZeroBlock: ZERO_BLOCK,
+  Atomic: ATOMIC,
+  TagUnchecked: TAG_UNCHECKED,
+  Tag: TAG,
+} = Access;
 
 /** In `Cached.TAGGED`'s place: with `checksMask`, one test asks for checks and for Tagged memory. */
 const TAGGED = Cached.TAGGED;
@@ -98,12 +105,12 @@ export class DataAccess extends Translation {
 
   /**
    * As `translate`, for `length` bytes within one page, as one instruction accesses them: a block of DC ZVA around the
-   * address (`Access.ZeroBlock`), one access of 1, 2, 4 or 8 bytes, a pair of 8 bytes (16); any other length is a run of
+   * address (`Access.ZeroBlock`), the instruction that was branched to (`Access.Fetch`), one access of 1, 2, 4 or 8 bytes, a pair of 8 bytes (16); any other length is a run of
    * byte accesses.
    * @throws RangeError when the bytes cross the page
    */
   translateBytes(hi: number, lo: number, access: number, length: number): FaultKind {
-    if ((access & ZERO_BLOCK) !== 0) return this.translateBlock(hi, lo, access);
+    if ((access & (ZERO_BLOCK | FETCH)) !== 0) return this.translateOther(hi, lo, access);
     checkWithinPage(lo, length);
     const kind = this.translateSpan(hi, lo, access, length, alignmentOf(length));
     return kind !== None ? kind : this.checkTags(hi, lo, access, length);
@@ -123,7 +130,7 @@ export class DataAccess extends Translation {
     alignment: number = alignmentOf(length),
     always = false,
   ): FaultKind {
-    if ((access & ZERO_BLOCK) !== 0) return this.translateBlock(hi, lo, access);
+    if ((access & (ZERO_BLOCK | FETCH)) !== 0) return this.translateOther(hi, lo, access);
     if (always && (lo & (alignment - 1)) !== 0) {
       return this.raise(FaultKind.Alignment, hi, lo, access, Reason.MustBeAligned);
     }
@@ -136,6 +143,22 @@ export class DataAccess extends Translation {
       : this.checkSecondPage(hi, lo, access, length - first);
   }
 
+  /** DC ZVA, or the fetch of one instruction. */
+  private translateOther(hi: number, lo: number, access: number): FaultKind {
+    return (access & FETCH) === 0 ? this.translateBlock(hi, lo, access) : this.translateFetch(hi, lo, access);
+  }
+
+  /**
+   * The fetch of an instruction that was branched to: PC alignment comes before everything, with the address as the
+   * branch left it in the PC.
+   * @see Arm ARM (DDI 0487), "PC alignment checking"; shared pseudocode AArch64.BranchAddr
+   */
+  private translateFetch(hi: number, lo: number, access: number): FaultKind {
+    this.crossesPage = false;
+    if ((lo & 3) === 0) return this.translate(hi, lo, access);
+    return this.raise(FaultKind.Alignment, this.branchAddress(hi), lo, access, Reason.MustBeAligned);
+  }
+
   /** Alignment and translation; no tags. The access has at most one page end inside. */
   protected translateSpan(
     hi: number,
@@ -146,6 +169,7 @@ export class DataAccess extends Translation {
   ): FaultKind {
     this.crossesPage = false;
     const aligned = (lo & (alignment - 1)) === 0;
+    if (!aligned && (access & FETCH) !== 0) return this.misalignedPc(hi, lo, access);
     if (!aligned && this.mustBeAligned(lo, access, length)) {
       return this.raise(FaultKind.Alignment, hi, lo, access, Reason.MustBeAligned);
     }
@@ -166,6 +190,14 @@ export class DataAccess extends Translation {
     this.dataHi = dataHi;
     this.paLo = paLo;
     return None;
+  }
+
+  /**
+   * A PC alignment fault, which wins over every fault of the translation. The address is what was branched to.
+   * @see Arm ARM (DDI 0487), "PC alignment checking"
+   */
+  private misalignedPc(hi: number, lo: number, access: number): FaultKind {
+    return this.raise(FaultKind.Alignment, this.branchAddress(hi), lo, access, Reason.MustBeAligned);
   }
 
   private secondDataHi = 0;

@@ -114,6 +114,15 @@ function indirectionRemarks(value: bigint): string[] {
   ];
 }
 
+/** A descriptor, every field in words. */
+export function decodeDescriptor(value: bigint, context: DescriptorContext): Decoded {
+  const layout = layoutOfDescriptor(value, context);
+  const remarks = descriptorRemarks(value, context);
+  const source = 'Arm ARM (DDI 0487), "VMSAv8-64 descriptor formats"';
+  const words = (field: FieldValue): string | null => descriptorWords(layout.title, field);
+  return decodeWith('arm64.descriptor', layout, value, source, words, remarks);
+}
+
 const descriptorKind: DecodeKind = {
   name: 'arm64.descriptor',
   summary: 'stage 1 table, block or page descriptor of VMSAv8-64',
@@ -121,14 +130,7 @@ const descriptorKind: DecodeKind = {
   options: ['granule', 'level', 'lpa'],
   example: '0x60000041234f53',
   exampleOptions: { granule: '4k', level: 3 },
-  decode: (value, options) => {
-    const context = contextOf(options);
-    const layout = layoutOfDescriptor(value, context);
-    const remarks = descriptorRemarks(value, context);
-    const source = 'Arm ARM (DDI 0487), "VMSAv8-64 descriptor formats"';
-    const words = (field: FieldValue): string | null => descriptorWords(layout.title, field);
-    return decodeWith('arm64.descriptor', layout, value, source, words, remarks);
-  },
+  decode: (value, options) => decodeDescriptor(value, contextOf(options)),
 };
 
 const esrWords = ({ name, value }: FieldValue): string | null => {
@@ -161,7 +163,8 @@ function dataAbortRemarks(value: bigint): string[] {
   return remarks;
 }
 
-function decodeEsr(value: bigint): Decoded {
+/** ESR_EL1 with the ISS of its exception class. */
+export function decodeEsr(value: bigint): Decoded {
   const exceptionClass = Number(ESR_EL1.get(value, 'EC'));
   const source = 'Arm ARM (DDI 0487), "ESR_EL1, Exception Syndrome Register (EL1)"';
   if (DATA_ABORT_CLASSES.includes(exceptionClass)) {

@@ -56,12 +56,7 @@ function rateText(vectors: number, { user, system }: NodeJS.CpuUsage): string {
   return `${seconds.toFixed(2)} s of CPU time, ${rate} vectors/s`;
 }
 
-function nothingRun({ files, skipped, unsupported }: VerifyResult): string {
-  const why =
-    unsupported > 0
-      ? 'no vector of an architecture that is built'
-      : skipped > 0
-        ? 'no vector has an id or tag that --only names'
-        : 'no vectors';
+function nothingRun({ files, skipped }: VerifyResult): string {
+  const why = skipped > 0 ? 'no vector has an id or tag that --only names' : 'no vectors';
   return `${files.join(', ')}: ${why}`;
 }

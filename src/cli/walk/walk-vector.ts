@@ -13,15 +13,14 @@ export async function walkVector(file: string, options: WalkOptions, session: Se
   const { walkText } = await import('../../report/walk-text.ts');
   const step =
     options.step === undefined ? undefined : wholeNumber('option --step', options.step, 1, 1_000_000);
-  const explained = await explainVector(file, options.id, step);
-  const { vector, index, operation, state, walk, recorded } = explained;
+  const explained = await explainVector(file, options.id, step, options.arch);
   if (options.json) {
-    const [id, steps] = [vector.id, vector.steps.length];
-    session.print(jsonText({ id, step: index + 1, steps, operation, state, recorded, walk }));
+    session.print(jsonText(explained));
     return;
   }
-  const place = vector.steps.length === 1 ? '' : `, step ${index + 1} of ${vector.steps.length}`;
-  session.line(`${vector.id}${place}: ${operation}`);
+  const { id, steps, operation, state, walk, recorded } = explained;
+  const place = steps === 1 ? '' : `, step ${explained.step} of ${steps}`;
+  session.line(`${id}${place}: ${operation}`);
   for (const line of state) session.line(line);
   session.print(`\n${walkText(walk, { fields: options.brief !== true })}\n\nrecorded: ${recorded}\n`);
 }

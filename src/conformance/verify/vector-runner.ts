@@ -34,7 +34,8 @@ export interface VectorDifference {
 /** One vector, run. */
 export interface VectorOutcome {
   readonly id: string;
-  readonly sequence: boolean;
+  /** What the vector is, as the report counts it: `sequences`, `MTE accesses`. */
+  readonly kind: string;
   /** Steps that were run: up to the one that differed. */
   readonly steps: number;
   readonly tags: readonly string[];
@@ -49,8 +50,29 @@ export interface VectorRunner {
   run(value: unknown, place: Place & { readonly line: number }): VectorOutcome;
 }
 
+/** One access of a vector, explained. */
+export interface ExplainedVector {
+  readonly id: string;
+  /** The step that is explained, from 1, and how many there are. */
+  readonly step: number;
+  readonly steps: number;
+  /** The step in words. */
+  readonly operation: string;
+  /** What decides beside the registers that the walk names. */
+  readonly state: readonly string[];
+  readonly walk: ExplainedWalk;
+  /** What the recording machine gave. */
+  readonly recorded: string;
+}
+
 export interface VectorArchitecture {
   /** As in a vector's field `arch`. */
   readonly name: string;
   createRunner(retention: Retention): VectorRunner;
+  /**
+   * Makes one access of the vector of this parsed line, observed.
+   * @param step from 1; the last access when not given
+   * @throws InputError when the line is no vector, or the step makes no access
+   */
+  explain(value: unknown, place: Place, step?: number): ExplainedVector;
 }

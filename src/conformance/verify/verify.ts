@@ -1,14 +1,8 @@
-/**
- * Runs files of recorded hardware vectors and counts what agrees. A vector of an architecture that has no runner is
- * counted as unsupported, never as passed.
- */
-import { InputError } from '../../base/input-error.ts';
+/** Runs files of recorded hardware vectors and counts what agrees. */
 import type { Retention } from '../../hardware/retention.ts';
 import { type JsonLine, readJsonLines } from '../jsonl.ts';
-import type { VectorArchitecture, VectorDifference, VectorOutcome, VectorRunner } from './vector-runner.ts';
-import { X86_64_VECTORS } from './x86_64-runner.ts';
-
-const ARCHITECTURES: readonly VectorArchitecture[] = [X86_64_VECTORS];
+import { vectorArchitecture } from './vector-architectures.ts';
+import type { VectorDifference, VectorOutcome, VectorRunner } from './vector-runner.ts';
 
 export interface VerifyOptions {
   /** How long the model's TLBs keep what they may keep; `profile` unless given. Every mode must pass. */
@@ -33,13 +27,11 @@ export interface VerifyResult {
   readonly retention: Retention;
   readonly passed: number;
   readonly failed: number;
-  /** Vectors of an architecture that is not built. */
-  readonly unsupported: number;
   /** Left out by `only`. */
   readonly skipped: number;
-  readonly singles: Readonly<Count>;
-  readonly sequences: Readonly<Count>;
-  /** Steps of the sequences, and the singles. */
+  /** By kind: `sequences`, `MTE accesses`; in the order in which they were met. */
+  readonly kinds: ReadonlyMap<string, Readonly<Count>>;
+  /** Steps of the sequences, one for each other vector. */
   readonly steps: number;
   readonly tags: ReadonlyMap<string, Readonly<Count>>;
   /** The first vector that failed, in full. */
@@ -56,11 +48,10 @@ const MOST_IDS = 100;
 const PROGRESS_STEP = 1024;
 
 class Verification {
-  readonly singles: Count = { passed: 0, failed: 0 };
-  readonly sequences: Count = { passed: 0, failed: 0 };
+  readonly total: Count = { passed: 0, failed: 0 };
+  readonly kinds = new Map<string, Count>();
   readonly tags = new Map<string, Count>();
   readonly failedIds: string[] = [];
-  unsupported = 0;
   skipped = 0;
   steps = 0;
   first: VectorDifference | null = null;
@@ -74,68 +65,58 @@ class Verification {
   }
 
   get run(): number {
-    return this.singles.passed + this.singles.failed + this.sequences.passed + this.sequences.failed;
+    return this.total.passed + this.total.failed;
   }
 
   /** Returns whether the vector failed. */
   line({ value, file, line }: JsonLine): boolean {
-    const fields = value as {
-      readonly id?: unknown;
-      readonly arch?: unknown;
-      readonly tags?: unknown;
-    } | null;
+    const fields = value as (NamedLine & { readonly arch?: unknown }) | null;
     if (this.#only !== null && !wanted(this.#only, fields)) {
       this.skipped++;
       return false;
     }
-    const runner = this.#runnerOf(fields?.arch, file, line);
-    if (runner === null) {
-      this.unsupported++;
-      return false;
-    }
-    return this.#count(runner.run(value, { file, line }));
+    return this.#count(this.#runnerOf(fields?.arch, file, line).run(value, { file, line }));
   }
 
-  #count({ id, sequence, steps, tags, difference }: VectorOutcome): boolean {
+  #count({ id, kind, steps, tags, difference }: VectorOutcome): boolean {
     const side = difference === null ? 'passed' : 'failed';
-    (sequence ? this.sequences : this.singles)[side]++;
+    this.total[side]++;
     this.steps += steps;
-    for (const tag of tags) {
-      const count = this.tags.get(tag);
-      if (count === undefined) this.tags.set(tag, { passed: 0, failed: 0, [side]: 1 });
-      else count[side]++;
-    }
+    countIn(this.kinds, kind, side);
+    for (const tag of tags) countIn(this.tags, tag, side);
     if (difference === null) return false;
     this.first ??= difference;
     if (this.failedIds.length < MOST_IDS) this.failedIds.push(id);
     return true;
   }
 
-  #runnerOf(arch: unknown, file: string, line: number): VectorRunner | null {
-    if (typeof arch !== 'string') {
-      throw new InputError('field arch', {
-        file,
-        line,
-        expected: 'the name of an architecture',
-        found: arch === undefined ? 'nothing' : JSON.stringify(arch),
-      });
-    }
-    const known = this.#runners.get(arch);
+  #runnerOf(arch: unknown, file: string, line: number): VectorRunner {
+    const known = this.#runners.get(arch as string);
     if (known !== undefined) return known;
-    const architecture = ARCHITECTURES.find(({ name }) => name === arch);
-    if (architecture === undefined) {
-      if (arch === 'arm64') return null;
-      throw new InputError('field arch', { file, line, expected: '"x86_64" or "arm64"', found: `"${arch}"` });
-    }
+    const architecture = vectorArchitecture(arch, { file, line });
     const runner = architecture.createRunner(this.#retention);
-    this.#runners.set(arch, runner);
+    this.#runners.set(architecture.name, runner);
     return runner;
   }
 }
 
-function wanted(pattern: RegExp, fields: { readonly id?: unknown; readonly tags?: unknown } | null): boolean {
+function countIn(counts: Map<string, Count>, name: string, side: keyof Count): void {
+  const count = counts.get(name);
+  if (count === undefined) counts.set(name, { passed: 0, failed: 0, [side]: 1 });
+  else count[side]++;
+}
+
+interface NamedLine {
+  readonly id?: unknown;
+  readonly tags?: unknown;
+  readonly labels?: unknown;
+}
+
+/** x86-64 vectors have `tags`, arm64 ones `labels`. */
+function wanted(pattern: RegExp, fields: NamedLine | null): boolean {
   if (typeof fields?.id === 'string' && pattern.test(fields.id)) return true;
-  return Array.isArray(fields?.tags) && fields.tags.some((tag) => pattern.test(String(tag)));
+  const tags = fields?.tags ?? fields?.labels;
+  return Array.isArray(tags) && tags.some((tag) => pattern.test(String(tag)));
 }
 
 function patternOf(only: readonly string[]): RegExp {
@@ -155,16 +136,14 @@ export async function verifyVectors(
   const retention = options.retention ?? 'profile';
   const verification = new Verification(retention, options.only ?? []);
   const stopped = await runFiles(files, verification, options);
-  const { singles, sequences, unsupported, skipped, steps, tags, first, failedIds } = verification;
+  const { total, kinds, skipped, steps, tags, first, failedIds } = verification;
   return {
     files,
     retention,
-    passed: singles.passed + sequences.passed,
-    failed: singles.failed + sequences.failed,
-    unsupported,
+    passed: total.passed,
+    failed: total.failed,
     skipped,
-    singles,
-    sequences,
+    kinds,
     steps,
     tags,
     first,

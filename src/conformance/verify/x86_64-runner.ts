@@ -7,12 +7,14 @@ import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { explainWalk } from '../../arch/x86_64/explain.ts';
 import type { X86Mmu } from '../../arch/x86_64/mmu.ts';
 import { CR0, CR4, EFER } from '../../arch/x86_64/registers.ts';
+import { InputError } from '../../base/input-error.ts';
 import { fromHalves, type Halves, hexHalves } from '../../base/u64.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import type { Place } from '../json-fields.ts';
 import { EntryMemory } from './entry-memory.ts';
 import { outcomeText, sameOutcome } from './outcome.ts';
 import type {
+  ExplainedVector,
   Mismatch,
   VectorArchitecture,
   VectorDifference,
@@ -36,14 +38,15 @@ export class X86VectorRunner implements VectorRunner {
   run(value: unknown, place: Place & { readonly line: number }): VectorOutcome {
     const vector = parseX86Vector(value, place);
     const { id, sequence, tags, steps } = vector;
+    const kind = sequence ? 'sequences' : 'single accesses';
     this.#load(vector);
     for (let index = 0; index < steps.length; index++) {
       const mismatches = this.#step(steps[index] as VectorStep);
       if (mismatches === undefined) continue;
       const difference = this.#difference(vector, index, mismatches, place);
-      return { id, sequence, tags, steps: index + 1, difference };
+      return { id, kind, tags, steps: index + 1, difference };
     }
-    return { id, sequence, tags, steps: steps.length, difference: null };
+    return { id, kind, tags, steps: steps.length, difference: null };
   }
 
   /**
@@ -122,7 +125,34 @@ export class X86VectorRunner implements VectorRunner {
 export const X86_64_VECTORS: VectorArchitecture = {
   name: 'x86_64',
   createRunner: (retention) => new X86VectorRunner(retention),
+  explain: explainStep,
 };
+
+function explainStep(value: unknown, place: Place, step?: number): ExplainedVector {
+  const vector = parseX86Vector(value, place);
+  const { id, steps } = vector;
+  const index = step === undefined ? steps.findLastIndex(({ op }) => op === 'access') : step - 1;
+  const chosen = steps[index];
+  if (chosen?.op !== 'access') {
+    const accesses = steps.flatMap(({ op }, at) => (op === 'access' ? [at + 1] : []));
+    throw new InputError(`vector ${id} has no access at step ${step}`, {
+      file: place.file,
+      expected: `one of the accesses: ${accesses.join(', ')}`,
+      found: chosen === undefined ? `${steps.length} steps` : operationText(chosen),
+    });
+  }
+  const { state, walk } = new X86VectorRunner('profile').explain(vector, index);
+  if (walk === null) throw new Error(`step ${index + 1} of ${id} is an access and was not translated`);
+  return {
+    id,
+    step: index + 1,
+    steps: steps.length,
+    operation: operationText(chosen),
+    state,
+    walk,
+    recorded: outcomeText(chosen.expect),
+  };
+}
 
 /** What decides beside the control registers. */
 function keyLines({ state, features }: X86Mmu): string[] {
