@@ -105,8 +105,8 @@ export class DataAccess extends Translation {
 
   /**
    * As `translate`, for `length` bytes within one page, as one instruction accesses them: a block of DC ZVA around the
-   * address (`Access.ZeroBlock`), the instruction that was branched to (`Access.Fetch`), one access of 1, 2, 4 or 8 bytes, a pair of 8 bytes (16); any other length is a run of
-   * byte accesses.
+   * address (`Access.ZeroBlock`), the instruction that was branched to (`Access.Fetch`), one access of 1, 2, 4 or 8
+   * bytes, a pair of 8 bytes (16); any other length is a run of byte accesses.
    * @throws RangeError when the bytes cross the page
    */
   translateBytes(hi: number, lo: number, access: number, length: number): FaultKind {
