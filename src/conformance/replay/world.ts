@@ -8,6 +8,7 @@ import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import type { EventSink } from '../../hardware/event-sink.ts';
 import type { MappedFile } from '../../kernel/mm/mapped-file.ts';
+import type { MmStruct } from '../../kernel/mm/mm.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE } from '../../kernel/mm/mman.ts';
 import { sysMmap } from '../../kernel/mm/mmap.ts';
 import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credentials.ts';
@@ -15,6 +16,7 @@ import { enterFromUserMode, exitToUserMode } from '../../kernel/process/user-mod
 import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { createSystem, type System, type SystemArchitecture } from '../../userland/system.ts';
+import { processorOfTrace } from './architecture.ts';
 import { explainAccess } from './explain.ts';
 import { processState } from './state.ts';
 import type { ProcessState, Step, StepResult, Trace } from './trace.ts';
@@ -52,6 +54,7 @@ export class ReplayWorld {
     const { architecture, retention, events } = options;
     this.system = createSystem({
       architecture,
+      ...processorOfTrace(trace),
       cpus: 1,
       memoryBytes: MEMORY_BYTES,
       ...(retention === undefined ? {} : { retention }),
@@ -106,6 +109,12 @@ export class ReplayWorld {
     return { result, minflt: task.minFlt - before };
   }
 
+  /** An address as the trace writes it: where exactly outside the arena it lies depends on what else is mapped. */
+  place(address: bigint): string {
+    const { arena, arenaSize } = this.#trace;
+    return address >= arena && address < arena + arenaSize ? `0x${address.toString(16)}` : 'outside';
+  }
+
   /** What a trace tells of a process; `null` when it is dead or there never was one. */
   stateOf(number: number): ProcessState {
     const task = this.#tasks.get(number);
@@ -128,7 +137,7 @@ export class ReplayWorld {
     const { mm } = task;
     if (mm === null) throw new Error('a process of a replay has an address space');
     const start = BigInt(this.#endPage) << 12n;
-    const length = (BigInt(mm.taskSizePages - STACK_PAGES) << 12n) - start;
+    const length = (BigInt(windowPages(mm) - STACK_PAGES) << 12n) - start;
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE;
     const result = this.run(task, sysMmap(task, start, length, PROT_NONE, flags, null, 0n));
     if (result !== start) throw new Error(`the memory above the arena could not be mapped: ${result}`);
@@ -136,10 +145,13 @@ export class ReplayWorld {
   }
 }
 
+/** Where the stack and everything that asks for no address lie: below this page. */
+const windowPages = (mm: MmStruct): number => Math.min(mm.taskSizePages, mm.kernel.arch.mapWindowPages);
+
 /** Where execve puts the argument and environment strings: at the top of the stack, outside the arena. */
 function setArguments({ mm }: TaskStruct): void {
   if (mm === null) return;
-  const top = BigInt(mm.taskSizePages) << 12n;
+  const top = BigInt(windowPages(mm)) << 12n;
   mm.startStack = top - 0x2000n;
   mm.argStart = top - 0x1000n;
   mm.argEnd = top - 0xf00n;

@@ -1,8 +1,9 @@
 /**
  * Where a mapping goes: the address asked for, if it is free and keeps the guard gaps of stacks, else the highest free
  * range below mmap_base, else the lowest one above the bottom-up base. Page numbers; errors are negative errnos.
- * Left out: shadow-stack guard gaps, MAP_32BIT and MAP_ABOVE4G, addresses above 47 bits on request, hugetlb alignment.
+ * Left out: shadow-stack guard gaps, MAP_32BIT and MAP_ABOVE4G, hugetlb alignment.
  * @see Linux mm/mmap.c, `__get_unmapped_area`, `vm_unmapped_area`; arch/x86/kernel/sys_x86_64.c;
+ * arch/arm64/include/asm/processor.h, `arch_get_mmap_end`, `arch_get_mmap_base`;
  * mm/huge_memory.c, `thp_get_unmapped_area_vmflags`
  */
 import { EINVAL, ENOMEM, EPERM } from '../errno.ts';
@@ -62,21 +63,32 @@ function unmappedAreaBottomUp(mm: MmStruct, pages: number, low: number, high: nu
   }
 }
 
+/**
+ * How far up a mapping may go that asks for this address: beyond the window only one that asks for an address there, as
+ * programs may use the bits above for themselves.
+ */
+function mmapEnd(mm: MmStruct, hint: number): number {
+  const { mapWindowPages } = mm.kernel.arch;
+  return hint > mapWindowPages ? mm.taskSizePages : Math.min(mapWindowPages, mm.taskSizePages);
+}
+
 /** Is the range free, and outside the guard gap of the stack above? */
 function hintFits(mm: MmStruct, start: number, pages: number): boolean {
-  if (start < mm.kernel.config.mmapMinPage || start + pages > mm.taskSizePages) return false;
+  if (start < mm.kernel.config.mmapMinPage || start + pages > mmapEnd(mm, start)) return false;
   const above = mm.vmas.find(start);
   return above === null || start + pages <= vmStartGap(above, mm.kernel.config.stackGuardGapPages);
 }
 
 /** @see arch/x86/kernel/sys_x86_64.c, `arch_get_unmapped_area_topdown`; mm/mmap.c has the generic twin */
 function getUnmappedAreaTopDown(mm: MmStruct, hint: number, pages: number): number {
-  if (pages > mm.taskSizePages) return -ENOMEM;
+  const end = mmapEnd(mm, hint);
+  if (pages > end) return -ENOMEM;
   if (hint !== 0 && hintFits(mm, hint, pages)) return hint;
-  const found = unmappedAreaTopDown(mm, pages, LOWEST_PAGE, mm.mmapBasePage);
+  const window = mmapEnd(mm, 0);
+  const found = unmappedAreaTopDown(mm, pages, LOWEST_PAGE, mm.mmapBasePage + end - window);
   if (found !== -1) return found;
-  const bottomUpBase = Math.floor(mm.taskSizePages / 3);
-  const second = unmappedAreaBottomUp(mm, pages, bottomUpBase, mm.taskSizePages);
+  const bottomUpBase = Math.floor(window / 3);
+  const second = unmappedAreaBottomUp(mm, pages, bottomUpBase, end);
   return second === -1 ? -ENOMEM : second;
 }
 

@@ -16,7 +16,7 @@ import { hexBytes, repeatedWord } from '../bytes.ts';
 import type { Step } from '../trace.ts';
 import type { ReplayWorld } from '../world.ts';
 import { fileOf } from './files.ts';
-import { addressOrErrno, type Operation, type OperationResult, retOrErrno } from './operation.ts';
+import { addressOrErrno, type Operation, type OperationResult, retOrErrno, values } from './operation.ts';
 
 /** Flags of mmap by the names traces use. */
 const MAP_FLAGS: Readonly<Record<string, number>> = {
@@ -61,7 +61,8 @@ function mmap(world: ReplayWorld, step: Step): OperationResult {
   const [address, length, offset] = [args.word('addr'), args.word('len'), args.word('off', 0n)];
   const flags = args.bits('flags', MAP_FLAGS);
   const call = sysMmap(task, address, length, protection(args), flags, fileOf(world, step), offset);
-  return addressOrErrno(world.run(task, call));
+  const result = world.run(task, call);
+  return result < 0n ? addressOrErrno(result) : values({ ret: world.place(result) });
 }
 
 /** The access, and the system call that the recorder makes after it: there a late fault shows. */
