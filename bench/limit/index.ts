@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- limit`: translations per second beside a C program compiled with `cc -O2`, both measured in the same
- * run, alternately; medians. Also what a translation allocates, and how soon the built package translates.
+ * run, alternately; medians; then arm64 beside x86-64, in the same way. Also what a translation allocates, and how soon the built package translates.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
@@ -10,7 +10,17 @@ import { fileURLToPath } from 'node:url';
 import type { X86Mmu } from '../../src/arch/x86_64/mmu.ts';
 import { GOLDEN_COVE } from '../../src/hardware/retention.ts';
 import { allocatedBy } from './allocation.ts';
-import { checksumsAgree, type Measure, measure, median, pairedRatio, type Round, rate } from './measure.ts';
+import { ARM64_WORKLOADS, Arm64Bench } from './arm64.ts';
+import {
+  checksumsAgree,
+  type Measure,
+  measure,
+  median,
+  pairedRatio,
+  type Round,
+  rate,
+  sameChecksum,
+} from './measure.ts';
 import { ACCESSES, buildMmu, makeStream, runPass, WORKLOADS, type Workload } from './workloads.ts';
 
 const REPETITIONS = 7;
@@ -25,18 +35,21 @@ export function limit(): number {
   if (c === null) console.log('no C compiler (cc) here: only this project is measured\n');
   const mmu = buildMmu();
   const streams = new Map(WORKLOADS.map((workload) => [workload.name, makeStream(workload)]));
+  const arm64 = new Arm64Bench();
   measureOurs(mmu, streams);
+  arm64.measure();
   const ours: Round[] = [];
   const theirs: Round[] = [];
+  const arm64Rounds: Round[] = [];
   for (let i = 0; i < REPETITIONS; i++) {
     if (c !== null) theirs.push(runC(c.program));
     ours.push(measureOurs(mmu, streams));
+    arm64Rounds.push(arm64.measure());
   }
   const missed = printTable(ours, theirs);
+  missed.push(...printArm64Table(arm64Rounds, ours));
   printProcessorProfile(streams);
-  const bytes = allocatedPerTranslation(mmu, streams);
-  missed.push(...verdict('allocation', bytes < MOST_BYTES));
-  console.log(`\nallocated per translation: ${bytes.toFixed(4)} bytes (nothing: below ${MOST_BYTES})`);
+  missed.push(...printAllocation(mmu, streams, arm64));
   missed.push(...printStartup());
   if (c !== null) rmSync(c.folder, { recursive: true });
   console.log(missed.length === 0 ? '\nevery promise is met' : `\nmissed: ${missed.join(', ')}`);
@@ -134,15 +147,52 @@ function row(workload: Workload, c: number | undefined, mine: number, ratio: num
   return `${workload.name.padEnd(14)} ${workload.what.padEnd(38)} ${columns.join(' ')}  ${promised}`;
 }
 
+/** The arm64 rows beside the x86-64 rows of the same round. @returns the rows that missed their promise */
+function printArm64Table(rounds: readonly Round[], bases: readonly Round[]): string[] {
+  console.log('\narm64 (4 KiB granule, 4 levels, TBI), compared with the x86-64 rows above');
+  console.log(
+    `${'workload'.padEnd(16)} ${'what'.padEnd(36)} ${'x86-64 row'.padEnd(14)} ${'ours'.padStart(8)} ${'ratio'.padStart(6)}  promised`,
+  );
+  const missed: string[] = [];
+  for (const { name, what, base, same, target } of ARM64_WORKLOADS) {
+    const ratio = pairedRatio(rounds, name, bases, base);
+    const agree = checksumsAgree(rounds, name) && (!same || sameChecksum(rounds, name, bases, base));
+    const met = agree && (target === undefined || ratio >= target);
+    missed.push(...verdict(name, met));
+    const columns = [rate(rounds, name).toFixed(1).padStart(8), ratio.toFixed(2).padStart(6)].join(' ');
+    const promised = target === undefined ? '' : `≥ ${target.toFixed(2)}`;
+    console.log(
+      `${name.padEnd(16)} ${what.padEnd(36)} ${base.padEnd(14)} ${columns}  ${promised}${agree ? '' : '  CHECKSUMS DIFFER'}${met ? '' : '  MISSED'}`,
+    );
+  }
+  return missed;
+}
+
 /** Bytes a translation allocates, over every workload; some bytes belong to the runtime itself. */
-function allocatedPerTranslation(mmu: X86Mmu, streams: ReadonlyMap<string, Int32Array>): number {
+function printAllocation(
+  mmu: X86Mmu,
+  streams: ReadonlyMap<string, Int32Array>,
+  arm64: Arm64Bench,
+): readonly string[] {
+  const x86 = allocatedPerPass(WORKLOADS, (workload) =>
+    runPass(mmu, workload, streams.get(workload.name) as Int32Array),
+  );
+  const arm = allocatedPerPass(ARM64_WORKLOADS, (workload) => arm64.pass(workload));
+  console.log(
+    `\nallocated per translation: ${x86.toFixed(4)} bytes, arm64 ${arm.toFixed(4)} (nothing: below ${MOST_BYTES})`,
+  );
+  return verdict('allocation', Math.max(x86, arm) < MOST_BYTES);
+}
+
+function allocatedPerPass<Kind extends Workload>(
+  workloads: readonly Kind[],
+  pass: (workload: Kind) => number,
+): number {
   const passes = 4;
   const bytes = allocatedBy(() => {
-    for (const workload of WORKLOADS) {
-      for (let i = 0; i < passes; i++) runPass(mmu, workload, streams.get(workload.name) as Int32Array);
-    }
+    for (const workload of workloads) for (let i = 0; i < passes; i++) pass(workload);
   });
-  return bytes / (WORKLOADS.length * passes * ACCESSES);
+  return bytes / (workloads.length * passes * ACCESSES);
 }
 
 /** Imports the built package in new processes and translates once. */

@@ -63,3 +63,13 @@ export function pairedRatio(
 export function checksumsAgree(rounds: readonly Round[], name: string): boolean {
   return new Set(rounds.map((round) => round.get(name)?.checksum)).size === 1;
 }
+
+/** Did two workloads compute the same? */
+export function sameChecksum(
+  rounds: readonly Round[],
+  name: string,
+  bases: readonly Round[],
+  base: string,
+): boolean {
+  return rounds[0]?.get(name)?.checksum === bases[0]?.get(base)?.checksum;
+}

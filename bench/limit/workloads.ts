@@ -14,11 +14,11 @@ import { PLAIN_TWO_LEVEL, type TlbProfile } from '../../src/hardware/retention.t
 
 export const ACCESSES = 1 << 20;
 const PAGES = 1 << 18;
-const DATA_PAGES = 32;
+export const DATA_PAGES = 32;
 const ROOT = 0x1000n;
 /** Bits 63:32 of the two mapped areas; their low halves are 0. */
-const MAPPED_HIGH = 0x7f00;
-const DATA_HIGH = 0x7e00;
+export const MAPPED_HIGH = 0x7f00;
+export const DATA_HIGH = 0x7e00;
 const USER = Access.User;
 const USER_WRITE = Access.User | Access.Write;
 
@@ -109,7 +109,8 @@ export const WORKLOADS: readonly Workload[] = [
 export function buildMmu(profile: TlbProfile = PLAIN_TWO_LEVEL): X86Mmu {
   const memory = new PhysicalMemory();
   memory.addRegion(0n, 256n << 20n);
-  mapAll(memory);
+  mapEverything(leafWriter(memory));
+  fillData(memory);
   const features = { ...INTEL_COMPLETE, maxPhysAddr: 46 };
   const mmu = new X86Mmu(memory, { features, profile });
   mmu.state.cr0 = CR0.half('PE', 'WP', 'PG').lo;
@@ -121,16 +122,27 @@ export function buildMmu(profile: TlbProfile = PLAIN_TWO_LEVEL): X86Mmu {
   return mmu;
 }
 
-/** Builds the page tables: 1 GiB of pages on scattered frames, and 32 pages of data with contents. */
-function mapAll(memory: PhysicalMemory): void {
-  const tables = { memory, next: 0x2000n };
+/** Puts an entry for the page at a virtual address into the tables, with those above it. */
+export type LeafWriter = (va: bigint, target: bigint) => void;
+
+/** 1 GiB of pages on scattered frames, and the pages of data. */
+export function mapEverything(map: LeafWriter): void {
   for (let i = 0; i < PAGES; i++) {
     const frame = (Math.imul(i, 2654435761) & 0xffffff) + 0x400000;
-    map(tables, (BigInt(MAPPED_HIGH) << 32n) + BigInt(i) * 4096n, BigInt(frame) << 12n);
+    map((BigInt(MAPPED_HIGH) << 32n) + BigInt(i) * 4096n, BigInt(frame) << 12n);
   }
   for (let i = 0; i < DATA_PAGES; i++) {
-    const frame = 0x4000 + ((Math.imul(i, 2654435761) >>> 4) & 0x3fff);
-    map(tables, (BigInt(DATA_HIGH) << 32n) + BigInt(i) * 4096n, BigInt(frame) << 12n);
+    map((BigInt(DATA_HIGH) << 32n) + BigInt(i) * 4096n, BigInt(dataFrame(i)) << 12n);
+  }
+}
+
+/** The frame of page `i` of the data. */
+export const dataFrame = (i: number): number => 0x4000 + ((Math.imul(i, 2654435761) >>> 4) & 0x3fff);
+
+/** Writes the contents of the data. */
+export function fillData(memory: PhysicalMemory): void {
+  for (let i = 0; i < DATA_PAGES; i++) {
+    const frame = dataFrame(i);
     for (let word = 0; word < 512; word++) {
       memory.write64(0, (frame << 12) + word * 8, i * 977 + word, Math.imul(word, 2654435761));
     }
@@ -140,19 +152,22 @@ function mapAll(memory: PhysicalMemory): void {
 const TABLE_FLAGS = PDE.mask('P', 'RW', 'US');
 const LEAF_FLAGS = PTE.mask('P', 'RW', 'US', 'XD');
 
-function map(tables: { readonly memory: PhysicalMemory; next: bigint }, va: bigint, target: bigint): void {
-  let table = ROOT;
-  for (let shift = 39n; shift > 12n; shift -= 9n) {
-    const at = table + ((va >> shift) & 511n) * 8n;
-    let entry = tables.memory.readWord(at) as bigint;
-    if (entry === 0n) {
-      entry = tables.next | TABLE_FLAGS;
-      tables.next += 4096n;
-      tables.memory.writeWord(at, entry);
+function leafWriter(memory: PhysicalMemory): LeafWriter {
+  let next = 0x2000n;
+  return (va, target) => {
+    let table = ROOT;
+    for (let shift = 39n; shift > 12n; shift -= 9n) {
+      const at = table + ((va >> shift) & 511n) * 8n;
+      let entry = memory.readWord(at) as bigint;
+      if (entry === 0n) {
+        entry = next | TABLE_FLAGS;
+        next += 4096n;
+        memory.writeWord(at, entry);
+      }
+      table = PDE.get(entry, 'TABLE');
     }
-    table = PDE.get(entry, 'TABLE');
-  }
-  tables.memory.writeWord(table + ((va >> 12n) & 511n) * 8n, target | LEAF_FLAGS);
+    memory.writeWord(table + ((va >> 12n) & 511n) * 8n, target | LEAF_FLAGS);
+  };
 }
 
 /** The addresses of a workload: high and low half of access i at 2i and 2i + 1. */
