@@ -1,7 +1,7 @@
 /**
  * memfd: a tmpfs file without a name. Creating it, opening it again, its size, and reading and writing it from kernel
- * memory. Mappings of it are `mmap.ts` and `fault/file.ts`.
- * Left out: seals, hugetlb, fallocate, user-space buffers, and the list of mappings of an object: truncating one looks
+ * memory. Mappings of it are `mmap.ts` and `fault/file.ts`, reads and writes with the caller's memory `file-user-io.ts`.
+ * Left out: seals, hugetlb, fallocate, and the list of mappings of an object: truncating one looks
  * through the VMAs of every process instead.
  * @see Linux mm/memfd.c, `memfd_create`; mm/shmem.c, `shmem_setattr`, `shmem_truncate_range`, `shmem_file_read_iter`
  */
@@ -20,7 +20,7 @@ import { zapPageRangeSingle } from './zap-range.ts';
 
 const PAGE_BYTES = 4096;
 /** The largest size the model counts exactly; Linux allows 2^63 - 1 bytes. */
-const MAX_FILE_BYTES = 2n ** 52n;
+export const MAX_FILE_BYTES = 2n ** 52n;
 
 /** An empty file with one reference, for its descriptor, which may read and write. */
 export function memfdCreate(kernel: Kernel, name: string): MappedFile {

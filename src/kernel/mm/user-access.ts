@@ -167,6 +167,43 @@ export function* copyFromUser(current: TaskStruct, target: Uint8Array, address: 
   return yield* copyUser(current, address, target, Access.Read);
 }
 
+/**
+ * Copies from user memory with page faults off (`pagefault_disable`): what is mapped and readable, up to the first byte
+ * that is not. One step. Returns the bytes NOT copied.
+ * @see Linux lib/iov_iter.c, `copy_folio_from_iter_atomic`
+ */
+export function copyFromUserInatomic(current: TaskStruct, target: Uint8Array, address: bigint): number {
+  if (!accessOk(current, address, BigInt(target.length))) return target.length;
+  let done = 0;
+  while (done < target.length) {
+    const at = address + BigInt(done);
+    const inPage = lowHalf(at) & (PAGE_BYTES - 1);
+    const part = target.subarray(done, done + PAGE_BYTES - inPage);
+    if (!copyPart(current, at, part, Access.Read)) {
+      const before = (mmuOf(current).fault.addressLo & (PAGE_BYTES - 1)) - inPage;
+      if (before > 0 && copyPart(current, at, part.subarray(0, before), Access.Read)) done += before;
+      break;
+    }
+    done += part.length;
+  }
+  return target.length - done;
+}
+
+/**
+ * Reads one byte of each page of a user buffer, so that its pages are there. Returns how many of its bytes lie behind a
+ * page that cannot be read: all of them when the first one cannot.
+ * @see Linux mm/gup.c, `fault_in_readable`
+ */
+export function* faultInReadable(current: TaskStruct, address: bigint, length: number): Task<number> {
+  const byte = new Uint8Array(1);
+  for (let done = 0; done < length; ) {
+    const at = address + BigInt(done);
+    if ((yield* copyFromUser(current, byte, at)) !== 0) return length - done;
+    done += PAGE_BYTES - (lowHalf(at) & (PAGE_BYTES - 1));
+  }
+  return 0;
+}
+
 function* copyUser(
   current: TaskStruct,
   address: bigint,

@@ -1,5 +1,6 @@
 /** memfd and what a process does to one by its descriptor: ftruncate, pread, pwrite, opening it again. */
 import { EBADF, errnoName } from '../../../kernel/errno.ts';
+import { sysPread, sysPwrite } from '../../../kernel/mm/file-user-io.ts';
 import type { MappedFile } from '../../../kernel/mm/mapped-file.ts';
 import { fileRead, fileTruncate, fileWrite, memfdCreate, openAgain } from '../../../kernel/mm/memfd.ts';
 import type { StepArguments } from '../arguments.ts';
@@ -52,6 +53,15 @@ function write(world: ReplayWorld, step: Step): OperationResult {
   return retOrErrno(world.run(task, fileWrite(task, file, step.args.count('off', 0), bytes)));
 }
 
+/** pread64 and pwrite64 with the process' own memory. */
+function userIo(world: ReplayWorld, step: Step, call: typeof sysPread): OperationResult {
+  const file = fileOf(world, step);
+  if (file === null) return bad();
+  const task = world.actor(step.pid);
+  const [address, length] = [step.args.word('addr'), step.args.word('len')];
+  return retOrErrno(world.run(task, call(task, file, address, length, step.args.word('off', 0n))));
+}
+
 export const fileOperations: Readonly<Record<string, Operation>> = {
   memfd: {
     arguments: ['name', 'mflags'],
@@ -78,5 +88,7 @@ export const fileOperations: Readonly<Record<string, Operation>> = {
     },
   },
   fread: { arguments: ['fd', 'off', 'len'], run: read },
+  uread: { arguments: ['fd', 'addr', 'len', 'off'], run: (world, step) => userIo(world, step, sysPread) },
+  uwrite: { arguments: ['fd', 'addr', 'len', 'off'], run: (world, step) => userIo(world, step, sysPwrite) },
   fwrite: { arguments: ['fd', 'off', 'len', 'val'], run: write },
 };

@@ -96,7 +96,8 @@ export function access(
 export const memoryOperations: Readonly<Record<string, Operation>> = {
   mmap: { arguments: ['addr', 'len', 'prot', 'flags', 'fd', 'off'], run: mmap },
   munmap: {
-    arguments: ['addr', 'len'],
+    // Random scripts give it the advice of the madvise that it would otherwise have been.
+    arguments: ['addr', 'len', 'adv'],
     run: (world, step) => {
       const task = world.actor(step.pid);
       return retOrErrno(world.run(task, sysMunmap(task, step.args.word('addr'), step.args.word('len'))));

@@ -104,8 +104,9 @@ const openFor = (world: ReplayWorld, step: Step, caller: TaskStruct): ProcMemFil
   world.run(caller, openProcMem(caller, world.pidOf(step.pid)));
 
 export const remoteOperations: Readonly<Record<string, Operation>> = {
+  // Random scripts give reads the value of the write that they would otherwise have been.
   pvm_readv: {
-    arguments: ['riov', 'liov', 'llens', 'flags', 'riovcnt', 'liovcnt', 'riovptr', 'rawpid'],
+    arguments: ['riov', 'liov', 'llens', 'flags', 'riovcnt', 'liovcnt', 'riovptr', 'rawpid', 'val'],
     run: (world, step) => processVm(world, step, false),
   },
   pvm_writev: {
@@ -121,6 +122,6 @@ export const remoteOperations: Readonly<Record<string, Operation>> = {
       return { values: { ret: 'fd' } };
     },
   },
-  mem_read: { arguments: ['addr', 'len', 'handle'], run: (world, step) => mem(world, step, false) },
+  mem_read: { arguments: ['addr', 'len', 'handle', 'val'], run: (world, step) => mem(world, step, false) },
   mem_write: { arguments: ['addr', 'len', 'val', 'handle'], run: (world, step) => mem(world, step, true) },
 };
