@@ -222,18 +222,17 @@ export class Walker extends WalkFaults {
     for (let level = this.startLevel; ; level--) {
       const { tableHi, tableLo } = this;
       this.offset = entryOffset(hi, lo, level, range);
-      if (((tableHi << 10) | (tableLo >>> 22)) !== memory.tableKey && !memory.selectTable(tableHi, tableLo)) {
+      if (
+        ((tableHi << 10) | (tableLo >>> 22)) !== memory.tableKey &&
+        !memory.selectTable(tableHi, tableLo | this.offset)
+      ) {
         return this.bus(hi, lo, access, level);
       }
       const index = ((tableLo | this.offset) >>> 2) & WORD_IN_CHUNK;
       const entryLo = memory.tableChunk[index] as number;
       const entryHi = memory.tableChunk[index + 1] as number;
-      const type = entryLo & TYPE;
-      if (level === 1 ? type === TABLE_OR_PAGE : type === BLOCK && level <= range.largestBlock) {
-        return this.leaf(hi, lo, access, range, level, index, entryHi, entryLo, attributes);
-      }
-      if (type !== TABLE_OR_PAGE || level === 1) {
-        return this.stop(FaultKind.NotPresent, hi, lo, access, level, entryHi, entryLo);
+      if (level === 1 || (entryLo & TYPE) !== TABLE_OR_PAGE) {
+        return this.endOfWalk(hi, lo, access, range, level, index, entryHi, entryLo, attributes);
       }
       const nextHi = (entryHi & range.addressHigh) | ((entryLo & range.wideMask) << range.wideShift);
       if ((nextHi & range.beyondOutput) !== 0) {
@@ -246,6 +245,25 @@ export class Walker extends WalkFaults {
       this.tableHi = nextHi;
       this.tableLo = nextLo;
     }
+  }
+
+  /** A descriptor that names no table: a block or page where it may be one, else invalid or reserved. */
+  private endOfWalk(
+    hi: number,
+    lo: number,
+    access: number,
+    range: AddressRange,
+    level: number,
+    index: number,
+    entryHi: number,
+    entryLo: number,
+    attributes: number,
+  ): FaultKind {
+    const expected = level === 1 ? TABLE_OR_PAGE : BLOCK;
+    if ((entryLo & TYPE) !== expected || level > range.largestBlock) {
+      return this.stop(FaultKind.NotPresent, hi, lo, access, level, entryHi, entryLo);
+    }
+    return this.leaf(hi, lo, access, range, level, index, entryHi, entryLo, attributes);
   }
 
   private keep(level: number, nextHi: number, nextLo: number, attributes: number, range: AddressRange): void {
