@@ -187,9 +187,8 @@ export class AddressRange {
     const { granuleShift } = this;
     const ds = hasLpa2(granuleShift, features) && (state.tcrHi & DS) !== 0;
     const lpa = granuleShift === 16 && features.lpa;
-    let bits = Math.min(IPS_BITS[state.tcrHi & IPS_MASK] as number, features.physicalAddressBits);
-    if (!ds && !lpa) bits = Math.min(bits, 48);
-    this.beyondOutput = bits >= 52 ? 0 : 0xfffff & ~(2 ** (bits - 32) - 1);
+    const bits = outputBits(state, features, ds || lpa);
+    this.beyondOutput = 0xfffff & ~(2 ** (bits - 32) - 1);
     this.addressHigh = ds ? 0x3ffff : 0xffff;
     this.wideMask = ds ? 0x300 : lpa ? 0xf000 : 0;
     this.wideShift = ds ? 10 : 4;
@@ -265,6 +264,12 @@ export class AddressRange {
     this.walkFault = kind;
     this.walkReason = reason;
   }
+}
+
+/** The output address size: TCR_EL1.IPS, as far as processor and descriptor format go. */
+function outputBits(state: Arm64State, features: Arm64Features, wide: boolean): number {
+  const bits = Math.min(IPS_BITS[state.tcrHi & IPS_MASK] as number, features.physicalAddressBits);
+  return wide ? bits : Math.min(bits, 48);
 }
 
 const hasLpa2 = (granuleShift: number, features: Arm64Features): boolean =>

@@ -6,7 +6,7 @@
  *
  * Choices where the manual allows several:
  * - An instruction fetch from Device memory is not a Permission fault for that.
- * - PAN asks what EL0 could do without the overlay.
+ * - PAN asks what EL0 could do without the overlay. With indirection a reserved field of PIRE0_EL1 is no access for it.
  *
  * @see Arm ARM (DDI 0487), "Memory access control", "Stage 1 permissions", "About PSTATE.PAN"
  */
@@ -85,6 +85,8 @@ export class PermissionControls {
   porEl0Hi = 0;
   porEl0Lo = 0;
 }
+
+const CONTROL_NAMES = Object.keys(new PermissionControls()) as readonly (keyof PermissionControls)[];
 
 /** The class of an access, as PSTATE is. @param access `Access` bits */
 export function accessClass(access: number, pan: boolean, uao: boolean): number {
@@ -256,8 +258,7 @@ export class PermissionMemo {
   /** To be called after the controls may have changed. */
   forgetIfChanged(): void {
     const { controls, last } = this;
-    const names = Object.keys(last) as (keyof PermissionControls)[];
-    if (names.every((name) => last[name] === controls[name])) return;
+    if (CONTROL_NAMES.every((name) => last[name] === controls[name])) return;
     this.last = Object.assign(new PermissionControls(), controls);
     this.verdicts.fill(Verdict.Unknown);
   }

@@ -30,7 +30,6 @@ const { PAGE_HIGH_MASK } = Tag;
 const FETCH = Access.Fetch;
 const RIGHTS = RIGHTS_MASK;
 const ACCESS = ACCESS_MASK;
-const BIT_55 = 1 << 23;
 const TOP_BYTE = 0xff000000 | 0;
 /** How far up the access's fetch bit has to go to become its sign. */
 const FETCH_TO_SIGN = 30;
@@ -43,16 +42,13 @@ export class Translation extends TranslationControls {
    */
   translate(hi: number, lo: number, access: number): FaultKind {
     if (this.attached !== null) this.attached.begin(hi, lo, access);
-    const range = (hi & BIT_55) === 0 ? this.lower : this.upper;
+    const range = this.rangeOf(hi);
     const sign = (hi << 8) >> 31;
     const alsoTopByte = ((access << FETCH_TO_SIGN) >> 31) & TOP_BYTE;
     let high = hi;
-    if (
-      (((hi ^ sign) & (range.outsideHi | alsoTopByte)) | ((lo ^ sign) & range.outsideLo)) !== 0 &&
-      this.on
-    ) {
+    if ((((hi ^ sign) & (range.outsideHi | alsoTopByte)) | ((lo ^ sign) & range.outsideLo)) !== 0) {
       if (!this.enterRange(hi, lo, access, range)) return FaultKind.NotPresent;
-      high = this.branchAddress(hi);
+      high = this.enteredHi;
     }
     const tagLo = ((lo >>> 12) | (high << 20)) & range.pageMask;
     const pageHigh = (high >>> 12) & PAGE_HIGH_MASK;
@@ -79,12 +75,17 @@ export class Translation extends TranslationControls {
     return this.missFirstLevel(high, lo, access, range, tagLo, tagHi, true);
   }
 
+  private enteredHi = 0;
+
   /**
    * The range check of addresses that are not plainly inside: TBI for instructions makes a sign extension of the top byte.
-   * @returns false, with the fault set, when the address is outside
+   * There are no ranges while the MMU is off.
+   * @returns false, with the fault set, when the address is outside; else its high half is in `enteredHi`
    */
   private enterRange(hi: number, lo: number, access: number, range: AddressRange): boolean {
     const high = (access & FETCH) === 0 ? hi : this.branchAddress(hi);
+    this.enteredHi = high;
+    if (!this.on) return true;
     const sign = (hi << 8) >> 31;
     const alsoTopByte = (access & FETCH) === 0 ? 0 : TOP_BYTE;
     const outside = ((high ^ sign) & (range.outsideHi | alsoTopByte)) | ((lo ^ sign) & range.outsideLo);
@@ -106,6 +107,7 @@ export class Translation extends TranslationControls {
     if (kind === None && (this.dataHi & DEVICE) !== 0) {
       const level = this.on ? this.leafLevel : 0;
       kind = this.walker.setFault(FaultKind.Alignment, hi, lo, access, Reason.DeviceMemory, level);
+      this.faulted(kind);
     }
     return kind;
   }
@@ -304,13 +306,13 @@ export class Translation extends TranslationControls {
   walkUncached(hi: number, lo: number, access: number): FaultKind {
     if (this.attached !== null) this.attached.begin(hi, lo, access);
     if (!this.on) return this.translateFlat(hi, lo, access);
-    const range = (hi & BIT_55) === 0 ? this.lower : this.upper;
+    const range = this.rangeOf(hi);
     const sign = (hi << 8) >> 31;
     const alsoTopByte = ((access << FETCH_TO_SIGN) >> 31) & TOP_BYTE;
     let high = hi;
     if ((((hi ^ sign) & (range.outsideHi | alsoTopByte)) | ((lo ^ sign) & range.outsideLo)) !== 0) {
       if (!this.enterRange(hi, lo, access, range)) return FaultKind.NotPresent;
-      high = this.branchAddress(hi);
+      high = this.enteredHi;
     }
     const walker = this.walker;
     const kind = walker.walkFromRoot(high, lo, access, range);
