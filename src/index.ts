@@ -4,7 +4,7 @@
  */
 
 // The MMU by itself.
-export { Access } from './arch/access.ts';
+export { Access, accessOf } from './arch/access.ts';
 export type { Decoded, DecodedField, DecodeOptions } from './arch/decode-kind.ts';
 export type { ExplainedWalk } from './arch/explained-walk.ts';
 export { FAULT_KIND_NAMES, FaultKind, type FaultSlot } from './arch/fault.ts';

@@ -29,6 +29,12 @@ export const Access = {
   TagUnchecked: 1 << 10,
 } as const;
 
+/** The access bits of the words a user types: `read`, `write` or `fetch`, with or without user rights. */
+export function accessOf(kind: 'read' | 'write' | 'fetch', user: boolean): number {
+  const how = kind === 'write' ? Access.Write : kind === 'fetch' ? Access.Fetch : Access.Read;
+  return user ? how | Access.User : how;
+}
+
 /** `Access` in words, for reports: "user write (shadow stack)". */
 export function describeAccess(access: number): string {
   const kind = access & Access.Fetch ? 'fetch' : access & Access.Write ? 'write' : 'read';

@@ -2,7 +2,8 @@
 import { InputError } from '../base/input-error.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { Retention } from '../hardware/retention.ts';
-import type { KernelArch } from './kernel-arch.ts';
+import type { ExplainedWalk } from './explained-walk.ts';
+import type { KernelArch, MmContext } from './kernel-arch.ts';
 import type { MmuEventOptions } from './mmu-events.ts';
 import type { ProcessorOptions } from './processor-options.ts';
 import type { SpeculativeFills } from './speculative-fills.ts';
@@ -32,6 +33,20 @@ export interface KernelArchitecture {
   createSpeculativeFills(arch: KernelArch): SpeculativeFills;
   /** Lets the MMUs report walks, fills, flushes and faults as events. */
   observeMmus(arch: KernelArch, options: MmuEventOptions): void;
+  /**
+   * Explains an access in an address space, whether or not it is loaded, with the registers of a CPU and no cache. It has
+   * the effects of an access on the page tables: Accessed and dirty flags.
+   * @param address 64 bits @param access `Access` bits
+   */
+  explainInContext(
+    arch: KernelArch,
+    cpu: number,
+    context: MmContext,
+    address: bigint,
+    access: number,
+  ): ExplainedWalk;
+  /** Explains an access on a CPU as it is, caches included; with the effects of a translation. */
+  explainOnCpu(arch: KernelArch, cpu: number, address: bigint, access: number): ExplainedWalk;
 }
 
 /** @throws InputError when there is no such name */

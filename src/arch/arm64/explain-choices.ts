@@ -7,6 +7,7 @@ import { fromHalves, hex } from '../../base/u64.ts';
 import { Access } from '../access.ts';
 import { type DescriptorContext, descriptorShift, type GranuleShift } from './entries.ts';
 import type { Arm64Features } from './features.ts';
+import type { Arm64Mmu } from './mmu.ts';
 import { TCR_EL1 } from './registers.ts';
 import type { Arm64State } from './state.ts';
 import { TTBR0_EL1 } from './system-registers.ts';
@@ -116,7 +117,7 @@ function firstTable(state: Readonly<Arm64State>, region: TranslationRegion): big
 
 /** The choices in the order in which they are made, a line each. */
 export function choiceLines(
-  state: Readonly<Arm64State>,
+  { state, features }: Pick<Arm64Mmu, 'state' | 'features'>,
   region: TranslationRegion,
   access: number,
 ): string[] {
@@ -139,5 +140,17 @@ export function choiceLines(
   lines.push(
     `IPS: output addresses of ${outputBits} bits${region.ds ? '; DS = 1: descriptor bits 9:8 are address bits 51:50' : ''}`,
   );
+  const hardware = hardwareUpdates(tcr, features);
+  if (hardware !== null) lines.push(hardware);
   return lines;
+}
+
+/** What hardware updates in descriptors; null when nothing is asked of it. */
+function hardwareUpdates(tcr: bigint, { hafdbs }: Arm64Features): string | null {
+  const [ha, hd] = [TCR_EL1.has(tcr, 'HA') && hafdbs >= 1, TCR_EL1.has(tcr, 'HD') && hafdbs >= 2];
+  if (ha)
+    return hd
+      ? 'HA = HD = 1: hardware sets the Access flag and dirty state'
+      : 'HA = 1: hardware sets the Access flag';
+  return hd ? 'HD = 1 has no effect while HA = 0' : null;
 }

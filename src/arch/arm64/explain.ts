@@ -260,7 +260,7 @@ function explained(mmu: Arm64Mmu, steps: readonly WalkStep[], made: MadeAccess):
   const { address, access, length, kind } = made;
   const region = regionOf(mmu.state, mmu.features, address);
   const faulted = kind !== FaultKind.None;
-  const choices = choiceLines(mmu.state, region, access).map(
+  const choices = choiceLines(mmu, region, access).map(
     (text): ExplainedNote => ({ kind: 'choice', level: 0, text }),
   );
   const outcome = faulted ? explainFault(mmu.fault) : explainTranslation(mmu, region);

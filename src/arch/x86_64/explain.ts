@@ -209,9 +209,3 @@ export function explainWalk(mmu: X86Mmu, address: bigint, access: number): Expla
     outcome: faulted ? explainFault(mmu.fault) : explainTranslation(mmu),
   };
 }
-
-/** The access bits of the words a user types: `read`, `write` or `fetch`, with or without user rights. */
-export function accessOf(kind: 'read' | 'write' | 'fetch', user: boolean): number {
-  const how = kind === 'write' ? Access.Write : kind === 'fetch' ? Access.Fetch : Access.Read;
-  return user ? how | Access.User : how;
-}

@@ -1,6 +1,6 @@
 /** What the rest of the project uses of x86-64 hardware. The kernel's own x86-64 part is in `kernel/`. */
 export { type ControlRegisters, currentPcid, type PrivilegedFault } from './control-registers.ts';
-export { accessOf, explainWalk } from './explain.ts';
+export { explainWalk } from './explain.ts';
 export { faultCr2, faultErrorCode, faultVector, Vector } from './fault-code.ts';
 export {
   CPU_MODELS,

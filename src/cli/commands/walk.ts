@@ -1,6 +1,5 @@
 /** `tablewalk walk`: one translation explained: of a recorded vector, a real page table, or a scenario's process. */
 import type { Command } from 'commander';
-import { InputError } from '../../base/input-error.ts';
 import { addDumpOptions } from '../dump-options.ts';
 import { oneOf } from '../option-values.ts';
 import type { Session } from '../session.ts';
@@ -21,7 +20,10 @@ export function addWalkCommand(program: Command, session: Session): void {
     .option('--scenario <file>', 'in the address space of a process of this scenario, with --process')
     .option('--process <name>', 'which process')
     .option('--steps <n>', 'with --scenario: after so many steps; default: when the programs have ended')
-    .option('--arch <name>', 'x86_64 (arm64 is not built yet)', 'x86_64')
+    .option(
+      '--arch <name>',
+      'x86_64 or arm64; with --vectors the vector must be of it, with --scenario default: x86_64',
+    )
     .option('--brief', 'one line for each entry')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
@@ -33,15 +35,13 @@ In a clone of the project, which has vectors and a dump of a Linux kernel:
 
 Examples:
   tablewalk walk --arch x86_64 --vectors test/vectors/x86_64.jsonl.gz --id x86-000001
+  tablewalk walk --arch arm64 --vectors test/vectors/arm64.jsonl.gz --id arm64-000000
   tablewalk walk --dump test/real/x86_64-4level-linux6.1.core.gz \\
     --regs test/real/x86_64-4level-linux6.1.regs.json --root target --user 0x401000
   tablewalk walk --scenario examples/remote-read.ts --process target --user 0x7ffff7ffe000`;
 
 async function walk(addresses: readonly string[], options: WalkOptions, session: Session): Promise<void> {
-  if (options.arch !== 'x86_64') {
-    oneOf('option --arch', options.arch, ['x86_64', 'arm64']);
-    throw new InputError('option --arch: arm64 is not built yet', { expected: 'x86_64' });
-  }
+  if (options.arch !== undefined) oneOf('option --arch', options.arch, ['x86_64', 'arm64']);
   const mode = walkMode(addresses, options);
   const file = options[mode] as string;
   if (mode === 'vectors') {

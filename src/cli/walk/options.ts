@@ -4,7 +4,7 @@ import type { DumpOptions } from '../dump-options.ts';
 import { exclusive, oneOf, unsignedWord } from '../option-values.ts';
 
 export interface WalkOptions extends DumpOptions {
-  readonly arch: string;
+  readonly arch?: string;
   readonly vectors?: string;
   readonly id?: string;
   readonly step?: string;

@@ -1,4 +1,5 @@
 /** `tablewalk walk --dump`: through the page tables of a core. */
+import { accessOf } from '../../arch/access.ts';
 import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { openDump } from '../dump-options.ts';
 import { jsonText } from '../json.ts';
@@ -12,7 +13,6 @@ export async function walkDump(
   session: Session,
 ): Promise<void> {
   const { addresses, kind } = wantedAccess(arguments_, options);
-  const { accessOf } = await import('../../arch/x86_64/index.ts');
   const { walkText } = await import('../../report/walk-text.ts');
   const { dumpHeadText } = await import('../../report/maps-text.ts');
   const dump = await openDump(file, options);

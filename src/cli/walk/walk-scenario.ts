@@ -1,6 +1,8 @@
 /** `tablewalk walk --scenario`: in the address space of a process, as a scenario leaves it or after some steps. */
 
+import { accessOf } from '../../arch/access.ts';
 import type { ExplainedWalk } from '../../arch/explained-walk.ts';
+import type { KernelArchitecture } from '../../arch/kernel-architecture.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { System } from '../../userland/system.ts';
 import { architectureOption } from '../architecture.ts';
@@ -24,14 +26,14 @@ export async function walkScenario(
   const wanted = wantedAccess(arguments_, options);
   const { loadScenario } = await import('../load-scenario.ts');
   const { runScenario } = await import('../../userland/run-scenario.ts');
-  const { accessOf } = await import('../../arch/x86_64/index.ts');
   const { walkText } = await import('../../report/walk-text.ts');
   const access = accessOf(wanted.kind, options.user === true);
-  const explain = await explainer(name, wanted.addresses, access, file);
+  const architecture = await architectureOption(options.arch ?? 'x86_64');
+  const explain = explainer(architecture, name, wanted.addresses, access, file);
   const scenario = await loadScenario(file);
   const walks: ExplainedWalk[] = [];
   const { outcome, steps } = runScenario(scenario, {
-    architecture: await architectureOption(options.arch),
+    architecture,
     atEnd: (system) => walks.push(...explain(system)),
     ...(options.steps === undefined
       ? {}
@@ -45,17 +47,15 @@ export async function walkScenario(
   }
 }
 
-async function explainer(
+function explainer(
+  architecture: KernelArchitecture,
   name: string,
   addresses: readonly bigint[],
   access: number,
   file: string,
-): Promise<(system: System) => ExplainedWalk[]> {
-  const { X86KernelArch } = await import('../../arch/x86_64/kernel/x86-kernel-arch.ts');
-  const { explainInContext } = await import('../../arch/x86_64/kernel/explain-in-context.ts');
+): (system: System) => ExplainedWalk[] {
   return ({ kernel }) => {
     const { arch } = kernel;
-    if (!(arch instanceof X86KernelArch)) throw new Error(`${arch.name} cannot explain a walk`);
     const tasks = [...kernel.tasks.values()];
     const task = tasks.find((candidate) => candidate.name === name);
     const context = task?.mm?.context ?? null;
@@ -66,6 +66,8 @@ async function explainer(
         found: name,
       });
     }
-    return addresses.map((address) => explainInContext(arch, task.cpu, context, address, access));
+    return addresses.map((address) =>
+      architecture.explainInContext(arch, task.cpu, context, address, access),
+    );
   };
 }

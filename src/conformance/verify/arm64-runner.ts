@@ -287,7 +287,7 @@ const isWalked = ({ op }: Arm64Step): boolean => op === 'access' || op === 'mteI
 export function operationText(step: Arm64Step): string {
   switch (step.op) {
     case 'access':
-      return `${describeAccess(accessBits(step))} of ${step.size} bytes at ${wordText(step.va)}, EL${step.el}`;
+      return `${describeAccess(accessBits(step))} of ${step.size} ${step.size === 1 ? 'byte' : 'bytes'} at ${wordText(step.va)}, EL${step.el}`;
     case 'mteInsn':
       return instructionText(step);
     case 'write64':

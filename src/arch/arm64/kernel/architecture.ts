@@ -8,9 +8,11 @@ import {
   namedIn,
 } from '../../kernel-architecture.ts';
 import type { ProcessorOptions } from '../../processor-options.ts';
+import { explainAccess } from '../explain.ts';
 import { CPU_MODELS, type CpuModelName } from '../features.ts';
 import { Arm64MmuEvents } from '../mmu-events.ts';
 import { Arm64KernelArch } from './arm64-kernel-arch.ts';
+import { explainInContext, mmuOf } from './explain-in-context.ts';
 import { Arm64SpeculativeFills } from './speculative-fills.ts';
 import { Arm64TlbView } from './tlb-view.ts';
 
@@ -55,4 +57,7 @@ export const ARM64: KernelArchitecture = {
       mmu.observer = new Arm64MmuEvents(mmu, cpu, options);
     });
   },
+  explainInContext: (arch, cpu, context, address, access) =>
+    explainInContext(own(arch), cpu, context, address, access),
+  explainOnCpu: (arch, cpu, address, access) => explainAccess(mmuOf(own(arch), cpu), address, access),
 };

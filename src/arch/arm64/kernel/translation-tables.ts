@@ -17,8 +17,8 @@ const WIDE_SHIFT = 16;
 const WIDE_PLACE = 2;
 
 /** Both halves of a table's address as TTBRn_EL1 holds it. @param frame of 4 KiB, up to 40 bits */
-const tableHigh = (frame: number): number => Math.floor(frame / 0x10_0000) & 0xffff;
-const tableLow = (frame: number): number =>
+export const tableHigh = (frame: number): number => Math.floor(frame / 0x10_0000) & 0xffff;
+export const tableLow = (frame: number): number =>
   ((frame % 0x10_0000) * 0x1000) | ((Math.floor(frame / 0x10_0000) >> WIDE_SHIFT) << WIDE_PLACE);
 
 export class TranslationTables implements TranslationTablePort {

@@ -8,8 +8,10 @@ import {
   namedIn,
 } from '../../kernel-architecture.ts';
 import type { ProcessorOptions } from '../../processor-options.ts';
+import { explainWalk } from '../explain.ts';
 import { CPU_MODELS, type CpuModelName } from '../features.ts';
 import { X86MmuEvents } from '../mmu-events.ts';
+import { explainInContext, mmuOf } from './explain-in-context.ts';
 import { X86SpeculativeFills } from './speculative-fills.ts';
 import { X86TlbView } from './tlb-view.ts';
 import { X86KernelArch } from './x86-kernel-arch.ts';
@@ -52,4 +54,7 @@ export const X86_64: KernelArchitecture = {
       mmu.observer = new X86MmuEvents(mmu, cpu, options);
     });
   },
+  explainInContext: (arch, cpu, context, address, access) =>
+    explainInContext(own(arch), cpu, context, address, access),
+  explainOnCpu: (arch, cpu, address, access) => explainWalk(mmuOf(own(arch), cpu), address, access),
 };
