@@ -1,11 +1,9 @@
 /** Mistakes in calls that TypeScript's types would show, or cannot show: each ends the run with one line. */
 import { describe, expect, it } from 'vitest';
-import { architectureNamed } from '../../src/arch/registry.ts';
 import { InputError } from '../../src/base/input-error.ts';
 import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Program } from '../../src/userland/scenario.ts';
-
-const architecture = architectureNamed('x86_64');
+import { architecture } from '../support/architecture.ts';
 
 function run(program: Program, config: Partial<RunConfig> = {}): ScenarioResult {
   return runScenario(defineScenario({ title: 'a mistake', programs: { program } }), {

@@ -1,40 +1,47 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import missingInvlpg from '../../examples/missing-invlpg.ts';
+import missingTlbi from '../../examples/missing-tlbi.ts';
 import peek from '../../examples/peek.ts';
 import remoteRead from '../../examples/remote-read.ts';
-import { architectureNamed } from '../../src/arch/registry.ts';
 import { runScenario } from '../../src/userland/run-scenario.ts';
 import { loadYamlScenario } from '../../src/userland/yaml/load.ts';
+import { architecture, architectureName } from '../support/architecture.ts';
 
-const architecture = architectureNamed('x86_64');
 const retentions = ['profile', 'adversarial', 'none'] as const;
 
-describe('examples/missing-invlpg.ts', () => {
+const missing = { x86_64: missingInvlpg, arm64: missingTlbi }[architectureName];
+const invalidation = { x86_64: 'INVLPG 0x\\w+ \\(PCID \\d\\)', arm64: 'TLBI VAE1IS 0x\\w+ \\(ASID \\d\\)' }[
+  architectureName
+];
+
+describe('examples/missing-invlpg.ts, examples/missing-tlbi.ts', () => {
   it.each(['profile', 'adversarial'] as const)(
     'reads the secret and names the missing flush under %s',
     (retention) => {
-      const result = runScenario(missingInvlpg, { architecture, retention });
+      const result = runScenario(missing, { architecture, retention });
       expect(new Map(result.variables).get('reader sees')).toBe(0x5ec4e7n);
       expect(result.outcome.kind).toBe('assertion failed');
       expect(result.outcome).toHaveProperty(
         'text',
         expect.stringMatching(
-          /cpu 0, L1 DTLB: 0x7\w+ .* maps nothing; missing: INVLPG 0x7\w+ \(PCID \d\) on cpu 0, by flush_tlb_range\(.*\) of reader on cpu 0, which was left out/,
+          new RegExp(
+            `cpu 0, L1 DTLB: 0x\\w+ .* maps nothing; missing: ${invalidation} on cpu 0, by flush_tlb_range\\(.*\\) of reader on cpu 0, which was left out`,
+          ),
         ),
       );
     },
   );
 
   it('shows nothing where nothing is cached', () => {
-    const result = runScenario(missingInvlpg, { architecture, retention: 'none' });
+    const result = runScenario(missing, { architecture, retention: 'none' });
     expect(result.outcome).toEqual({ kind: 'finished' });
     expect(new Map(result.variables).get('reader sees')).toBe('SIGSEGV');
   });
 
   it('shows nothing in a kernel that flushes', () => {
     for (const retention of retentions) {
-      const result = runScenario({ ...missingInvlpg, omitTlbFlushes: [] }, { architecture, retention });
+      const result = runScenario({ ...missing, omitTlbFlushes: [] }, { architecture, retention });
       expect(result.outcome).toEqual({ kind: 'finished' });
     }
   });

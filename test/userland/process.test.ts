@@ -1,10 +1,9 @@
 /** What a process of a scenario starts with: its address space, its time, its names. */
 import { describe, expect, it } from 'vitest';
-import { architectureNamed } from '../../src/arch/registry.ts';
 import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { checkScenario, defineScenario, type Program, type Scenario } from '../../src/userland/scenario.ts';
+import { architecture, architectureName } from '../support/architecture.ts';
 
-const architecture = architectureNamed('x86_64');
 const PAGE = 4096;
 
 const run = (scenario: Scenario): ScenarioResult => runScenario(defineScenario(scenario), { architecture });
@@ -36,7 +35,7 @@ describe('a process', () => {
       false,
       0x40_3000n,
       0x40_3000n,
-      0x7fff_f7ff_e000n,
+      { x86_64: 0x7fff_f7ff_e000n, arm64: 0xffff_f7ff_f000n }[architectureName],
     ]);
   });
 
@@ -83,13 +82,13 @@ describe('a process', () => {
 });
 
 describe('the architecture of a scenario', () => {
-  it.each(['x86_64', 'both', undefined])('may be %s for a run on x86_64', (arch) => {
+  it.each([architectureName, 'both', undefined])('may be %s for a run', (arch) => {
     const scenario = one(function* () {}, arch === undefined ? {} : { arch });
     expect(run(scenario).outcome.kind).toBe('finished');
   });
 
   it('is a name that this run’s architecture must have', () => {
-    expect(() => run(one(function* () {}, { arch: 'vax' }))).toThrow(/is for vax, not x86_64/);
+    expect(() => run(one(function* () {}, { arch: 'vax' }))).toThrow(`is for vax, not ${architectureName}`);
   });
 
   it.each([7, ''])('is a name: %s is refused', (arch) => {

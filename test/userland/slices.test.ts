@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { architectureNamed } from '../../src/arch/registry.ts';
 import { runScenario, runScenarioInSlices } from '../../src/userland/run-scenario.ts';
 import { defineScenario } from '../../src/userland/scenario.ts';
+import { architecture } from '../support/architecture.ts';
 
 const scenario = defineScenario({
   title: 'two programs take turns',
@@ -18,7 +18,7 @@ const scenario = defineScenario({
     },
   },
 });
-const config = { architecture: architectureNamed('x86_64'), policy: 'random', seed: 3 } as const;
+const config = { architecture, policy: 'random', seed: 3 } as const;
 
 describe('a run in slices', () => {
   it('is the same run, however small the slices are', () => {

@@ -1,12 +1,11 @@
 /** Translations that CPUs fill ahead of any access, when the schedule says so. */
 import { describe, expect, it } from 'vitest';
-import { architectureNamed } from '../../src/arch/registry.ts';
 import { fillCode, type Policy, withoutFills } from '../../src/sched/policy/policy.ts';
 import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Scenario } from '../../src/userland/scenario.ts';
 import { noStaleTranslation } from '../../src/userland/world-view.ts';
+import { architecture } from '../support/architecture.ts';
 
-const architecture = architectureNamed('x86_64');
 const SEEDS = Array.from({ length: 60 }, (_, index) => index + 1);
 
 /** The program never touches the page before it is made inaccessible, so no TLB has it but by speculation. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { architectureNamed } from '../../src/arch/registry.ts';
 import { InputError } from '../../src/base/input-error.ts';
 import { runScenario } from '../../src/userland/run-scenario.ts';
 import { loadYamlScenario } from '../../src/userland/yaml/load.ts';
+import { architecture } from '../support/architecture.ts';
 
 /** The error's place and words, `line:column message`. */
 function errorOf(text: string): string {
@@ -177,7 +177,7 @@ describe('an expectation that does not hold', () => {
       `${call}\n      expect: 0x4321`,
     );
     const { outcome } = runScenario(loadYamlScenario(text, 'case.yaml'), {
-      architecture: architectureNamed('x86_64'),
+      architecture,
     });
     expect(outcome).toMatchObject({
       kind: 'assertion failed',

@@ -1,12 +1,12 @@
 /** Memory with a file behind it: private copies, and what must be flushed before a page is called unmapped. */
 import { describe, expect, it } from 'vitest';
-import { architectureNamed } from '../../../src/arch/registry.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
 import { shmemZeroSetup } from '../../../src/kernel/mm/shmem.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
+import { architecture } from '../../support/architecture.ts';
 import { addressOf, mmOf, ProcessWorld } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -30,7 +30,7 @@ function withFile() {
 /** The TLBs that hold a translation to this frame, up to date or not. */
 function holdersOf(world: ProcessWorld, task: TaskStruct, frame: number): string[] {
   const { context } = mmOf(task);
-  const view = architectureNamed('x86_64').createTlbView(world.kernel.arch);
+  const view = architecture.createTlbView(world.kernel.arch);
   return [0, 1]
     .flatMap((cpu) => view.cachedTranslations(cpu, context === null ? [] : [context]))
     .filter((cached) => cached.frame === frame)

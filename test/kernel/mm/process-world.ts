@@ -3,7 +3,6 @@
  * page tables agree with VMAs, and every count with what is really there.
  */
 import { EntryFlag, tableIndex } from '../../../src/arch/paging-format.ts';
-import { architectureNamed } from '../../../src/arch/registry.ts';
 import type { Task } from '../../../src/base/task.ts';
 import { describeStale, staleTranslations } from '../../../src/check/stale-translation.ts';
 import type { Retention } from '../../../src/hardware/retention.ts';
@@ -24,12 +23,12 @@ import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import type { Policy } from '../../../src/sched/policy/policy.ts';
 import { userFetch, userLoad, userStore } from '../../../src/userland/calls/access.ts';
 import { createSystem, type System } from '../../../src/userland/system.ts';
+import { architecture, CPU_MODEL_OF_5_LEVELS } from '../../support/architecture.ts';
 
-const X86 = architectureNamed('x86_64');
-const X86_5_LEVELS: typeof X86 = {
-  ...X86,
+const FIVE_LEVELS: typeof architecture = {
+  ...architecture,
   createKernelArch: (options) =>
-    X86.createKernelArch({ ...options, levels: 5, cpuModel: 'intel-sapphire-rapids' }),
+    architecture.createKernelArch({ ...options, levels: 5, cpuModel: CPU_MODEL_OF_5_LEVELS }),
 };
 
 /** First page of the arena; not at a table boundary, so that pages 0…15 span two pte tables. */
@@ -42,7 +41,7 @@ export interface ProcessWorldOptions {
   readonly policy?: Policy;
   readonly retention?: Retention;
   readonly memoryBytes?: number;
-  /** Default: 4 levels on a CPU without protection keys and shadow stacks; 5: on one with both. */
+  /** Default: 4 levels on the default CPU; 5: on one that has everything. */
   readonly levels?: 4 | 5;
 }
 
@@ -57,7 +56,7 @@ export class ProcessWorld {
     levels = 4,
   }: ProcessWorldOptions = {}) {
     this.system = createSystem({
-      architecture: levels === 5 ? X86_5_LEVELS : X86,
+      architecture: levels === 5 ? FIVE_LEVELS : architecture,
       cpus,
       retention,
       memoryBytes,
@@ -176,7 +175,7 @@ class Audit {
     const free = frames.frameCount - this.#owned.size - 2;
     if (frames.freeFrames !== free)
       this.#wrong.push(`${frames.freeFrames} frames are free, ${free} should be`);
-    const view = X86.createTlbView(this.#kernel.arch);
+    const view = architecture.createTlbView(this.#kernel.arch);
     for (const stale of staleTranslations(this.#kernel, view)) this.#wrong.push(...describeStale(stale));
     return this.#wrong;
   }

@@ -11,6 +11,7 @@ import { SEGV_ACCERR, SEGV_MAPERR } from '../../../src/kernel/signal.ts';
 import type { Policy } from '../../../src/sched/policy/policy.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
 import { userLoad, userStore } from '../../../src/userland/calls/access.ts';
+import { architectureName } from '../../support/architecture.ts';
 import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -56,7 +57,7 @@ describe('what one CPU does to the other one’s TLB', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
-  it('a page that became writable costs the other CPU a spurious fault: no flush on an upgrade', () => {
+  it('a page that became writable costs the other CPU a spurious fault on x86-64; on arm64 it is flushed', () => {
     const { world, one, two } = twoThreads();
     world.store(one, 0, 5);
     const child = world.fork(one);
@@ -65,7 +66,9 @@ describe('what one CPU does to the other one’s TLB', () => {
     world.store(one, 0, 6);
     const { frame } = world.pte(one, 0);
     const before = two.minFlt;
-    expect([world.store(two, 0, 7), two.minFlt - before, world.pte(one, 0).frame]).toEqual([null, 1, frame]);
+    const faults = { x86_64: 1, arm64: 0 }[architectureName];
+    expect([world.store(two, 0, 7), two.minFlt - before]).toEqual([null, faults]);
+    expect(world.pte(one, 0).frame).toBe(frame);
   });
 });
 

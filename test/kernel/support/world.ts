@@ -1,6 +1,5 @@
 /** A kernel with processes for tests of remote access: map, touch, look at a page, count who holds references. */
 import { EntryFlag } from '../../../src/arch/paging-format.ts';
-import { architectureNamed } from '../../../src/arch/registry.ts';
 import type { Task } from '../../../src/base/task.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
 import { gupPopulate } from '../../../src/kernel/gup/populate.ts';
@@ -14,6 +13,7 @@ import { sysFork } from '../../../src/kernel/process/fork.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import type { Policy } from '../../../src/sched/policy/policy.ts';
 import { createSystem, type System } from '../../../src/userland/system.ts';
+import { architecture } from '../../support/architecture.ts';
 
 /** Where the tests map things: one arena, away from page 0 and from a page-table boundary of its own. */
 export const BASE = 0x1000_0000_0000n;
@@ -24,7 +24,7 @@ export class World {
 
   constructor(cpus = 1, policy?: Policy) {
     this.system = createSystem({
-      architecture: architectureNamed('x86_64'),
+      architecture,
       cpus,
       memoryBytes: 0x100_0000,
       retention: 'adversarial',

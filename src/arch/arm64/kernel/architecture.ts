@@ -1,5 +1,5 @@
 /** arm64 for the registry: its processors by name, and its part of the kernel. */
-import { GOLDEN_COVE, TLB_PROFILES } from '../../../hardware/retention.ts';
+import { NEOVERSE_V2, TLB_PROFILES } from '../../../hardware/retention.ts';
 import type { KernelArch } from '../../kernel-arch.ts';
 import {
   type ArchOptions,
@@ -20,7 +20,7 @@ import { Arm64TlbView } from './tlb-view.ts';
 const DEFAULT_MODEL: CpuModelName = 'qemu-10.0-max';
 
 function processor(options: ProcessorOptions): Required<ProcessorOptions> {
-  const { cpuModel = DEFAULT_MODEL, tlbProfile = GOLDEN_COVE.name } = options;
+  const { cpuModel = DEFAULT_MODEL, tlbProfile = NEOVERSE_V2.name } = options;
   namedIn('CPU model', CPU_MODELS, cpuModel);
   namedIn('TLB profile', TLB_PROFILES, tlbProfile);
   const models = Object.entries(CPU_MODELS).map(

@@ -14,6 +14,7 @@ import type { TagInstructions } from '../../tag-instructions.ts';
 import type { MemoryTags, TaggedAddressControl, ThreadState } from '../../thread-state.ts';
 import { type Arm64Features, QEMU_10_0 } from '../features.ts';
 import { Arm64Mmu } from '../mmu.ts';
+import { Arm64TagInstructions } from '../mte/tag-operations.ts';
 import { ShareabilityDomain } from '../shareability-domain.ts';
 import type { TlbiOperation } from '../tlbi.ts';
 import { Arm64MmContext, AsidAllocator } from './asid.ts';
@@ -142,11 +143,12 @@ export class Arm64KernelArch implements KernelArch {
       levelHints: features.ttl,
     });
     this.cpus = this.#setUpCpus(initRootFrame);
-    this.#threads = new ThreadSwitch(this.mmus, { mte: features.mte >= 2, asymm: features.mte >= 3 });
+    const tagFeatures = { mte: features.mte >= 2, asymm: features.mte >= 3 };
+    this.#threads = new ThreadSwitch(this.mmus, tagFeatures, machine.seed);
     this.taggedAddressControl = this.#threads;
     const { tags } = machine.memory;
     this.memoryTags = tags === null ? null : new MteTags(tags, this.#threads);
-    this.tagInstructions = null;
+    this.tagInstructions = tags === null ? null : this.mmus.map((mmu) => new Arm64TagInstructions(mmu));
   }
 
   #setUpCpus(initRootFrame: number): Arm64KernelCpu[] {
