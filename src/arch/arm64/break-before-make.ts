@@ -18,6 +18,7 @@ import type {
   LiveEntry,
   LiveTableRules,
 } from '../break-before-make.ts';
+import { hardwareUpdates } from './address-range.ts';
 import { type DataSynchronizationBarrier, isVisibleToWalkers } from './barriers.ts';
 import {
   type DescriptorContext,
@@ -29,15 +30,15 @@ import {
 } from './entries.ts';
 import type { Arm64Features } from './features.ts';
 import { names } from './invalidation.ts';
+import { attributeOf, isDevice, memoryAttributeName } from './memory-attributes.ts';
+import { Grant } from './permission-grants.ts';
+import { indirectPermissions, permissionField } from './permission-indirection.ts';
 import { TCR_EL1 } from './registers.ts';
 import type { MaintenanceObserver } from './shareability-domain.ts';
 import type { Arm64State } from './state.ts';
 import { TCR2_EL1 } from './system-registers.ts';
 import { tableShape } from './table-shape.ts';
 import type { TlbiScope } from './tlbi-operands.ts';
-
-/** Fields of PIR_EL1 and PIRE0_EL1 that grant writes. @see Arm ARM, "Indirect permission: Base permissions" */
-const WRITABLE_INDIRECTIONS: readonly number[] = [0b0101, 0b0110, 0b0111, 0b1100, 0b1110];
 
 /** Of one of the two address ranges, with the registers as they are now. */
 export class Arm64LiveTableRules implements LiveTableRules {
@@ -54,32 +55,30 @@ export class Arm64LiveTableRules implements LiveTableRules {
   readonly #hardwareDirty: boolean;
   /** SH of the range, with TCR_EL1.DS = 1; else null: it is in the descriptor. */
   readonly #rangeShareability: bigint | null;
-  readonly #mair: bigint;
-  /** PIR_EL1 and PIRE0_EL1 with permission indirection, else null. */
-  readonly #indirection: readonly [bigint, bigint] | null;
+  /** TCR2_EL1.FNGn: nG counts as 1. */
+  readonly #nonGlobal: boolean;
+  readonly #indirect: boolean;
+  readonly #state: Arm64State;
   readonly #bbm: 0 | 1 | 2;
   readonly #layouts = new Map<string, Layout>();
 
   /** @param upper the range of TTBR1_EL1 */
-  constructor(state: Readonly<Arm64State>, features: Arm64Features, upper = false) {
+  constructor(state: Arm64State, features: Arm64Features, upper = false) {
+    const { granule, lpa, rootLevel, rootBytes } = tableShape(state, features, upper);
     const tcr = fromHalves(state.tcrHi, state.tcrLo);
-    const { granule, lpa, inputBits, rootLevel } = tableShape(state, features, upper);
     this.#granule = granule;
     this.#lpa = lpa;
     this.rootLevel = rootLevel;
     this.tableBytes = 2 ** granule;
-    this.rootBytes = 8 * 2 ** (inputBits - descriptorShift(granule, this.rootLevel));
-    const hardwareAccess = features.hafdbs >= 1 && TCR_EL1.has(tcr, 'HA');
-    this.becomesCacheable = hardwareAccess;
-    this.#hardwareDirty = hardwareAccess && features.hafdbs === 2 && TCR_EL1.has(tcr, 'HD');
-    const bySize = this.#lpa && granule !== 16;
-    this.#rangeShareability = bySize ? TCR_EL1.get(tcr, upper ? 'SH1' : 'SH0') : null;
-    this.#mair = fromHalves(state.mairHi, state.mairLo);
-    const tcr2 = fromHalves(state.tcr2Hi, state.tcr2Lo);
-    const indirect = features.s1pie && TCR2_EL1.has(tcr2, 'PIE');
-    this.#indirection = indirect
-      ? [fromHalves(state.pirHi, state.pirLo), fromHalves(state.pire0Hi, state.pire0Lo)]
-      : null;
+    this.rootBytes = rootBytes;
+    const { accessFlag, dirty } = hardwareUpdates(state, features);
+    this.becomesCacheable = accessFlag;
+    this.#hardwareDirty = dirty;
+    this.#rangeShareability = lpa && granule !== 16 ? TCR_EL1.get(tcr, upper ? 'SH1' : 'SH0') : null;
+    const tcr2 = features.tcr2 ? fromHalves(state.tcr2Hi, state.tcr2Lo) : 0n;
+    this.#nonGlobal = features.asid2 && TCR2_EL1.has(tcr2, upper ? 'FNG1' : 'FNG0');
+    this.#indirect = features.s1pie && TCR2_EL1.has(tcr2, 'PIE');
+    this.#state = state;
     this.#bbm = features.bbm;
   }
 
@@ -92,7 +91,7 @@ export class Arm64LiveTableRules implements LiveTableRules {
     if (form === 'invalid' || form === 'reserved') return { kind: 'invalid' };
     const layout = this.#layout(value, level);
     if (form === 'table') return { kind: 'table', table: descriptorAddress(value, layout) };
-    return { kind: 'leaf', cacheable: layout.has(value, 'AF'), global: !layout.has(value, 'nG') };
+    return { kind: 'leaf', cacheable: layout.has(value, 'AF'), global: this.#isGlobal(value, layout) };
   }
 
   forbiddenChanges(
@@ -124,8 +123,14 @@ export class Arm64LiveTableRules implements LiveTableRules {
   }
 
   #globalOverOther(old: LiveEntry, next: LiveEntry): string | null {
-    const replaces = this.#field(old, 'nG') === 1n && this.#field(next, 'nG') === 0n;
+    const isGlobal = ({ value, level }: LiveEntry): boolean =>
+      this.#isGlobal(value, this.#layout(value, level));
+    const replaces = !isGlobal(old) && isGlobal(next);
     return replaces ? 'a global entry over a non-global one' : null;
+  }
+
+  #isGlobal(value: bigint, layout: Layout): boolean {
+    return !this.#nonGlobal && !layout.has(value, 'nG');
   }
 
   #context(level: number): DescriptorContext {
@@ -168,11 +173,10 @@ export class Arm64LiveTableRules implements LiveTableRules {
     readonly cacheability: string;
     readonly shareability: bigint;
   } {
-    const attribute = Number((this.#mair >> (8n * this.#field(entry, 'AttrIndx'))) & 0xffn);
-    if (attribute >> 4 === 0) {
-      const type = ['Device-nGnRnE', 'Device-nGnRE', 'Device-nGRE', 'Device-GRE'][
-        (attribute >> 2) & 3
-      ] as string;
+    const { mairHi, mairLo } = this.#state;
+    const attribute = attributeOf(mairHi, mairLo, Number(this.#field(entry, 'AttrIndx')));
+    if (isDevice(attribute)) {
+      const type = memoryAttributeName(attribute & DEVICE_TYPE);
       return { type, cacheability: 'none', shareability: OUTER_SHAREABLE };
     }
     // 0xf0 is Tagged Write-Back; 0x40 and 0xa0 are Non-cacheable and Write-Through with XS = 0.
@@ -202,15 +206,22 @@ export class Arm64LiveTableRules implements LiveTableRules {
   }
 
   #writable(entry: LiveEntry): boolean {
-    if (this.#indirection !== null) {
-      const { value } = entry;
-      const index = (((value >> 53n) & 3n) << 2n) | (((value >> 51n) & 1n) << 1n) | ((value >> 6n) & 1n);
-      return this.#indirection.some((register) =>
-        WRITABLE_INDIRECTIONS.includes(Number((register >> (4n * index)) & 0xfn)),
-      );
-    }
+    if (this.#indirect) return this.#writableIndirectly(entry.value);
     if ((this.#field(entry, 'AP') & 2n) === 0n) return true;
     return this.#hardwareDirty && this.#field(entry, 'DBM') === 1n;
+  }
+
+  /** PIIndex is bits 54:53, 51 and 6 of the descriptor. */
+  #writableIndirectly(value: bigint): boolean {
+    const index = Number(
+      (((value >> 53n) & 3n) << 2n) | (((value >> 51n) & 1n) << 1n) | ((value >> 6n) & 1n),
+    );
+    const { pirHi, pirLo, pire0Hi, pire0Lo } = this.#state;
+    const { el1, el0 } = indirectPermissions(
+      permissionField(pirHi, pirLo, index),
+      permissionField(pire0Hi, pire0Lo, index),
+    );
+    return ((el1 | el0) & Grant.W) !== 0;
   }
 }
 
@@ -223,6 +234,8 @@ function sizeDiffers(oldLeaf: boolean, oldLevel: number, nextLeaf: boolean, next
   return nextLeaf && nextLevel <= oldLevel;
 }
 
+/** The Device type of a MAIR byte, without XS. */
+const DEVICE_TYPE = 0xc;
 const OUTER_SHAREABLE = 2n;
 const NON_CACHEABLE = 'Non-cacheable';
 
