@@ -14,6 +14,8 @@ export interface MachineOptions {
   readonly profile?: CostProfile;
   /** Default: a sink that is off. */
   readonly events?: EventSink;
+  /** What differs from one start of a real board to the next (its counters, its noise), as a number; default 1. */
+  readonly seed?: number;
 }
 
 export class Machine {
@@ -22,6 +24,7 @@ export class Machine {
   readonly interconnect: Interconnect;
   readonly profile: CostProfile;
   readonly events: EventSink;
+  readonly seed: number;
 
   /** @throws RangeError when `cpus` is not a whole number from 1 to 4096 */
   constructor(options: MachineOptions) {
@@ -31,6 +34,7 @@ export class Machine {
     this.memory = options.memory ?? new PhysicalMemory();
     this.profile = options.profile ?? flatProfile;
     this.events = options.events ?? new EventSink();
+    this.seed = options.seed ?? 1;
     this.cpus = Array.from({ length: cpus }, (_, id) => new Cpu(id));
     this.interconnect = new Interconnect(this.cpus, this.profile, this.events);
   }

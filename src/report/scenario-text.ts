@@ -47,7 +47,7 @@ export function scenarioSummary(
     `${withCommas(result.steps)} steps, ${withCommas(result.cycles)} cycles ` +
       `(${result.cyclesByCpu.map((cycles, cpu) => `CPU ${cpu}: ${withCommas(cycles)}`).join(', ')})`,
     `${config.arch} (${config.cpuModel}, ${config.levels} levels, TLB ${config.tlbProfile})`,
-    `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}${config.policy === 'random' ? `, seed ${config.seed}` : ''}, ` +
+    `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}${config.policy === 'random' || config.seed !== 1 ? `, seed ${config.seed}` : ''}, ` +
       `TLB retention ${config.retention}${config.speculation ? ' with speculative fills' : ''}, costs ${config.profile}`,
     ...(needsSchedule(result) ? [`schedule: ${result.schedule}`] : []),
   ];

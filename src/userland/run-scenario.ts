@@ -35,7 +35,7 @@ export interface RunConfig extends ProcessorOptions {
   readonly cpus?: number;
   /** Default: `virtual-time`. `schedule` overrides it. */
   readonly policy?: 'virtual-time' | 'round-robin' | 'random' | Policy;
-  /** For the policies that draw; default 1. */
+  /** For the policies that draw, and for random memory tags; default 1. */
   readonly seed?: number;
   /** Replays the choices of another run: the text it printed. */
   readonly schedule?: string;
@@ -163,6 +163,7 @@ export function* runScenarioInSlices(
     speculation: settings.speculation,
     policy: settings.policy,
     events: counter,
+    seed: config.seed ?? 1,
     ...(config.profile === undefined ? {} : { profile: config.profile }),
     ...(scenario.omitTlbFlushes === undefined ? {} : { omitTlbFlushes: scenario.omitTlbFlushes }),
   });

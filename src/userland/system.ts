@@ -56,6 +56,8 @@ export interface SystemOptions extends ProcessorOptions {
   readonly policy?: Policy;
   readonly profile?: CostProfile;
   readonly events?: EventSink;
+  /** As the machine's: where the generator of random memory tags begins. Default 1. */
+  readonly seed?: number;
   readonly kernel?: Partial<KernelConfig>;
   /** CPUs may fill translations ahead of any access, where the policy chooses it. Default: they do not. */
   readonly speculation?: boolean;
@@ -92,6 +94,7 @@ export function createSystem(options: SystemOptions): System {
     memory,
     ...(options.profile === undefined ? {} : { profile: options.profile }),
     ...(options.events === undefined ? {} : { events: options.events }),
+    ...(options.seed === undefined ? {} : { seed: options.seed }),
   });
   const frames = new FrameTable({
     memory,

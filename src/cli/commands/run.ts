@@ -50,7 +50,7 @@ export function addRunCommand(program: Command, session: Session): void {
     .option('--arch <name>', 'x86_64 (arm64 is not built yet)', 'x86_64')
     .option('--cpus <n>', 'number of CPUs, 1 to 64; default: as the scenario says')
     .option('--policy <name>', `who goes on where several can: ${policies.join(', ')}`)
-    .option('--seed <n>', 'seed of the random policy')
+    .option('--seed <n>', 'seed of the random policy, and of random memory tags')
     .option('--seeds <a-b>', 'run once for each seed, random policy, and stop at the first run that fails')
     .option('--schedule <text>', 'make the choices another run printed')
     .option('--retention <mode>', `how long TLBs keep entries: ${retentions.join(', ')}`)

@@ -23,6 +23,8 @@ export interface TagCheckedCpu {
   readonly state: Arm64State;
   /** Registers have changed. */
   updateControls(): void;
+  /** PSTATE.TCO alone has. */
+  setTco(on: boolean): void;
 }
 
 const TF0 = TFSRE0_EL1.half('TF0').lo;
@@ -54,11 +56,11 @@ export class ThreadSwitch implements TaggedAddressControl {
   readonly #cpus: readonly LoadedCpu[];
   readonly #features: TagFeatures;
 
-  /** Sets the CPUs up for tags where they have them. @see Linux arch/arm64/kernel/cpufeature.c, `cpu_enable_mte` */
-  constructor(cpus: readonly TagCheckedCpu[], features: TagFeatures) {
+  /** Sets the CPUs up for tags where they have them. @param seed where their generators of tags begin. @see Linux arch/arm64/kernel/cpufeature.c, `cpu_enable_mte` */
+  constructor(cpus: readonly TagCheckedCpu[], features: TagFeatures, seed = 1) {
     this.#cpus = cpus.map((cpu) => new LoadedCpu(cpu));
     this.#features = features;
-    if (features.mte) for (const [id, cpu] of cpus.entries()) enableMte(cpu, id);
+    if (features.mte) for (const [id, cpu] of cpus.entries()) enableMte(cpu, seed + id);
   }
 
   create(name: string, parent: ThreadState | null): Arm64ThreadState {
@@ -183,19 +185,17 @@ function ownThread(thread: ThreadState): Arm64ThreadState {
 }
 
 function setTco(cpu: TagCheckedCpu, on: boolean): void {
-  if (cpu.state.tco === on) return;
-  cpu.state.tco = on;
-  cpu.updateControls();
+  if (cpu.state.tco !== on) cpu.setTco(on);
 }
 
 /**
- * Tags are accessible; the generator of IRG has a state that is not 0. Linux takes it from the counter, which would make
- * runs differ: here it is the CPU's number.
+ * Tags are accessible; the generator of IRG has a state that is not 0. Linux takes it from the counter: here that is the
+ * seed of the machine and the CPU's number, so that a run can be repeated.
  * @see Linux arch/arm64/mm/proc.S and arch/arm64/kernel/mte.c, `mte_cpu_setup`
  */
-function enableMte(cpu: TagCheckedCpu, id: number): void {
+function enableMte(cpu: TagCheckedCpu, counter: number): void {
   const { state } = cpu;
-  const seed = RGSR_EL1.encode({ SEED: (id + 1) & 0xffff });
+  const seed = RGSR_EL1.encode({ SEED: counter & 0xffff || 1 });
   state.sctlrHi |= ATA_MASK;
   state.gcrHi = 0;
   state.gcrLo = RRND;
