@@ -59,6 +59,11 @@ export interface Arm64Features {
   readonly gmidBs: number;
   /** DCZID_EL0.BS: log2 of the words (4 bytes) that DC ZVA zeroes. */
   readonly dczidBs: number;
+  /**
+   * An instruction fetch from a misaligned address reports a fault of its translation, if there is one, in place of the
+   * PC alignment fault that the architecture puts first. Emulators do so (QEMU up to 10), processors do not.
+   */
+  readonly translationBeforePcAlignment: boolean;
 }
 
 /** Everything that this model knows, 52-bit addresses. */
@@ -93,6 +98,7 @@ export const ARM64_COMPLETE: Arm64Features = {
   mteTaggedFar: true,
   gmidBs: 6,
   dczidBs: 4,
+  translationBeforePcAlignment: false,
 };
 
 /** The machine of the recorded vectors: QEMU 11.1.3, `-M virt,mte=on -cpu max`. It has no overlays (FEAT_S1POE). */
@@ -105,6 +111,7 @@ export const QEMU_10_0: Arm64Features = {
   s1pie: false,
   s1poe: false,
   mteTaggedFar: false,
+  translationBeforePcAlignment: true,
 };
 
 /** QEMU 7.2, `-cpu max`: no EPAN, no TCR2_EL1. */
@@ -117,6 +124,7 @@ export const ARM64_QEMU_7_2: Arm64Features = {
   s1poe: false,
   xs: false,
   mteTaggedFar: false,
+  translationBeforePcAlignment: true,
 };
 
 /**

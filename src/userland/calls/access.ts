@@ -86,9 +86,12 @@ function* translateBoth(
 }
 
 function faults(mmu: Mmu, address: bigint, length: number, split: number, access: number): boolean {
-  if (mmu.translateBytes(highHalf(address), lowHalf(address), access, split) !== 0) return true;
-  if (split >= length) return false;
+  if (split >= length) return mmu.translateBytes(highHalf(address), lowHalf(address), access, split) !== 0;
   const second = BigInt.asUintN(64, address + BigInt(split));
+  // Both pages are translated before the tags of the first one are looked at.
+  if (mmu.translate(highHalf(address), lowHalf(address), access) !== 0) return true;
+  if (mmu.translate(highHalf(second), lowHalf(second), access) !== 0) return true;
+  if (mmu.translateBytes(highHalf(address), lowHalf(address), access, split) !== 0) return true;
   return mmu.translateBytes(highHalf(second), lowHalf(second), access, length - split) !== 0;
 }
 
