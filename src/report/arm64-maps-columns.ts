@@ -70,9 +70,9 @@ export const arm64Columns: MapsColumns<Arm64Rights> = {
   },
 };
 
-const regionText = ({ register, addressBits, granule, startLevel, wide }: Arm64Region): string =>
+const regionText = ({ register, addressBits, granule, startLevel, wideMask }: Arm64Region): string =>
   `${register}: ${addressBits}-bit addresses, ${2 ** (granule - 10)}K granule, start level ${startLevel}` +
-  `${wide ? ', 52-bit output addresses' : ''}`;
+  `${wideMask !== 0 ? ', 52-bit descriptors' : ''}`;
 
 export function arm64HeadLines({ state, regions }: Arm64Dump): string[] {
   const { origin, ttbr0, ttbr1, tcr, tcr2, sctlr, mair, indirect, pir, pire0, contradicted } = state;

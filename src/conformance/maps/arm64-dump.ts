@@ -5,7 +5,7 @@ import { InputError } from '../../base/input-error.ts';
 import { CoreMemory } from '../core/core-memory.ts';
 import type { ElfCore } from '../core/elf-core.ts';
 import { type Arm64Leaf, visitLeaves } from './arm64-leaves.ts';
-import { ARM64_MODES, Arm64RightsOracle, arm64Translator } from './arm64-mmu.ts';
+import { ARM64_MODES, Arm64RightsOracle, arm64Translator, explainArm64 } from './arm64-mmu.ts';
 import { Arm64RangeRules, type Arm64Rights } from './arm64-ranges.ts';
 import { type Arm64Region, regionOf } from './arm64-regions.ts';
 import { type Arm64DumpState, arm64DumpState } from './arm64-state.ts';
@@ -76,8 +76,8 @@ export class Arm64Dump {
     return arm64Translator(this.memory, this.state);
   }
 
-  /** One access, level by level. @throws InputError: it is not built yet */
-  explain(_address: bigint, _access: number): ExplainedWalk {
-    throw new InputError('walks of AArch64 cores are not explained yet', { file: this.core.file });
+  /** One access, level by level; PSTATE.PAN as it is for the kernel. @param access `Access` bits */
+  explain(address: bigint, access: number): ExplainedWalk {
+    return explainArm64(this.memory, this.state, address, access);
   }
 }

@@ -56,17 +56,10 @@ export function contiguousShift(granule: number, level: number): number {
 export const pagesOfDescriptor = (granule: number, level: number): number =>
   2 ** (granule - 12 + (3 - level) * (granule - 3));
 
-/** Address bits of a page, block or table descriptor, high half: bits 51:32. */
-function addressHigh(region: Arm64Region, hi: number, lo: number): number {
-  if (!region.wide) return hi & 0xffff;
-  if (region.granule === 16) return (hi & 0xffff) | (((lo >>> 12) & 0xf) << 16);
-  return (hi & 0x3ffff) | (((lo >>> 8) & 3) << 18);
-}
-
 /** The frame that a descriptor names; bits below the granule are not part of it. */
-function frameOf(region: Arm64Region, hi: number, lo: number): number {
-  const low = (lo >>> region.granule) * 2 ** (region.granule - 12);
-  return addressHigh(region, hi, lo) * 2 ** 20 + low;
+function frameOf({ granule, addressHigh, wideMask, wideShift }: Arm64Region, hi: number, lo: number): number {
+  const high = (hi & addressHigh) | ((lo & wideMask) << wideShift);
+  return high * 2 ** 20 + (lo >>> granule) * 2 ** (granule - 12);
 }
 
 class LeafWalk {
@@ -210,13 +203,12 @@ class ContiguousRuns {
 
   #sameAttributes(one: number, other: number): boolean {
     const words = this.#words;
-    const { wide, granule, indirect } = this.#region;
+    const { addressHigh, indirect } = this.#region;
     const tracked = indirect || ((words[one * 2 + 1] as number) & Descriptor.DBM_HIGH) !== 0;
     const low = 0xfff & ~Descriptor.AF & ~(tracked ? Descriptor.READ_ONLY : 0);
-    const high = wide && granule !== 16 ? ~0x3ffff : ~0xffff;
     return (
       (((words[one * 2] as number) ^ (words[other * 2] as number)) & low) === 0 &&
-      (((words[one * 2 + 1] as number) ^ (words[other * 2 + 1] as number)) & high) === 0
+      (((words[one * 2 + 1] as number) ^ (words[other * 2 + 1] as number)) & ~addressHigh) === 0
     );
   }
 }

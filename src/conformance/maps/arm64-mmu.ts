@@ -3,8 +3,10 @@
  * translates; nothing it is asked changes the dump's tables.
  */
 import { Access } from '../../arch/access.ts';
+import { explainAccess } from '../../arch/arm64/explain.ts';
+import { Arm64Mmu, Arm64State } from '../../arch/arm64/mmu.ts';
 import { TCR_EL1 } from '../../arch/arm64/registers.ts';
-import { Translation } from '../../arch/arm64/translation.ts';
+import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { FaultKind } from '../../arch/fault.ts';
 import { highHalf, lowHalf } from '../../base/u64.ts';
 import type { Retention } from '../../hardware/retention.ts';
@@ -14,9 +16,9 @@ import type { Arm64DumpState } from './arm64-state.ts';
 import { DumpMemory } from './dump-memory.ts';
 import { type DumpTranslator, singleTranslation, type Translated } from './dump-translator.ts';
 
-/** With the registers of `state`, PSTATE.PAN as given. */
-function load(mmu: Translation, state: Arm64DumpState, pan: boolean): void {
-  const registers = mmu.state;
+/** The registers of a dump as an MMU has them; PSTATE.PAN = 0. */
+export function registersOf(state: Arm64DumpState): Arm64State {
+  const registers = new Arm64State();
   registers.sctlrHi = highHalf(state.sctlr);
   registers.sctlrLo = lowHalf(state.sctlr);
   registers.tcrHi = highHalf(state.tcr);
@@ -37,8 +39,9 @@ function load(mmu: Translation, state: Arm64DumpState, pan: boolean): void {
   registers.porEl1Lo = lowHalf(state.porEl1);
   registers.porEl0Hi = highHalf(state.porEl0);
   registers.porEl0Lo = lowHalf(state.porEl0);
-  registers.pan = pan;
-  mmu.updateControls();
+  // A dump holds no Allocation Tags, so none are checked.
+  registers.tco = true;
+  return registers;
 }
 
 function mmuOver(
@@ -46,9 +49,10 @@ function mmuOver(
   state: Arm64DumpState,
   pan: boolean,
   retention: Retention,
-): Translation {
-  const mmu = new Translation(memory, { features: state.features, retention });
-  load(mmu, state, pan);
+): Arm64Mmu {
+  const mmu = new Arm64Mmu(memory, { features: state.features, retention });
+  Object.assign(mmu.state, registersOf(state), { pan });
+  mmu.updateControls();
   return mmu;
 }
 
@@ -81,6 +85,19 @@ export function arm64Translator(memory: CoreMemory, state: Arm64DumpState): Dump
   };
 }
 
+/** One access, level by level, through an MMU that has cached nothing. @param access `Access` bits */
+export function explainArm64(
+  memory: CoreMemory,
+  state: Arm64DumpState,
+  address: bigint,
+  access: number,
+): ExplainedWalk {
+  const path = new DumpMemory(memory);
+  const scout = mmuOver(path, state, state.pan, 'none');
+  path.complete(scout.fault, () => scout.probe(highHalf(address), lowHalf(address), access));
+  return explainAccess(mmuOver(path.pristine(), state, state.pan, 'profile'), address, access);
+}
+
 /** What may be done with a page, as bits; PAN does not count. */
 export const Right = {
   EL1_READ: 1,
@@ -109,7 +126,7 @@ const ASKED: readonly (readonly [access: number, right: number])[] = [
  */
 export class Arm64RightsOracle {
   readonly #held: DumpMemory;
-  readonly #mmu: Translation;
+  readonly #mmu: Arm64Mmu;
 
   constructor(memory: CoreMemory, state: Arm64DumpState) {
     this.#held = new DumpMemory(memory);

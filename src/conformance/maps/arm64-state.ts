@@ -1,11 +1,11 @@
 /**
  * The registers that say how an arm64 dump's page tables are read. They come from REGS.json: the notes of an AArch64
  * core hold general registers only. Names are taken with and without `_el1`, in any case; values with and without `0x`.
- * What is not given is assumed and said: TCR2_EL1 and what it switches on are 0, PSTATE.PAN is 0.
+ * What is not given is assumed and said: TCR2_EL1 is 0.
  */
 import type { Arm64Features } from '../../arch/arm64/features.ts';
 import { TCR_EL1 } from '../../arch/arm64/registers.ts';
-import { TCR2_EL1 } from '../../arch/arm64/system-registers.ts';
+import { SCTLR_EL1, TCR2_EL1 } from '../../arch/arm64/system-registers.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { ElfCore } from '../core/elf-core.ts';
 import type { FieldReader } from '../json-fields.ts';
@@ -28,7 +28,7 @@ export interface Arm64DumpState {
   readonly pire0: bigint;
   readonly porEl1: bigint;
   readonly porEl0: bigint;
-  /** PSTATE.PAN when the guest was stopped. */
+  /** PSTATE.PAN of an access at EL1: as it was when the guest was stopped there, or as an exception to EL1 makes it. */
   readonly pan: boolean;
   readonly features: Arm64Features;
   /** TTBR0_EL1 by process name, as it is when that process runs; `kernel` is TTBR1_EL1. */
@@ -87,6 +87,7 @@ export function arm64DumpState(core: ElfCore, options: DumpStateOptions): Arm64D
   const registers = new NamedRegisters(fields);
   const roots = rootsOf(fields);
   const tcr = registers.need('tcr_el1');
+  const sctlr = registers.need('sctlr_el1');
   const tcr2 = registers.find('tcr2_el1') ?? 0n;
   return {
     origin: regs,
@@ -94,10 +95,10 @@ export function arm64DumpState(core: ElfCore, options: DumpStateOptions): Arm64D
     tcr,
     tcr2,
     indirect: TCR2_EL1.has(tcr2, 'PIE'),
-    sctlr: registers.need('sctlr_el1'),
+    sctlr,
     mair: registers.need('mair_el1'),
     ...indirectPermissions(registers, tcr2),
-    pan: ((registers.find('cpsr') ?? registers.find('pstate') ?? 0n) & PSTATE_PAN) !== 0n,
+    pan: panAtEl1(registers, sctlr),
     features: featuresOf((name) => registers.find(name), {
       lpa2: TCR_EL1.has(tcr, 'DS'),
       permissionIndirection: TCR2_EL1.has(tcr2, 'PIE'),
@@ -111,6 +112,15 @@ export function arm64DumpState(core: ElfCore, options: DumpStateOptions): Arm64D
 }
 
 const PSTATE_PAN = 1n << 22n;
+/** PSTATE.M[3:2], as SPSR_EL1 holds it: the exception level. */
+const PSTATE_EL = 3n << 2n;
+
+/** @see Arm ARM (DDI 0487), "SCTLR_EL1", field SPAN: 0 sets PSTATE.PAN on an exception to EL1, 1 leaves it */
+function panAtEl1(registers: NamedRegisters, sctlr: bigint): boolean {
+  const pstate = registers.find('cpsr') ?? registers.find('pstate') ?? 0n;
+  const set = (pstate & PSTATE_PAN) !== 0n;
+  return (pstate & PSTATE_EL) !== 0n ? set : set || !SCTLR_EL1.has(sctlr, 'SPAN');
+}
 
 /** TTBR0_EL1 and TTBR1_EL1. A half without walks (EPDn = 1) needs no register. */
 function tables(

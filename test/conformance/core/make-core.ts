@@ -102,3 +102,13 @@ export function qemuState(registers: {
   view.setBigUint64(424, registers.cr4 ?? 0x20n, true);
   return { name: 'QEMU', type: 0, bytes };
 }
+
+/** An elf_prstatus of AArch64 (Linux include/linux/elfcore.h; QEMU target/arm/arch_dump.c): 392 bytes. */
+export function prstatusArm64(pc = 0n, pstate = 0n): CoreNoteBytes {
+  const bytes = new Uint8Array(392);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(32, 1, true);
+  view.setBigUint64(112 + 32 * 8, pc, true);
+  view.setBigUint64(112 + 33 * 8, pstate, true);
+  return { name: 'CORE', type: 1, bytes };
+}
