@@ -1,5 +1,6 @@
-/** `--arch`: the architecture of that name. */
+/** `--arch`: the architecture of that name, or the one that a scenario is for. */
 import type { KernelArchitecture } from '../arch/kernel-architecture.ts';
+import type { Scenario } from '../userland/scenario.ts';
 import { oneOf } from './option-values.ts';
 
 const names = ['x86_64', 'arm64'] as const;
@@ -9,4 +10,12 @@ export async function architectureOption(text: string): Promise<KernelArchitectu
   const name = oneOf('option --arch', text, names);
   const { architectureNamed } = await import('../arch/registry.ts');
   return architectureNamed(name);
+}
+
+/** The one that was asked for; else the one that the scenario is for; else x86-64. */
+export async function scenarioArchitecture(
+  asked: KernelArchitecture | null,
+  { arch }: Scenario,
+): Promise<KernelArchitecture> {
+  return asked ?? (await architectureOption(names.find((name) => name === arch) ?? 'x86_64'));
 }

@@ -328,7 +328,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     {
       command: 'run loop.yaml --tlb zz',
-      says: "no such TLB profile: expected golden-cove, plain-two-level, found 'zz'",
+      says: "no such TLB profile: expected golden-cove, neoverse-v2, plain-two-level, found 'zz'",
     },
     {
       command: 'run loop.yaml --levels 5',

@@ -3,17 +3,17 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
 import { COST_PROFILES } from '../../hardware/cost-profile.ts';
-import type { Retention } from '../../hardware/retention.ts';
+import { type Retention, TLB_PROFILES } from '../../hardware/retention.ts';
 import type { RunConfig, ScenarioResult } from '../../userland/run-scenario.ts';
 import type { Scenario } from '../../userland/scenario.ts';
-import { architectureOption } from '../architecture.ts';
+import { architectureOption, scenarioArchitecture } from '../architecture.ts';
 import { jsonText } from '../json.ts';
 import { exclusive, oneOf, wholeNumber } from '../option-values.ts';
 import { eventPaint } from '../paint.ts';
 import type { Session } from '../session.ts';
 
 interface Options {
-  readonly arch: string;
+  readonly arch?: string;
   readonly cpus?: string;
   readonly policy?: string;
   readonly seed?: string;
@@ -47,7 +47,7 @@ export function addRunCommand(program: Command, session: Session): void {
     .command('run')
     .description('run a scenario, print what happened and what it cost')
     .argument('<scenario>', 'a .ts or .js module, or a .yaml file')
-    .option('--arch <name>', 'x86_64 (arm64 is not built yet)', 'x86_64')
+    .option('--arch <name>', 'x86_64 or arm64; default: as the scenario says, else x86_64')
     .option('--cpus <n>', 'number of CPUs, 1 to 64; default: as the scenario says')
     .option('--policy <name>', `who goes on where several can: ${policies.join(', ')}`)
     .option('--seed <n>', 'seed of the random policy, and of random memory tags')
@@ -64,7 +64,7 @@ export function addRunCommand(program: Command, session: Session): void {
     )
     .option('--cpu-model <name>', 'the processor; a name that there is not lists those there are')
     .option('--levels <n>', 'levels of the page tables: 4, or 5 on a processor that has them')
-    .option('--tlb <name>', 'sizes of the TLBs: golden-cove, plain-two-level')
+    .option('--tlb <name>', `sizes of the TLBs: ${Object.keys(TLB_PROFILES).join(', ')}`)
     .option('--steps <n>', 'stop after this many steps')
     .option('--all', 'show every event: free locks, and each level of each walk')
     .option('--quiet', 'only the summary')
@@ -75,9 +75,11 @@ export function addRunCommand(program: Command, session: Session): void {
 
 async function run(file: string, options: Options, session: Session): Promise<void> {
   const { loadScenario } = await import('../load-scenario.ts');
-  const config = await runConfig(options);
+  const choices = await runChoices(options);
+  const asked = options.arch === undefined ? null : await architectureOption(options.arch);
   const seeds = options.seeds === undefined ? null : seedRange(options.seeds, options);
   const scenario = await loadScenario(file);
+  const config = { ...choices, architecture: await scenarioArchitecture(asked, scenario) };
   if (seeds !== null) return runSeeds(file, scenario, config, seeds, session);
   const withTimeline = scenario.timeline !== false || options.all === true;
   const kept = withTimeline || options.json ? config : { ...config, maxEvents: 0 };
@@ -171,12 +173,11 @@ function seedRange(text: string, options: Options): SeedRange {
   return { first, last: wholeNumber('option --seeds', to, first, MAX_SEED) };
 }
 
-async function runConfig(options: Options): Promise<RunConfig> {
+async function runChoices(options: Options): Promise<Omit<RunConfig, 'architecture'>> {
   const { cpus, policy, seed, schedule, retention, steps } = options;
   if (schedule !== undefined && policy !== undefined) exclusive('--schedule', '--policy');
   if (options.quiet && options.json) exclusive('--quiet', '--json');
   return {
-    architecture: await architectureOption(options.arch),
     ...(cpus === undefined ? {} : { cpus: wholeNumber('option --cpus', cpus, 1, 64) }),
     ...(policy === undefined ? {} : { policy: oneOf('option --policy', policy, policies) }),
     ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, MAX_SEED) }),

@@ -22,7 +22,7 @@ export function addWalkCommand(program: Command, session: Session): void {
     .option('--steps <n>', 'with --scenario: after so many steps; default: when the programs have ended')
     .option(
       '--arch <name>',
-      'x86_64 or arm64; with --vectors the vector must be of it, with --scenario default: x86_64',
+      'x86_64 or arm64; with --vectors the vector must be of it, with --scenario default: as it says, else x86_64',
     )
     .option('--brief', 'one line for each entry')
     .option('--json', 'print one JSON object')

@@ -5,7 +5,7 @@ import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import type { KernelArchitecture } from '../../arch/kernel-architecture.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { System } from '../../userland/system.ts';
-import { architectureOption } from '../architecture.ts';
+import { architectureOption, scenarioArchitecture } from '../architecture.ts';
 import { jsonText } from '../json.ts';
 import { wholeNumber } from '../option-values.ts';
 import type { Session } from '../session.ts';
@@ -28,9 +28,10 @@ export async function walkScenario(
   const { runScenario } = await import('../../userland/run-scenario.ts');
   const { walkText } = await import('../../report/walk-text.ts');
   const access = accessOf(wanted.kind, options.user === true);
-  const architecture = await architectureOption(options.arch ?? 'x86_64');
-  const explain = explainer(architecture, name, wanted.addresses, access, file);
+  const asked = options.arch === undefined ? null : await architectureOption(options.arch);
   const scenario = await loadScenario(file);
+  const architecture = await scenarioArchitecture(asked, scenario);
+  const explain = explainer(architecture, name, wanted.addresses, access, file);
   const walks: ExplainedWalk[] = [];
   const { outcome, steps } = runScenario(scenario, {
     architecture,
