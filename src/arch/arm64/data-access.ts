@@ -24,12 +24,16 @@ const { None } = FaultKind;
 const { ADDRESS_HIGH } = Cached;
 const {
   User: USER,
+  Unprivileged: UNPRIVILEGED,
   Fetch: FETCH,
   ZeroBlock: ZERO_BLOCK,
   Atomic: ATOMIC,
   TagUnchecked: TAG_UNCHECKED,
   Tag: TAG,
 } = Access;
+
+/** Accesses that are not of data. */
+const OTHER = ZERO_BLOCK | FETCH;
 
 /** In `Cached.TAGGED`'s place: with `checksMask`, one test asks for checks and for Tagged memory. */
 const TAGGED = Cached.TAGGED;
@@ -110,7 +114,8 @@ export class DataAccess extends Translation {
    * @throws RangeError when the bytes cross the page
    */
   translateBytes(hi: number, lo: number, access: number, length: number): FaultKind {
-    if ((access & (ZERO_BLOCK | FETCH)) !== 0) return this.translateOther(hi, lo, access);
+    if ((access & OTHER) !== 0) return this.translateOther(hi, lo, access);
+    if (length === 8 && (lo & 7) === 0) return this.translateWord(hi, lo, access);
     checkWithinPage(lo, length);
     const kind = this.translateSpan(hi, lo, access, length, alignmentOf(length));
     return kind !== None ? kind : this.checkTags(hi, lo, access, length);
@@ -130,7 +135,7 @@ export class DataAccess extends Translation {
     alignment: number = alignmentOf(length),
     always = false,
   ): FaultKind {
-    if ((access & (ZERO_BLOCK | FETCH)) !== 0) return this.translateOther(hi, lo, access);
+    if ((access & OTHER) !== 0) return this.translateOther(hi, lo, access);
     if (always && (lo & (alignment - 1)) !== 0) {
       return this.raise(FaultKind.Alignment, hi, lo, access, Reason.MustBeAligned);
     }
@@ -141,6 +146,14 @@ export class DataAccess extends Translation {
     return checked !== None || first === length
       ? checked
       : this.checkSecondPage(hi, lo, access, length - first);
+  }
+
+  /** The commonest access: 8 aligned bytes lie in one page and in one granule. */
+  private translateWord(hi: number, lo: number, access: number): FaultKind {
+    this.crossesPage = false;
+    const kind = this.translate(hi, lo, access);
+    if (kind !== None || (this.dataHi & this.checksMask) === 0 || (access & TAG) !== 0) return kind;
+    return this.tagPasses(hi, access) ? None : this.tagsDiffer(hi, lo, access);
   }
 
   /** DC ZVA, or the fetch of one instruction. */
@@ -155,8 +168,7 @@ export class DataAccess extends Translation {
    */
   private translateFetch(hi: number, lo: number, access: number): FaultKind {
     this.crossesPage = false;
-    if ((lo & 3) === 0) return this.translate(hi, lo, access);
-    return this.raise(FaultKind.Alignment, this.branchAddress(hi), lo, access, Reason.MustBeAligned);
+    return (lo & 3) === 0 ? this.translate(hi, lo, access) : this.misalignedPc(hi, lo, access);
   }
 
   /** Alignment and translation; no tags. The access has at most one page end inside. */
@@ -197,6 +209,10 @@ export class DataAccess extends Translation {
    * @see Arm ARM (DDI 0487), "PC alignment checking"
    */
   private misalignedPc(hi: number, lo: number, access: number): FaultKind {
+    if (this.features.translationBeforePcAlignment) {
+      const kind = this.translate(hi, lo, access);
+      if (kind !== None) return kind;
+    }
     return this.raise(FaultKind.Alignment, this.branchAddress(hi), lo, access, Reason.MustBeAligned);
   }
 
@@ -250,6 +266,19 @@ export class DataAccess extends Translation {
   /** Bytes that DC ZVA zeroes and STZGM tags. */
   get zeroBlockBytes(): number {
     return 4 << this.features.dczidBs;
+  }
+
+  /** Of an aligned access to Tagged memory, which lies in one granule: is it unchecked, or does its tag agree? */
+  protected tagPasses(hi: number, access: number): boolean {
+    const index = ((hi >>> 23) & 1) | ((access & USER) >>> 1) | ((access & UNPRIVILEGED) >>> 4);
+    const logical = hi >>> 24;
+    if ((((this.tagChecks.checked[index] as number) >>> (logical & 15)) & 1) === 0) return true;
+    const tags = this.tagMemory;
+    const paLo = this.paLo;
+    const key = ((this.dataHi & ADDRESS_HIGH) << 10) | (paLo >>> 22);
+    if (key !== tags.key) tags.select(this.dataHi & ADDRESS_HIGH, paLo);
+    const word = tags.words[(paLo >>> 7) & 0x7fff] as number;
+    return (((word >>> ((paLo >>> 2) & 0x1c)) ^ logical) & 15) === 0;
   }
 
   /**

@@ -16,13 +16,7 @@ export { type Arm64MmuOptions, Arm64State } from './state.ts';
 // Named again here, as V8 folds a module's own constants and loads imported ones each time.
 const { ADDRESS_HIGH } = Cached;
 const { None } = FaultKind;
-const {
-  Write: WRITE,
-  User: USER,
-  Unprivileged: UNPRIVILEGED,
-  Atomic: ATOMIC,
-  ZeroBlock: ZERO_BLOCK,
-} = Access;
+const { Write: WRITE, Atomic: ATOMIC, ZeroBlock: ZERO_BLOCK } = Access;
 
 const ZEROS = new Uint8Array(2048);
 
@@ -61,19 +55,6 @@ export class Arm64Mmu extends DataAccess implements Mmu {
     }
     if (!this.memory.write64(this.paHi, this.paLo, valueHi, valueLo)) return this.dataBus(hi, lo, access);
     return None;
-  }
-
-  /** Of an aligned access to Tagged memory, which lies in one granule: is it unchecked, or does its tag agree? */
-  private tagPasses(hi: number, access: number): boolean {
-    const index = ((hi >>> 23) & 1) | ((access & USER) >>> 1) | ((access & UNPRIVILEGED) >>> 4);
-    const logical = hi >>> 24;
-    if ((((this.tagChecks.checked[index] as number) >>> (logical & 15)) & 1) === 0) return true;
-    const tags = this.tagMemory;
-    const paLo = this.paLo;
-    const key = ((this.dataHi & ADDRESS_HIGH) << 10) | (paLo >>> 22);
-    if (key !== tags.key) tags.select(this.dataHi & ADDRESS_HIGH, paLo);
-    const word = tags.words[(paLo >>> 7) & 0x7fff] as number;
-    return (((word >>> ((paLo >>> 2) & 0x1c)) ^ logical) & 15) === 0;
   }
 
   /** Reads bytes of one page, each an access of its own as far as alignment goes. */
