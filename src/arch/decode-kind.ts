@@ -49,8 +49,8 @@ export interface DecodeKind {
   readonly name: string;
   /** One line for the list of kinds. */
   readonly summary: string;
-  /** Bits of the word: 64, or 128 for the INVPCID descriptor. */
-  readonly width: 64 | 128;
+  /** Bits of the word: 64, 32 for an instruction, 128 for the INVPCID descriptor. */
+  readonly width: 32 | 64 | 128;
   /** The options this kind looks at. */
   readonly options: readonly (keyof DecodeOptions)[];
   /** A value worth trying, and the options it needs. */

@@ -4,7 +4,8 @@ import { fieldLine } from './walk-text.ts';
 
 /** Lines without a final newline. */
 export function decodeText(decoded: Decoded): string {
-  const digits = decoded.fields.some(({ high }) => high > 63) ? 32 : 16;
+  const bits = Math.max(...decoded.fields.map(({ high }) => high)) + 1;
+  const digits = bits / 4;
   return [
     `${decoded.title} = 0x${decoded.value.toString(16).padStart(digits, '0')}`,
     ...decoded.fields.map((field) => fieldLine(field, '  ')),

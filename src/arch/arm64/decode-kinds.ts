@@ -1,6 +1,6 @@
 /**
  * The arm64 words that `tablewalk decode` explains: stage 1 descriptors, ESR_EL1 and TCR_EL1 here, the other registers in
- * register-kinds.ts, operands of TLBI in operand-kinds.ts.
+ * register-kinds.ts, operands of TLBI in operand-kinds.ts, tag instructions in instruction-kind.ts.
  */
 import { InputError } from '../../base/input-error.ts';
 import type { FieldValue } from '../../base/layout.ts';
@@ -16,6 +16,7 @@ import {
   layoutOfDescriptor,
   levelExists,
 } from './entries.ts';
+import { MTE_INSTRUCTION_KIND } from './instruction-kind.ts';
 import { ARM64_OPERAND_KINDS } from './operand-kinds.ts';
 import { ARM64_REGISTER_KINDS } from './register-kinds.ts';
 import {
@@ -277,4 +278,5 @@ export const ARM64_DECODE_KINDS: readonly DecodeKind[] = [
   },
   ...ARM64_REGISTER_KINDS,
   ...ARM64_OPERAND_KINDS,
+  MTE_INSTRUCTION_KIND,
 ];

@@ -116,6 +116,11 @@ function decodePar(value: bigint): Decoded {
   return decodeWith('par_el1', R.PAR_EL1, value, source, parWords, [`the page is at ${page}`]);
 }
 
+function farRemarks(value: bigint): string[] {
+  const extended = R.FAR_EL1.has(value, 'HALF') ? value | (0xffn << 56n) : value & ~(0xffn << 56n);
+  return [`without the top byte: ${hex(extended)}`];
+}
+
 function gcrRemarks(value: bigint): string[] {
   const excluded = Number(R.GCR_EL1.get(value, 'Exclude'));
   if (excluded === 0xffff) return ['every tag is excluded: IRG, ADDG and SUBG give tag 0'];
@@ -181,6 +186,7 @@ export const ARM64_REGISTER_KINDS: readonly DecodeKind[] = [
     example: '0xaa0000019332cb80',
     decode: decodePar,
   },
+  register(R.FAR_EL1, 'Fault Address Register (EL1)', '0xb600ffffaeaf4a70', { remarks: farRemarks }),
   register(R.GCR_EL1, 'Tag Control Register', '0xffee', { words: gcrWords, remarks: gcrRemarks }),
   register(R.RGSR_EL1, 'Random Allocation Tag Seed Register', '0xaab40f', { remarks: rgsrRemarks }),
   register(R.TFSR_EL1, 'Tag Fault Status Register (EL1)', '0x2', { remarks: tagFaultRemarks }),

@@ -169,6 +169,14 @@ export const PAR_EL1_FAULT = new Layout('PAR_EL1 (F = 1)', {
   IMPDEF_63_48: bits(63, 48, 'IMPLEMENTATION DEFINED'),
 });
 
+/** @see Arm ARM (DDI 0487), "FAR_EL1, Fault Address Register (EL1)" */
+export const FAR_EL1 = new Layout('FAR_EL1', {
+  VA_54_0: bits(54, 0, 'faulting address, bits 54:0'),
+  HALF: bit(55, 'address of the upper range, translated by TTBR1_EL1'),
+  TAG: bits(59, 56, 'with TBI the Logical Address Tag, otherwise address bits'),
+  TOP: bits(63, 60, 'the rest of the top byte; UNKNOWN after a tag check fault without FEAT_MTE_TAGGED_FAR'),
+});
+
 /** @see Arm ARM (DDI 0487), "GCR_EL1, Tag Control Register" */
 export const GCR_EL1 = new Layout('GCR_EL1', {
   Exclude: bits(15, 0, 'Allocation Tags that IRG, ADDG and SUBG do not choose, one bit each'),

@@ -76,9 +76,9 @@ function kindOf(text: string, kinds: readonly DecodeKind[]): DecodeKind {
   const names = kinds.map(({ name }) => name);
   const near = only === undefined ? nearestName(wanted, names) : undefined;
   const hint = near === undefined ? '' : `; did you mean '${near}'?`;
-  const expected = only === undefined ? names : [only, ...more].map(({ name }) => name);
+  const several = [only, ...more].map((kind) => kind?.name).join(', ');
   throw new InputError(`unknown kind of word '${text}'${hint}`, {
-    expected: `one of ${expected.join(', ')}`,
+    expected: only === undefined ? "one of those that 'tablewalk decode' lists" : `one of ${several}`,
   });
 }
 
