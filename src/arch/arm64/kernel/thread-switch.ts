@@ -188,6 +188,9 @@ function setTco(cpu: TagCheckedCpu, on: boolean): void {
   if (cpu.state.tco !== on) cpu.setTco(on);
 }
 
+/** 2^32 over the golden ratio: spreads seeds that follow each other. */
+const GOLDEN_RATIO = 0x9e3779b1 | 0;
+
 /**
  * Tags are accessible; the generator of IRG has a state that is not 0. Linux takes it from the counter: here that is the
  * seed of the machine and the CPU's number, so that a run can be repeated.
@@ -195,7 +198,7 @@ function setTco(cpu: TagCheckedCpu, on: boolean): void {
  */
 function enableMte(cpu: TagCheckedCpu, counter: number): void {
   const { state } = cpu;
-  const seed = RGSR_EL1.encode({ SEED: counter & 0xffff || 1 });
+  const seed = RGSR_EL1.encode({ SEED: Math.imul(counter, GOLDEN_RATIO) >>> 16 || 1 });
   state.sctlrHi |= ATA_MASK;
   state.gcrHi = 0;
   state.gcrLo = RRND;
