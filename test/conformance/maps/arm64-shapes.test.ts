@@ -111,7 +111,7 @@ function rowOf(tables: MadeTables, va: bigint): object {
 }
 
 const anywhere = fc.array(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { maxLength: 20 });
-const runs = { numRuns: 12 };
+const runs = { numRuns: 6 };
 
 describe.each(SHAPES)('$name', (shape) => {
   it('lists every page and block where the tables have it, and knows contiguous runs', () => {

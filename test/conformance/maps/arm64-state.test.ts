@@ -106,7 +106,9 @@ describe('registers', () => {
   ])('are refused when they are %s', (_, extra, want) => {
     expect(refusal(() => dumpWith(extra))).toBe(`regs.json: ${want}`);
   });
+});
 
+describe('registers of another place', () => {
   it('are not in the core, which is said', () => {
     expect(refusal(() => pageTableDump(core))).toBe(
       'arm.core: an AArch64 core does not hold the translation registers: expected --regs with TTBR0_EL1, TTBR1_EL1, TCR_EL1, SCTLR_EL1 and MAIR_EL1',
@@ -157,7 +159,9 @@ describe('tables', () => {
     expect(dumpWith({}, { ttbr0: 0x7000n }).state.ttbr0).toBe(0x7000n);
     expect(dumpWith({}, { ttbr1: 0x7000n }).state.ttbr1).toBe(0x7000n);
   });
+});
 
+describe('tables', () => {
   const T = (t0: number, t1: number): bigint => BigInt(t0) | (BigInt(t1) << 16n);
   const DS = 1n << 59n;
   const [TG0_16, TG0_64] = [2n << 14n, 1n << 14n];
@@ -212,10 +216,14 @@ describe('tables', () => {
   ])('of %s start where TCR_EL1 says', (_, bits, want) => {
     expect(regionsOf(tcr(bits))).toEqual(want);
   });
+});
 
-  it('with 52-bit addresses take bits 5:2 of the register as bits 51:48', () => {
-    const bits = T(12, 12) | TG1_4 | IPS(6n) | DS;
-    const [lower] = dumpWith({ ...tcr(bits), ttbr0_el1: '0xabcd00004000003d' }).regions;
+describe('the first table', () => {
+  it('takes, with 52-bit addresses, bits 5:2 of the register as bits 51:48', () => {
+    const [lower] = dumpWith({
+      ...tcr((6n << 32n) | (1n << 59n) | (2n << 30n) | 0xc_000cn),
+      ttbr0_el1: '0xabcd00004000003d',
+    }).regions;
     expect(lower?.tableAddress).toBe(0xf_0000_4000_0000);
   });
 });

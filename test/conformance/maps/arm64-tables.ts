@@ -175,26 +175,35 @@ class Maker {
     return address;
   }
 
+  /** A few entries of a table: the first, the last and others. */
   table(half: HalfShape, address: bigint, entries: number, level: number, va: bigint): void {
     const wanted = new Set([0, entries - 1, this.number(entries - 1), this.number(entries - 1)]);
     const taken = new Set<number>();
-    const count = level < 2 ? 2 : 4;
-    for (const index of [...wanted].slice(0, count)) {
+    for (const index of [...wanted].slice(0, level < 2 ? 2 : 4)) {
       if (taken.has(index)) continue;
-      const at = va + (BigInt(index) << shiftOf(half.granule, level));
       const run = runEntries(half.granule, level);
-      const kind = this.number(9);
-      const start = index - (run === 0 ? 0 : index % run);
-      const free = run > 0 && entries >= run && [...taken].every((one) => one < start || one >= start + run);
-      const leaves = level === 3 || hasBlocks(half, level, wideOf(this.#shape, half));
+      const start = run === 0 ? 0 : index - (index % run);
+      const free = [...taken].every((one) => one < start || one >= start + run);
       taken.add(index);
-      if (kind === 0) this.words.set(address + BigInt(index) * 8n, this.bits(63n) << 1n);
-      else if (leaves && free && kind <= 3) {
+      if (run > 0 && entries >= run && free && this.mayBeLeaf(half, level) && this.number(3) === 0) {
         for (let one = start; one < start + run; one++) taken.add(one);
         this.run(half, address, start, run, level, va);
-      } else if (leaves && (level === 3 || kind <= 5)) this.leaf(half, address, index, level, at);
-      else if (level < 3) this.below(half, address, index, level, at);
+      } else this.entry(half, address, index, level, va);
     }
+  }
+
+  mayBeLeaf(half: HalfShape, level: number): boolean {
+    return level === 3 || hasBlocks(half, level, wideOf(this.#shape, half));
+  }
+
+  /** One entry that is in no run: invalid with anything in its other bits, a page or block, or a table. */
+  entry(half: HalfShape, address: bigint, index: number, level: number, base: bigint): void {
+    const va = base + (BigInt(index) << shiftOf(half.granule, level));
+    const kind = this.number(9);
+    if (kind === 0) this.words.set(address + BigInt(index) * 8n, this.bits(63n) << 1n);
+    else if (this.mayBeLeaf(half, level) && (level === 3 || kind <= 4)) {
+      this.leaf(half, address, index, level, va);
+    } else if (level < 3) this.below(half, address, index, level, va);
   }
 
   below(half: HalfShape, address: bigint, index: number, level: number, va: bigint): void {
@@ -318,69 +327,102 @@ export interface Answer {
   readonly accessed: boolean;
 }
 
-/** What an address translates to, null when nothing is mapped or the output address is too wide. */
-export function answerOf({ shape, registers, words }: MadeTables, va: bigint): Answer | null {
-  const upper = ((va >> 55n) & 1n) === 1n;
-  const half = upper ? shape.upper : shape.lower;
+/** Are the bits above the address range copies of bit 55, but for a top byte that is ignored? */
+function isInRange({ registers, shape }: MadeTables, va: bigint): boolean {
+  const upper = isUpper(va);
+  const { addressBits } = upper ? shape.upper : shape.lower;
   const ignoreTop = (registers.tcr & (upper ? TcrBit.TBI1 : TcrBit.TBI0)) !== 0n;
-  const top =
-    (va >> BigInt(half.addressBits)) & ((1n << BigInt((ignoreTop ? 56 : 64) - half.addressBits)) - 1n);
-  const ones = (1n << BigInt((ignoreTop ? 56 : 64) - half.addressBits)) - 1n;
-  if (top !== (upper ? ones : 0n)) return null;
-  const wide = wideOf(shape, half);
+  const ones = (1n << BigInt((ignoreTop ? 56 : 64) - addressBits)) - 1n;
+  return ((va >> BigInt(addressBits)) & ones) === (upper ? ones : 0n);
+}
+
+const isUpper = (va: bigint): boolean => ((va >> 55n) & 1n) === 1n;
+
+function firstTable({ registers, shape }: MadeTables, upper: boolean): bigint {
   const ttbr = upper ? registers.ttbr1 : registers.ttbr0;
-  let table = ttbr & 0xffff_ffff_fffen;
-  if (wide) table = (table & ~63n) | (((ttbr >> 2n) & 15n) << 48n);
+  const base = ttbr & 0xffff_ffff_fffen;
+  return wideOf(shape, upper ? shape.upper : shape.lower)
+    ? (base & ~63n) | (((ttbr >> 2n) & 15n) << 48n)
+    : base;
+}
+
+/** The last descriptor for an address, with the limits of the tables above it. */
+interface FoundLeaf {
+  readonly word: bigint;
+  readonly address: bigint;
+  readonly shift: bigint;
+  readonly limits: bigint;
+}
+
+function findLeaf(tables: MadeTables, va: bigint): FoundLeaf | null {
+  const { shape, words } = tables;
+  const half = isUpper(va) ? shape.upper : shape.lower;
+  const wide = wideOf(shape, half);
+  let table = firstTable(tables, isUpper(va));
   let limits = 0n;
   const start = startLevelOf(half);
-  for (let level = start; level <= 3; level++) {
+  for (let level = start; ; level++) {
     const shift = shiftOf(half.granule, level);
     const width = level === start ? BigInt(half.addressBits) - shift : BigInt(half.granule - 3);
-    const index = (va >> shift) & ((1n << width) - 1n);
-    const word = words.get(table + index * 8n) ?? 0n;
-    if ((word & 1n) === 0n) return null;
+    const word = words.get(table + ((va >> shift) & ((1n << width) - 1n)) * 8n) ?? 0n;
     const address = addressIn(word, wide, half.granule);
-    if (address >= 1n << (IPS_BITS[shape.ips ?? 5] ?? 48n)) return null;
-    if (level < 3 && (word & 2n) !== 0n) {
-      limits |= (word >> 59n) & 15n;
-      table = address;
-      continue;
+    if ((word & 1n) === 0n || address >= 1n << (IPS_BITS[shape.ips ?? 5] ?? 48n)) return null;
+    const second = (word & 2n) !== 0n;
+    if (level === 3 || !second) {
+      const leaf = level === 3 ? second : hasBlocks(half, level, wide);
+      return leaf ? { word, address, shift, limits } : null;
     }
-    if (level === 3 ? (word & 2n) === 0n : !hasBlocks(half, level, wide)) return null;
-    const offset = va & ((1n << shift) - 1n);
-    const base = address & ~((1n << shift) - 1n);
-    const disabled = (registers.tcr & (upper ? TcrBit.HPD1 : TcrBit.HPD0)) !== 0n;
-    const permissions = shape.pie
-      ? indirect(shape, registers, word)
-      : direct(shape, word, disabled ? 0n : limits, upper);
-    return { pa: base | offset, ...permissions, accessed: ((word >> 10n) & 1n) === 1n };
+    limits |= (word >> 59n) & 15n;
+    table = address;
   }
-  throw new Error('no leaf');
+}
+
+/** What an address translates to, null when nothing is mapped or an address on the way is too wide. */
+export function answerOf(tables: MadeTables, va: bigint): Answer | null {
+  const { shape, registers } = tables;
+  const leaf = isInRange(tables, va) ? findLeaf(tables, va) : null;
+  if (leaf === null) return null;
+  const { word, address, shift, limits } = leaf;
+  const within = (1n << shift) - 1n;
+  const disabled = (registers.tcr & (isUpper(va) ? TcrBit.HPD1 : TcrBit.HPD0)) !== 0n;
+  const permissions = shape.pie
+    ? indirect(shape, registers, word)
+    : direct(shape, word, disabled ? 0n : limits, isUpper(va));
+  return { pa: (address & ~within) | (va & within), ...permissions, accessed: ((word >> 10n) & 1n) === 1n };
 }
 
 type Permissions = Pick<Answer, 'el1' | 'el0' | 'panRead'>;
 const letters = (r: boolean, w: boolean, x: boolean): string =>
   `${r ? 'r' : '-'}${w ? 'w' : '-'}${x ? 'x' : '-'}`;
 
-/** AP, PXN, UXN, DBM of the leaf; `limits`: PXNTable, UXNTable, APTable[0], APTable[1]. */
-function direct(shape: Shape, word: bigint, limits: bigint, upper: boolean): Permissions {
+/** AP, PXN, UXN and DBM of the leaf with the limits above it: PXNTable, UXNTable, APTable[0], APTable[1]. */
+function limitedFields(
+  shape: Shape,
+  word: bigint,
+  limits: bigint,
+): Record<'write' | 'user' | 'pxn' | 'uxn', boolean> {
   const has = (at: bigint): boolean => ((word >> at) & 1n) === 1n;
   const limited = (at: bigint): boolean => ((limits >> at) & 1n) === 1n;
-  const sctlr = shape.sctlr ?? 0n;
   const tracked = shape.ha === true && shape.hd === true && has(51n);
-  const readOnly = (has(7n) && !tracked) || limited(3n);
-  const userAccess = has(6n) && !limited(2n);
-  const userWrite = userAccess && !readOnly;
-  const userNever = has(54n) || limited(1n);
+  return {
+    write: !((has(7n) && !tracked) || limited(3n)),
+    user: has(6n) && !limited(2n),
+    pxn: has(53n) || limited(0n),
+    uxn: has(54n) || limited(1n),
+  };
+}
+
+function direct(shape: Shape, word: bigint, limits: bigint, upper: boolean): Permissions {
+  const { write, user, pxn, uxn } = limitedFields(shape, word, limits);
+  const sctlr = shape.sctlr ?? 0n;
+  const userWrite = user && write;
   const wxn = (sctlr & SctlrBit.WXN) !== 0n;
-  const execute = !has(53n) && !limited(0n) && !userWrite && !(wxn && !readOnly);
-  const userExecute = !userNever && !(wxn && userWrite);
-  const pan = userAccess || ((sctlr & SctlrBit.EPAN) !== 0n && !userNever);
+  const panExecute = (sctlr & SctlrBit.EPAN) !== 0n && !uxn;
   const denied = upper && ((shape.tcr ?? 0n) & TcrBit.E0PD1) !== 0n;
   return {
-    el1: letters(true, !readOnly, execute),
-    el0: denied ? '---' : letters(userAccess, userWrite, userExecute),
-    panRead: !pan,
+    el1: letters(true, write, !pxn && !userWrite && !(wxn && write)),
+    el0: denied ? '---' : letters(user, userWrite, !uxn && !(wxn && userWrite)),
+    panRead: !user && !panExecute,
   };
 }
 
