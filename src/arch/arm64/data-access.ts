@@ -32,6 +32,8 @@ const {
   Tag: TAG,
 } = Access;
 
+/** Accesses that are never tag checked, whatever the registers: of tags themselves, and by SP plus an immediate. */
+const UNCHECKED = TAG_UNCHECKED | TAG;
 /** Accesses that are not of data. */
 const OTHER = ZERO_BLOCK | FETCH;
 
@@ -152,7 +154,12 @@ export class DataAccess extends Translation {
   private translateWord(hi: number, lo: number, access: number): FaultKind {
     this.crossesPage = false;
     const kind = this.translate(hi, lo, access);
-    if (kind !== None || (this.dataHi & this.checksMask) === 0 || (access & TAG) !== 0) return kind;
+    return kind !== None ? kind : this.checkTranslatedWord(hi, lo, access);
+  }
+
+  /** Checks the tag of 8 aligned bytes at the address that was translated last, by `translate` or `walkUncached`. */
+  checkTranslatedWord(hi: number, lo: number, access: number): FaultKind {
+    if ((this.dataHi & this.checksMask) === 0) return None;
     return this.tagPasses(hi, access) ? None : this.tagsDiffer(hi, lo, access);
   }
 
@@ -286,7 +293,7 @@ export class DataAccess extends Translation {
    * @returns `FaultKind.TagCheck` with the first failing byte in `fault`; None also for a failure that is only noted
    */
   protected checkTags(hi: number, lo: number, access: number, length: number): FaultKind {
-    if ((this.dataHi & this.checksMask) === 0 || (access & TAG) !== 0) return None;
+    if ((this.dataHi & this.checksMask) === 0) return None;
     const logical = (hi >>> 24) & 15;
     if ((((this.tagChecks.checked[checkIndex(hi, access)] as number) >>> logical) & 1) === 0) return None;
     const { tagMemory, paLo } = this;
@@ -316,7 +323,7 @@ export class DataAccess extends Translation {
    * @see Arm ARM (DDI 0487), shared pseudocode AArch64.TagCheckFault, AArch64.ReportTagCheckFault
    */
   protected tagsDiffer(hi: number, lo: number, access: number): FaultKind {
-    if ((access & TAG_UNCHECKED) !== 0) return None;
+    if ((access & UNCHECKED) !== 0) return None;
     const { tagChecks, state } = this;
     if (tagChecks.failsSynchronously(access)) return this.raise(FaultKind.TagCheck, hi, lo, access, 0);
     const bit = 1 << ((hi >>> 23) & 1);
