@@ -1,66 +1,107 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import type { KernelArchitecture } from '../../src/arch/kernel-architecture.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
 import { InputError } from '../../src/base/input-error.ts';
 import { readJsonLines } from '../../src/conformance/jsonl.ts';
+import { architectureOfTrace } from '../../src/conformance/replay/architecture.ts';
 import { formatDifference } from '../../src/conformance/replay/compare.ts';
 import { replayTrace, type TraceOutcome } from '../../src/conformance/replay/run.ts';
 import { parseTrace, readTraces, type Trace } from '../../src/conformance/replay/trace.ts';
+import type { ReplayOptions } from '../../src/conformance/replay/world.ts';
 
 const DIRECTED = 'test/traces/directed-x86_64.jsonl.gz';
 const PUBLIC = 'test/traces/public-x86_64.jsonl.gz';
+const DIRECTED_ARM64 = 'test/traces/directed-arm64.jsonl.gz';
+const PUBLIC_ARM64 = 'test/traces/public-arm64.jsonl.gz';
+const MTE = 'test/traces/arm64-mte.jsonl.gz';
 const architecture = architectureNamed('x86_64');
 
-/** Every directed trace that uses only what is built. A name that leaves this list is a regression. */
+/** Every trace that uses only what is built. A name that leaves one of these lists is a regression. */
 const DIRECTED_PASSING =
   'd001 d002 d003 d004 d005 d006 d007 d008 d009 d010 d011 d012 d013 d014 d015 d016 d017 d018 d019 d020 ' +
   'd021 d022 d023 d024 d025 d026 d028 d029 d030 d031 d032 d033 d043 d044 d045 d046 d047 d048 d049 d050 ' +
-  'd064 d065 d066 d068 d069 d070 d071 d073 d075 d087 d090 d093 d095 d096 d097 d098';
+  'd064 d065 d066 d068 d069 d070 d071 d073 d075 d086 d087 d090 d093 d095 d096 d097 d098';
 const PUBLIC_PASSING =
-  'p000013 p000031 p000078 p000133 p000230 p000238 p000352 p000363 p000367 p000376 p000411 p000425 ' +
-  'p000439 p000440 p000499 p000522 p000601 p000605 p000624 p000645 p000672 p000687 p000689 p000726 ' +
-  'p000730 p000747 p000809 p000813 p000823 p000834 p000873 p000875 p000891 p000900 p000915 p000958 ' +
-  'p001033 p001120 p001286 p001306 p001416 p001479';
+  'p000013 p000031 p000078 p000133 p000230 p000238 p000285 p000347 p000352 p000363 p000367 p000376 ' +
+  'p000411 p000425 p000439 p000440 p000443 p000499 p000522 p000601 p000605 p000624 p000632 p000645 ' +
+  'p000672 p000687 p000689 p000726 p000730 p000747 p000809 p000813 p000823 p000834 p000873 p000875 ' +
+  'p000891 p000900 p000915 p000958 p001024 p001033 p001120 p001286 p001306 p001416 p001479';
+const DIRECTED_ARM64_PASSING =
+  'g001 g002 g003 g004 g005 g006 g007 g008 g009 g010 g011 g012 g013 g014 g015 g016 g017 g018 g019 g020 ' +
+  'g021 g022 g023 g024 g025 g026 g028 g029 g030 g031 g032 g033 g043 g044 g045 g046 g047 g048 g049 g050 ' +
+  'g064 g065 g066 g068 g069 g070 g071 g073 g075 g086 g087 g090 g093 g095 g096 g097 g098';
+const PUBLIC_ARM64_PASSING =
+  'p000015 p000017 p000018 p000025 p000042 p000052 p000076 p000112 p000159 p000170 p000174 p000192 ' +
+  'p000197 p000198 p000214 p000218 p000228 p000232 p000237 p000279 p000294';
+const MTE_PASSING =
+  'd001 d002 d003 d004 d005 d006 d007 d008 d009 d010 d011 d012 d013 d014 d015 d016 d017 d018 d019 d020 ' +
+  'd022 d023 d024 d025 d026 d027 d043 d044 d045 d046 d047 d048 d049 d050 d051 d052 d053 d054 d055 d056 ' +
+  'd057 d058 d059 d062 d064 d066 d067 d068 d069 d070 d071 d072 d074 d075 d076 d081 d082 d083 d084 d085 ' +
+  'd086 d087 d088 d090 d091 d093 d094';
 
-const shortId = (trace: Trace): string => trace.id.replace('linux-x86-', '');
+const shortId = (trace: Trace): string => trace.id.replace(/^.*-/, '');
+const ownArchitecture = (trace: Trace): KernelArchitecture => architectureNamed(architectureOfTrace(trace));
 
 function explain(outcome: TraceOutcome): string {
   if (outcome.kind === 'failed') return formatDifference(outcome.difference).join('\n');
   return outcome.kind === 'passed' ? 'passed' : `unsupported: ${outcome.missing.join(', ')}`;
 }
 
-const traces = new Map<string, Trace>();
-beforeAll(async () => {
-  for await (const trace of readTraces(DIRECTED)) traces.set(shortId(trace), trace);
-});
+/** The traces of a file by the last part of their id. */
+async function tracesOf(file: string): Promise<Map<string, Trace>> {
+  const traces = new Map<string, Trace>();
+  for await (const trace of readTraces(file)) traces.set(shortId(trace), trace);
+  return traces;
+}
 
-const trace = (id: string): Trace => traces.get(id) as Trace;
+describe.each([
+  { what: 'a real x86-64 kernel', file: DIRECTED, passing: DIRECTED_PASSING.split(' ') },
+  { what: 'a real arm64 kernel', file: DIRECTED_ARM64, passing: DIRECTED_ARM64_PASSING.split(' ') },
+  { what: 'a real arm64 kernel with memory tags', file: MTE, passing: MTE_PASSING.split(' ') },
+])('recorded traces of $what', async ({ file, passing }) => {
+  const traces = await tracesOf(file);
+  const outcome = (id: string, options: Partial<ReplayOptions> = {}): TraceOutcome => {
+    const trace = traces.get(id) as Trace;
+    return replayTrace(trace, { architecture: ownArchitecture(trace), ...options });
+  };
 
-describe('recorded traces of a real x86-64 kernel', () => {
-  it.each(DIRECTED_PASSING.split(' '))('%s is replayed field by field', (id) => {
-    expect(explain(replayTrace(trace(id), { architecture }))).toBe('passed');
+  it.each(passing)('%s is replayed field by field', (id) => {
+    expect(explain(outcome(id))).toBe('passed');
   });
 
   it.each(['adversarial', 'none'] as const)('give the same results with TLB retention %s', (retention) => {
-    for (const id of DIRECTED_PASSING.split(' ')) {
-      expect(`${id} ${explain(replayTrace(trace(id), { architecture, retention }))}`).toBe(`${id} passed`);
-    }
+    for (const id of passing) expect(`${id} ${explain(outcome(id, { retention }))}`).toBe(`${id} passed`);
   });
 
   it('never fail: what is not replayed names what is not built', () => {
-    for (const [id, each] of traces) {
-      const outcome = replayTrace(each, { architecture });
-      expect(`${id} ${explain(outcome)}`).toMatch(/ passed$| unsupported: \w+/);
+    for (const id of traces.keys()) {
+      expect(`${id} ${explain(outcome(id))}`).toMatch(/ passed$| unsupported: \w+/);
     }
   });
+});
 
-  it('never fail in the random set either', async () => {
+describe('random traces of real kernels', () => {
+  it.each([
+    { file: PUBLIC, passing: PUBLIC_PASSING.split(' ') },
+    { file: PUBLIC_ARM64, passing: PUBLIC_ARM64_PASSING.split(' ') },
+  ])('never fail: $file', async ({ file, passing }) => {
     const passed = new Set<string>();
-    for await (const each of readTraces(PUBLIC)) {
-      const outcome = replayTrace(each, { architecture });
-      expect(`${shortId(each)} ${explain(outcome)}`).toMatch(/ passed$| unsupported: \w+/);
-      if (outcome.kind === 'passed') passed.add(shortId(each));
+    for await (const trace of readTraces(file)) {
+      const outcome = replayTrace(trace, { architecture: ownArchitecture(trace) });
+      expect(`${shortId(trace)} ${explain(outcome)}`).toMatch(/ passed$| unsupported: \w+/);
+      if (outcome.kind === 'passed') passed.add(shortId(trace));
     }
-    expect(PUBLIC_PASSING.split(' ').filter((id) => !passed.has(id))).toEqual([]);
+    expect(passing.filter((id) => !passed.has(id))).toEqual([]);
+  });
+});
+
+describe('a trace of another architecture', () => {
+  it('is unsupported', async () => {
+    const [trace] = (await tracesOf(MTE)).values();
+    expect(replayTrace(trace as Trace, { architecture })).toMatchObject({
+      kind: 'unsupported',
+      missing: ['architecture aarch64'],
+    });
   });
 });
 
