@@ -4,9 +4,9 @@
  * levels for changing table or block size".
  */
 import { describe, expect, it } from 'vitest';
-import { Arm64InvalidationReporter, Arm64LiveTableRules } from '../../src/arch/arm64/break-before-make.ts';
-import { addressOperand, asidOperand } from '../../src/arch/arm64/tlbi-operands.ts';
-import { BreakBeforeMake, describeViolation } from '../../src/check/break-before-make.ts';
+import { Arm64InvalidationReporter, Arm64LiveTableRules } from '../../../src/arch/arm64/break-before-make.ts';
+import { addressOperand, asidOperand } from '../../../src/arch/arm64/tlbi-operands.ts';
+import { BreakBeforeMake, describeViolation } from '../../../src/check/break-before-make.ts';
 import {
   AF,
   Board,
@@ -19,7 +19,7 @@ import {
   READ_ONLY,
   USER,
   VALID,
-} from '../arch/arm64/board.ts';
+} from './board.ts';
 
 const VA = 0x7fff_0020_0000n;
 const FRAME = 0x4000_0000n;
