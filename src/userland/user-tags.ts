@@ -45,6 +45,16 @@ export class TagUser {
     return this.#context.made('taggedAddressControl', tags.taggedAddressControl(this.#context));
   }
 
+  /**
+   * Writes /sys/devices/system/cpu/cpuN/mte_tcf_preferred of this process' CPU: what the mode `both` means there.
+   * It counts from the next `setTaggedAddressControl` or task switch on.
+   * @errors EINVAL (the CPU has no such mode)
+   * @see Linux Documentation/arch/arm64/memory-tagging-extension.rst
+   */
+  setTagCheckPreference(mode: 'async' | 'sync' | 'asymm'): Task<Outcome<void>> {
+    return this.#context.made('setTagCheckPreference', tags.setTagCheckPreference(this.#context, mode));
+  }
+
   /** MSR TCO: while it is on, the program's own accesses are not checked. */
   setTagCheckOverride(on: boolean): Task<Outcome<void>> {
     return this.#context.made('setTagCheckOverride', tags.setTagCheckOverride(this.#context, on));

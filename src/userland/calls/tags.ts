@@ -1,7 +1,7 @@
 /** The calls of `User` for memory tags: instructions, control of checks, a debugger's. What they mean is said there. */
 import { Access } from '../../arch/access.ts';
 import type { TagInstructions } from '../../arch/tag-instructions.ts';
-import type { MemoryTags } from '../../arch/thread-state.ts';
+import type { MemoryTags, TagCheckMode } from '../../arch/thread-state.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { fromHalves, hex, highHalf, lowHalf } from '../../base/u64.ts';
@@ -12,6 +12,7 @@ import {
   PR_TAGGED_ADDR_ENABLE,
   sysPrctlGetTaggedAddrCtrl,
   sysPrctlSetTaggedAddrCtrl,
+  writeTcfPreferred,
 } from '../../kernel/process/tagged-address.ts';
 import { takeTagFault } from '../../kernel/process/user-mode.ts';
 import {
@@ -223,6 +224,17 @@ export function setTaggedAddressControl(
   const bits = controlWord(control);
   const call = sysPrctlSetTaggedAddrCtrl(context.task, bits);
   return systemCall(context, 'prctl', ['PR_SET_TAGGED_ADDR_CTRL', hex(bits)], call, doneOrErrno);
+}
+
+export function setTagCheckPreference(context: ProcessContext, mode: TagCheckMode): Task<Outcome<void>> {
+  memoryTagsFor(context, 'setTagCheckPreference');
+  const { task } = context;
+  const path = `/sys/devices/system/cpu/cpu${task.cpu}/mte_tcf_preferred`;
+  // biome-ignore lint/correctness/useYield: one store to a variable of the CPU
+  function* write(): Task<number> {
+    return Math.min(0, writeTcfPreferred(task.kernel, task.cpu, mode));
+  }
+  return systemCall(context, 'write', [path, mode], write(), doneOrErrno);
 }
 
 export function taggedAddressControl(context: ProcessContext): Task<Outcome<Required<TaggedAddressControl>>> {

@@ -191,11 +191,60 @@ const remoteCalls = {
   }),
 };
 
+/** STG and its kin: the tag is that of `from`, or of the address itself. */
+const tagStore = (name: 'stg' | 'st2g' | 'stzg' | 'stz2g'): CallDefinition =>
+  call({ address: operand(), from: operand().optional() }, function* ({ u, share }, args) {
+    const address = yield* operandValue(args.address, share);
+    return yield* u[name](address, args.from === undefined ? address : yield* operandValue(args.from, share));
+  });
+
+const tagMask = count(0, 0xffff);
+/** One byte a granule, a page's worth at most. */
+const tagList = z.array(count(0, 15)).min(1).max(256);
+
+const tagCalls = {
+  'tagged-address-control': call(
+    {
+      enable: z.boolean().optional(),
+      mode: z.enum(['none', 'sync', 'async', 'both']).optional(),
+      tags: tagMask.optional(),
+    },
+    ({ u }, args) => u.setTaggedAddressControl(dropUndefined(args)),
+  ),
+  'tag-check-override': call({ on: z.boolean() }, ({ u }, args) => u.setTagCheckOverride(args.on)),
+  irg: call({ address: operand(), exclude: tagMask.default(0) }, function* ({ u, share }, args) {
+    return yield* u.irg(yield* operandValue(args.address, share), args.exclude);
+  }),
+  addg: call(
+    { address: operand(), bytes: count(0, 1008), tags: count(0, 15) },
+    function* ({ u, share }, args) {
+      return yield* u.addg(yield* operandValue(args.address, share), args.bytes, args.tags);
+    },
+  ),
+  ldg: call({ address: operand() }, function* ({ u, share }, args) {
+    return yield* u.ldg(yield* operandValue(args.address, share));
+  }),
+  stg: tagStore('stg'),
+  st2g: tagStore('st2g'),
+  stzg: tagStore('stzg'),
+  stz2g: tagStore('stz2g'),
+  'peek-tags': call({ pid, address: operand(), granules: count(0, 2 ** 16) }, function* ({ u, share }, args) {
+    const target = yield* asNumber(args.pid, share);
+    return yield* u.peekTags(target, yield* operandValue(args.address, share), args.granules);
+  }),
+  'poke-tags': call({ pid, address: operand(), tags: tagList }, function* ({ u, share }, args) {
+    const target = yield* asNumber(args.pid, share);
+    const tags = Uint8Array.from(args.tags);
+    return yield* u.pokeTags(target, yield* operandValue(args.address, share), tags);
+  }),
+};
+
 /** By name in the file. */
 export const CALLS: Readonly<Record<string, CallDefinition>> = {
   ...memoryCalls,
   ...processCalls,
   ...remoteCalls,
+  ...tagCalls,
 };
 
 /** The argument that a call with a plain value instead of a map means: `fork: child`, `wait-for: ready`. */
