@@ -17,8 +17,8 @@ export interface DumpOptions {
 export function addDumpOptions(command: Command): Command {
   return command
     .option('--dump <core>', 'an ELF64 core as QEMU writes it (dump-guest-memory), plain or .gz')
-    .option('--regs <file>', 'the registers as JSON; without it those in the core are used')
-    .option('--root <name>', 'the page table of this process, a name of the registers file')
+    .option('--regs <file>', 'the registers as JSON; an x86-64 core has them itself')
+    .option('--root <name>', 'the page table of this process, by its name in the registers file')
     .option('--cr3 <value>', 'x86-64: the page table at this CR3')
     .option('--ttbr0 <value>', 'AArch64: the lower half at this TTBR0_EL1')
     .option('--ttbr1 <value>', 'AArch64: the upper half at this TTBR1_EL1')

@@ -235,6 +235,14 @@ const table: Readonly<Record<string, readonly Row[]>> = {
       command: 'walk --dump no-note.core 0',
       says: 'no-note.core: the core has no note QEMU with the control registers: give --regs or --cr3',
     },
+    {
+      command: 'walk --dump arm64.core --cr3 0 0',
+      says: 'arm64.core: option --cr3 is for x86-64 cores: expected --regs, with --root, --ttbr0 or --ttbr1',
+    },
+    {
+      command: 'walk --dump arm64.core --regs arch.regs.json 0',
+      says: 'arch.regs.json: field arch: expected "arm64", as the core says, found "sparc"',
+    },
     { command: 'walk --dump folder.core 0', says: 'folder.core: is a folder, a file was expected' },
   ],
   'files of registers': [
@@ -366,6 +374,18 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     {
       command: 'walk --dump good.core --root a --cr3 0 0',
       says: 'options --cr3 and --root exclude each other: expected one of them',
+    },
+    {
+      command: 'walk --dump good.core --root a --ttbr1 0 0',
+      says: 'options --ttbr1 and --root exclude each other: expected one of them',
+    },
+    {
+      command: 'walk --dump good.core --ttbr0 0 0',
+      says: 'good.core: option --ttbr0 is for AArch64 cores: expected --cr3',
+    },
+    {
+      command: 'walk --dump good.core --arch arm64 0',
+      says: 'option --arch is not what the core says: expected x86_64, found arm64',
     },
     {
       command: 'walk --dump good.core --access look 0',

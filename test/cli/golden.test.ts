@@ -11,12 +11,19 @@ import { runCommand } from '../support/command.ts';
 
 const core = 'test/real/x86_64-4level-linux6.1.core.gz';
 const dump = ['--dump', core, '--regs', 'test/real/x86_64-4level-linux6.1.regs.json'];
+const dumpArm64 = [
+  '--dump',
+  'test/real/arm64-4k-mte-linux6.12.core.gz',
+  '--regs',
+  'test/real/arm64-4k-mte-linux6.12.regs.json',
+];
 const vectors = 'test/vectors/x86_64.jsonl.gz';
 const traces = 'test/traces/directed-x86_64.jsonl.gz';
 const truth = (name: string): string => `test/real/x86_64-4level-linux6.1.truth-${name}.jsonl.gz`;
 
 const folder = mkdtempSync(join(tmpdir(), 'tablewalk-golden-'));
 const wrongTruth = join(folder, 'wrong.truth.jsonl');
+const wrongTruthArm64 = join(folder, 'wrong-arm64.truth.jsonl');
 const wrongTrace = join(folder, 'wrong.trace.jsonl');
 const wrongVector = join(folder, 'wrong.vector.jsonl');
 
@@ -26,6 +33,13 @@ beforeAll(() => {
   const rows = linesOf(truth('target'));
   // One row says another frame; one mapping is not listed.
   writeFileSync(wrongTruth, [rows[0]?.replace(/"pa":"0x/, '"pa":"0x1'), ...rows.slice(2)].join('\n'));
+  const points = linesOf('test/real/arm64-4k-mte-linux6.12.truth-target.jsonl.gz');
+  // One row says another frame, one that EL0 cannot read.
+  const [first, second] = points.map((line) => line.replace('"el0":true', '"el0":false'));
+  writeFileSync(
+    wrongTruthArm64,
+    [points[0]?.replace(/"pa":"0x/, '"pa":"0x1'), second, first, ...points.slice(3)].join('\n'),
+  );
   const trace = linesOf(traces).find((line) => line.includes('"linux-x86-d001"')) as string;
   // The zero page that a read maps is said to be the process's own.
   writeFileSync(wrongTrace, trace.replace('[["0x100000000000",1,"PZ"]]', '[["0x100000000000",1,"PX"]]'));
@@ -55,10 +69,29 @@ const rows: readonly Row[] = [
   { name: 'replay-steps', args: ['replay', traces, '--only', 'linux-x86-d031', '--steps'] },
   { name: 'replay-difference', args: ['replay', wrongTrace], status: 1 },
   { name: 'walk-dump', args: ['walk', ...dump, '--root', 'target', '--user', '--brief', '0x401000', '0'] },
+  {
+    name: 'walk-dump-arm64',
+    args: [
+      'walk',
+      ...dumpArm64,
+      '--arch',
+      'arm64',
+      '--root',
+      'target',
+      '--brief',
+      '0x401000',
+      '0xffff000000200000',
+    ],
+  },
   { name: 'walk-vector', args: ['walk', '--vectors', vectors, '--id', 'x86-000001'] },
   { name: 'maps-target', args: ['maps', ...dump, '--root', 'target'] },
   { name: 'maps-check', args: ['maps', ...dump, '--root', 'target', '--check', truth('target')] },
   { name: 'maps-check-wrong', args: ['maps', ...dump, '--root', 'target', '--check', wrongTruth], status: 1 },
+  {
+    name: 'maps-check-arm64-wrong',
+    args: ['maps', ...dumpArm64, '--root', 'target', '--check', wrongTruthArm64],
+    status: 1,
+  },
   { name: 'decode-kinds', args: ['decode'] },
   { name: 'decode-pte', args: ['decode', 'x86_64.pte', '0x8000000012345067'] },
 ];

@@ -83,7 +83,8 @@ const missingTable = z.strictObject({
   start: word,
   end: word,
   table: word,
-  level: count,
+  namedBy: z.string(),
+  level: z.int(),
   entryAddress: word.nullable(),
 });
 
@@ -214,6 +215,31 @@ const maps = z.strictObject({
   leaves: count,
   missing: z.array(missingTable),
 });
+const permissions = z.strictObject({ read: z.boolean(), write: z.boolean(), execute: z.boolean() });
+const mapsArm64 = z.strictObject({
+  ranges: z.array(
+    z.strictObject({
+      start: word,
+      end: word,
+      size: count,
+      el1: permissions,
+      el0: permissions,
+      notGlobal: z.boolean(),
+      guarded: z.boolean(),
+      addressSize: z.boolean(),
+      attributeIndex: count,
+      attribute: word,
+      memoryType: z.string(),
+      pages: z.record(z.string().regex(/^\d+[KMGT]( in \d+[KMGT])?$/), count),
+      accessed: count,
+      dirty: count,
+      physical: word,
+      physicalRuns: count,
+    }),
+  ),
+  leaves: count,
+  missing: z.array(missingTable),
+});
 const check = z.strictObject({
   checks: z.array(
     z.strictObject({
@@ -244,6 +270,9 @@ const folder = mkdtempSync(join(tmpdir(), 'tablewalk-json-'));
 const core = 'test/real/x86_64-4level-linux6.1.core.gz';
 const dump = ['--dump', core, '--regs', 'test/real/x86_64-4level-linux6.1.regs.json', '--root', 'target'];
 const truth = 'test/real/x86_64-4level-linux6.1.truth-target.jsonl.gz';
+const arm64 = 'test/real/arm64-4k-mte-linux6.12';
+const dumpArm64 = ['--dump', `${arm64}.core.gz`, '--regs', `${arm64}.regs.json`, '--root', 'target'];
+const truthArm64 = `${arm64}.truth-target.jsonl.gz`;
 const vectors = 'test/vectors/x86_64.jsonl.gz';
 const traces = 'test/traces/directed-x86_64.jsonl.gz';
 const wrong = {
@@ -299,6 +328,9 @@ const rows: readonly Row[] = [
     part: 'walk',
   },
   { args: ['maps', ...dump], schema: maps, part: 'maps' },
+  { args: ['maps', ...dumpArm64], schema: mapsArm64, part: 'maps' },
+  { args: ['maps', ...dumpArm64, '--check', truthArm64], schema: check, part: 'maps' },
+  { args: ['walk', ...dumpArm64, '0x401000', '0'], schema: walks, part: 'walk' },
   { args: ['maps', ...dump, '--check', truth], schema: check, part: 'maps' },
   { args: ['maps', ...dump, '--check', wrong.truth], schema: check, part: 'maps', status: 1 },
   { args: ['decode', 'x86_64.pte', '0x8000000012345067'], schema: decode, part: 'decode' },
@@ -315,7 +347,7 @@ function documented(part: string): ReadonlySet<string> {
 }
 
 /** Maps whose keys are data, not fields. */
-const dataKeys = /^(tags|counters|variables|missing)$/;
+const dataKeys = /^(tags|counters|variables|missing|pages)$/;
 
 function fieldsOf(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(fieldsOf);

@@ -27,11 +27,13 @@ export function addMapsCommand(program: Command, session: Session): void {
     .addHelpText(
       'after',
       `
-In a clone of the project, which has a dump of a Linux kernel:
+In a clone of the project, which has dumps of two Linux kernels:
 
-Example:
+Examples:
   tablewalk maps --root target --dump test/real/x86_64-4level-linux6.1.core.gz \\
-    --regs test/real/x86_64-4level-linux6.1.regs.json`,
+    --regs test/real/x86_64-4level-linux6.1.regs.json
+  tablewalk maps --root target --dump test/real/arm64-4k-mte-linux6.12.core.gz \\
+    --regs test/real/arm64-4k-mte-linux6.12.regs.json`,
     )
     .action((options: Options) => maps(options, session));
 }

@@ -38,6 +38,8 @@ Examples:
   tablewalk walk --arch arm64 --vectors test/vectors/arm64.jsonl.gz --id arm64-000000
   tablewalk walk --dump test/real/x86_64-4level-linux6.1.core.gz \\
     --regs test/real/x86_64-4level-linux6.1.regs.json --root target --user 0x401000
+  tablewalk walk --dump test/real/arm64-4k-mte-linux6.12.core.gz \\
+    --regs test/real/arm64-4k-mte-linux6.12.regs.json --root target --user 0x401000
   tablewalk walk --scenario examples/remote-read.ts --process target --user 0x7ffff7ffe000`;
 
 async function walk(addresses: readonly string[], options: WalkOptions, session: Session): Promise<void> {

@@ -357,24 +357,27 @@ interface FoundLeaf {
 function findLeaf(tables: MadeTables, va: bigint): FoundLeaf | null {
   const { shape, words } = tables;
   const half = isUpper(va) ? shape.upper : shape.lower;
-  const wide = wideOf(shape, half);
+  const start = startLevelOf(half);
   let table = firstTable(tables, isUpper(va));
   let limits = 0n;
-  const start = startLevelOf(half);
   for (let level = start; ; level++) {
     const shift = shiftOf(half.granule, level);
     const width = level === start ? BigInt(half.addressBits) - shift : BigInt(half.granule - 3);
     const word = words.get(table + ((va >> shift) & ((1n << width) - 1n)) * 8n) ?? 0n;
-    const address = addressIn(word, wide, half.granule);
-    if ((word & 1n) === 0n || address >= 1n << (IPS_BITS[shape.ips ?? 5] ?? 48n)) return null;
-    const second = (word & 2n) !== 0n;
-    if (level === 3 || !second) {
-      const leaf = level === 3 ? second : hasBlocks(half, level, wide);
-      return leaf ? { word, address, shift, limits } : null;
-    }
+    const address = addressIn(word, wideOf(shape, half), half.granule);
+    const form = formOf(shape, half, level, word);
+    if (form === 'invalid' || address >> (IPS_BITS[shape.ips ?? 5] ?? 48n) !== 0n) return null;
+    if (form === 'leaf') return { word, address, shift, limits };
     limits |= (word >> 59n) & 15n;
     table = address;
   }
+}
+
+function formOf(shape: Shape, half: HalfShape, level: number, word: bigint): 'invalid' | 'leaf' | 'table' {
+  const type = word & 3n;
+  if (level === 3) return type === 3n ? 'leaf' : 'invalid';
+  if (type === 3n) return 'table';
+  return type === 1n && hasBlocks(half, level, wideOf(shape, half)) ? 'leaf' : 'invalid';
 }
 
 /** What an address translates to, null when nothing is mapped or an address on the way is too wide. */
