@@ -177,6 +177,6 @@ export const profileData = {
     contextSwitch: [4500, 'L', switching],
     randomTag: [2, 'M', `a latency of 2 with GCR_EL1.RRND = 1: ${tagging}`],
     twoTagStores: [1, 'M', tagging],
-    tagBlock: [2, 'L', 'as DC ZVA; no published figure'],
+    tagBlock: [1, 'L', 'as a store of a line; no published figure'],
   }),
 } as const;
