@@ -149,8 +149,7 @@ export class TagMemory {
   /** The address of a granule whose tag is not 0, undefined when there is none. */
   findNonZero(): bigint | undefined {
     for (const [key, chunk] of this.chunks) {
-      for (let index = 0; index < CHUNK_FRAMES; index++) {
-        if (chunk.written[index] === 0) continue;
+      for (let index = chunk.written.indexOf(1); index >= 0; index = chunk.written.indexOf(1, index + 1)) {
         for (let at = index * FRAME_WORDS; at < (index + 1) * FRAME_WORDS; at++) {
           const word = chunk.words[at] as number;
           if (word === 0) continue;

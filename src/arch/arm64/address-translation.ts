@@ -76,34 +76,39 @@ export function executeAt(mmu: Translation, operation: AtOperation, address: big
   const kind = mmu.probe(highHalf(address), lowHalf(address), operation.access);
   if (pan && !operation.pan) mmu.setPan(true);
   if (kind === FaultKind.Bus) return false;
-  const par = kind === FaultKind.None ? translated(mmu) : failed(mmu.fault);
-  state.parHi = highHalf(par);
-  state.parLo = lowHalf(par);
+  if (kind === FaultKind.None) setTranslated(mmu);
+  else {
+    state.parHi = 0;
+    state.parLo = failed(mmu.fault);
+  }
   return true;
 }
 
 /** PAR_EL1 as a 64-bit word. */
 export const parEl1 = ({ state }: Translation): bigint => fromHalves(state.parHi, state.parLo);
 
+// Halves and not layouts: a system that is asked for many translations spends its time here.
+const SH_SHIFT = PAR_EL1.field('SH').low;
+const PA = PAR_EL1.half('PA');
+const ATTR_SHIFT = PAR_EL1.field('ATTR').low - 32;
+const NON_SECURE = PAR_EL1.half('NS', 'NSE').lo;
+const FAILED = PAR_EL1_FAULT.half('F', 'RES1_11').lo;
+const FST_SHIFT = PAR_EL1_FAULT.field('FST').low;
+const OVERLAY = PAR_EL1_FAULT.half('Overlay').lo;
+const DIRTY_BIT = PAR_EL1_FAULT.half('DirtyBit').lo;
+
 /** NS is 1: all addresses here are Non-secure. Bit 11 is RES1, as there is no FEAT_RME. */
-function translated(mmu: Translation): bigint {
-  const attribute = mmu.memoryAttribute;
-  return PAR_EL1.encode({
-    SH: parShareability(attribute, mmu.shareability),
-    NS: 1,
-    NSE: 1,
-    PA: PAR_EL1.get(fromHalves(mmu.paHi, mmu.paLo), 'PA'),
-    ATTR: attribute,
-  });
+function setTranslated(mmu: Translation): void {
+  const { state, memoryAttribute } = mmu;
+  const shareability = parShareability(memoryAttribute, mmu.shareability);
+  state.parHi = (memoryAttribute << ATTR_SHIFT) | (mmu.paHi & PA.hi);
+  state.parLo = (mmu.paLo & PA.lo) | NON_SECURE | (shareability << SH_SHIFT);
 }
 
-function failed(fault: FaultSlot): bigint {
-  const permission = fault.kind === FaultKind.Permission;
-  return PAR_EL1_FAULT.encode({
-    F: 1,
-    FST: faultStatus(fault),
-    RES1_11: 1,
-    Overlay: permission && (fault.reasons & Reason.Overlay) !== 0,
-    DirtyBit: permission && (fault.reasons & Reason.DirtyBit) !== 0,
-  });
+/** Bits 31:0; the others are 0. */
+function failed(fault: FaultSlot): number {
+  const par = FAILED | (faultStatus(fault) << FST_SHIFT);
+  if (fault.kind !== FaultKind.Permission) return par;
+  const overlay = (fault.reasons & Reason.Overlay) !== 0 ? OVERLAY : 0;
+  return par | overlay | ((fault.reasons & Reason.DirtyBit) !== 0 ? DIRTY_BIT : 0);
 }

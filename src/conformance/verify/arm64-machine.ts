@@ -76,11 +76,6 @@ export class Arm64VectorMachine {
     mmu.updateControls();
   }
 
-  /** Every cache empty; registers stay. */
-  forgetTranslations(): void {
-    this.mmu.dropAll();
-  }
-
   /** Makes the access. @param stored the bytes that a store writes, as many as it has */
   access(step: Arm64AccessStep, stored: Uint8Array): Arm64Outcome {
     const { mmu } = this;
@@ -166,7 +161,7 @@ export class Arm64VectorMachine {
       : this.mmu.readBytes(hi, lo, access, bytes);
   }
 
-  /** PAR_EL1 of an AT instruction. */
+  /** PAR_EL1 of an AT instruction: a walk of the tables as they are in memory, whatever the TLBs hold. */
   addressTranslation(name: AtName, { hi, lo }: Halves): Halves {
     const { mmu } = this;
     if (!executeAt(mmu, atNamed(name), fromHalves(hi, lo)))

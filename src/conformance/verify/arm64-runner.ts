@@ -171,7 +171,6 @@ export class Arm64VectorRunner implements VectorRunner {
       this.entries.clear();
       this.entries.load(vector.memory);
     }
-    this.machine.forgetTranslations();
     for (const [name, result] of at) this.checkPar(`AT ${name.toUpperCase()}`, name, step.va, result, wrong);
     if (par !== null) this.checkPar('PAR_EL1', matchingAt(step, vector.cpu.uao), step.va, par, wrong);
     const entries = this.entries.compare(NO_MEMORY, NO_MEMORY);
@@ -190,7 +189,7 @@ export class Arm64VectorRunner implements VectorRunner {
     this.entries.clear();
     this.mte.finish(wrong);
     const { memory } = this.machine;
-    const address = memory.findNonZero();
+    const address = memory.releaseZeroFrames();
     if (address !== undefined) wrong.push({ what: `memory at ${hex(address)}`, ...WRITTEN });
     const granule = memory.tags?.findNonZero();
     if (granule !== undefined) wrong.push({ what: `tag of ${hex(granule)}`, ...WRITTEN });
