@@ -1,9 +1,10 @@
 /**
  * The architecture that a test runs on: `vitest.config.ts` runs the tests of the kernel and of user space once for each.
- * What holds on one only says so with `onlyOn`.
+ * What differs between them stands in the test, by name.
  */
 import { inject } from 'vitest';
 import type { KernelArchitecture } from '../../src/arch/kernel-architecture.ts';
+import type { ProcessorOptions } from '../../src/arch/processor-options.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
 
 declare module 'vitest' {
@@ -20,5 +21,10 @@ export const CPU_MODEL_OF_5_LEVELS = { x86_64: 'intel-sapphire-rapids', arm64: '
   architectureName
 ];
 
-/** For `it.runIf` and `describe.runIf`. */
-export const onlyOn = (name: KernelArchitecture['name']): boolean => architectureName === name;
+/** Processors on which the kernel takes other paths: the default, 5 levels, and one without the newer features. */
+export const PROCESSORS: readonly ProcessorOptions[] = [
+  {},
+  { levels: 5, cpuModel: CPU_MODEL_OF_5_LEVELS },
+  // arm64: software sets Accessed and Dirty, TLBI goes page by page, no tags.
+  ...(architectureName === 'arm64' ? [{ cpuModel: 'cortex-a72' }] : []),
+];

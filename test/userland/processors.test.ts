@@ -28,7 +28,8 @@ const { high, tlb, window, five, four, fallback, refused } = {
     four: 'neoverse-v2',
     fallback: 'neoverse-v2',
     refused: {
-      models: 'arm64-complete, arm64-recorded, qemu-7.2-max, qemu-10.0-max, neoverse-v2',
+      models:
+        'arm64-complete, arm64-recorded, qemu-7.2-max, qemu-10.0-max, neoverse-v2, neoverse-n1, cortex-a72',
       able: 'arm64-complete, arm64-recorded, qemu-7.2-max, qemu-10.0-max',
     },
   },

@@ -148,6 +148,37 @@ export const NEOVERSE_V2: Arm64Features = {
   mteTaggedFar: false,
 };
 
+/**
+ * Arm Neoverse N1: v8.2-A. Hardware dirty state, no tags, none of the newer forms of TLBI.
+ * @see Arm Neoverse N1 Core Technical Reference Manual, "AArch64 ID_AA64MMFR0_EL1", "ID_AA64MMFR1_EL1"
+ */
+export const NEOVERSE_N1: Arm64Features = {
+  ...NEOVERSE_V2,
+  ttst: false,
+  e0pd: false,
+  pauth: false,
+  lse2: false,
+  ttl: false,
+  tlbiRange: false,
+  tlbiOs: false,
+  bbm: 0,
+  mte: 0,
+};
+
+/**
+ * Arm Cortex-A72: v8.0-A. Access flag and dirty state are software's, there is no PAN and no 16 KiB granule.
+ * @see Arm Cortex-A72 MPCore Processor Technical Reference Manual, "AArch64 Memory Model Feature Register 0"
+ */
+export const CORTEX_A72: Arm64Features = {
+  ...NEOVERSE_N1,
+  physicalAddressBits: 44,
+  granule16k: false,
+  hpds: false,
+  hafdbs: 0,
+  pan: 0,
+  uao: false,
+};
+
 /** The models by the names the command line and scenarios use. */
 export const CPU_MODELS = {
   'arm64-complete': ARM64_COMPLETE,
@@ -155,5 +186,7 @@ export const CPU_MODELS = {
   'qemu-7.2-max': ARM64_QEMU_7_2,
   'qemu-10.0-max': QEMU_10_0,
   'neoverse-v2': NEOVERSE_V2,
+  'neoverse-n1': NEOVERSE_N1,
+  'cortex-a72': CORTEX_A72,
 } as const satisfies Readonly<Record<string, Arm64Features>>;
 export type CpuModelName = keyof typeof CPU_MODELS;

@@ -2,7 +2,9 @@
  * A machine with processes that touch their memory as programs do, and what must hold whenever nothing is under way:
  * page tables agree with VMAs, and every count with what is really there.
  */
+
 import { EntryFlag, tableIndex } from '../../../src/arch/paging-format.ts';
+import type { ProcessorOptions } from '../../../src/arch/processor-options.ts';
 import type { Task } from '../../../src/base/task.ts';
 import { describeStale, staleTranslations } from '../../../src/check/stale-translation.ts';
 import type { Retention } from '../../../src/hardware/retention.ts';
@@ -25,12 +27,6 @@ import { userFetch, userLoad, userStore } from '../../../src/userland/calls/acce
 import { createSystem, type System } from '../../../src/userland/system.ts';
 import { architecture, CPU_MODEL_OF_5_LEVELS } from '../../support/architecture.ts';
 
-const FIVE_LEVELS: typeof architecture = {
-  ...architecture,
-  createKernelArch: (options) =>
-    architecture.createKernelArch({ ...options, levels: 5, cpuModel: CPU_MODEL_OF_5_LEVELS }),
-};
-
 /** First page of the arena; not at a table boundary, so that pages 0…15 span two pte tables. */
 export const BASE_PAGE = 0x1_0000_01f8;
 export const addressOf = (page: number, offset = 0): bigint =>
@@ -43,6 +39,8 @@ export interface ProcessWorldOptions {
   readonly memoryBytes?: number;
   /** Default: 4 levels on the default CPU; 5: on one that has everything. */
   readonly levels?: 4 | 5;
+  /** Any other. */
+  readonly processor?: ProcessorOptions;
 }
 
 export class ProcessWorld {
@@ -54,9 +52,11 @@ export class ProcessWorld {
     retention = 'adversarial',
     memoryBytes = 0x100_0000,
     levels = 4,
+    processor = levels === 5 ? { levels, cpuModel: CPU_MODEL_OF_5_LEVELS } : {},
   }: ProcessWorldOptions = {}) {
     this.system = createSystem({
-      architecture: levels === 5 ? FIVE_LEVELS : architecture,
+      architecture,
+      ...processor,
       cpus,
       retention,
       memoryBytes,

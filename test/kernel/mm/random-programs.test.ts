@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { ProcessorOptions } from '../../../src/arch/processor-options.ts';
 import type { Task } from '../../../src/base/task.ts';
 import {
   MAP_ANONYMOUS,
@@ -23,6 +24,7 @@ import { SEGV_ACCERR, SEGV_MAPERR } from '../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
 import { userLoad, userStore } from '../../../src/userland/calls/access.ts';
+import { PROCESSORS } from '../../support/architecture.ts';
 import { addressOf, ProcessWorld } from './process-world.ts';
 
 const ARENA = 16;
@@ -166,8 +168,8 @@ class Pairs {
   readonly pairs: { readonly task: TaskStruct; readonly model: ModelProcess }[];
   readonly #freeAtFirst: number;
 
-  constructor(levels: 4 | 5) {
-    this.world = new ProcessWorld({ levels });
+  constructor(processor: ProcessorOptions) {
+    this.world = new ProcessWorld({ processor });
     this.#freeAtFirst = this.world.kernel.frames.freeFrames;
     this.pairs = [{ task: this.world.process(), model: new ModelProcess() }];
   }
@@ -202,26 +204,24 @@ class Pairs {
 }
 
 describe('random programs', () => {
-  it.each([4, 5] as const)(
-    'one after the other, see memory as a plain model does, with %i levels',
-    (levels) => {
-      const program = fc.array(fc.tuple(fc.nat({ max: 3 }), anyStep), { minLength: 5, maxLength: 60 });
-      fc.assert(
-        fc.property(program, (steps) => {
-          const pairs = new Pairs(levels);
-          for (const [who, step] of steps) pairs.perform(who, step);
-          pairs.finish();
-        }),
-        { numRuns: 100 },
-      );
-    },
-  );
+  it.each(PROCESSORS)('one after the other, see memory as a plain model does, on %o', (processor) => {
+    const program = fc.array(fc.tuple(fc.nat({ max: 3 }), anyStep), { minLength: 5, maxLength: 60 });
+    fc.assert(
+      fc.property(program, (steps) => {
+        const pairs = new Pairs(processor);
+        for (const [who, step] of steps) pairs.perform(who, step);
+        pairs.finish();
+      }),
+      { numRuns: 100 },
+    );
+  });
 
   it('on three CPUs, in two address spaces of two tasks each, keep counts and TLBs right on every schedule', () => {
     const script = fc.array(crowdedStep, { minLength: 1, maxLength: 15 });
     fc.assert(
       fc.property(fc.tuple(script, script, script, script), fc.integer(), (scripts, seed) => {
-        const world = new ProcessWorld({ cpus: 3, policy: new RandomPolicy(seed) });
+        const processor = PROCESSORS[Math.abs(seed) % PROCESSORS.length] ?? {};
+        const world = new ProcessWorld({ cpus: 3, policy: new RandomPolicy(seed), processor });
         const tasks = fourTasks(world);
         scripts.forEach((steps, at) => {
           const task = tasks[at] as TaskStruct;
