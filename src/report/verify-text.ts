@@ -6,12 +6,23 @@ import { walkText } from './walk-text.ts';
 /** Tags in the order in which they are shown; a tag that no group names is shown last. */
 const GROUPS: readonly (readonly [title: string, tags: RegExp])[] = [
   ['paging', /^(l4|la57|pml5slot0|pcid|no1g|intel-only-nonleaf-g)$/],
+  ['paging', /^(granule\d+k|start-?\d|ttbr[01]|lpa2|va52|smallTxSZ|highPA|hierarchical|contiguous)$/],
   ['access', /^(read|write|fetch|cpl\d|ss|unaligned)$/],
-  ['outcome', /^(ok|pf|gp|ss-fault|ad-update|a-undetermined)$/],
-  ['leaf', /^leaf/],
+  ['access', /^(readUnpriv|writeUnpriv|atomic|dczva|el[01]|crossPage|crossGranule|taggedVA)$/],
+  ['outcome', /^(ok|pf|gp|ss-fault|ad-update|a-undetermined|fault:.*)$/],
+  ['leaf', /^(leaf.*|level\dpage|level\dblock)$/],
   ['reason', /^(np|us|ro|wp|nx|smep|smap|noncanon|multi|pk[us]-[aw]d|rsvd-.*|level\d)$/],
+  [
+    'reason',
+    /^(invalidDesc|reserved(L3|Block)|(oa|table|ttbr)AddrSize|txszBelowMin|epd|e0pd|pcAlign|sctlrA)$/,
+  ],
   ['state', /^(wp\d|nxe0|.*-on)$/i],
-  ['sequence', /^seq-/],
+  ['state', /^(pan|uao|epan|ha|hd|hpd|wxn|tbi|tbid|s1pie)$/],
+  ['tags', /^(mte|tagged|untagged|tcf.*|tcma|tco|ata0?=0|unalignedGranule|farTagBits.*)$/],
+  ['insn', /^(mteInsn|irg|addg|subg|subps?|gmi|ldgm?|st[gz].*|st2g)$/],
+  ['sequence', /^(seq-.*|tlbSeq)$/],
+  ['sequence', /^(asid.*|attr-ng-mix|hw-af|dirty|perm-.*|remap|split|merge|global|unmap|af-fault)$/],
+  ['sequence', /^(table-change|fault-then-map|r?va.*|vmalle1)$/],
   ['step', /^(mov.*|inv.*|wrpkru|.*-gp|write64)$/],
 ];
 
@@ -45,12 +56,13 @@ function wrap(title: string, items: readonly string[]): string {
 /** Passed vectors by tag, in groups; one vector counts under each of its tags. */
 function tagTable(tags: VerifyResult['tags']): string {
   const left = new Map([...tags].sort(([a], [b]) => (a < b ? -1 : 1)));
-  const lines: string[] = [];
+  const groups = new Map<string, (readonly [string, Readonly<Count>])[]>();
   for (const [title, pattern] of GROUPS) {
     const members = [...left].filter(([tag]) => pattern.test(tag));
     for (const [tag] of members) left.delete(tag);
-    if (members.length > 0) lines.push(groupText(title, members));
+    if (members.length > 0) groups.set(title, [...(groups.get(title) ?? []), ...members]);
   }
+  const lines = [...groups].map(([title, members]) => groupText(title, members));
   left.delete('seq');
   if (left.size > 0) lines.push(groupText('other', [...left]));
   return lines.join('\n');
