@@ -17,6 +17,7 @@ import { sysMprotect } from '../../kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../kernel/mm/munmap.ts';
 import { takeTagFault } from '../../kernel/process/user-mode.ts';
 import type { SignalInfo } from '../../kernel/signal.ts';
+import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { type Outcome, success } from '../outcome.ts';
 import { accessWidth, byteCount, checkKeys, protectionBits, type Word, word } from '../units.ts';
 import type { MmapArguments } from '../user.ts';
@@ -194,11 +195,20 @@ export function* loadBytes(context: ProcessContext, address: bigint, bytes: Word
 
 export function* storeBytes(context: ProcessContext, address: bigint, data: Uint8Array): Task<Outcome<void>> {
   for (const [at, part] of parts(word(address, 'storeBytes: address'), data)) {
-    const body = userStore(context.task, at, part);
+    const body = storeRun(context.task, at, part);
     const outcome = yield* instruction(context, 'write', at, part.length, body, () => undefined);
     if (!outcome.ok) return outcome;
   }
   return success(undefined);
+}
+
+/** Stores to one page in ascending order: a tag that does not match stops them at its granule. */
+function* storeRun(task: TaskStruct, address: bigint, bytes: Uint8Array): Task<SignalInfo | null> {
+  const signal = yield* userStore(task, address, bytes);
+  if (signal === null) return null;
+  const before = Number((signal.address & 0xfffn) - (address & 0xfffn));
+  if (before > 0) yield* userStore(task, address, bytes.subarray(0, before));
+  return signal;
 }
 
 /** The pages of a range, each with its piece of the bytes. */
