@@ -74,13 +74,14 @@ const regionText = ({ register, addressBits, granule, startLevel, wideMask }: Ar
   `${register}: ${addressBits}-bit addresses, ${2 ** (granule - 10)}K granule, start level ${startLevel}` +
   `${wideMask !== 0 ? ', 52-bit descriptors' : ''}`;
 
-export function arm64HeadLines({ state, regions }: Arm64Dump): string[] {
+export function arm64HeadLines({ state, regions, without }: Arm64Dump): string[] {
   const { origin, ttbr0, ttbr1, tcr, tcr2, sctlr, mair, indirect, pir, pire0, contradicted } = state;
   const indirection = indirect ? `, PIR_EL1 ${hex(pir)}, PIRE0_EL1 ${hex(pire0)}` : '';
   return [
     `registers from ${origin}: TTBR0_EL1 ${hex(ttbr0)}, TTBR1_EL1 ${hex(ttbr1)}, TCR_EL1 ${hex(tcr)}, ` +
       `TCR2_EL1 ${hex(tcr2)}, SCTLR_EL1 ${hex(sctlr)}, MAIR_EL1 ${hex(mair)}${indirection}`,
     ...regions.map(regionText),
+    ...without.map(({ register, reason }) => `${register}: no translation: ${reason}`),
     ...contradicted.map((what) => `${origin} contradicts itself, the register is followed: ${what}`),
   ];
 }

@@ -7,7 +7,7 @@ import type { ElfCore } from '../core/elf-core.ts';
 import { type Arm64Leaf, visitLeaves } from './arm64-leaves.ts';
 import { ARM64_MODES, Arm64RightsOracle, arm64Translator, explainArm64 } from './arm64-mmu.ts';
 import { Arm64RangeRules, type Arm64Rights } from './arm64-ranges.ts';
-import { type Arm64Region, regionOf } from './arm64-regions.ts';
+import { type Arm64NoRegion, type Arm64Region, regionOf } from './arm64-regions.ts';
 import { type Arm64DumpState, arm64DumpState } from './arm64-state.ts';
 import type { DumpStateOptions } from './dump-options.ts';
 import type { DumpTranslator } from './dump-translator.ts';
@@ -25,6 +25,8 @@ export class Arm64Dump {
   readonly state: Arm64DumpState;
   /** The halves that have tables, the lower one first. */
   readonly regions: readonly Arm64Region[];
+  /** The halves that have none. */
+  readonly without: readonly Arm64NoRegion[];
   readonly truth = ARM64_TRUTH;
 
   /** @throws InputError for a missing or malformed REGS.json, an unknown root, or an option of another architecture */
@@ -39,9 +41,9 @@ export class Arm64Dump {
     this.core = core;
     this.memory = new CoreMemory(core);
     this.state = arm64DumpState(core, options);
-    this.regions = ([0, 1] as const)
-      .map((half) => regionOf(half, this.state))
-      .filter((region) => region !== null);
+    const halves = ([0, 1] as const).map((half) => regionOf(half, this.state));
+    this.regions = halves.filter((half) => half.walks);
+    this.without = halves.filter((half) => !half.walks);
   }
 
   visit(visitor: LeafVisitor<Arm64Leaf>): void {

@@ -3,12 +3,14 @@
  * addresses. The registers are read by the MMU's own `AddressRange`; here is only another view of it.
  */
 import { AddressRange } from '../../arch/arm64/address-range.ts';
+import { Reason } from '../../arch/arm64/fault-reasons.ts';
 import { Right } from '../../arch/arm64/permissions.ts';
 import { FaultKind } from '../../arch/fault.ts';
 import { registersOf } from './arm64-mmu.ts';
 import type { Arm64DumpState } from './arm64-state.ts';
 
 export interface Arm64Region {
+  readonly walks: true;
   /** `TTBR0_EL1` or `TTBR1_EL1`. */
   readonly register: string;
   /** log2 of the granule's bytes. */
@@ -37,15 +39,28 @@ const ADDRESS_SPACE_PAGES = 2 ** 52;
 /** `AddressRange` counts levels from the last one, 1; the manual ends with 3. */
 const lookupLevel = (level: number): number => 4 - level;
 
-/**
- * One half, 0 from TTBR0_EL1 or 1 from TTBR1_EL1.
- * @returns null when no walk can be made there: EPDn = 1, a TnSZ out of range, a first table beyond the output size
- */
-export function regionOf(half: 0 | 1, state: Arm64DumpState): Arm64Region | null {
+/** A half in which no walk can be made, and why. */
+export interface Arm64NoRegion {
+  readonly register: string;
+  readonly walks: false;
+  readonly reason: string;
+}
+
+function noWalk(reason: number, half: 0 | 1): string {
+  if (reason === Reason.Epd) return `TCR_EL1.EPD${half} = 1`;
+  if (reason === Reason.RegionSize) return `TCR_EL1.T${half}SZ is out of range`;
+  return 'its first table lies beyond the output size';
+}
+
+/** One half, 0 from TTBR0_EL1 or 1 from TTBR1_EL1. */
+export function regionOf(half: 0 | 1, state: Arm64DumpState): Arm64Region | Arm64NoRegion {
   const range = new AddressRange(half === 1);
   range.update(registersOf(state), state.features);
-  if (range.walkFault !== FaultKind.None) return null;
+  if (range.walkFault !== FaultKind.None) {
+    return { register: `TTBR${half}_EL1`, walks: false, reason: noWalk(range.walkReason, half) };
+  }
   return {
+    walks: true,
     register: `TTBR${half}_EL1`,
     granule: range.granuleShift,
     addressBits: range.sizeShift,

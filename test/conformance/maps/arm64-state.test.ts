@@ -124,6 +124,14 @@ describe('registers of another place', () => {
     const EPD1 = 1n << 23n;
     const dump = dumpWith({ ...tcr(TCR | EPD1), ttbr1_el1: undefined });
     expect(dump.regions.map(({ register }) => register)).toEqual(['TTBR0_EL1']);
+    expect(dumpHeadText(dump)).toContain('TTBR1_EL1: no translation: TCR_EL1.EPD1 = 1\n');
+    const beyond = dumpWith({ ...tcr(TCR & ~(7n << 32n)), ttbr1_el1: '0x100000000' });
+    expect(beyond.without).toEqual([
+      { register: 'TTBR1_EL1', walks: false, reason: 'its first table lies beyond the output size' },
+    ]);
+    expect(dumpWith(tcr(TCR & ~63n)).without).toEqual([
+      { register: 'TTBR0_EL1', walks: false, reason: 'TCR_EL1.T0SZ is out of range' },
+    ]);
   });
 
   it('say what PSTATE.PAN is for the kernel: as at the stop, or as an exception makes it', () => {
