@@ -193,7 +193,10 @@ export class User extends TagUser {
     return this.#context.made('loadBytes', memory.loadBytes(this.#context, address, bytes));
   }
 
-  /** Stores bytes in ascending order, page by page: a fault in the second page leaves the first one stored. */
+  /**
+   * Stores bytes in ascending order, page by page: a fault in the second page leaves the first one stored, a tag that
+   * does not match what lies before its granule.
+   */
   storeBytes(address: bigint, data: Uint8Array): Task<Outcome<void>> {
     return this.#context.made('storeBytes', memory.storeBytes(this.#context, address, data));
   }
@@ -235,6 +238,14 @@ export class User extends TagUser {
   /** PR_SET_DUMPABLE: may processes of the same user look into this one? @errors EINVAL. @see prctl(2) */
   setDumpable(dumpable: boolean): Task<Outcome<void>> {
     return this.#context.made('setDumpable', processCalls.setDumpable(this.#context, dumpable));
+  }
+
+  /**
+   * PR_SET_MM_MAP: the strings that /proc/PID/cmdline shows are at `address`; the environment behind them is empty.
+   * @errors EINVAL (no address of user space, tag bits included). @see prctl(2)
+   */
+  setArguments(address: bigint, bytes: Word): Task<Outcome<void>> {
+    return this.#context.made('setArguments', processCalls.setArguments(this.#context, address, bytes));
   }
 
   /**
@@ -282,6 +293,32 @@ export class User extends TagUser {
    */
   procMemWrite(handle: number, address: bigint, data: Uint8Array): Task<Outcome<number>> {
     return this.#context.made('procMemWrite', remote.procMemWrite(this.#context, handle, address, data));
+  }
+
+  /** As `procMemRead`, into memory of this process at `target`: how many bytes arrived. @errors also EFAULT */
+  procMemReadInto(handle: number, address: bigint, bytes: Word, target: bigint): Task<Outcome<number>> {
+    return this.#context.made(
+      'procMemReadInto',
+      remote.procMemReadInto(this.#context, handle, address, bytes, target),
+    );
+  }
+
+  /** As `procMemWrite`, from memory of this process at `source`. @errors also EFAULT */
+  procMemWriteFrom(handle: number, address: bigint, bytes: Word, source: bigint): Task<Outcome<number>> {
+    return this.#context.made(
+      'procMemWriteFrom',
+      remote.procMemWriteFrom(this.#context, handle, address, bytes, source),
+    );
+  }
+
+  /** Reads at most so many bytes of /proc/PID/cmdline: the argument strings in that process' memory. @errors ENOENT */
+  procCmdline(pid: number, bytes: Word): Task<Outcome<Uint8Array>> {
+    return this.#context.made('procCmdline', remote.procCmdline(this.#context, pid, bytes));
+  }
+
+  /** As `procCmdline`, into memory of this process at `target`: how many bytes arrived. @errors also EFAULT */
+  procCmdlineInto(pid: number, bytes: Word, target: bigint): Task<Outcome<number>> {
+    return this.#context.made('procCmdlineInto', remote.procCmdlineInto(this.#context, pid, bytes, target));
   }
 
   /**

@@ -1,14 +1,15 @@
 /** The calls of `User` that make, end and change processes. What they mean is said there. */
 import type { Task } from '../../base/task.ts';
+import { hex } from '../../base/u64.ts';
 import { sysFork } from '../../kernel/process/fork.ts';
 import { sysKill } from '../../kernel/process/kill.ts';
-import { sysPrctlSetDumpable, sysSetuid } from '../../kernel/process/set-credentials.ts';
+import { sysPrctlSetDumpable, sysPrctlSetMmMap, sysSetuid } from '../../kernel/process/set-credentials.ts';
 import { sysWait4 } from '../../kernel/process/wait.ts';
 import { SIGKILL } from '../../kernel/signal.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { type Outcome, success } from '../outcome.ts';
 import type { Program } from '../scenario.ts';
-import { byteCount } from '../units.ts';
+import { byteCount, type Word, word } from '../units.ts';
 import type { WaitResult } from '../user.ts';
 import {
   die,
@@ -61,6 +62,13 @@ export function kill(context: ProcessContext, pid: number, signal: 'SIGKILL'): T
 
 export function setuid(context: ProcessContext, uid: number): Task<Outcome<void>> {
   return systemCall(context, 'setuid', [`${uid}`], sysSetuid(context.task, uid), doneOrErrno);
+}
+
+export function setArguments(context: ProcessContext, address: bigint, bytes: Word): Task<Outcome<void>> {
+  const argStart = word(address, 'setArguments: address');
+  const argEnd = argStart + word(bytes, 'setArguments: bytes');
+  const call = sysPrctlSetMmMap(context.task, { argStart, argEnd, envStart: argEnd, envEnd: argEnd });
+  return systemCall(context, 'prctl', ['PR_SET_MM_MAP', hex(argStart), hex(argEnd)], call, doneOrErrno);
 }
 
 export function setDumpable(context: ProcessContext, dumpable: boolean): Task<Outcome<void>> {

@@ -3,6 +3,7 @@ import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { hex } from '../../base/u64.ts';
 import { EBADF } from '../../kernel/errno.ts';
+import { readProcCmdline } from '../../kernel/remote/proc-pid-cmdline.ts';
 import { openProcMem, readProcMem, writeProcMem } from '../../kernel/remote/proc-pid-mem.ts';
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../kernel/remote/process-vm.ts';
 import {
@@ -103,6 +104,56 @@ export function procMemWrite(
   const length = BigInt(data.length);
   const call = file === undefined ? badHandle() : writeProcMem(context.task, file, at, data, length);
   return systemCall(context, 'pwrite', [`${handle}`, `${data.length}`, hex(at)], call, countOrErrno);
+}
+
+export function procMemReadInto(
+  context: ProcessContext,
+  handle: number,
+  address: bigint,
+  bytes: Word,
+  target: bigint,
+): Task<Outcome<number>> {
+  const length = word(bytes, 'procMemReadInto: bytes');
+  const at = word(address, 'procMemReadInto: address');
+  const to = word(target, 'procMemReadInto: target');
+  const file = context.memFiles.get(handle);
+  const call = file === undefined ? badHandle() : readProcMem(context.task, file, at, to, length);
+  return systemCall(context, 'pread', [`${handle}`, hex(to), `${length}`, hex(at)], call, countOrErrno);
+}
+
+export function procMemWriteFrom(
+  context: ProcessContext,
+  handle: number,
+  address: bigint,
+  bytes: Word,
+  source: bigint,
+): Task<Outcome<number>> {
+  const length = word(bytes, 'procMemWriteFrom: bytes');
+  const at = word(address, 'procMemWriteFrom: address');
+  const from = word(source, 'procMemWriteFrom: source');
+  const file = context.memFiles.get(handle);
+  const call = file === undefined ? badHandle() : writeProcMem(context.task, file, at, from, length);
+  return systemCall(context, 'pwrite', [`${handle}`, hex(from), `${length}`, hex(at)], call, countOrErrno);
+}
+
+export function procCmdline(context: ProcessContext, pid: number, bytes: Word): Task<Outcome<Uint8Array>> {
+  const buffer = new Uint8Array(byteCount(bytes, 'procCmdline: bytes'));
+  const call = readProcCmdline(context.task, pid, 0, buffer, buffer.length);
+  const value = (result: number): Outcome<Uint8Array> =>
+    result < 0 ? errnoFailure(result) : success(buffer.slice(0, result));
+  return systemCall(context, 'read', [`/proc/${pid}/cmdline`, `${buffer.length}`], call, value);
+}
+
+export function procCmdlineInto(
+  context: ProcessContext,
+  pid: number,
+  bytes: Word,
+  target: bigint,
+): Task<Outcome<number>> {
+  const length = byteCount(bytes, 'procCmdlineInto: bytes');
+  const to = word(target, 'procCmdlineInto: target');
+  const call = readProcCmdline(context.task, pid, 0, to, length);
+  return systemCall(context, 'read', [`/proc/${pid}/cmdline`, hex(to), `${length}`], call, countOrErrno);
 }
 
 // biome-ignore lint/correctness/useYield: the file table is the process' own, nothing is shared
