@@ -10,7 +10,7 @@
  */
 
 /** Bytes that share one tag, as log2. */
-export const TAG_GRANULE_SHIFT = 4;
+const TAG_GRANULE_SHIFT = 4;
 export const TAG_GRANULE = 1 << TAG_GRANULE_SHIFT;
 /** Bytes of the tags of one 4 KiB frame, two tags a byte, the lower granule in the lower half. */
 export const FRAME_TAG_BYTES = 128;

@@ -11,7 +11,7 @@ import { Cached } from './cached-translation.ts';
 import { checkWithinPage, DataAccess } from './data-access.ts';
 import { UnalignedWord } from './unaligned-word.ts';
 
-export { type Arm64MmuOptions, Arm64State } from './state.ts';
+export { Arm64State } from './state.ts';
 
 // Named again here, as V8 folds a module's own constants and loads imported ones each time.
 const { ADDRESS_HIGH } = Cached;

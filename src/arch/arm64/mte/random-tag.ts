@@ -7,7 +7,7 @@
  */
 
 /** Every tag is excluded: the result is tag 0 then. */
-export const ALL_EXCLUDED = 0xffff;
+const ALL_EXCLUDED = 0xffff;
 
 /**
  * The tag `offset` steps after `start`, counting only tags that are not excluded. An excluded start counts as the next
