@@ -248,6 +248,20 @@ export function explainInstruction(
   });
 }
 
+/** The tag check of every byte: of the whole block of DC ZVA, of both pages of an access that crosses one. */
+function checkedTags(mmu: Arm64Mmu, address: bigint, access: number, length: number): string[] {
+  const physical = fromHalves(mmu.paHi, mmu.paLo);
+  const block = (access & Access.ZeroBlock) !== 0;
+  const base = block ? physical & ~(BigInt(length) - 1n) : physical;
+  if (!mmu.crossesPage) return tagRules(mmu, address, access, length, base);
+  const inFirst = 0x1000 - Number(address & 0xfffn);
+  const second = fromHalves(mmu.secondPaHi, mmu.secondPaLo);
+  return [
+    ...tagRules(mmu, address, access, inFirst, base),
+    ...tagRules(mmu, address, access, length - inFirst, second).map((rule) => `in the second page, ${rule}`),
+  ];
+}
+
 interface MadeAccess {
   readonly address: bigint;
   readonly access: number;
@@ -269,7 +283,7 @@ function explained(mmu: Arm64Mmu, steps: readonly WalkStep[], made: MadeAccess):
     : permissionRules(mmu, region, steps, access);
   const checked =
     outcome.kind === 'translation' || mmu.fault.kind === FaultKind.TagCheck
-      ? tagRules(mmu, address, access, length, fromHalves(mmu.paHi, mmu.paLo))
+      ? checkedTags(mmu, address, access, length)
       : [];
   return {
     address,
