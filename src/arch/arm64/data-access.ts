@@ -6,6 +6,8 @@
  * first and of the second page, each with its memory type's alignment and its permissions; tags, in address order.
  * An access that crosses pages or granules is several single-copy atomic accesses; the order of their faults is not
  * defined by the architecture, and this is the one chosen: no tag is checked of an access that cannot be made.
+ * Left out: SCTLR_EL1.nAA, as there are no acquire and release accesses. What else the architecture leaves open and how it
+ * is chosen: docs/decisions/0009-arm64-data-path-choices.md.
  * @see Arm ARM (DDI 0487), "Synchronous exception types and priorities", "Alignment of data accesses"
  */
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
@@ -319,7 +321,8 @@ export class DataAccess extends Translation {
 
   /**
    * A check has failed at this byte: an exception, or a bit in TFSR_EL1 or TFSRE0_EL1 by the rights of the access and
-   * VA bit 55.
+   * VA bit 55, which shows at once (hardware may wait for a DSB or an exception entry).
+   * FAR_EL1 has the logical tag also without FEAT_MTE_TAGGED_FAR, where bits 63:60 are UNKNOWN.
    * @see Arm ARM (DDI 0487), shared pseudocode AArch64.TagCheckFault, AArch64.ReportTagCheckFault
    */
   protected tagsDiffer(hi: number, lo: number, access: number): FaultKind {
