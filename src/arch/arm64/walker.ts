@@ -286,7 +286,10 @@ export class Walker extends WalkFaults {
     entryLo: number,
     attributes: number,
   ): FaultKind {
-    const addressHi = (entryHi & range.addressHigh) | ((entryLo & range.wideMask) << range.wideShift);
+    const shift = leafShift(range.granuleShift, level - 1);
+    const inBlockHi = shift > 32 ? (1 << (shift - 32)) - 1 : 0;
+    const addressHi =
+      ((entryHi & range.addressHigh) | ((entryLo & range.wideMask) << range.wideShift)) & ~inBlockHi;
     if ((addressHi & range.beyondOutput) !== 0) {
       return this.stop(FaultKind.AddressSize, hi, lo, access, level, entryHi, entryLo);
     }
@@ -300,10 +303,9 @@ export class Walker extends WalkFaults {
     const found = rightsOf(entryHi, entryLo, attributes & range.hierarchical) | range.rightsBase;
     const rights = this.grant(hi, lo, access, level, index, entryHi, entryLo, found);
     if (rights < 0) return FaultKind.Permission;
-    const shift = leafShift(range.granuleShift, level - 1);
     this.dataLo = (shift >= 32 ? 0 : entryLo & -(1 << shift) & ADDRESS_LOW) | rights;
     this.dataHi =
-      (shift > 32 ? addressHi & -(1 << (shift - 32)) : addressHi) |
+      addressHi |
       attribute |
       ((entryLo << 15) & range.shareabilityMask) |
       ((~entryLo << 18) & range.globalMask) |
