@@ -44,6 +44,7 @@ export type { Share, SharedValue } from './userland/share.ts';
 export { createSystem, type System, type SystemArchitecture, type SystemOptions } from './userland/system.ts';
 export type { MemoryRange, MmapArguments, User, VectorRead, WaitResult } from './userland/user.ts';
 export {
+  noBreakBeforeMakeViolation,
   noStaleTranslation,
   type PageView,
   type ProcessView,

@@ -3,6 +3,7 @@
  * have to go through an invalid one, and which cached entries an invalidation reached. x86-64 has no such rule; see
  * arch/arm64/break-before-make.ts. Addresses are byte addresses; levels count up to the last one, of pages.
  */
+import type { MmContext } from './kernel-arch.ts';
 
 /** An entry that a TLB may hold, and where it stands. */
 export interface LiveEntry {
@@ -61,6 +62,15 @@ export interface Invalidation {
   /** The CPUs that it reaches. */
   readonly targets: readonly number[];
   reaches(place: CachedPlace): boolean;
+}
+
+/** The page tables of an architecture's part of the kernel, for the check. */
+export interface LiveTables {
+  readonly rules: LiveTableRules;
+  /** ASID of what TLBs may hold of an address space; null while it never had one, so that there can be nothing. */
+  asidOf(context: MmContext): number | null;
+  /** From now on the observer hears what the CPUs execute; nobody else does. */
+  observe(observer: InvalidationObserver): void;
 }
 
 /** Told about invalidations and barriers as CPUs execute them. */

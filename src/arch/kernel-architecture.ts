@@ -2,6 +2,7 @@
 import { InputError } from '../base/input-error.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { Retention } from '../hardware/retention.ts';
+import type { LiveTables } from './break-before-make.ts';
 import type { ExplainedWalk } from './explained-walk.ts';
 import type { KernelArch, MmContext } from './kernel-arch.ts';
 import type { MmuEventOptions } from './mmu-events.ts';
@@ -31,6 +32,8 @@ export interface KernelArchitecture {
   createTlbView(arch: KernelArch): TlbView;
   /** Fills of translations that no access asked for. */
   createSpeculativeFills(arch: KernelArch): SpeculativeFills;
+  /** What a check of break-before-make has to know; null where the architecture has no such rule. */
+  createLiveTables(arch: KernelArch): LiveTables | null;
   /** Lets the MMUs report walks, fills, flushes and faults as events. */
   observeMmus(arch: KernelArch, options: MmuEventOptions): void;
   /**

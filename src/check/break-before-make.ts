@@ -16,6 +16,7 @@ import type {
 } from '../arch/break-before-make.ts';
 import { fromHalves, hex, highHalf, lowHalf } from '../base/u64.ts';
 import type { PhysicalMemory } from '../hardware/physical-memory.ts';
+import { type Remnant, Remnants } from './remnants.ts';
 
 /** A step of the sequence that was left out. */
 export type MissingStep =
@@ -45,8 +46,8 @@ export interface BreakBeforeMakeViolation {
 interface Root {
   readonly table: bigint;
   readonly base: bigint;
-  /** As it is when an entry is taken away. */
-  readonly asid: () => number;
+  /** As it is when asked; null while nothing can be cached. */
+  readonly asid: () => number | null;
 }
 
 /** Where a table stands. */
@@ -55,25 +56,6 @@ interface TablePlace {
   readonly level: number;
   /** First byte that it maps. */
   readonly address: bigint;
-}
-
-/** An entry that was live and that some CPU may still have cached. */
-interface Remnant {
-  readonly root: Root;
-  readonly entry: LiveEntry;
-  readonly place: CachedPlace;
-  /** The CPU that took it away; -1 not known, and then its writes are taken to be visible at once. */
-  readonly by: number;
-  /** Another valid entry came in its place at once. */
-  readonly replaced: boolean;
-  visible: boolean;
-  /** Executed since it was visible and not complete. */
-  readonly issued: Set<Invalidation>;
-  /** One was executed before a barrier made the invalid entry visible: it does not count. */
-  early: boolean;
-  readonly left: Set<number>;
-  /** The write that it was last reported for. */
-  reported: number;
 }
 
 export interface BreakBeforeMakeOptions {
@@ -92,7 +74,7 @@ export class BreakBeforeMake implements InvalidationObserver {
   readonly #roots = new Map<bigint, TablePlace>();
   /** By physical address; without the roots. */
   readonly #tables = new Map<bigint, TablePlace>();
-  readonly #remnants = new Map<Root, Remnant[]>();
+  readonly #remnants = new Map<Root, Remnants>();
   /** Writes to live tables so far. */
   #writes = 0;
 
@@ -104,12 +86,13 @@ export class BreakBeforeMake implements InvalidationObserver {
 
   /**
    * From now on the tables below `table` are watched. What they hold already is live.
-   * @param base first byte that it maps @param asid of what is cached of it, asked for whenever it is needed
+   * @param base first byte that it maps
+   * @param asid of what is cached of it, asked for whenever it is needed; null while nothing can be cached
    */
-  addRoot(table: bigint, base: bigint, asid: () => number): void {
+  addRoot(table: bigint, base: bigint, asid: () => number | null): void {
     const root: Root = { table, base, asid };
     this.#roots.set(table, { root, level: this.#rules.rootLevel, address: base });
-    this.#remnants.set(root, []);
+    this.#remnants.set(root, new Remnants(this.#rules.lastLevel));
     this.#link(table, { root, level: this.#rules.rootLevel, address: base });
   }
 
@@ -131,7 +114,6 @@ export class BreakBeforeMake implements InvalidationObserver {
     if (old === value) return;
     const found = this.#tableOf(at);
     if (found === null) return;
-    this.#writes++;
     this.#writes++;
     const { place, table } = found;
     const { root, level } = place;
@@ -157,13 +139,12 @@ export class BreakBeforeMake implements InvalidationObserver {
   }
 
   barrier(cpu: number, publishes: boolean, completed: readonly Invalidation[]): void {
-    for (const [root, remnants] of this.#remnants) {
+    for (const remnants of this.#remnants.values()) {
       for (const remnant of remnants) {
         for (const invalidation of completed) complete(remnant, invalidation);
         if (publishes && remnant.by === cpu) remnant.visible = true;
       }
-      const left = remnants.filter((remnant) => remnant.left.size > 0);
-      if (left.length < remnants.length) this.#remnants.set(root, left);
+      if (completed.length > 0) remnants.prune();
     }
   }
 
@@ -212,17 +193,17 @@ export class BreakBeforeMake implements InvalidationObserver {
     if (form.kind === 'leaf' && !form.cacheable && !this.#rules.becomesCacheable) return;
     const asid = root.asid();
     const isGlobal = form.kind === 'leaf' && form.global;
-    for (const remnant of this.#remnants.get(root) ?? []) {
+    const shift = this.#rules.entryShift(entry.level);
+    for (const remnant of this.#remnants.get(root)?.overlapping(entry, shift) ?? []) {
       const apart = remnant.place.asid !== asid && !remnant.place.global && !isGlobal;
-      if (apart || !this.#overlap(remnant.entry, entry)) continue;
-      this.#judge(remnant, entry);
+      if (!apart) this.#judge(root, remnant, entry);
     }
     if (form.kind === 'table') {
       this.#link(form.table, { root, level: entry.level + 1, address: entry.address });
     }
   }
 
-  #judge(remnant: Remnant, next: LiveEntry): void {
+  #judge(root: Root, remnant: Remnant, next: LiveEntry): void {
     const old = remnant.entry;
     if (remnant.reported === this.#writes) return;
     const changes = this.#rules.forbiddenChanges(old, next, this.#sameContents);
@@ -230,7 +211,7 @@ export class BreakBeforeMake implements InvalidationObserver {
     remnant.reported = this.#writes;
     this.violations.push({
       address: old.address > next.address ? old.address : next.address,
-      root: remnant.root.table,
+      root: root.table,
       old,
       next,
       changes,
@@ -248,21 +229,18 @@ export class BreakBeforeMake implements InvalidationObserver {
   }
 
   #remember(root: Root, entry: LiveEntry, replaced: boolean, cpu: number): void {
+    const asid = root.asid();
+    if (asid === null) return;
     const form = this.#rules.form(entry.value, entry.level);
-    const remnants = this.#remnants.get(root) as Remnant[];
-    // The same entry may come and go several times before it is invalidated: the last time counts.
-    const before = remnants.findIndex((remnant) => same(remnant.entry, entry));
-    if (before >= 0) remnants.splice(before, 1);
     const place: CachedPlace = {
       address: entry.address,
       shift: this.#rules.entryShift(entry.level),
       level: entry.level,
       leaf: form.kind === 'leaf',
       global: form.kind === 'leaf' && form.global,
-      asid: root.asid(),
+      asid,
     };
-    remnants.push({
-      root,
+    this.#remnants.get(root)?.add({
       entry,
       place,
       by: cpu,
@@ -273,12 +251,6 @@ export class BreakBeforeMake implements InvalidationObserver {
       left: new Set(this.#cpus),
       reported: 0,
     });
-  }
-
-  #overlap(first: LiveEntry, second: LiveEntry): boolean {
-    const end = ({ address, level }: LiveEntry): bigint =>
-      address + (1n << BigInt(this.#rules.entryShift(level)));
-    return first.address < end(second) && second.address < end(first);
   }
 
   #eachEntry(table: bigint, { level, address }: TablePlace, visit: (entry: LiveEntry) => void): void {
@@ -308,9 +280,6 @@ function complete(remnant: Remnant, invalidation: Invalidation): void {
   if (!remnant.issued.delete(invalidation)) return;
   for (const target of invalidation.targets) remnant.left.delete(target);
 }
-
-const same = (first: LiveEntry, second: LiveEntry): boolean =>
-  first.address === second.address && first.level === second.level && first.value === second.value;
 
 /** Two lines: what was changed how, and what may come of it. */
 export function describeViolation(violation: BreakBeforeMakeViolation): string[] {

@@ -2,11 +2,14 @@
  * A machine with a kernel on it and nothing running: what scenarios and replays start from. Cheap enough to be made for
  * every run. Which architecture it is comes from outside; nothing here knows one.
  */
+import type { LiveTables } from '../arch/break-before-make.ts';
 import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { MmuEventOptions } from '../arch/mmu-events.ts';
 import type { ProcessorOptions } from '../arch/processor-options.ts';
 import type { SpeculativeFills } from '../arch/speculative-fills.ts';
 import type { TlbView } from '../arch/tlb-view.ts';
+import type { BreakBeforeMake } from '../check/break-before-make.ts';
+import { watchBreakBeforeMake } from '../check/kernel-tables.ts';
 import type { OmittedFlush } from '../check/stale-translation.ts';
 import type { CostProfile } from '../hardware/cost-profile.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
@@ -41,6 +44,7 @@ export interface SystemArchitecture {
     },
   ) => KernelArch;
   readonly createTlbView: (arch: KernelArch) => TlbView;
+  readonly createLiveTables: (arch: KernelArch) => LiveTables | null;
   readonly createSpeculativeFills: (arch: KernelArch) => SpeculativeFills;
   readonly observeMmus: (arch: KernelArch, options: MmuEventOptions) => void;
 }
@@ -70,6 +74,11 @@ export interface System {
   readonly kernel: Kernel;
   readonly loop: RunLoop;
   readonly tlbView: TlbView;
+  /**
+   * Watches every change of page tables, where the architecture has the rule, with `adversarial` retention: CPUs that keep
+   * all they may are what it is about, and it takes time.
+   */
+  readonly breakBeforeMake: BreakBeforeMake | null;
   /** What `omitTlbFlushes` has left out so far. */
   readonly omittedFlushes: readonly OmittedFlush[];
   /**
@@ -119,6 +128,8 @@ export function createSystem(options: SystemOptions): System {
   if (machine.events.enabled) {
     options.architecture.observeMmus(hardware, { machine, events: machine.events, taskOn });
   }
+  const live = options.retention === 'adversarial' ? options.architecture.createLiveTables(hardware) : null;
+  const breakBeforeMake = live === null ? null : watchBreakBeforeMake(kernel, live);
   if (options.speculation === true) {
     loop.speculation = new PageTableSpeculation(
       kernel,
@@ -131,6 +142,7 @@ export function createSystem(options: SystemOptions): System {
     kernel,
     loop,
     tlbView: options.architecture.createTlbView(hardware),
+    breakBeforeMake,
     omittedFlushes,
     createProcess(name, cpu, credentials) {
       const { stack } = defaultResourceLimits;

@@ -5,6 +5,7 @@
  */
 import { EntryFlag } from '../arch/paging-format.ts';
 import type { Holder } from '../base/task.ts';
+import { type BreakBeforeMakeViolation, describeViolation } from '../check/break-before-make.ts';
 import { describeStale, type StaleTranslation, staleTranslations } from '../check/stale-translation.ts';
 import { FrameFlag } from '../kernel/frame/frame-flags.ts';
 import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, type MmStruct } from '../kernel/mm/mm.ts';
@@ -191,6 +192,14 @@ export class WorldView {
     return staleTranslations(this.#system.kernel, this.#system.tlbView, this.#system.omittedFlushes);
   }
 
+  /**
+   * Changes of live page-table entries so far that left out a step of break-before-make (arm64). Watched with
+   * `adversarial` retention; without it, and on an architecture that has no such rule, there are none.
+   */
+  breakBeforeMakeViolations(): readonly BreakBeforeMakeViolation[] {
+    return this.#system.breakBeforeMake?.violations ?? [];
+  }
+
   /** The mmap_locks that somebody holds. */
   heldLocks(): LockView[] {
     const locks = new Map<string, readonly Holder[]>();
@@ -209,6 +218,15 @@ export class WorldView {
 export function noStaleTranslation(world: WorldView): boolean | string {
   const stale = world.staleTranslations();
   return stale.length === 0 || stale.flatMap(describeStale).join('; ');
+}
+
+/**
+ * An assertion for `always` or `finally` of a scenario with `adversarial` retention: no live page-table entry was changed
+ * in a way that needs break-before-make without it. The text names the entries, the change and the missing step.
+ */
+export function noBreakBeforeMakeViolation(world: WorldView): boolean | string {
+  const violations = world.breakBeforeMakeViolations();
+  return violations.length === 0 || violations.flatMap(describeViolation).join('; ');
 }
 
 function vmaView(vma: VmArea): VmaView {

@@ -37,6 +37,14 @@ export class TablePage extends SharedObject {
   }
 }
 
+/** Told of tables and of every entry that software writes, for checks. */
+export interface TableWatcher {
+  added(table: TablePage): void;
+  removed(table: TablePage): void;
+  /** Just before entry `index` changes. */
+  written(table: TablePage, index: number, oldHi: number, oldLo: number, hi: number, lo: number): void;
+}
+
 /** All page-table pages of a machine. `hi` and `lo` hold the entry read last. */
 export class PageTables implements Halves {
   readonly format: PagingFormat;
@@ -46,6 +54,7 @@ export class PageTables implements Halves {
   lo = 0;
   /** Entries written so far, in all tables: while it stays the same, they map the same. */
   writes = 0;
+  watcher: TableWatcher | null = null;
   readonly #memory: PhysicalMemory;
   readonly #pageTags: PageTags | null;
   readonly #tables = new Map<number, TablePage>();
@@ -74,11 +83,13 @@ export class PageTables implements Halves {
 
   add(table: TablePage): void {
     this.#tables.set(table.frame, table);
+    this.watcher?.added(table);
   }
 
   remove(table: TablePage): void {
     table.freed = true;
     this.#tables.delete(table.frame);
+    this.watcher?.removed(table);
   }
 
   /** Entry `index` of `table`, into `hi` and `lo`. */
@@ -96,9 +107,16 @@ export class PageTables implements Halves {
     this.writes++;
     const { frame } = table;
     const low = ((frame % 0x10_0000) * 0x1000 + index * 8) | 0;
+    if (this.watcher !== null) this.#tell(table, index, hi, lo);
     if (!this.#memory.write64(Math.floor(frame / 0x10_0000), low, hi, lo)) {
       throw new Error(`no memory at ${table.name}`);
     }
+  }
+
+  #tell(table: TablePage, index: number, hi: number, lo: number): void {
+    const { frame } = table;
+    this.#memory.read64(Math.floor(frame / 0x10_0000), ((frame % 0x10_0000) * 0x1000 + index * 8) | 0);
+    this.watcher?.written(table, index, this.#memory.hi, this.#memory.lo, hi, lo);
   }
 
   /** Is the entry still what was read before (`pte_same`)? Reads it again. */

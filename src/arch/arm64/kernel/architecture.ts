@@ -13,6 +13,7 @@ import { CPU_MODELS, type CpuModelName } from '../features.ts';
 import { Arm64MmuEvents } from '../mmu-events.ts';
 import { Arm64KernelArch } from './arm64-kernel-arch.ts';
 import { explainInContext, mmuOf } from './explain-in-context.ts';
+import { Arm64LiveTables } from './live-tables.ts';
 import { Arm64SpeculativeFills } from './speculative-fills.ts';
 import { Arm64TlbView } from './tlb-view.ts';
 
@@ -50,6 +51,7 @@ export const ARM64: KernelArchitecture = {
   name: 'arm64',
   processor,
   createKernelArch,
+  createLiveTables: (arch) => new Arm64LiveTables(own(arch)),
   createTlbView: (arch) => new Arm64TlbView(own(arch)),
   createSpeculativeFills: (arch) => new Arm64SpeculativeFills(own(arch).mmus),
   observeMmus(arch, options) {

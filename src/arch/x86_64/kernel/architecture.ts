@@ -47,6 +47,7 @@ export const X86_64: KernelArchitecture = {
   name: 'x86_64',
   processor,
   createKernelArch,
+  createLiveTables: () => null,
   createTlbView: (arch) => new X86TlbView(own(arch)),
   createSpeculativeFills: (arch) => new X86SpeculativeFills(own(arch).mmus),
   observeMmus(arch, options) {
