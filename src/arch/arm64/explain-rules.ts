@@ -47,7 +47,10 @@ export function limitWords(mmu: Arm64Mmu, region: TranslationRegion, value: bigi
   return off === null ? `below: ${limits.join(', ')}` : `${limits.join(', ')}: not looked at, as ${off}`;
 }
 
-/** `Right` bits of a leaf with the limits of the tables above, or of the TLB entry that was hit. */
+/**
+ * `Right` bits of a leaf with the limits of the tables above, or of the TLB entry that was hit. What a walk cache gave
+ * holds the limits of all tables so far where a table descriptor has them.
+ */
 export function combinedRights(
   mmu: Arm64Mmu,
   region: TranslationRegion,
@@ -58,7 +61,6 @@ export function combinedRights(
   if (last?.kind !== 'entry') return null;
   const begin = steps.findLastIndex(({ kind }) => kind === 'begin');
   const entries = steps.slice(begin + 1).filter((step): step is EntryStep => step.kind === 'entry');
-  if (entries.some(({ source }) => source !== 'memory')) return null;
   const rights = leafRights(mmu, region, last.value);
   return limitsOff(mmu, region) === null
     ? entries.slice(0, -1).reduce((left, { value }) => limited(left, value), rights)

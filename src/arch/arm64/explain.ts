@@ -94,7 +94,7 @@ function noteOf(mmu: Arm64Mmu, step: Exclude<WalkStep, { kind: 'entry' | 'begin'
 function entryOf(region: TranslationRegion, step: Extract<WalkStep, { kind: 'entry' }>): ExplainedEntry {
   const level = lookupLevel(step.level);
   const layout = layoutOfDescriptor(step.value, contextAt(region, level));
-  const words = step.source === 'memory' ? descriptorFields(step.value, region, level) : [];
+  const inMemory = step.source === 'memory';
   return {
     kind: 'entry',
     level: step.level,
@@ -102,14 +102,11 @@ function entryOf(region: TranslationRegion, step: Extract<WalkStep, { kind: 'ent
     source: step.source,
     address: step.address,
     value: step.value,
-    form: layout.title,
-    summary: step.source === 'memory' ? layout.format(step.value) : '',
-    fields: words,
+    form: inMemory ? layout.title : `level ${level} table`,
+    summary: inMemory ? layout.format(step.value) : '',
+    fields: inMemory ? decodeDescriptor(step.value, contextAt(region, level)).fields : [],
   };
 }
-
-const descriptorFields = (value: bigint, region: TranslationRegion, level: number) =>
-  decodeDescriptor(value, contextAt(region, level)).fields;
 
 /** Everything that happened, with what a second page starts from and what tables limit below them. */
 function explainSteps(
@@ -130,8 +127,9 @@ function explainSteps(
       continue;
     }
     steps.push(entryOf(region, step));
-    const table = descriptorForm(step.value, contextAt(region, lookupLevel(step.level))) === 'table';
-    const limits = table && step.source === 'memory' ? limitWords(mmu, region, step.value) : null;
+    const form = descriptorForm(step.value, contextAt(region, lookupLevel(step.level)));
+    const table = form === 'table' || step.source !== 'memory';
+    const limits = table ? limitWords(mmu, region, step.value) : null;
     if (limits !== null) steps.push({ kind: 'choice', level: step.level, text: limits });
   }
   return steps;
