@@ -113,6 +113,121 @@ const SAYS: readonly (readonly [
   ['arm64.descriptor', '0x4400_0f01', { granule: '16k', level: 2 }, /^maps 32 MiB at 0x44000000$/, BLOCKS],
 ];
 
+const GRANULES = ['4k', '16k', '64k'] as const;
+/** The levels of each granule, without and with 52-bit addresses. */
+const LEVELS = { '4k': [0, 3], '16k': [0, 3], '64k': [1, 3] } as const;
+const DESCRIPTORS = GRANULES.flatMap((granule) =>
+  [false, true].flatMap((lpa) => {
+    const first = granule === '4k' && lpa ? -1 : LEVELS[granule][0];
+    return Array.from({ length: 4 - first }, (_, index) => ({ granule, lpa, level: first + index }));
+  }),
+);
+
+describe('arm64 descriptors', () => {
+  it.each(DESCRIPTORS)(
+    '$granule, level $level, 52-bit addresses $lpa: every bit once, whatever the form',
+    (options) => {
+      for (const low of [0n, 1n, 3n, 0x0060_0000_4400_0f41n, 0xffff_ffff_ffff_fffdn, (1n << 64n) - 1n]) {
+        const { fields } = decodeWord('arm64.descriptor', low, options);
+        let next = 63;
+        for (const { high, low: lowest } of fields) {
+          expect(high).toBe(next);
+          next = lowest - 1;
+        }
+        expect(next).toBe(-1);
+      }
+    },
+  );
+
+  // Arm ARM, "VMSAv8-64 Block descriptor and Page descriptor formats": which address bits are where.
+  it.each([
+    ['4k', 3, false, 0x0000_8765_4321_0703n, 'maps 4 KiB at 0x876543210000'],
+    ['4k', 3, true, 0x0003_8765_4321_0703n, 'maps 4 KiB at 0xf876543210000'],
+    ['4k', 2, false, 0x0000_8765_4320_0701n, 'maps 2 MiB at 0x876543200000'],
+    ['4k', 1, false, 0x0000_8765_4000_0701n, 'maps 1 GiB at 0x876540000000'],
+    ['4k', 0, true, 0x0002_8780_0000_0501n, 'maps 512 GiB at 0x6878000000000'],
+    ['16k', 3, false, 0x0000_8765_4321_4703n, 'maps 16 KiB at 0x876543214000'],
+    ['16k', 1, true, 0x0000_8770_0000_0701n, 'maps 64 GiB at 0xc877000000000'],
+    ['64k', 3, false, 0x0000_8765_4321_0703n, 'maps 64 KiB at 0x876543210000'],
+    ['64k', 3, true, 0x0000_8765_4321_a703n, 'maps 64 KiB at 0xa876543210000'],
+    ['64k', 2, false, 0x0000_8765_4000_0701n, 'maps 512 MiB at 0x876540000000'],
+    ['64k', 1, true, 0x0000_8400_0000_f701n, 'maps 4 TiB at 0xf840000000000'],
+    ['4k', 2, true, 0x0001_8765_4321_0103n, 'next table at 0x5876543210000'],
+    ['64k', 2, true, 0x0000_8765_4321_3003n, 'next table at 0x3876543210000'],
+  ] as const)('%s level %s, 52-bit addresses %s: %s %s', (granule, level, lpa, value, says) => {
+    expect(decodeWord('arm64.descriptor', value, { granule, level, lpa }).remarks).toContain(says);
+  });
+
+  it.each([
+    ['4k', 0, false],
+    ['4k', 3, false],
+    ['16k', 1, false],
+    ['16k', 0, true],
+    ['64k', 1, false],
+  ] as const)('%s level %s, 52-bit addresses %s has no blocks', (granule, level, lpa) => {
+    const { remarks } = decodeWord('arm64.descriptor', 0x4000_0701n, { granule, level, lpa });
+    expect(remarks.join()).toMatch(/reserved at level/);
+  });
+});
+
+const fieldWords = (kind: string, value: bigint, name: string): string | null | undefined =>
+  decodeWord(kind, value).fields.find((field) => field.name === name)?.decoded;
+
+describe('arm64 register fields in words', () => {
+  it.each([
+    ['mair_el1', 0x00n, 'Attr0', 'Device-nGnRnE'],
+    ['mair_el1', 0x0cn, 'Attr0', 'Device-GRE'],
+    ['mair_el1', 0x44n, 'Attr0', 'Normal Non-cacheable'],
+    ['mair_el1', 0xf0n, 'Attr0', 'Tagged Normal, Write-Back Read-Allocate Write-Allocate'],
+    ['mair_el1', 0xffn, 'Attr0', 'Normal Write-Back Read-Allocate Write-Allocate'],
+    [
+      'mair_el1',
+      0x4fn,
+      'Attr0',
+      'Normal, Inner Write-Back Read-Allocate Write-Allocate, Outer Non-cacheable',
+    ],
+    ['sctlr_el1', 3n << 40n, 'TCF', expect.stringMatching(/reads.*writes/)],
+    ['sctlr_el1', 1n << 38n, 'TCF0', 'synchronous exception'],
+    ['pir_el1', 0x6n, 'Perm0', expect.stringMatching(/WXN/)],
+    ['pire0_el1', 0xen << 60n, 'Perm15', expect.stringMatching(/^read, write and execute/)],
+    ['por_el0', 0x5n, 'Perm0', 'read, write where the base permission grants it'],
+    ['por_el1', 0x8n, 'Perm0', 'reserved: no access'],
+    ['par_el1', 0x81fn, 'FST', 'Permission fault, level 3'],
+    ['par_el1', 0xaa00_0001_9332_cb80n, 'SH', 'inner shareable'],
+    ['gcr_el1', 0x8001n, 'Exclude', 'excluded: 0, 15'],
+    ['gmid_el1', 6n, 'BS', '256 bytes'],
+    ['dczid_el0', 4n, 'BS', '64 bytes'],
+  ] as const)('%s %s: %s is %s', (kind, value, name, words) => {
+    expect(fieldWords(kind, value, name)).toEqual(words);
+  });
+
+  it.each([
+    ['gcr_el1', 0xffffn, /every tag is excluded/],
+    ['rgsr_el1', 0x5n, /the generator stays at 0/],
+    ['ttbr0_el1', 0x66_0000_a3d5_6f80n, /first table at 0xa3d56f80/],
+    ['sctlr_el1', 1n << 40n, /ATA = 0: accesses at EL1 are not tag checked/],
+    ['arm64.tlbi-va', 0xe9_0000_0000_0001n, /bits 63:56 of the address/],
+    ['arm64.tlbi-range', 0x0000_5000_0000_0400n, /^0x400000 to 0x43ffff$/],
+    ['arm64.tlbi-range', 0n, /TG is the reserved value/],
+    ['far_el1', 0xb600_ffff_aeaf_4a70n, /without the top byte: 0xffffaeaf4a70/],
+  ] as const)('%s of %s says %s', (kind, value, says) => {
+    expect(decodeWord(kind, value).remarks).toContainEqual(expect.stringMatching(says));
+  });
+
+  it.each([
+    [0x9adf_103fn, 'irg sp, x1'],
+    [0xd920_3c22n, 'stg x2, [x1, #48]!'],
+    [0xd97f_b023n, 'ldg x3, [x1, #-80]'],
+  ] as const)('the word %s is %s', (word, text) => {
+    expect(decodeWord('arm64.mte-insn', word).title).toBe(text);
+  });
+
+  it('a word that is no tag instruction is said to be none, and one of 33 bits is refused', () => {
+    expect(decodeWord('arm64.mte-insn', 0xd503_201fn).fields[0]?.meaning).toMatch(/not an instruction of/);
+    expect(() => decodeWord('arm64.mte-insn', 1n << 32n)).toThrow(/does not fit/);
+  });
+});
+
 describe('remarks of decode', () => {
   it.each(SAYS)('%s of %s with %j says %s (%s)', (kind, value, options, says) => {
     const { remarks } = decodeWord(kind, BigInt(value.replaceAll('_', '')), options);

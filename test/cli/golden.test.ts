@@ -83,6 +83,19 @@ const rows: readonly Row[] = [
       '0xffff000000200000',
     ],
   },
+  {
+    name: 'walk-arm64-vector',
+    args: ['walk', '--arch', 'arm64', '--vectors', 'test/vectors/arm64.jsonl.gz', '--id', 'arm64-000001'],
+  },
+  {
+    name: 'verify-arm64',
+    args: ['verify', 'test/vectors/arm64.jsonl.gz', '--only', 'stzgm', 'arm64-00000*'],
+  },
+  {
+    name: 'decode-arm64-descriptor',
+    args: ['decode', 'arm64.descriptor', '--granule', '16k', '--level', '2', '0x60000044000f45'],
+  },
+  { name: 'decode-arm64-insn', args: ['decode', 'mte-insn', '0xd9203c22'] },
   { name: 'walk-vector', args: ['walk', '--vectors', vectors, '--id', 'x86-000001'] },
   { name: 'maps-target', args: ['maps', ...dump, '--root', 'target'] },
   { name: 'maps-check', args: ['maps', ...dump, '--root', 'target', '--check', truth('target')] },

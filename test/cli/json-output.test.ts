@@ -274,6 +274,7 @@ const arm64 = 'test/real/arm64-4k-mte-linux6.12';
 const dumpArm64 = ['--dump', `${arm64}.core.gz`, '--regs', `${arm64}.regs.json`, '--root', 'target'];
 const truthArm64 = `${arm64}.truth-target.jsonl.gz`;
 const vectors = 'test/vectors/x86_64.jsonl.gz';
+const vectorsArm64 = 'test/vectors/arm64.jsonl.gz';
 const traces = 'test/traces/directed-x86_64.jsonl.gz';
 const wrong = {
   vector: join(folder, 'vector.jsonl'),
@@ -321,6 +322,8 @@ const rows: readonly Row[] = [
   { args: ['replay', traces, '--only', 'linux-x86-d00*'], schema: replay, part: 'replay' },
   { args: ['replay', wrong.trace], schema: replay, part: 'replay', status: 1 },
   { args: ['walk', ...dump, '0x401000', '0'], schema: walks, part: 'walk' },
+  { args: ['walk', '--vectors', vectorsArm64, '--id', 'arm64-000000'], schema: vectorWalk, part: 'walk' },
+  { args: ['walk', '--vectors', vectorsArm64, '--id', 'arm64-000001'], schema: vectorWalk, part: 'walk' },
   { args: ['walk', '--vectors', vectors, '--id', 'x86-000001'], schema: vectorWalk, part: 'walk' },
   {
     args: ['walk', '--scenario', 'examples/fork-cow.yaml', '--process', 'parent', '0x1000'],
@@ -347,7 +350,7 @@ function documented(part: string): ReadonlySet<string> {
 }
 
 /** Maps whose keys are data, not fields. */
-const dataKeys = /^(tags|counters|variables|missing|pages)$/;
+const dataKeys = /^(tags|kinds|counters|variables|missing|pages)$/;
 
 function fieldsOf(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(fieldsOf);
