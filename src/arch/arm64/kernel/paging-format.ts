@@ -73,6 +73,29 @@ const HIGH_BIT_AGAINST_FLAG: readonly (readonly [flag: number, bit: number])[] =
   [EntryFlag.PrivilegedExec, PXN],
 ];
 
+const LOW_BITS = 0xfff;
+/** What bits 11:0 of a leaf say by themselves. With 52-bit addresses bits 9:8 belong to those, and say nothing here. */
+const FLAGS_OF_LOW_BITS = Int32Array.from({ length: LOW_BITS + 1 }, (_, bits) => {
+  let flags: number = EntryFlag.Present;
+  if ((bits & USER) !== 0) flags |= EntryFlag.User | EntryFlag.Read;
+  if ((bits & AF) !== 0) flags |= EntryFlag.Young;
+  if ((bits & (VALID | NG)) === VALID) flags |= EntryFlag.Global;
+  return flags | (((bits & ATTRINDX) >>> ATTRINDX_SHIFT) << ENTRY_MEMORY_TYPE_SHIFT);
+});
+
+/** Bits 58:50: the attributes in the high half, but for the key. */
+const HIGH_SHIFT = LINUX_PTE.field('GP').low - 32;
+const HIGH_BITS = 0x1ff;
+const FLAGS_OF_HIGH_BITS = Int32Array.from({ length: HIGH_BITS + 1 }, (_, bits) => {
+  const hi = bits << HIGH_SHIFT;
+  let flags = 0;
+  if ((hi & WRITE) !== 0) flags |= EntryFlag.Write;
+  if ((hi & DIRTY) !== 0) flags |= EntryFlag.Dirty;
+  for (const [flag, bit] of HIGH_BIT_OF_FLAG) if ((hi & bit) !== 0) flags |= flag;
+  for (const [flag, bit] of HIGH_BIT_AGAINST_FLAG) if ((hi & bit) === 0) flags |= flag;
+  return flags;
+});
+
 export interface Arm64PagingFormatOptions {
   /** log2 of the bytes of a page: 12, 14 or 16. */
   readonly granule: GranuleShift;
@@ -163,14 +186,9 @@ export class Arm64PagingFormat implements PagingFormat {
   }
 
   #leafFlags(hi: number, lo: number, level: number): number {
-    let flags = EntryFlag.Present | accessFlags(hi, lo);
-    if ((lo & AF) !== 0) flags |= EntryFlag.Young;
-    if ((lo & (VALID | NG)) === VALID) flags |= EntryFlag.Global;
-    for (const [flag, bit] of HIGH_BIT_OF_FLAG) if ((hi & bit) !== 0) flags |= flag;
-    for (const [flag, bit] of HIGH_BIT_AGAINST_FLAG) if ((hi & bit) === 0) flags |= flag;
+    let flags = accessFlags(hi, lo) | (((hi & PO_IDX) >>> PO_IDX_SHIFT) << ENTRY_KEY_SHIFT);
     if (level !== this.#last) flags |= EntryFlag.Huge;
-    flags |= ((hi & PO_IDX) >>> PO_IDX_SHIFT) << ENTRY_KEY_SHIFT;
-    return flags | (((lo & ATTRINDX) >>> ATTRINDX_SHIFT) << ENTRY_MEMORY_TYPE_SHIFT);
+    return flags;
   }
 
   frameOf(hi: number, lo: number, _level: number): number {
@@ -262,15 +280,17 @@ export class Arm64PagingFormat implements PagingFormat {
   }
 }
 
-/** Who may read and write, and whether anybody has written. */
+/** Every flag but the key and Huge: by two look-ups, and what only both halves together say. */
 function accessFlags(hi: number, lo: number): number {
-  let flags = 0;
-  if ((lo & USER) !== 0) flags |= EntryFlag.User | EntryFlag.Read;
+  let flags =
+    (FLAGS_OF_LOW_BITS[lo & LOW_BITS] as number) |
+    (FLAGS_OF_HIGH_BITS[(hi >>> HIGH_SHIFT) & HIGH_BITS] as number);
+  if ((lo & RDONLY) === 0 && (hi & WRITE) !== 0) flags |= EntryFlag.Dirty;
   // No data access at EL0 but execution: execute-only. Everything else can be read by somebody.
-  else if ((hi & UXN) !== 0)
+  if ((lo & USER) === 0 && (hi & UXN) !== 0) {
     flags |= (lo & VALID) !== 0 ? EntryFlag.Read : EntryFlag.Read | EntryFlag.Protnone;
-  if ((hi & WRITE) !== 0) flags |= (lo & RDONLY) === 0 ? EntryFlag.Write | EntryFlag.Dirty : EntryFlag.Write;
-  return (hi & DIRTY) !== 0 ? flags | EntryFlag.Dirty : flags;
+  }
+  return flags;
 }
 
 /** `PAGE_NONE`: no VALID, and no access by the other bits either, which tells it from other invalid entries. */
