@@ -1,5 +1,5 @@
 /** examples/mte: every experiment holds, however it is scheduled; and what they compute with is right. */
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import deBugger from '../../examples/mte/debugger.ts';
 import { detectionRate } from '../../examples/mte/detection-rate.ts';
@@ -14,6 +14,7 @@ import { clopperPearson } from '../../examples/mte/statistics.ts';
 import taggingCost from '../../examples/mte/tagging-cost.ts';
 import useAfterFree from '../../examples/mte/use-after-free.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
+import { scenarioSummary } from '../../src/report/scenario-text.ts';
 import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import type { Scenario } from '../../src/userland/scenario.ts';
 
@@ -134,6 +135,13 @@ describe('examples/mte/debugger.ts', () => {
       ['PTRACE_PEEKMTETAGS', ...refused],
       ['PTRACE_POKEMTETAGS', ...refused],
     ]);
+  });
+
+  it('prints the table of the README', () => {
+    const shown = /```\n(What does a tag in the remote address do\?[^`]*)```/.exec(
+      readFileSync('README.md', 'utf8'),
+    );
+    expect(scenarioSummary(result)).toContain(shown?.[1] ?? 'no table');
   });
 
   it("shows that the debugger's own buffer is checked as its mode says", () => {
