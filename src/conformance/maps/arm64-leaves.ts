@@ -53,7 +53,7 @@ export function contiguousShift(granule: number, level: number): number {
 }
 
 /** 4 KiB pages that one descriptor of this level maps. */
-export const pagesOfDescriptor = (granule: number, level: number): number =>
+const pagesOfDescriptor = (granule: number, level: number): number =>
   2 ** (granule - 12 + (3 - level) * (granule - 3));
 
 /** The frame that a descriptor names; bits below the granule are not part of it. */

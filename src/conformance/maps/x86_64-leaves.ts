@@ -70,7 +70,7 @@ export const leafPatIndex = ({ level, entryLo }: Readonly<X86Leaf>): number =>
   );
 
 /** The frame number of the table that an entry names. */
-export const tableFrame = (entryHi: number, entryLo: number): number =>
+const tableFrame = (entryHi: number, entryLo: number): number =>
   (entryHi & Entry.ADDRESS_HIGH) * 2 ** 20 + (entryLo >>> 12);
 
 class LeafWalk {

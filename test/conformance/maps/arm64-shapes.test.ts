@@ -158,6 +158,26 @@ describe.each(SHAPES)('$name', (shape) => {
     );
   });
 
+  it('counts accessed and dirty entries', () => {
+    fc.assert(
+      fc.property(fc.gen(), (g) => {
+        const tables = makeTables(g, fc, shape);
+        const answers = tables.leaves.map(({ va }) => answerOf(tables, va));
+        fc.pre(!answers.includes(null));
+        const { ranges } = dumpOf(tables).list();
+        const sum = (of: 'accessed' | 'dirty'): number =>
+          ranges.reduce((total, range) => total + range[of], 0);
+        expect({ accessed: sum('accessed'), dirty: sum('dirty') }).toEqual({
+          accessed: answers.filter((answer) => answer?.accessed).length,
+          dirty: answers.filter((answer) => answer?.dirty).length,
+        });
+      }),
+      runs,
+    );
+  });
+});
+
+describe.each(SHAPES)('$name', (shape) => {
   it('translates every address as the oracle does, in each mode', async () => {
     await fc.assert(
       fc.asyncProperty(fc.gen(), anywhere, async (g, picks) => {

@@ -5,7 +5,7 @@
 import type fc from 'fast-check';
 import type { CorePage } from '../core/make-core.ts';
 
-export interface HalfShape {
+interface HalfShape {
   /** log2 of the granule. */
   readonly granule: 12 | 14 | 16;
   readonly addressBits: number;
@@ -43,7 +43,7 @@ export const SctlrBit = { M: 1n, C: 4n, WXN: 1n << 19n, EPAN: 1n << 57n } as con
 
 const IPS_BITS = [32n, 36n, 40n, 42n, 44n, 48n, 52n];
 
-export interface Registers {
+interface Registers {
   readonly tcr: bigint;
   readonly tcr2: bigint;
   readonly sctlr: bigint;
@@ -54,7 +54,7 @@ export interface Registers {
 }
 
 /** One page or block that the tables were made to map. */
-export interface MadeLeaf {
+interface MadeLeaf {
   readonly va: bigint;
   readonly pa: bigint;
   readonly bytes: bigint;
@@ -325,6 +325,8 @@ export interface Answer {
   readonly panRead: boolean;
   /** AF in the leaf. */
   readonly accessed: boolean;
+  /** Dirty as hardware tracks it: DBM = 1 and AP[2] = 0; with indirection writable and nDirty = 0. */
+  readonly dirty: boolean;
 }
 
 /** Are the bits above the address range copies of bit 55, but for a top byte that is ignored? */
@@ -391,7 +393,14 @@ export function answerOf(tables: MadeTables, va: bigint): Answer | null {
   const permissions = shape.pie
     ? indirect(shape, registers, word)
     : direct(shape, word, disabled ? 0n : limits, isUpper(va));
-  return { pa: (address & ~within) | (va & within), ...permissions, accessed: ((word >> 10n) & 1n) === 1n };
+  const has = (at: bigint): boolean => ((word >> at) & 1n) === 1n;
+  const tracked = shape.pie ? `${permissions.el1}${permissions.el0}`.includes('w') : has(51n);
+  return {
+    pa: (address & ~within) | (va & within),
+    ...permissions,
+    accessed: has(10n),
+    dirty: tracked && !has(7n),
+  };
 }
 
 type Permissions = Pick<Answer, 'el1' | 'el0' | 'panRead'>;
