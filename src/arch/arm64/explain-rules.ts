@@ -51,11 +51,7 @@ export function limitWords(mmu: Arm64Mmu, region: TranslationRegion, value: bigi
  * `Right` bits of a leaf with the limits of the tables above, or of the TLB entry that was hit. What a walk cache gave
  * holds the limits of all tables so far where a table descriptor has them.
  */
-export function combinedRights(
-  mmu: Arm64Mmu,
-  region: TranslationRegion,
-  steps: readonly WalkStep[],
-): number | null {
+function combinedRights(mmu: Arm64Mmu, region: TranslationRegion, steps: readonly WalkStep[]): number | null {
   const last = steps.findLast(({ kind }) => kind === 'entry' || kind === 'hit');
   if (last?.kind === 'hit') return Number(last.data & BigInt(RIGHTS_MASK));
   if (last?.kind !== 'entry') return null;

@@ -283,7 +283,7 @@ function explainStep(value: unknown, place: Place, step?: number): ExplainedVect
 const isWalked = ({ op }: Arm64Step): boolean => op === 'access' || op === 'mteInsn';
 
 /** A step in words. */
-export function operationText(step: Arm64Step): string {
+function operationText(step: Arm64Step): string {
   switch (step.op) {
     case 'access':
       return `${describeAccess(accessBits(step))} of ${step.size} ${step.size === 1 ? 'byte' : 'bytes'} at ${wordText(step.va)}, EL${step.el}`;

@@ -8,19 +8,11 @@ import { type MteInstructionStep, parseMteInstruction, parseTags, type TagList }
 import { type Arm64Outcome, flag, parseArm64Fault } from './arm64-outcome.ts';
 import { type MemoryList, NO_MEMORY } from './memory-list.ts';
 
-export const ACCESS_KINDS = [
-  'read',
-  'write',
-  'fetch',
-  'readUnpriv',
-  'writeUnpriv',
-  'atomic',
-  'dczva',
-] as const;
+const ACCESS_KINDS = ['read', 'write', 'fetch', 'readUnpriv', 'writeUnpriv', 'atomic', 'dczva'] as const;
 export type AccessKind = (typeof ACCESS_KINDS)[number];
 
 /** The AT instructions whose results are recorded, by their name in `at`. */
-export const AT_NAMES = ['s1e1r', 's1e1w', 's1e0r', 's1e0w', 's1e1rp', 's1e1wp'] as const;
+const AT_NAMES = ['s1e1r', 's1e1w', 's1e0r', 's1e0w', 's1e1rp', 's1e1wp'] as const;
 export type AtName = (typeof AT_NAMES)[number];
 
 export interface Arm64AccessStep {
@@ -74,14 +66,13 @@ export interface Arm64Cpu {
   readonly tco: boolean;
 }
 
-export const ARM64_KINDS = [
-  'translations',
-  'permission indirections',
-  'MTE accesses',
-  'MTE instructions',
-  'TLB sequences',
-] as const;
-export type Arm64Kind = (typeof ARM64_KINDS)[number];
+/** As the report counts them. */
+type Arm64Kind =
+  | 'translations'
+  | 'permission indirections'
+  | 'MTE accesses'
+  | 'MTE instructions'
+  | 'TLB sequences';
 
 export interface Arm64Vector {
   readonly id: string;

@@ -172,7 +172,7 @@ function registerLines({ state }: X86Mmu): string[] {
 const wordText = ({ hi, lo }: Halves): string => hexHalves(hi, lo);
 
 /** A step in words. */
-export function operationText(step: VectorStep): string {
+function operationText(step: VectorStep): string {
   switch (step.op) {
     case 'access':
       return `${describeAccess(accessBits(step))} of ${wordText(step.va)}, CPL ${step.cpl}, AC ${step.ac ? 1 : 0}`;
