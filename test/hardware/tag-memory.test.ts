@@ -86,13 +86,13 @@ describe('the tags of a frame', () => {
 
   it('are filled, copied and cleared without those of its neighbours', () => {
     const tags = new TagMemory();
-    tags.fillFrame(1023, 6);
+    tags.fillFrame(1023, 13);
     tags.copyFrame(1023, 1024);
     expect([0x3fe000, 0x3ff000, 0x3ffff0, 0x400000, 0x400ff0, 0x401000].map((lo) => tags.tag(0, lo))).toEqual(
       [0, 6, 6, 6, 6, 0],
     );
     tags.copyFrame(9, 1023);
-    expect([0x3ff000, 0x400000].map((lo) => tags.tag(0, lo))).toEqual([0, 6]);
+    expect([0x3ff000, 0x400000].map((lo) => tags.tag(0, lo))).toEqual([0, 13]);
     tags.fillFrame(1024, 16);
     expect(tags.tag(0, 0x400000)).toBe(0);
   });

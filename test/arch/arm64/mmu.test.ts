@@ -225,6 +225,10 @@ describe('atomic accesses', () => {
     expect(machine.outcome(machine.mmu.compareAndSwap64(0, Number(VA), 0, 1, 1, 0, 0))).toBe(
       `permission ESR ${esr(15, 1)} FAR 400000`,
     );
+    const { Add } = AtomicOperation;
+    expect(machine.outcome(machine.mmu.readModifyWrite64(0, Number(VA), 0, Add, 0, 0))).toBe(
+      `permission ESR ${esr(15, 1)} FAR 400000`,
+    );
     expect(machine.outcome(machine.mmu.compareAndSwap64(0, 0x50_0000, 0, 1, 1, 0, 0))).toBe(
       `not present ESR ${esr(7)} FAR 500000`,
     );

@@ -6,6 +6,7 @@ import {
   encodeTagInstruction,
   TAG_ENCODINGS,
 } from '../../../../src/arch/arm64/mte/encodings.ts';
+import type { Operand } from '../../../../src/arch/arm64/mte/operands.ts';
 import { SP } from '../../../../src/arch/arm64/register-file.ts';
 import { DATA, type MachineOptions, MEMORY_END, Memory, tagged } from '../small-machine.ts';
 import { ALL_ONES, type Program, program, VA, word } from './program.ts';
@@ -22,6 +23,15 @@ describe('ADDG and SUBG', () => {
     ['offset 0 leaves an excluded tag', 'addg', 0x0200_0000_0000_0000n, 0, 0, 0b100, 0x0300_0000_0000_0000n],
     ['subtracts, and the tag moves up', 'subg', 0x0200_0000_0000_1008n, 32, 3, 0, 0x0500_0000_0000_0fe8n],
     ['borrows from the high half', 'subg', 0x0200_0001_0000_0000n, 16, 0, 0, 0x0200_0000_ffff_fff0n],
+    [
+      'subtracts down to 0 without a borrow',
+      'subg',
+      0x0200_0001_0000_0010n,
+      16,
+      0,
+      0,
+      0x0200_0001_0000_0000n,
+    ],
     ['an overflow into the tag is lost', 'addg', 0x02ff_ffff_ffff_fff0n, 16, 0, 0, 0x0200_0000_0000_0000n],
   ])('%s', (_rule, name, pointer, bytes, offset, exclude, result) => {
     const machine = program().set(3, pointer).set(SP, pointer);
@@ -217,10 +227,14 @@ describe('SP as a base register (CheckSPAlignment)', () => {
   });
 });
 
+/** The operand of MRS and MSR (register). */
+const Xt = TAG_ENCODINGS.find(({ mnemonic }) => mnemonic === 'mrs')?.operands[0] as Operand;
+
 describe('the registers of MTE', () => {
   const access = (mnemonic: 'mrs' | 'msr', name: string): number => {
     const row = TAG_ENCODINGS.find(
-      (one) => one.mnemonic === mnemonic && one.operands.some((operand) => operand.name === name),
+      ({ mnemonic: one, operands }) =>
+        one === mnemonic && operands.some((operand) => operand.name === name) && operands.includes(Xt),
     );
     if (row === undefined) throw new Error(`no ${mnemonic} ${name}`);
     return encodeTagInstruction(
@@ -248,6 +262,7 @@ describe('the registers of MTE', () => {
     const machine = program({ features: { gmidBs: 4 } });
     machine.run(access('mrs', 'gmid_el1'));
     expect(machine.get(1)).toBe(4n);
+    expect(machine.run(access('mrs', 'gmid_el1'), User)).toContain('undefined');
   });
 
   it('TCO is bit 25, also at EL0, and takes effect at once', () => {

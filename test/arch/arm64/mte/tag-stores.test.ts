@@ -56,6 +56,18 @@ describe('LDG and the stores of one or two tags', () => {
     expect([machine.get(1), machine.tag(target - VA + DATA)]).toEqual([base, 7]);
   });
 
+  it('carries the offset into the high half of the base, and borrows from it', () => {
+    const machine = program()
+      .map(0x1_0000_0000n, DATA)
+      .map(0xffff_f000n, DATA + 0x5000n) as Program;
+    machine.set(1, tagged(7, 0xffff_fff0n));
+    expect(machine.run(word('stg', [1, 1, 16], 'pre'))).toBe('none');
+    expect([machine.get(1), machine.tag(DATA)]).toEqual([tagged(7, 0x1_0000_0000n), 7]);
+    expect(machine.run(word('stg', [1, 1, -16], 'pre'))).toBe('none');
+    expect([machine.get(1), machine.tag(DATA + 0x5ff0n)]).toEqual([tagged(7, 0xffff_fff0n), 7]);
+    expect(machine.run(word('st2g', [1, 1, 0], 'offset'))).toBe('none');
+  });
+
   it('takes the tag of SP when Xt is register 31', () => {
     const machine = program().set(SP, tagged(11, VA));
     machine.run(word('stg', [SP, SP, 0], 'offset'));
@@ -144,13 +156,14 @@ describe('LDGM, STGM and STZGM', () => {
     let expected = 0n;
     for (let at = first; at < first + bytes; at += 16) expected |= BigInt(15 - at / 16) << BigInt(at / 4);
     expect(machine.get(2)).toBe(expected);
-    machine.set(3, 0x0123_4567_89ab_cdefn);
+    machine.set(3, 0xfedc_ba98_7654_3210n);
     expect(machine.run(word('stgm', [3, 1]))).toBe('none');
     const all = machine.tags(DATA, 16).map((tag, index) => {
       const inside = index * 16 >= first && index * 16 < first + bytes;
-      return tag === (inside ? Number((0x0123_4567_89ab_cdefn >> BigInt(4 * index)) & 15n) : 15 - index);
+      return tag === (inside ? index : 15 - index);
     });
     expect(all).not.toContain(false);
+    expect(machine.tag(DATA + 0x100n)).toBe(0);
   });
 
   it('STGM stores what LDGM read, for any tags', () => {
