@@ -5,6 +5,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { Arm64InvalidationReporter, Arm64LiveTableRules } from '../../../src/arch/arm64/break-before-make.ts';
+import { TCR2_EL1 } from '../../../src/arch/arm64/system-registers.ts';
 import { addressOperand, asidOperand } from '../../../src/arch/arm64/tlbi-operands.ts';
 import { BreakBeforeMake, describeViolation } from '../../../src/check/break-before-make.ts';
 import {
@@ -124,6 +125,12 @@ const PAGE_CHANGES: readonly [string, bigint, bigint, string | null][] = [
     'SH of Device memory, which is Outer Shareable anyway',
     FRAME | PAGE | attributes(1),
     (FRAME | PAGE | attributes(1)) & ~INNER,
+    null,
+  ],
+  [
+    'SH of Non-cacheable memory, which is Outer Shareable anyway',
+    FRAME | PAGE | attributes(2),
+    (FRAME | PAGE | attributes(2)) & ~INNER,
     null,
   ],
   ['the Contiguous bit', FRAME | PAGE, FRAME | PAGE | CONTIGUOUS, 'Contiguous bit'],
@@ -460,6 +467,94 @@ describe('which tables are live', () => {
     board.check.addRoot(LOWER_ROOT, 0n, () => ASID);
     board.set(FRAME | PAGE);
     expect(board.found).toHaveLength(1);
+  });
+});
+
+describe('what is held against what', () => {
+  it('one change of a table is one report for each old entry', () => {
+    const board = new Watched();
+    board.break(2);
+    board.set(BLOCK, 2);
+    board.set(table(board), 2);
+    expect(board.found).toEqual([`block size; ${INBETWEEN}`]);
+  });
+
+  it('a page that is gone with its table does not meet the next table', () => {
+    const board = new Watched();
+    board.set(FRAME | PAGE);
+    board.set(0n);
+    board.set(board.newTable() | PAGE_TYPE | VALID, 2);
+    expect(board.found).toEqual([]);
+  });
+
+  it('a page elsewhere does not meet a block', () => {
+    const board = new Watched();
+    board.store(board.descriptorAddress(VA - 0x1000n), FRAME | PAGE);
+    board.store(board.descriptorAddress(VA - 0x1000n), 0n);
+    board.break(2);
+    board.set(BLOCK, 2);
+    expect(board.found).toEqual([]);
+  });
+
+  it('the same entry, taken away twice, is one', () => {
+    const board = new Watched();
+    for (const value of [FRAME | PAGE, 0n, FRAME | PAGE, 0n, OTHER | PAGE]) board.set(value);
+    expect(board.found).toHaveLength(1);
+  });
+
+  it.each([
+    [NOT_GLOBAL, []],
+    [0n, ['output address, with write permission; an invalidation']],
+  ])('entries of the ASID that the tables had before: nG %s', (nG, found) => {
+    const board = new Watched();
+    board.check.removeRoot(LOWER_ROOT);
+    let asid: number | null = null;
+    board.check.addRoot(LOWER_ROOT, 0n, () => asid);
+    const page = (PAGE & ~NOT_GLOBAL) | nG;
+    board.set(FRAME | page);
+    // Without an ASID nothing was cached yet.
+    board.set(OTHER | page);
+    expect(board.found).toEqual([]);
+    asid = 1;
+    board.set(0n);
+    asid = 2;
+    board.set(FRAME | page);
+    expect(board.found).toEqual(found);
+  });
+});
+
+describe('what the registers say of a descriptor', () => {
+  const changes = (board: Board, old: bigint, next: bigint): readonly string[] => {
+    const { state, features } = board.mmu();
+    const rules = new Arm64LiveTableRules(state, features);
+    const entry = (value: bigint) => ({ address: VA, level: 3, value });
+    return rules.forbiddenChanges(entry(old), entry(next), () => true);
+  };
+
+  it('TCR2_EL1.FNG0: nothing is global', () => {
+    const board = new Board();
+    expect(changes(board, PAGE, PAGE & ~NOT_GLOBAL)).toEqual(['a global entry over a non-global one']);
+    board.mmu().state.tcr2Lo = TCR2_EL1.half('FNG0').lo;
+    expect(changes(board, PAGE, PAGE & ~NOT_GLOBAL)).toEqual([]);
+  });
+
+  it('permission indirection: PIR_EL1 says what grants writes, AP[2] does not', () => {
+    const board = new Board();
+    const { state } = board.mmu();
+    state.tcr2Lo = TCR2_EL1.half('PIE').lo;
+    // Index 1 (USER): read-only; index 0: read and write.
+    state.pirLo = 0x15;
+    expect(changes(board, FRAME | PAGE, OTHER | PAGE)).toEqual([]);
+    const writable = PAGE & ~USER;
+    expect(changes(board, FRAME | writable | READ_ONLY, OTHER | writable | READ_ONLY)).toEqual([
+      'output address, with write permission',
+    ]);
+  });
+
+  it('TCR_EL1.DS = 1: bits 9:8 are address bits and not SH', () => {
+    const board = new Board({ wide: true, inputBits: 52 });
+    const page = (PAGE & ~INNER) | READ_ONLY;
+    expect(changes(board, FRAME | page, FRAME | page | INNER)).toEqual([]);
   });
 });
 

@@ -85,6 +85,7 @@ describe.each<Retention>(['profile', 'adversarial'])('what stays cached, %s rete
       ['1:GLOBAL', '2:BLOCK', '2:NEXT', '2:PAGE', '2:UPPER'],
     ],
     ['an ASID that nothing has', 'ASIDE1', asidOperand(0x101), all],
+    ['ASID 0, whose number the tags of global entries have', 'ASIDE1', asidOperand(0), all],
     ['a page', 'VAE1', at(PAGES.PAGE, 1), without('1:PAGE')],
     ['a page of the other ASID', 'VAE1', at(PAGES.PAGE, 2), without('2:PAGE')],
     ['a page of an ASID that nothing has', 'VAE1', at(PAGES.PAGE, 3), all],
