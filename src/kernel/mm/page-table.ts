@@ -9,9 +9,9 @@ import { type PagingFormat, pagesPerEntry, tableIndex } from '../../arch/paging-
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
-import type { PageTags } from '../frame/page-tags.ts';
 import { SpinLock } from '../lock/spinlock.ts';
 import { Unsupported } from '../unsupported.ts';
+import type { PageTags } from './page-tags.ts';
 
 /** One page-table page. Entries are in physical memory; here is what Linux keeps in its `struct ptdesc`. */
 export class TablePage extends SharedObject {

@@ -8,8 +8,8 @@
  * `tag_clear_highpage`; arch/arm64/kernel/cpufeature.c `cpu_enable_mte`
  */
 import type { MemoryTags } from '../../arch/thread-state.ts';
-import { FrameFlag } from './frame-flags.ts';
-import type { FrameTable } from './frame-table.ts';
+import { FrameFlag } from '../frame/frame-flags.ts';
+import type { FrameTable } from '../frame/frame-table.ts';
 
 export class PageTags {
   readonly #frames: FrameTable;
