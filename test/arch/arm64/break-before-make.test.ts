@@ -489,11 +489,15 @@ describe('what is held against what', () => {
 
   it('a page elsewhere does not meet a block', () => {
     const board = new Watched();
-    board.store(board.descriptorAddress(VA - 0x1000n), FRAME | PAGE);
-    board.store(board.descriptorAddress(VA - 0x1000n), 0n);
+    const elsewhere = board.descriptorAddress(VA - 0x1000n);
+    board.check.removeRoot(LOWER_ROOT);
+    board.check.addRoot(LOWER_ROOT, 0n, () => ASID);
+    for (const value of [FRAME | PAGE, 0n]) board.store(elsewhere, value);
     board.break(2);
     board.set(BLOCK, 2);
     expect(board.found).toEqual([]);
+    board.store(elsewhere, OTHER | PAGE);
+    expect(board.found).toHaveLength(1);
   });
 
   it('the same entry, taken away twice, is one', () => {
