@@ -80,6 +80,7 @@ const SMALLEST_TXSZ = 16;
 const SMALLEST_TXSZ_52 = 12;
 /** Bits 63:56 of an address, in the high half. */
 const TOP_BYTE = 0xff000000 | 0;
+const BIT_55 = 1 << 23;
 /** UXNTable, PXNTable and APTable of a table descriptor, in the high half. */
 const HIERARCHICAL = 0x78000000;
 const HIGHEST_LEVEL = 5;
@@ -90,9 +91,12 @@ export const NO_CHUNK = -2;
 
 export class AddressRange {
   readonly upper: boolean;
-  /** Bits of an address, of both halves, that have to be copies of bit 55; those of a data access. */
+  /**
+   * The quick range check: an address of a data access is inside if under `outsideHi` its high half is `expectedHi`. In a
+   * range below 4 GiB no address passes it: `contains` decides.
+   */
   outsideHi = 0;
-  outsideLo = 0;
+  expectedHi = 0;
   /** First word of tags: the bits of the page number that name a page of the granule. */
   pageMask = -1;
   /** How far to shift the first word to choose a set: log2 of the granule's bytes, less 12. */
@@ -123,6 +127,8 @@ export class AddressRange {
   wideShift = 0;
   /** Bits of the high half of an output address that must be 0. */
   beyondOutput = 0;
+  /** The same in the high half of a descriptor whose address ends at bit 47. */
+  quickBeyond = 0;
   /** APTable, PXNTable and UXNTable as far as they count, in the high half of a table descriptor. */
   hierarchical = HIERARCHICAL;
   /** `Right` bits of every translation of the range. */
@@ -189,6 +195,7 @@ export class AddressRange {
     const lpa = granuleShift === 16 && features.lpa;
     const bits = outputBits(state, features, ds || lpa);
     this.beyondOutput = 0xfffff & ~(2 ** (bits - 32) - 1);
+    this.quickBeyond = this.beyondOutput & 0xffff;
     this.addressHigh = ds ? 0x3ffff : 0xffff;
     this.wideMask = ds ? 0x300 : lpa ? 0xf000 : 0;
     this.wideShift = ds ? 10 : 4;
@@ -220,9 +227,20 @@ export class AddressRange {
 
   private setOutside(): void {
     const { sizeShift } = this;
+    this.expectedHi = this.upper ? -1 : 0;
     this.outsideHi = sizeShift >= 32 ? ~(2 ** (sizeShift - 32) - 1) : -1;
-    this.outsideLo = sizeShift >= 32 ? 0 : ~(2 ** sizeShift - 1);
     if (this.topByteIgnored) this.outsideHi &= ~TOP_BYTE;
+    if (sizeShift < 32) this.expectedHi ^= BIT_55;
+  }
+
+  /** Is an address inside the range that its bit 55 names? @param data with TBI the top byte of a data address is ignored */
+  contains(hi: number, lo: number, data: boolean): boolean {
+    const { sizeShift } = this;
+    const sign = this.upper ? -1 : 0;
+    const ignored = data && this.topByteIgnored ? TOP_BYTE : 0;
+    const outsideHi = sizeShift >= 32 ? ~(2 ** (sizeShift - 32) - 1) : -1;
+    const outsideLo = sizeShift >= 32 ? 0 : ~(2 ** sizeShift - 1);
+    return ((hi ^ sign) & outsideHi & ~ignored) === 0 && ((lo ^ sign) & outsideLo) === 0;
   }
 
   private setRoot(state: Arm64State, wide: boolean): void {

@@ -74,6 +74,8 @@ export class TranslationControls {
 
   protected attached: WalkObserver | null = null;
   protected adversarial = false;
+  /** The MMU is on and keeps no translation: every access walks. */
+  protected uncached = false;
   /** SCTLR_EL1.M. */
   protected on = false;
   /** The first-level TLBs, or empty ones while the MMU is off: nothing is found in them then. */
@@ -169,6 +171,7 @@ export class TranslationControls {
   updateControls(): void {
     const { state, features, walker } = this;
     this.on = (state.sctlrLo & M) !== 0;
+    this.uncached = this.on && this.retention === 'none';
     this.dataLookup = this.on ? this.dataTlb : this.nothing;
     this.fetchLookup = this.on ? this.fetchTlb : this.nothing;
     this.updateAttributes();
@@ -232,6 +235,7 @@ export class TranslationControls {
     const { state, features } = this;
     this.memo.setMode(state.pan && features.pan >= 1, state.uao && features.uao);
     this.classes = this.memo.classes;
+    this.walker.classes = this.memo.classes;
   }
 
   /** As after power-up: every cache empty, without telling the observer. Registers stay; set them and `updateControls`. */

@@ -31,8 +31,6 @@ const FETCH = Access.Fetch;
 const RIGHTS = RIGHTS_MASK;
 const ACCESS = ACCESS_MASK;
 const TOP_BYTE = 0xff000000 | 0;
-/** How far up the access's fetch bit has to go to become its sign. */
-const FETCH_TO_SIGN = 30;
 
 export class Translation extends TranslationControls {
   /**
@@ -43,17 +41,20 @@ export class Translation extends TranslationControls {
   translate(hi: number, lo: number, access: number): FaultKind {
     if (this.attached !== null) this.attached.begin(hi, lo, access);
     const range = this.rangeOf(hi);
-    const sign = (hi << 8) >> 31;
-    const alsoTopByte = ((access << FETCH_TO_SIGN) >> 31) & TOP_BYTE;
+    let tlb = this.dataLookup;
+    let outside = range.outsideHi;
+    if ((access & FETCH) !== 0) {
+      tlb = this.fetchLookup;
+      outside |= TOP_BYTE;
+    }
     let high = hi;
-    if ((((hi ^ sign) & (range.outsideHi | alsoTopByte)) | ((lo ^ sign) & range.outsideLo)) !== 0) {
+    if (((hi ^ range.expectedHi) & outside) !== 0) {
       if (!this.enterRange(hi, lo, access, range)) return FaultKind.NotPresent;
       high = this.enteredHi;
     }
     const tagLo = ((lo >>> 12) | (high << 20)) & range.pageMask;
     const pageHigh = (high >>> 12) & PAGE_HIGH_MASK;
     const tagHi = pageHigh | range.contextTag;
-    const tlb = (access & FETCH) === 0 ? this.dataLookup : this.fetchLookup;
     const entries = tlb.entries;
     const start = ((tagLo >>> range.pageShift) & tlb.setMask) << tlb.setShift;
     const end = start + (tlb.ways << 2);
@@ -72,6 +73,7 @@ export class Translation extends TranslationControls {
       if (this.attached !== null) this.tellHit(access, dataLo);
       return None;
     }
+    if (this.uncached) return this.walkFromRoot(high, lo, access, range);
     return this.missFirstLevel(high, lo, access, range, tagLo, tagHi, true);
   }
 
@@ -86,10 +88,7 @@ export class Translation extends TranslationControls {
     const high = (access & FETCH) === 0 ? hi : this.branchAddress(hi);
     this.enteredHi = high;
     if (!this.on) return true;
-    const sign = (hi << 8) >> 31;
-    const alsoTopByte = (access & FETCH) === 0 ? 0 : TOP_BYTE;
-    const outside = ((high ^ sign) & (range.outsideHi | alsoTopByte)) | ((lo ^ sign) & range.outsideLo);
-    if (outside === 0) return true;
+    if (range.contains(high, lo, (access & FETCH) === 0)) return true;
     const reason = range.walkReason === Reason.RegionSize ? Reason.RegionSize : Reason.OutOfRegion;
     this.walker.setFault(FaultKind.NotPresent, high, lo, access, reason);
     this.attached?.end(FaultKind.NotPresent, 0, 0, reason);
@@ -307,21 +306,24 @@ export class Translation extends TranslationControls {
     if (this.attached !== null) this.attached.begin(hi, lo, access);
     if (!this.on) return this.translateFlat(hi, lo, access);
     const range = this.rangeOf(hi);
-    const sign = (hi << 8) >> 31;
-    const alsoTopByte = ((access << FETCH_TO_SIGN) >> 31) & TOP_BYTE;
+    const outside = (access & FETCH) === 0 ? range.outsideHi : range.outsideHi | TOP_BYTE;
     let high = hi;
-    if ((((hi ^ sign) & (range.outsideHi | alsoTopByte)) | ((lo ^ sign) & range.outsideLo)) !== 0) {
+    if (((hi ^ range.expectedHi) & outside) !== 0) {
       if (!this.enterRange(hi, lo, access, range)) return FaultKind.NotPresent;
       high = this.enteredHi;
     }
+    return this.walkFromRoot(high, lo, access, range);
+  }
+
+  private walkFromRoot(hi: number, lo: number, access: number, range: AddressRange): FaultKind {
     const walker = this.walker;
-    const kind = walker.walkFromRoot(high, lo, access, range);
+    const kind = walker.walkFromRoot(hi, lo, access, range);
     if (kind !== None) return this.faulted(kind);
     const dataHi = walker.dataHi;
     if ((dataHi & SIZE_MASK) === 0) {
       this.dataHi = dataHi;
       this.paLo = (walker.dataLo & ADDRESS_LOW) | (lo & range.offsetMask);
-    } else this.take(high, lo, walker.dataLo, dataHi);
+    } else this.take(hi, lo, walker.dataLo, dataHi);
     if (this.attached !== null) this.attached.end(None, this.paHi, this.paLo, 0);
     return None;
   }
@@ -377,8 +379,7 @@ export class Translation extends TranslationControls {
    */
   speculativeFill(hi: number, lo: number, fetch = false): boolean {
     const range = this.rangeOf(hi);
-    const sign = (hi << 8) >> 31;
-    if (!this.on || (((hi ^ sign) & range.outsideHi) | ((lo ^ sign) & range.outsideLo)) !== 0) return false;
+    if (!this.on || !range.contains(hi, lo, !fetch)) return false;
     const access = fetch ? FETCH : Access.Read;
     const tagLo = ((lo >>> 12) | (hi << 20)) & range.pageMask;
     const tagHi = ((hi >>> 12) & PAGE_HIGH_MASK) | range.contextTag;
