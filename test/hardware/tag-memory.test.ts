@@ -89,7 +89,7 @@ describe('the tags of a frame', () => {
     tags.fillFrame(1023, 13);
     tags.copyFrame(1023, 1024);
     expect([0x3fe000, 0x3ff000, 0x3ffff0, 0x400000, 0x400ff0, 0x401000].map((lo) => tags.tag(0, lo))).toEqual(
-      [0, 6, 6, 6, 6, 0],
+      [0, 13, 13, 13, 13, 0],
     );
     tags.copyFrame(9, 1023);
     expect([0x3ff000, 0x400000].map((lo) => tags.tag(0, lo))).toEqual([0, 13]);
