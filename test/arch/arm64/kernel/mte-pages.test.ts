@@ -130,6 +130,16 @@ describe('a copy of a page', () => {
     expect([world.ldg(task, AT), world.ldg(task, AT + 16n)]).toEqual([6, 0]);
   });
 
+  it('made of a page that has no tags of its own has none either', () => {
+    world.map(task, 1, RW);
+    world.store(task, AT, 7);
+    world.plantTag(world.frame(task, AT), 0, 9);
+    const child = world.fork(task);
+    world.store(child, AT, 8);
+    world.call(child, sysMprotect(child, AT, 0x1000n, RWM));
+    expect([world.ldg(child, AT), world.load(child, AT)]).toEqual([0, 8]);
+  });
+
   it('made by fork because it is pinned has them as well', () => {
     world.map(task, 1);
     world.stg(task, tagged(AT, 6));
