@@ -65,6 +65,17 @@ describe.each(Object.entries(EXPERIMENTS))('examples/mte/%s', (_, scenario) => {
   });
 });
 
+describe('the seed of a run', () => {
+  it('chooses the tags, and the same seed chooses the same', () => {
+    const tags = (seed: number): string =>
+      table(runScenario(heapOverflow, { architecture, seed }))
+        .map((row) => `${row[2]}`)
+        .join(' ');
+    expect(tags(7)).toBe(tags(7));
+    expect(new Set([1, 2, 3, 4, 5, 6, 7, 8].map(tags)).size).toBeGreaterThan(4);
+  });
+});
+
 describe('examples/mte/detection-rate.ts', () => {
   it('agrees with the formulas for other seeds', () => {
     for (let seed = 10; seed < 14; seed++) {

@@ -41,7 +41,7 @@ import { createSystem, type System } from '../../../src/userland/system.ts';
 export const GRANULE = 16;
 export const PAGE = 4096;
 /** Every tag but 0, the include mask of most cases. */
-export const NON_ZERO_TAGS = 0xfffe;
+const NON_ZERO_TAGS = 0xfffe;
 
 /** `sync`: precise, `async`: imprecise, `none`: tag check faults are ignored. */
 export type Mode = 'sync' | 'async' | 'none';
