@@ -56,15 +56,19 @@ const PAGE_BYTES = 4096;
 export function* handleUserFault(current: TaskStruct): Task<SignalInfo | null> {
   const info = new PageFaultInfo();
   current.kernel.arch.faultInfo(current.cpu, info);
-  if (!info.user) return yield* handleException(current, info);
-  enterFromUserMode(current);
-  const signal = yield* handleException(current, info);
-  // A second SIGSEGV that comes while one is pending is lost (`legacy_queue`).
+  if (info.user) enterFromUserMode(current);
+  const { mm } = current;
+  let signal = signalAtOnce(current, info);
+  // No generator in between: every step of a fault would pass through it.
+  if (signal === null && mm !== null) signal = yield* doUserAddrFault(current, mm, info);
+  if (!info.user) return signal;
   const late = exitToUserMode(current);
+  // A second SIGSEGV that comes while one is pending is lost (`legacy_queue`).
   return signal ?? late;
 }
 
-function* handleException(current: TaskStruct, info: PageFaultInfo): Task<SignalInfo | null> {
+/** The signal of an exception for which no VMA is looked up, else null. */
+function signalAtOnce(current: TaskStruct, info: PageFaultInfo): SignalInfo | null {
   if (info.kind === EntryKind.Signal) {
     const address = info.code === SI_KERNEL ? 0n : fromHalves(info.addressHi, info.addressLo);
     return { signal: info.signal, code: info.code, address };
@@ -72,7 +76,7 @@ function* handleException(current: TaskStruct, info: PageFaultInfo): Task<Signal
   if (info.corrupt)
     throw new Error(`page table of ${current.name} has a reserved bit set at ${addressText(info)}`);
   if (info.beyondUser || current.mm === null) return segmentationFault(info, SEGV_MAPERR);
-  return yield* doUserAddrFault(current, current.mm, info);
+  return null;
 }
 
 function addressText(info: PageFaultInfo): string {
