@@ -124,6 +124,7 @@ describe('an access is unchecked', () => {
     ['Device memory', Memory.Device],
   ])('to %s that is not Tagged', (_what, memory) => {
     expect(machineWith({}, memory).read(tagged(OTHER, VA))).toBe('none');
+    expect(machineWith({}, memory).write(tagged(OTHER, VA))).toBe('none');
   });
 
   it('while PSTATE.TCO = 1', () => {
