@@ -47,13 +47,11 @@ export class Translation extends TranslationControls {
       tlb = this.fetchLookup;
       outside |= TOP_BYTE;
     }
-    let high = hi;
-    if (((hi ^ range.expectedHi) & outside) !== 0) {
-      if (!this.enterRange(hi, lo, access, range)) return FaultKind.NotPresent;
-      high = this.enteredHi;
+    if (((hi ^ range.expectedHi) & outside) !== 0 && !this.enterRange(hi, lo, access, range)) {
+      return FaultKind.NotPresent;
     }
-    const tagLo = ((lo >>> 12) | (high << 20)) & range.pageMask;
-    const pageHigh = (high >>> 12) & PAGE_HIGH_MASK;
+    const tagLo = ((lo >>> 12) | (hi << 20)) & range.pageMask;
+    const pageHigh = (hi >>> 12) & PAGE_HIGH_MASK;
     const tagHi = pageHigh | range.contextTag;
     const entries = tlb.entries;
     const start = ((tagLo >>> range.pageShift) & tlb.setMask) << tlb.setShift;
@@ -65,6 +63,7 @@ export class Translation extends TranslationControls {
       const dataLo = entries[at + 2] as number;
       const dataHi = entries[at + 3] as number;
       if (this.verdicts[(this.classes[access & ACCESS] as number) | (dataLo & RIGHTS)] !== Allowed) {
+        const high = this.reportedHigh(hi, access);
         return this.hitDecides(high, lo, access, range, tagLo, tagHi, dataLo, dataHi, at);
       }
       tlb.touch(at);
@@ -73,22 +72,23 @@ export class Translation extends TranslationControls {
       if (this.attached !== null) this.tellHit(access, dataLo);
       return None;
     }
+    const high = this.reportedHigh(hi, access);
     if (this.uncached) return this.walkFromRoot(high, lo, access, range);
     return this.missFirstLevel(high, lo, access, range, tagLo, tagHi, true);
   }
 
-  private enteredHi = 0;
+  /** The high half of the address as a fault reports it: of a fetch with the top byte made a sign extension. */
+  private reportedHigh(hi: number, access: number): number {
+    return (access & FETCH) === 0 ? hi : this.branchAddress(hi);
+  }
 
   /**
-   * The range check of addresses that are not plainly inside: TBI for instructions makes a sign extension of the top byte.
-   * There are no ranges while the MMU is off.
-   * @returns false, with the fault set, when the address is outside; else its high half is in `enteredHi`
+   * The range check of addresses that are not plainly inside. There are no ranges while the MMU is off.
+   * @returns false, with the fault set, when the address is outside
    */
   private enterRange(hi: number, lo: number, access: number, range: AddressRange): boolean {
-    const high = (access & FETCH) === 0 ? hi : this.branchAddress(hi);
-    this.enteredHi = high;
-    if (!this.on) return true;
-    if (range.contains(high, lo, (access & FETCH) === 0)) return true;
+    const high = this.reportedHigh(hi, access);
+    if (!this.on || range.contains(high, lo, (access & FETCH) === 0)) return true;
     const reason = range.walkReason === Reason.RegionSize ? Reason.RegionSize : Reason.OutOfRegion;
     this.walker.setFault(FaultKind.NotPresent, high, lo, access, reason);
     this.attached?.end(FaultKind.NotPresent, 0, 0, reason);
@@ -307,12 +307,10 @@ export class Translation extends TranslationControls {
     if (!this.on) return this.translateFlat(hi, lo, access);
     const range = this.rangeOf(hi);
     const outside = (access & FETCH) === 0 ? range.outsideHi : range.outsideHi | TOP_BYTE;
-    let high = hi;
-    if (((hi ^ range.expectedHi) & outside) !== 0) {
-      if (!this.enterRange(hi, lo, access, range)) return FaultKind.NotPresent;
-      high = this.enteredHi;
+    if (((hi ^ range.expectedHi) & outside) !== 0 && !this.enterRange(hi, lo, access, range)) {
+      return FaultKind.NotPresent;
     }
-    return this.walkFromRoot(high, lo, access, range);
+    return this.walkFromRoot(this.reportedHigh(hi, access), lo, access, range);
   }
 
   private walkFromRoot(hi: number, lo: number, access: number, range: AddressRange): FaultKind {

@@ -11,7 +11,7 @@ import { setOf } from './tlb-tag.ts';
 
 const { ADDRESS_HIGH } = Cached;
 /** NSTable, APTable, UXNTable and PXNTable in the high half of a table descriptor. */
-export const TABLE_ATTRIBUTES = 0xf8000000 | 0;
+const TABLE_ATTRIBUTES = 0xf8000000 | 0;
 
 export class WalkCaches {
   /** Is there any cache at all? */

@@ -24,12 +24,12 @@ import type { Retention } from '../../../src/hardware/retention.ts';
 export const ROOT0 = 0x10_0000n;
 export const ROOT1 = 0x20_0000n;
 /** Memory types by index: 0 Normal Write-Back, 1 Device-nGnRnE, 2 Tagged, 3 Normal Non-cacheable, 4 Device-GRE. */
-export const MAIR = MAIR_EL1.encode({ Attr0: 0xff, Attr1: 0x00, Attr2: 0xf0, Attr3: 0x44, Attr4: 0x0c });
+const MAIR = MAIR_EL1.encode({ Attr0: 0xff, Attr1: 0x00, Attr2: 0xf0, Attr3: 0x44, Attr4: 0x0c });
 
 type Values<L> = L extends Layout<infer Name> ? { readonly [K in Name]?: bigint | number | boolean } : never;
-export type Sctlr = Values<typeof SCTLR_EL1>;
+type Sctlr = Values<typeof SCTLR_EL1>;
 export type Tcr = Values<typeof TCR_EL1>;
-export type Tcr2 = Values<typeof TCR2_EL1>;
+type Tcr2 = Values<typeof TCR2_EL1>;
 type RegisterName =
   | 'sctlr'
   | 'tcr'
