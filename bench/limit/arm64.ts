@@ -67,7 +67,7 @@ const row = (
 export const ARM64_WORKLOADS: readonly Arm64Workload[] = [
   row('a64-walk-hot', 'walk alone, 32 pages', 'walk-hot', { kind: 'walk', target: 0.8 }),
   row('a64-walk-1g', 'walk alone, 1 GiB', 'walk-1g', { kind: 'walk', target: 0.8, pages: 1 << 18 }),
-  row('a64-walk-sync', 'walk and read, tag checked, 64 a page', 'walk-hot', {
+  row('a64-walk-sync', 'walk, read, tag check; 64 a page', 'walk-hot', {
     kind: 'read',
     target: 0.5,
     random: false,
