@@ -71,8 +71,10 @@ export const tagOf = logicalTag;
 export const withTag = (pointer: bigint, tag: number): bigint =>
   (pointer & ~(15n << 56n)) | (BigInt(tag) << 56n);
 
-export function mteSystem(cpus = 1): System {
-  return createSystem({ architecture: architectureNamed('arm64'), cpus, memoryBytes: 0x400_0000 });
+/** @param cpuModel default: the one of scenarios, which was recorded too */
+export function mteSystem(cpus = 1, cpuModel?: string): System {
+  const model = cpuModel === undefined ? {} : { cpuModel };
+  return createSystem({ architecture: architectureNamed('arm64'), cpus, memoryBytes: 0x400_0000, ...model });
 }
 
 export function mteProcess(system: System = mteSystem(), cpu = 0): MteProcess {
@@ -82,6 +84,8 @@ export function mteProcess(system: System = mteSystem(), cpu = 0): MteProcess {
 export class MteProcess {
   readonly system: System;
   readonly task: TaskStruct;
+  /** SA_EXPOSE_TAGBITS of the handler. */
+  exposeTagBits = false;
   /** Asynchronous faults that were reported and not asked for yet. */
   #asynchronous = 0;
 
@@ -249,7 +253,7 @@ export class MteProcess {
 
   #outcome(signal: SignalInfo | null, done: string): string {
     if (signal === null) return done;
-    return describe({ ...signal, address: signalAddress(this.task, signal, false) });
+    return describe({ ...signal, address: signalAddress(this.task, signal, this.exposeTagBits) });
   }
 
   /** Stores a byte to each address of a range in turn, until a signal: how many were stored, and the signal. */
