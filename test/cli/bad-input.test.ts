@@ -134,7 +134,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     {
       command: 'run call.yaml',
-      says: 'call.yaml:5:7: unknown call "mumap"; did you mean "mmap"?: expected one of mmap, munmap, mprotect, brk, load, store, fetch, fork, exit, wait, kill, setuid, compute, set, wait-for, pid-of, ptrace-attach, ptrace-detach, peek, poke, mem-open, mem-read, mem-write, process-vm-readv, process-vm-writev, found mumap',
+      says: 'call.yaml:5:7: unknown call "mumap"; did you mean "mmap"?: expected one of mmap, munmap, mprotect, brk, load, store, fetch, fork, exit, wait, kill, setuid, compute, set, wait-for, pid-of, ptrace-attach, ptrace-detach, peek, poke, mem-open, mem-read, mem-write, process-vm-readv, process-vm-writev, tagged-address-control, tag-check-override, irg, addg, ldg, stg, st2g, stzg, stz2g, peek-tags, poke-tags, found mumap',
     },
     {
       command: 'run wide.yaml',
