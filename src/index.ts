@@ -5,6 +5,7 @@
 
 // The MMU by itself.
 export { Access, accessOf } from './arch/access.ts';
+export * as arm64 from './arch/arm64/index.ts';
 export type { Decoded, DecodedField, DecodeOptions } from './arch/decode-kind.ts';
 export type { ExplainedWalk } from './arch/explained-walk.ts';
 export { FAULT_KIND_NAMES, FaultKind, type FaultSlot } from './arch/fault.ts';
@@ -18,11 +19,18 @@ export { InputError, type InputErrorDetails } from './base/input-error.ts';
 export { addressBits, bit, bits, ignoredBits, Layout, reservedBits } from './base/layout.ts';
 export type { SchedPoint, SharedObject, Task } from './base/task.ts';
 export { fromHalves, type Halves, hex, highHalf, lowHalf } from './base/u64.ts';
+// Checks over raw sequences of table writes, invalidations and barriers.
+export {
+  BreakBeforeMake,
+  type BreakBeforeMakeViolation,
+  describeViolation,
+} from './check/break-before-make.ts';
 // The machine.
 export { COST_PROFILES, type CostProfile } from './hardware/cost-profile.ts';
 export { EventCollector, type EventKind, EventSink, type MachineEvent } from './hardware/event-sink.ts';
 export { PhysicalMemory } from './hardware/physical-memory.ts';
 export { type Retention, TLB_PROFILES, type TlbProfile } from './hardware/retention.ts';
+export { TAG_GRANULE, TagMemory } from './hardware/tag-memory.ts';
 // Reports.
 export { decodeText } from './report/decode-text.ts';
 export { scenarioSummary, scenarioText } from './report/scenario-text.ts';

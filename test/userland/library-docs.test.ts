@@ -29,6 +29,26 @@ describe('docs/library.md', () => {
     const lines = printed(1).split('\n');
     expect(lines.slice(0, 2)).toEqual(['0 5123', 'true 7']);
     expect(lines.slice(2).join('\n')).toMatch(/^PTE at 0x4000 = 0x0000000000005025$/m);
-    expect(examples).toHaveLength(2);
+  });
+
+  it.each([
+    ['the arm64 MMU', 2],
+    ['memory tags', 3],
+    ['TLB maintenance on several CPUs', 4],
+  ])('has an example of %s that prints what its comments say', (_, example) => {
+    const said = [...(examples[example] as string).matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)];
+    // What follows a colon explains.
+    const expected = said.map((match) => (match[1] as string).replace(/: .*/, ''));
+    expect(expected.length).toBeGreaterThan(3);
+    const lines = printed(example).trimEnd().split('\n');
+    expect(lines.slice(0, expected.length)).toEqual(expected);
+    const rest = lines.slice(expected.length).join('\n');
+    if (example === 2)
+      expect(rest).toMatch(/^stage 1 page descriptor, 4 KiB granule at 0x3000 = 0x00000000000057c3$/m);
+    else expect(rest).toBe('');
+  });
+
+  it('has no other examples', () => {
+    expect(examples).toHaveLength(5);
   });
 });

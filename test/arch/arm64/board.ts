@@ -14,7 +14,7 @@ import type { Retention } from '../../../src/hardware/retention.ts';
 
 /** Root tables: of the lower range, of the upper one. */
 export const LOWER_ROOT = 0x10_0000n;
-export const UPPER_ROOT = 0x20_0000n;
+const UPPER_ROOT = 0x20_0000n;
 /** Descriptor bits: valid page, AF, inner shareable, EL0 read and write, not global, not executable. */
 export const VALID = 1n;
 export const PAGE_TYPE = 2n;

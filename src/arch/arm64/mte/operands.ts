@@ -1,6 +1,6 @@
 /**
  * The operands of the tag instructions: where each is in the 32-bit word, what it means and how it is written. One
- * declaration reads, writes and prints it.
+ * declaration reads, writes and prints it, and understands its text.
  */
 
 export interface Operand {
@@ -106,4 +106,17 @@ export function operandText(operand: Operand, word: number): string {
     default:
       return `#${value}`;
   }
+}
+
+const REGISTER_31 = { sp: 'sp', zr: 'xzr' } as const;
+
+/** The value that a text stands for, as `operandText` writes it; null when it is no operand of this kind. */
+export function operandOfText(operand: Operand, text: string): number | null {
+  const { kind, name } = operand;
+  if (kind === 'fixed') return text === name ? 0 : null;
+  if (kind === 'sp' || kind === 'zr') {
+    if (text === REGISTER_31[kind]) return 31;
+    return /^x([12]?\d|30)$/.test(text) ? Number(text.slice(1)) : null;
+  }
+  return /^#-?\d+$/.test(text) ? Number(text.slice(1)) : null;
 }
