@@ -7,264 +7,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { jsonText } from '../../src/cli/json.ts';
 import { runCommand } from '../support/command.ts';
-
-const word = z.string().regex(/^0x[0-9a-f]+$/);
-const count = z.int().min(0);
-const lines = z.array(z.string());
-const counts = z.strictObject({ passed: count, failed: count });
-
-const field = z.strictObject({
-  name: z.string(),
-  high: count,
-  low: count,
-  kind: z.enum(['flag', 'number', 'address', 'ignored', 'reserved']),
-  meaning: z.string(),
-  value: word,
-  decoded: z.string().nullable(),
-});
-const walkStep = z.union([
-  z.strictObject({
-    kind: z.literal('entry'),
-    level: count,
-    name: z.string(),
-    source: z.enum(['memory', 'paging-structure cache']),
-    address: word.nullable(),
-    value: word,
-    form: z.string(),
-    summary: z.string(),
-    fields: z.array(field),
-  }),
-  z.strictObject({
-    kind: z.enum(['choice', 'update', 'hit', 'rewalk', 'fill', 'flush']),
-    level: count,
-    text: z.string(),
-  }),
-]);
-const walk = z.strictObject({
-  address: word,
-  access: count,
-  accessWords: z.string(),
-  indices: z.array(z.strictObject({ name: z.string(), index: count })),
-  granuleBytes: word,
-  registers: z.array(z.strictObject({ name: z.string(), value: word, summary: z.string().nullable() })),
-  steps: z.array(walkStep),
-  rules: lines,
-  outcome: z.union([
-    z.strictObject({
-      kind: z.literal('translation'),
-      physicalAddress: word,
-      pageBytes: word,
-      memoryType: z.string(),
-      memoryTypeRule: z.string(),
-    }),
-    z.strictObject({
-      kind: z.literal('fault'),
-      name: z.string(),
-      headline: z.string(),
-      syndrome: z.strictObject({
-        name: z.string(),
-        value: word,
-        summary: z.string(),
-        fields: z.array(field),
-      }),
-      address: z.strictObject({ name: z.string(), value: word }).nullable(),
-    }),
-  ]),
-});
-const outcome = z.union([
-  z.strictObject({ kind: z.literal('finished') }),
-  z.strictObject({ kind: z.literal('assertion failed'), name: z.string(), text: z.string() }),
-  z.strictObject({ kind: z.enum(['step bound', 'interrupted']), text: z.string() }),
-]);
-const missingTable = z.strictObject({
-  start: word,
-  end: word,
-  table: word,
-  namedBy: z.string(),
-  level: z.int(),
-  entryAddress: word.nullable(),
-});
-
-const run = z.strictObject({
-  title: z.string(),
-  outcome,
-  config: z.strictObject({
-    arch: z.literal('x86_64'),
-    cpuModel: z.string(),
-    levels: count,
-    tlbProfile: z.string(),
-    cpus: count,
-    policy: z.string(),
-    seed: count,
-    retention: z.string(),
-    speculation: z.boolean(),
-    profile: z.string(),
-  }),
-  assertions: count,
-  programs: z.array(
-    z.strictObject({
-      name: z.string(),
-      pid: count,
-      cpu: count,
-      state: z.enum(['running', 'zombie', 'dead']),
-      returned: z.boolean(),
-      exitStatus: count,
-      value: z.unknown(),
-      killedBy: z.string().nullable(),
-      minFlt: count,
-      majFlt: count,
-    }),
-  ),
-  report: z.array(
-    z.strictObject({
-      heading: z.string(),
-      table: z
-        .strictObject({
-          columns: z.array(
-            z.union([z.string(), z.strictObject({ title: z.string(), align: z.enum(['left', 'right']) })]),
-          ),
-          rows: z.array(z.array(z.union([z.string(), z.number()]))),
-        })
-        .optional(),
-      notes: lines.optional(),
-    }),
-  ),
-  variables: z.record(z.string(), z.unknown()),
-  schedule: z.string(),
-  steps: count,
-  cycles: count,
-  cyclesByCpu: z.array(count),
-  counters: z.record(z.string(), count),
-  events: z.array(z.looseObject({ kind: z.string(), time: count, cpu: count, task: z.string().optional() })),
-});
-const verify = z.strictObject({
-  files: lines,
-  retention: z.string(),
-  passed: count,
-  failed: count,
-  skipped: count,
-  kinds: z.record(z.string(), counts),
-  steps: count,
-  tags: z.record(z.string(), counts),
-  first: z
-    .strictObject({
-      id: z.string(),
-      file: z.string(),
-      line: count,
-      step: count,
-      steps: count,
-      state: lines,
-      operation: z.string(),
-      mismatches: z.array(z.strictObject({ what: z.string(), expected: z.string(), got: z.string() })),
-      walk: walk.nullable(),
-    })
-    .nullable(),
-  failedIds: lines,
-  stopped: z.boolean(),
-});
-const replay = z.strictObject({
-  passed: count,
-  failed: count,
-  unsupported: count,
-  stopped: z.boolean(),
-  missing: z.record(z.string(), count),
-  traces: z.array(
-    z.strictObject({
-      id: z.string(),
-      rule: z.string(),
-      outcome: z.enum(['passed', 'failed', 'unsupported']),
-      missing: lines.optional(),
-      difference: z
-        .strictObject({
-          step: count,
-          operation: z.string(),
-          process: count.optional(),
-          field: z.string(),
-          expected: lines,
-          got: lines,
-          notes: lines,
-        })
-        .optional(),
-    }),
-  ),
-});
-const maps = z.strictObject({
-  ranges: z.array(
-    z.strictObject({
-      start: word,
-      end: word,
-      size: count,
-      user: z.boolean(),
-      writable: z.boolean(),
-      executable: z.boolean(),
-      global: z.boolean(),
-      reserved: z.boolean(),
-      protectionKey: count,
-      patIndex: count,
-      memoryType: z.string().nullable(),
-      pages: z.strictObject({ '4K': count, '2M': count, '1G': count }),
-      accessed: count,
-      dirty: count,
-      physical: word,
-      physicalRuns: count,
-    }),
-  ),
-  leaves: count,
-  missing: z.array(missingTable),
-});
-const permissions = z.strictObject({ read: z.boolean(), write: z.boolean(), execute: z.boolean() });
-const mapsArm64 = z.strictObject({
-  ranges: z.array(
-    z.strictObject({
-      start: word,
-      end: word,
-      size: count,
-      el1: permissions,
-      el0: permissions,
-      notGlobal: z.boolean(),
-      guarded: z.boolean(),
-      addressSize: z.boolean(),
-      attributeIndex: count,
-      attribute: word,
-      memoryType: z.string(),
-      pages: z.record(z.string().regex(/^\d+[KMGT]( in \d+[KMGT])?$/), count),
-      accessed: count,
-      dirty: count,
-      physical: word,
-      physicalRuns: count,
-    }),
-  ),
-  leaves: count,
-  missing: z.array(missingTable),
-});
-const check = z.strictObject({
-  checks: z.array(
-    z.strictObject({
-      file: z.string(),
-      rows: count,
-      mappingRows: count,
-      pointRows: count,
-      agreed: count,
-      differing: count,
-      unlisted: count,
-      differences: z.array(
-        z.strictObject({ line: count, virtualAddress: word, expected: z.string(), found: z.string() }),
-      ),
-      missing: z.array(missingTable),
-    }),
-  ),
-});
-const decode = z.strictObject({
-  kind: z.string(),
-  title: z.string(),
-  value: word,
-  fields: z.array(field),
-  remarks: lines,
-  source: z.string(),
-});
+import {
+  check,
+  decode,
+  kinds,
+  maps,
+  mapsArm64,
+  replay,
+  run,
+  scenarioWalk,
+  vectorWalk,
+  verify,
+  walks,
+} from './json-schemas.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'tablewalk-json-'));
 const core = 'test/real/x86_64-4level-linux6.1.core.gz';
@@ -299,19 +57,6 @@ interface Row {
   readonly part: string;
   readonly status?: number;
 }
-
-const vectorWalk = z.strictObject({
-  id: z.string(),
-  step: count,
-  steps: count,
-  operation: z.string(),
-  state: lines,
-  recorded: z.string(),
-  walk,
-});
-const walks = z.strictObject({ walks: z.array(walk) });
-const scenarioWalk = z.strictObject({ outcome, steps: count, walks: z.array(walk) });
-const kinds = z.strictObject({ kinds: z.array(z.strictObject({ name: z.string(), summary: z.string() })) });
 
 const rows: readonly Row[] = [
   { args: ['run', 'examples/fork-cow.yaml'], schema: run, part: 'run' },

@@ -12,7 +12,9 @@ import type { Arm64Leaf } from '../../../src/conformance/maps/arm64-leaves.ts';
 import type { ArmPermissions } from '../../../src/conformance/maps/arm64-ranges.ts';
 import { checkTruth } from '../../../src/conformance/maps/check.ts';
 import { makeCore } from '../core/make-core.ts';
-import { answerOf, type MadeTables, makeTables, SctlrBit, type Shape, TcrBit } from './arm64-tables.ts';
+import { answerOf } from './arm64-answers.ts';
+import { type MadeTables, SctlrBit, type Shape, TcrBit } from './arm64-shape.ts';
+import { makeTables } from './arm64-tables.ts';
 
 const half = (granule: 12 | 14 | 16, addressBits: number): Shape['lower'] => ({ granule, addressBits });
 const both = (granule: 12 | 14 | 16, addressBits: number): Pick<Shape, 'lower' | 'upper'> => ({
