@@ -29,8 +29,9 @@ const WANTED = [
   'docs/library.md',
   'examples/peek.ts',
   'examples/remote-read.ts',
+  'examples/mte/detection-rate.ts',
 ];
-const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/[^/]+\.(ts|yaml)$/, /^[^/]+$/];
+const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(mte\/)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
 
 const JAVASCRIPT_SCENARIO = `
 import { defineScenario } from 'tablewalk';
@@ -46,7 +47,7 @@ export default defineScenario({
 });
 `;
 const TYPED_USE = `
-import { architectureNamed, defineScenario, type Outcome, runScenario, x86_64 } from 'tablewalk';
+import { architectureNamed, arm64, defineScenario, type Outcome, PhysicalMemory, runScenario, x86_64 } from 'tablewalk';
 
 const scenario = defineScenario({
   title: 'typed',
@@ -60,6 +61,14 @@ const scenario = defineScenario({
 });
 export const steps: number = runScenario(scenario, { architecture: architectureNamed('x86_64') }).steps;
 export const walker = x86_64;
+
+const mmu = new arm64.Arm64Mmu(new PhysicalMemory(), { features: { ...arm64.NEOVERSE_V2, mte: 0 } });
+arm64.msr(mmu, { SCTLR_EL1: arm64.SCTLR_EL1.encode({ M: 1 }), TTBR0_EL1: 0x1000n });
+const table: bigint = arm64.tableLayout({ granule: 12, level: 1, lpa: false }).encode({ VALID: 1, TYPE: 1 });
+export const esr: bigint = arm64.faultEsr(mmu.fault) | table;
+export const refused: string | null = new arm64.ShareabilityDomain([mmu]).tlbi(0, 'VMALLE1IS');
+// @ts-expect-error: there is no such register
+arm64.msr(mmu, { SCTLR_EL4: 0n });
 `;
 // No types but the package's own: it must not need @types/node, or skip the check of its declarations.
 const TYPED_OPTIONS = {
@@ -118,7 +127,7 @@ const tarball = join(temporary, packed.filename);
 
 const modules = join(temporary, 'modules');
 install(modules, tarball, { name: 'user', private: true, type: 'module' });
-checkCommand(modules, ['peek.ts', 'remote-read.ts', 'plain.mjs', 'fork-cow.yaml']);
+checkCommand(modules, ['peek.ts', 'remote-read.ts', 'plain.mjs', 'fork-cow.yaml', 'mte/use-after-free.ts']);
 // Folders whose .ts files are CommonJS, which imports the same package; and a scenario in none of them.
 const plain = join(temporary, 'plain');
 install(plain, tarball, { name: 'user', private: true });

@@ -1,6 +1,6 @@
 /**
  * The arm64 registers that translation depends on or reports in, bit by bit. Only their shape and what the values of
- * their fields mean. Left out so far: SCTLR_EL1, TTBRn_EL1, MAIR_EL1, TCR2_EL1, PIR_EL1; the EL2 and EL3 forms.
+ * their fields mean. The registers beside TCR_EL1 and ESR_EL1 are in system-registers.ts. Left out: the EL2 and EL3 forms.
  */
 import { bit, bits, Layout, reservedBits } from '../../base/layout.ts';
 
