@@ -32,8 +32,7 @@ export const Cached = {
 export const cachedSize = (dataHi: number): number => (dataHi & Cached.SIZE_MASK) >> Cached.SIZE_SHIFT;
 
 /** The granule field, see `Cached.GRANULE_SHIFT`. */
-const cachedGranule = (dataHi: number): number =>
-  (dataHi & Cached.GRANULE_MASK) >> Cached.GRANULE_SHIFT;
+const cachedGranule = (dataHi: number): number => (dataHi & Cached.GRANULE_MASK) >> Cached.GRANULE_SHIFT;
 
 /** log2 of the bytes that one leaf maps, with this granule and so many levels above the last. */
 export const leafShift = (granuleShift: number, size: number): number =>

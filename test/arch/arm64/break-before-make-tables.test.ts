@@ -73,6 +73,17 @@ describe('blocks and tables', () => {
   });
 });
 
+// What the reports promise of a page and a block that are cached for one address (docs/decisions/0010-arm64-choices.md).
+it.each(['profile', 'adversarial'] as const)('the page is used, not the block (%s)', (retention) => {
+  const board = new Board({ retention });
+  board.map(VA, OTHER);
+  expect(board.access(VA)).toBe(OTHER);
+  board.write(board.descriptorAddress(VA, 2), BLOCK);
+  board.mmu().pagingStructure.dropAll();
+  expect(board.access(VA + 0x1000n)).toBe(FRAME + 0x1000n);
+  expect(board.access(VA)).toBe(OTHER);
+});
+
 describe('which tables are live', () => {
   it('a table that is filled before it is linked, or after it was unlinked, is of no concern', () => {
     const board = new Watched();
