@@ -3,7 +3,7 @@
  * is held against.
  */
 import { describe, expect, it } from 'vitest';
-import { type Board, LOWER_ROOT, NOT_GLOBAL, PAGE_TYPE, VALID } from './board.ts';
+import { Board, LOWER_ROOT, NOT_GLOBAL, PAGE_TYPE, VALID } from './board.ts';
 import { ASID, FRAME, INBETWEEN, NT, OTHER, PAGE, PLAIN, VA, Watched, xt } from './watched-board.ts';
 
 const BLOCK = FRAME | PLAIN;
