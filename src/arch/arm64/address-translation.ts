@@ -66,8 +66,8 @@ export function atUndefined(
 /**
  * Executes the instruction at EL1 and writes PAR_EL1.
  * @param address Xt
- * @returns false when the walk met an External abort: that is an exception (a Data Abort with CM = 1, its cause in
- *   `mmu.fault`) and not a result, and PAR_EL1, which is UNKNOWN then, stays
+ * @returns false when the walk met an External abort: that is an exception (a Data Abort with CM = 1 and WnR = 1, its
+ *   cause in `mmu.fault`) and not a result, and PAR_EL1, which is UNKNOWN then, stays
  */
 export function executeAt(mmu: Translation, operation: AtOperation, address: bigint): boolean {
   const { state } = mmu;
@@ -75,13 +75,22 @@ export function executeAt(mmu: Translation, operation: AtOperation, address: big
   if (pan && !operation.pan) mmu.setPan(false);
   const kind = mmu.probe(highHalf(address), lowHalf(address), operation.access);
   if (pan && !operation.pan) mmu.setPan(true);
-  if (kind === FaultKind.Bus) return false;
+  if (kind === FaultKind.Bus) {
+    abort(mmu.fault);
+    return false;
+  }
   if (kind === FaultKind.None) setTranslated(mmu);
   else {
     state.parHi = 0;
     state.parLo = failed(mmu.fault);
   }
   return true;
+}
+
+/** The cause of the Data Abort: at EL1, where the instruction is executed, though it may ask with the rights of EL0. */
+function abort(fault: FaultSlot): void {
+  fault.reasons |= Reason.Maintenance;
+  if ((fault.access & Access.User) !== 0) fault.access ^= Access.User | Access.Unprivileged;
 }
 
 /** PAR_EL1 as a 64-bit word. */

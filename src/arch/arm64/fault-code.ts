@@ -26,6 +26,7 @@ export const ExceptionClass = {
 const EC_SHIFT = ESR_EL1.field('EC').low;
 const IL = ESR_EL1.half('IL').lo;
 const WNR = ESR_EL1_DATA_ABORT.half('WnR').lo;
+const CM = ESR_EL1_DATA_ABORT.half('CM').lo;
 const DIRTY_BIT = ESR_EL1_DATA_ABORT.half('DirtyBit').hi;
 const OVERLAY = ESR_EL1_DATA_ABORT.half('Overlay').hi;
 
@@ -94,7 +95,7 @@ export function faultExceptionClass(fault: Readonly<FaultSlot>): number {
 }
 
 /**
- * ESR_EL1.WnR. An atomic access reads first: its fault is a read's unless only the write was denied.
+ * ESR_EL1.WnR of an access. An atomic one reads first: its fault is a read's unless only the write was denied.
  * @see Arm ARM (DDI 0487), "ISS encoding for an exception from a Data Abort", WnR
  */
 function isReportedAsWrite(fault: Readonly<FaultSlot>): boolean {
@@ -102,7 +103,10 @@ function isReportedAsWrite(fault: Readonly<FaultSlot>): boolean {
   return (fault.access & Access.Atomic) === 0 || (fault.reasons & Reason.WriteOfAtomic) !== 0;
 }
 
-/** Bits 31:0 of ESR_EL1, as an int32. */
+/**
+ * Bits 31:0 of ESR_EL1, as an int32. AT and cache maintenance set CM, and WnR whatever they ask.
+ * @see Arm ARM (DDI 0487), "ISS encoding for an exception from a Data Abort", CM and WnR
+ */
 export function faultEsrLow(fault: Readonly<FaultSlot>): number {
   const exceptionClass = faultExceptionClass(fault);
   let esr = (exceptionClass << EC_SHIFT) | IL;
@@ -115,6 +119,7 @@ export function faultEsrLow(fault: Readonly<FaultSlot>): number {
       return esr | fault.reasons;
   }
   esr |= faultStatus(fault);
+  if ((fault.reasons & Reason.Maintenance) !== 0) return esr | CM | WNR;
   if ((fault.access & Access.Fetch) === 0 && isReportedAsWrite(fault)) esr |= WNR;
   return esr;
 }

@@ -21,7 +21,7 @@ export const Reason = {
   Epan: 1 << 7,
   /** The field of PIR_EL1 or PIRE0_EL1 does not grant the access. */
   Indirection: 1 << 8,
-  /** Both fields become "no access": EL1 may execute what EL0 may write. */
+  /** Both fields become "no access": EL1 may execute what EL0 may write, or a Guarded Control Stack. */
   IndirectionConflict: 1 << 9,
   /** The field of POR_EL1 or POR_EL0 does not grant the access: reported as ESR_EL1.Overlay. */
   Overlay: 1 << 10,
@@ -45,6 +45,11 @@ export const Reason = {
   MustBeAligned: 1 << 19,
   /** Alignment: of SP as a base register, SCTLR_EL1.SA or SA0 = 1. An exception class of its own. */
   StackPointer: 1 << 20,
+  /**
+   * Not of an access but of an instruction that names an address, AT or cache maintenance by VA: reported as ESR_EL1.CM
+   * and as a write.
+   */
+  Maintenance: 1 << 21,
 } as const;
 
 export const REASON_NAMES: Readonly<Record<number, string>> = {
@@ -57,7 +62,8 @@ export const REASON_NAMES: Readonly<Record<number, string>> = {
   [Reason.Pan]: 'accessible at EL0 (PSTATE.PAN=1)',
   [Reason.Epan]: 'executable at EL0 (PSTATE.PAN=1, SCTLR_EL1.EPAN=1)',
   [Reason.Indirection]: 'not granted by the field of PIR_EL1 or PIRE0_EL1',
-  [Reason.IndirectionConflict]: 'executable at EL1 and writable at EL0, so neither (PIR_EL1, PIRE0_EL1)',
+  [Reason.IndirectionConflict]:
+    'executable (or GCS) at EL1 and writable (or GCS) at EL0, so neither (PIR_EL1, PIRE0_EL1)',
   [Reason.Overlay]: 'not granted by the overlay in POR_EL1 or POR_EL0',
   [Reason.DirtyBit]: 'dirty state is clear and hardware does not manage it (not HA=HD=1)',
   [Reason.WriteOfAtomic]: 'of the atomic access only the write is denied',
@@ -69,4 +75,5 @@ export const REASON_NAMES: Readonly<Record<number, string>> = {
   [Reason.DeviceMemory]: 'unaligned access to Device memory',
   [Reason.MustBeAligned]: 'the address is not aligned as the access demands',
   [Reason.StackPointer]: 'SP is not a multiple of 16',
+  [Reason.Maintenance]: 'of an AT or cache maintenance instruction',
 };

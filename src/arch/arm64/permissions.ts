@@ -2,11 +2,12 @@
  * May this access use this translation? Direct permissions, hierarchical ones already combined, permission indirection
  * and overlays, PAN, EPAN, WXN, E0PD and dirty state: written out once in `reasonsAgainst`. `PermissionMemo` remembers
  * the answers so that the hot path is two loads.
- * Left out: Guarded Control Stacks, FEAT_THE (AssuredOnly), FEAT_MTE_PERM.
+ * Left out: accesses to Guarded Control Stacks, FEAT_THE (AssuredOnly), FEAT_MTE_PERM.
  *
  * Choices where the manual allows several:
  * - An instruction fetch from Device memory is not a Permission fault for that.
- * - PAN asks what EL0 could do without the overlay. With indirection a reserved field of PIRE0_EL1 is no access for it.
+ * - PAN asks what EL0 could do without the overlay. With indirection any field of PIRE0_EL1 but 0b0000 makes it apply, also
+ *   a reserved one, which grants nothing.
  *
  * @see Arm ARM (DDI 0487), "Memory access control", "Stage 1 permissions", "About PSTATE.PAN"
  */
@@ -17,6 +18,7 @@ import { indirectPermissions, permissionField } from './permission-indirection.t
 import { overlayGrants } from './permission-overlay.ts';
 
 const { R, W, X } = Grant;
+const WRITE_EXECUTE = W | X;
 /** What an overlay leaves where none applies. */
 const NO_OVERLAY = -1;
 
@@ -116,8 +118,8 @@ function directPermissions(rights: number, controls: PermissionControls): Permis
     el1,
     el0: (rights & Right.Uxn) === 0 ? el0 | X : el0,
     conflict: false,
-    wxn1: controls.wxn,
-    wxn0: controls.wxn,
+    wxn1: controls.wxn && (el1 & WRITE_EXECUTE) === WRITE_EXECUTE,
+    wxn0: controls.wxn && (rights & Right.Uxn) === 0 && (el0 & W) !== 0,
     overlay1: true,
     overlay0: true,
   };
@@ -134,7 +136,10 @@ export function basePermissions(rights: number, controls: PermissionControls): P
 
 /** Does the page count as accessible at EL0, so that PAN keeps EL1 data accesses from it? */
 function panReason(rights: number, base: Permissions, controls: PermissionControls): number {
-  if ((rights & Right.Indirect) !== 0) return base.el0 === 0 ? 0 : Reason.Pan;
+  if ((rights & Right.Indirect) !== 0) {
+    const unprivileged = permissionField(controls.pire0Hi, controls.pire0Lo, indirectionIndex(rights));
+    return unprivileged === 0 ? 0 : Reason.Pan;
+  }
   if ((base.el0 & (R | W)) !== 0) return Reason.Pan;
   return controls.epan && (base.el0 & X) !== 0 ? Reason.Epan : 0;
 }
@@ -173,28 +178,29 @@ const deniedByE0pd = (rights: number, controls: PermissionControls): boolean =>
 
 /**
  * Every reason why a translation with these rights does not allow an access of this class; 0 when it does.
- * The overlay is asked first, reads before writes: that decides what the syndrome says.
+ * The overlay is asked first, reads before writes: that decides what the syndrome says. Where writing and execution
+ * exclude each other, an overlay that grants execution does not grant writes, so that the overlay is what denies them.
  * @param rights `Right` bits @param kind `AccessClass` bits
+ * @see Arm ARM (DDI 0487), shared pseudocode AArch64.S1ComputePermissions, AArch64.S1CheckPermissions
  */
 export function reasonsAgainst(rights: number, kind: number, controls: PermissionControls): number {
   const el0 = (kind & AccessClass.El0) !== 0;
   if (el0 && deniedByE0pd(rights, controls)) return Reason.E0pd;
   const wanted = kind & (R | W | X);
   const base = basePermissions(rights, controls);
-  const overlay = overlayOf(rights, el0, base, controls);
-  const overlaid = wanted & ~overlay;
-  if (overlaid !== 0) return Reason.Overlay | writeAlone(wanted, overlaid);
-
-  const granted = el0 ? base.el0 : base.el1;
-  let reasons = 0;
-  let missing = wanted & ~granted;
-  if (missing !== 0) reasons |= baseReasons(rights, el0, missing, base);
-  const excluded = (el0 ? base.wxn0 : base.wxn1) ? wanted & writeOrExecute(granted, overlay) : 0;
-  if (excluded !== 0) {
-    reasons |= Reason.Wxn;
-    missing |= excluded;
-  }
   const pan = (kind & AccessClass.Pan) !== 0 ? panReason(rights, base, controls) : 0;
+  // Directly, what PAN takes away is not writable, so that there is nothing to exclude.
+  const exclusive = (el0 ? base.wxn0 : base.wxn1) && (pan === 0 || (rights & Right.Indirect) !== 0);
+  const overlay = overlayOf(rights, el0, base, controls);
+  let reasons = overlayReasons(wanted, overlay, exclusive);
+  if (reasons !== 0) return reasons;
+
+  let missing = wanted & ~(el0 ? base.el0 : base.el1);
+  if (missing !== 0) reasons |= baseReasons(rights, el0, missing, base);
+  if (exclusive && overlay === NO_OVERLAY && (wanted & X) !== 0) {
+    reasons |= Reason.Wxn;
+    missing |= X;
+  }
   if (pan !== 0) {
     reasons |= pan;
     missing = wanted;
@@ -203,10 +209,13 @@ export function reasonsAgainst(rights: number, kind: number, controls: Permissio
   return deniedByDirtyState(rights, wanted, controls) ? Reason.DirtyBit | writeAlone(wanted, W) : 0;
 }
 
-/** Without an overlay what can be written cannot be executed; with one, what can be executed cannot be written. */
-function writeOrExecute(granted: number, overlay: number): number {
-  if (overlay === NO_OVERLAY) return (granted & W) !== 0 ? X : 0;
-  return (granted & overlay & X) !== 0 ? W : 0;
+/** Why the overlay denies the access; 0 when it does not, or there is none. */
+function overlayReasons(wanted: number, overlay: number, exclusive: boolean): number {
+  if (overlay === NO_OVERLAY) return 0;
+  const lost = exclusive && (overlay & X) !== 0 ? wanted & overlay & W : 0;
+  const missing = (wanted & ~overlay) | lost;
+  if (missing === 0) return 0;
+  return Reason.Overlay | (lost !== 0 ? Reason.Wxn : 0) | writeAlone(wanted, missing);
 }
 
 /** With indirection: nDirty = 1, and hardware does not clear it. */

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { atNamed, atUndefined, executeAt, parEl1 } from '../../../src/arch/arm64/address-translation.ts';
+import { faultEsr } from '../../../src/arch/arm64/fault-code.ts';
 import { PAR_EL1, PAR_EL1_FAULT, SCTLR_EL1, TCR2_EL1 } from '../../../src/arch/arm64/system-registers.ts';
 import { InputError } from '../../../src/base/input-error.ts';
 import { highHalf, lowHalf } from '../../../src/base/u64.ts';
@@ -136,8 +137,13 @@ describe('what is left as it is', () => {
     const board = mapped(AF | NOT_GLOBAL | INNER);
     at(board, 'S1E1R');
     board.write(board.descriptorAddress(PAGE, 2), 0xff00_0000_0003n);
-    expect(at(board, 'S1E1R')).toBeNull();
+    for (const name of ['S1E1R', 'S1E1W', 'S1E0R']) {
+      expect(at(board, name)).toBeNull();
+      expect(faultEsr(board.mmu().fault)).toBe(0x9600_0157n);
+    }
     expect(parEl1(board.mmu())).toBe(RESULT | (3n << 7n));
+    expect(board.access(PAGE)).toBe('fault 0b010111');
+    expect(faultEsr(board.mmu().fault)).toBe(0x9600_0017n);
   });
 });
 

@@ -76,6 +76,13 @@ describe('ESR_EL1', () => {
     expect(faultEsr(fault)).toBe(rest | IL | PERMISSION_3);
   });
 
+  it.each([
+    ['AT S1E1R', Access.Read, at(2), 0x9600_0156n],
+    ['AT S1E0W, executed at EL1', Access.Write | Access.Unprivileged, at(-1), 0x9600_0153n],
+  ])('of an External abort that %s meets: CM and WnR are 1', (_, access, level, esr) => {
+    expect(faultEsr(slot({ kind: Bus, level, access, reasons: Reason.Maintenance }))).toBe(esr);
+  });
+
   it('of a misaligned PC has a class of its own and no syndrome', () => {
     const fault = slot({ kind: Alignment, access: Access.User | Access.Fetch });
     expect(faultEsr(fault)).toBe(0x8a00_0000n);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
+import { atNamed, executeAt, parEl1 } from '../../../src/arch/arm64/address-translation.ts';
 import { Reason } from '../../../src/arch/arm64/fault-reasons.ts';
 import { ARM64_COMPLETE, ARM64_RECORDED } from '../../../src/arch/arm64/features.ts';
 import { Stage1, type Stage1Options } from './stage1.ts';
@@ -115,14 +116,37 @@ describe('permission overlays', () => {
 describe('WXN, Arm ARM "Stage 1 permissions": without an overlay it takes execution, with one it takes writing', () => {
   const wxn = { sctlr: { WXN: 1 } } as const;
   it.each([
-    ['SCTLR_EL1.WXN, no overlay: written', { ...wxn, tcr2: {} }, USER_WRITE, PA],
-    ['SCTLR_EL1.WXN, no overlay: not executed', { ...wxn, tcr2: {} }, USER_FETCH, DENIED],
-    ['SCTLR_EL1.WXN, overlay: not written', wxn, USER_WRITE, DENIED],
-    ['SCTLR_EL1.WXN, overlay: executed', wxn, USER_FETCH, PA],
-  ])('%s', (_, options, access, outcome) => {
-    const machine = machineWith(7, 7, ALL, options);
+    ['no overlay: written', { ...wxn, tcr2: {} }, ALL, USER_WRITE, PA, 0],
+    ['no overlay: not executed', { ...wxn, tcr2: {} }, ALL, USER_FETCH, DENIED, Reason.Wxn],
+    ['overlay: not written', wxn, ALL, USER_WRITE, DENIED, Reason.Overlay | Reason.Wxn],
+    ['overlay: executed', wxn, ALL, USER_FETCH, PA, 0],
+    ['overlay, UXN = 1: nothing to exclude, written', wxn, { ...ALL, UXN: 1 }, USER_WRITE, PA, 0],
+    ['overlay, read-only: nothing to exclude', wxn, { ...ALL, AP: 3 }, USER_WRITE, DENIED, Reason.ReadOnly],
+    ['no overlay, UXN = 1', { ...wxn, tcr2: {} }, { ...ALL, UXN: 1 }, USER_FETCH, DENIED, Reason.Uxn],
+  ])('SCTLR_EL1.WXN, %s', (_, options, leaf, access, outcome, reasons) => {
+    const machine = machineWith(7, 7, leaf, options);
     expect(machine.access(VA, access)).toBe(outcome);
-    if (outcome === DENIED) expect(machine.mmu.fault.reasons).toBe(Reason.Wxn);
+    if (outcome === DENIED) expect(machine.mmu.fault.reasons).toBe(reasons);
+  });
+
+  it('is reported as the overlay of a write: S1ComputePermissions clears ow, S1CheckPermissions then asks the overlay', () => {
+    const machine = machineWith(7, 7, ALL, wxn);
+    expect(machine.access(VA, USER_WRITE)).toBe(DENIED);
+    expect(machine.esr).toBe(0x40_9200_004fn);
+    expect(executeAt(machine.mmu, atNamed('s1e0w'), VA)).toBe(true);
+    expect(parEl1(machine.mmu)).toBe(0x481fn);
+    // At EL1: executable only where EL0 cannot write.
+    machine.map(VA, PA, withIndex(5, { AP: 0, UXN: 1 }));
+    expect(machine.access(VA, Access.Write)).toBe(DENIED);
+    expect(machine.esr).toBe(0x40_9600_004fn);
+  });
+
+  it('of what PAN takes away excludes nothing: the page is not writable then', () => {
+    const machine = machineWith(7, 7, { AP: 0, UXN: 0 }, { sctlr: { WXN: 1, EPAN: 1 } });
+    machine.mmu.setPan(true);
+    expect(machine.access(VA, Access.Write)).toBe(DENIED);
+    expect(machine.mmu.fault.reasons).toBe(Reason.Epan);
+    expect(machine.esr).toBe(0x9600_004fn);
   });
 
   it.each([
@@ -130,10 +154,28 @@ describe('WXN, Arm ARM "Stage 1 permissions": without an overlay it takes execut
     ['an overlay with X: it cannot', 0b0111, USER_WRITE, DENIED],
     ['and is executed', 0b0111, USER_FETCH, PA],
   ])('PIRE0_EL1 field 0b0110, %s', (_, overlay, access, outcome) => {
-    const machine = new Stage1({ tcr2: { E0POE: 1, PIE: 1 }, retention: 'none' });
-    machine.set('pire0', 0x6n);
+    const machine = exclusiveField(0x6n);
     machine.set('porEl0', BigInt(overlay));
-    machine.map(VA, PA, { AF: 1, AP: 0 });
     expect(machine.access(VA, access)).toBe(outcome);
+    if (outcome === DENIED) expect(machine.esr).toBe(0x40_9200_004fn);
+  });
+
+  it('PIRE0_EL1 field 0b0110 asks the overlay also where both fields become "no access"', () => {
+    const machine = exclusiveField(0x6n);
+    machine.set('pir', 0x3n);
+    machine.set('porEl0', 0x7n);
+    // The read passes the overlay and fails by the page, of the atomic access the write fails by the overlay before that.
+    expect(machine.access(VA, Access.User)).toBe(DENIED);
+    expect(machine.esr).toBe(0x9200_000fn);
+    expect(machine.access(VA, USER_WRITE | Access.Atomic)).toBe(DENIED);
+    expect(machine.esr).toBe(0x40_9200_004fn);
   });
 });
+
+/** A page of index 0, whose field of PIRE0_EL1 this is. */
+function exclusiveField(pire0: bigint): Stage1 {
+  const machine = new Stage1({ tcr2: { E0POE: 1, PIE: 1 }, retention: 'none' });
+  machine.set('pire0', pire0);
+  machine.map(VA, PA, { AF: 1, AP: 0 });
+  return machine;
+}

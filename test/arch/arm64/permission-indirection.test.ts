@@ -17,6 +17,9 @@ const FIELD_VALUES = ['', 'r', 'x', 'rx', '', 'rw', 'rw', 'rwx', 'r', 'r', 'rx',
 /** 0b0110 grants W and X for the rule that nothing may be executable at EL1 and writable at EL0. */
 const mayExecute = (value: number): boolean => value === 6 || (FIELD_VALUES[value] as string).includes('x');
 
+/** Memory of a Guarded Control Stack: stack operations at EL1 count as execution, those at EL0 as writing. */
+const GCS = 0b1001;
+
 /** The fields of a page with an index: PIIndex is UXN, PXN, DBM and AP[1]. */
 const indexed = (index: number, nDirty = 0) => ({
   AF: 1,
@@ -53,8 +56,9 @@ const ACCESSES = { r: Access.Read, w: Access.Write, x: Access.Fetch } as const;
 
 /** The manual said again. */
 function expected(el1: number, el0: number, atEl0: boolean, letter: string, pan: boolean): boolean {
-  if (mayExecute(el1) && (FIELD_VALUES[el0] as string).includes('w')) return false;
-  if (pan && !atEl0 && letter !== 'x' && FIELD_VALUES[el0] !== '') return false;
+  const writable = (FIELD_VALUES[el0] as string).includes('w');
+  if ((mayExecute(el1) || el1 === GCS) && (writable || el0 === GCS)) return false;
+  if (pan && !atEl0 && letter !== 'x' && el0 !== 0) return false;
   return (FIELD_VALUES[atEl0 ? el0 : el1] as string).includes(letter);
 }
 
@@ -121,6 +125,34 @@ describe('permission indirection, Arm ARM "Stage 1 permissions", "Indirect permi
     expect(other.access(VA)).toBe(PA);
     other.mmu.dropAll();
     expect(other.access(VA)).toBe(DENIED);
+  });
+});
+
+describe('fields that grant less than they seem to, shared pseudocode AArch64.S1IndirectBasePermissions', () => {
+  it.each([
+    ['executable at EL1, a Guarded Control Stack at EL0', 0b0011, GCS, DENIED],
+    ['a Guarded Control Stack at both', GCS, GCS, DENIED],
+    ['a Guarded Control Stack at EL1, writable at EL0', GCS, 0b0101, DENIED],
+    ['a Guarded Control Stack at EL1, readable at EL0', GCS, 0b0001, PA],
+    ['writable at EL1, a Guarded Control Stack at EL0', 0b0101, GCS, PA],
+  ])('%s', (_, el1, el0, outcome) => {
+    prepare({ index: 6, el1, el0 });
+    expect(machine.access(VA, Access.Read)).toBe(outcome);
+    expect(machine.access(VA, Access.User)).toBe(outcome);
+    if (outcome === DENIED) expect(machine.mmu.fault.reasons).toBe(Reason.IndirectionConflict);
+  });
+
+  it.each([
+    ['0b0000: no', 0b0000, PA],
+    ['0b0100, reserved: yes', 0b0100, DENIED],
+    ['0b1111, reserved: yes', 0b1111, DENIED],
+    ['0b0010, execute only: yes', 0b0010, DENIED],
+  ])('does PAN apply to a page whose field of PIRE0_EL1 is %s', (_, el0, outcome) => {
+    prepare({ index: 9, el1: 0b0101, el0 });
+    machine.mmu.setPan(true);
+    expect(machine.access(VA, Access.Read)).toBe(outcome);
+    expect(machine.access(VA, Access.Write)).toBe(outcome);
+    if (outcome === DENIED) expect(machine.mmu.fault.reasons).toBe(Reason.Pan);
   });
 });
 
