@@ -173,6 +173,11 @@ export interface KernelArch {
   /** `arch_calc_vm_prot_bits`: what PROT_ bits of the architecture stand for (PROT_MTE, PROT_BTI). */
   calcVmProtBits(prot: number): VmFlagBits;
   /**
+   * MAP_ flags of the architecture that MAP_SHARED_VALIDATE accepts, among LEGACY_MAP_MASK (x86: MAP_32BIT and
+   * MAP_ABOVE4G). 0 where there are none.
+   */
+  readonly legacyMapFlags: number;
+  /**
    * `arch_calc_vm_flag_bits` of a new mapping.
    * @param memoryBacked MAP_ANONYMOUS, MAP_HUGETLB, or a file of shmem or hugetlbfs: memory that can have tags
    */

@@ -20,6 +20,8 @@ export class ThreadState {
  * @see Linux Documentation/arch/arm64/tagged-address-abi.rst; arch/arm64/kernel/process.c, `set_tagged_addr_ctrl`
  */
 export interface TaggedAddressControl {
+  /** The number of that regset. */
+  readonly registerSet: number;
   /** False (EINVAL): a bit that is unknown or not supported; nothing changes then. A running task's CPU follows at once. */
   set(thread: ThreadState, control: bigint): boolean;
   get(thread: ThreadState): bigint;

@@ -1,6 +1,7 @@
 /** Arguments of calls in the forms people write them, turned into what the kernel takes, with the checks on the way. */
+import { PROT_BTI, PROT_MTE } from '../arch/user-abi.ts';
 import { InputError } from '../base/input-error.ts';
-import { PROT_BTI, PROT_EXEC, PROT_MTE, PROT_READ, PROT_WRITE } from '../kernel/mm/mman.ts';
+import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../kernel/mm/mman.ts';
 
 /** A 64-bit number: a JavaScript number where it is exact, a bigint for all of them. */
 export type Word = number | bigint;

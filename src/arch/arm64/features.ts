@@ -37,6 +37,8 @@ export interface Arm64Features {
   readonly e0pd: boolean;
   /** FEAT_PAuth: TCR_EL1.TBID0 and TBID1. */
   readonly pauth: boolean;
+  /** FEAT_BTI: guarded pages. */
+  readonly bti: boolean;
   /** FEAT_TCR2: without it TCR2_EL1 reads as 0. */
   readonly tcr2: boolean;
   /** FEAT_S1PIE and FEAT_S1POE: permission indirection and overlays. */
@@ -85,6 +87,7 @@ export const ARM64_COMPLETE: Arm64Features = {
   uao: true,
   e0pd: true,
   pauth: true,
+  bti: true,
   tcr2: true,
   s1pie: true,
   s1poe: true,
@@ -157,6 +160,7 @@ export const NEOVERSE_N1: Arm64Features = {
   ttst: false,
   e0pd: false,
   pauth: false,
+  bti: false,
   lse2: false,
   ttl: false,
   tlbiRange: false,

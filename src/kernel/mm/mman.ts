@@ -1,6 +1,7 @@
 /**
  * Constants of the mapping system calls, with user space's values.
- * @see Linux include/uapi/asm-generic/mman-common.h, include/uapi/linux/mman.h, arch/x86/include/uapi/asm/mman.h
+ * Flags that only some architectures have are theirs (`KernelArch.legacyMapFlags`, `calcVmProtBits`).
+ * @see Linux include/uapi/asm-generic/mman-common.h, include/uapi/linux/mman.h
  */
 
 export const PROT_NONE = 0;
@@ -9,10 +10,6 @@ export const PROT_WRITE = 0x2;
 export const PROT_EXEC = 0x4;
 /** Accepted and without effect. */
 export const PROT_SEM = 0x8;
-/** arm64: branch target identification. */
-export const PROT_BTI = 0x10;
-/** arm64: memory tagging. */
-export const PROT_MTE = 0x20;
 export const PROT_GROWSDOWN = 0x0100_0000;
 export const PROT_GROWSUP = 0x0200_0000;
 
@@ -36,12 +33,15 @@ export const MAP_HUGETLB = 0x4_0000;
 export const MAP_SYNC = 0x8_0000;
 export const MAP_FIXED_NOREPLACE = 0x10_0000;
 const MAP_UNINITIALIZED = 0x400_0000;
-/** x86: below 2 GiB. */
-const MAP_32BIT = 0x40;
-/** x86: not below 4 GiB. */
-const MAP_ABOVE4G = 0x80;
+/** log2 of the huge page's bytes stands from here on. */
+const MAP_HUGE_SHIFT = 26;
+const MAP_HUGE_2MB = 21 << MAP_HUGE_SHIFT;
+const MAP_HUGE_1GB = 30 << MAP_HUGE_SHIFT;
 
-/** The flags that MAP_SHARED_VALIDATE accepts on every file. @see include/linux/mman.h, `LEGACY_MAP_MASK` */
+/**
+ * The flags that MAP_SHARED_VALIDATE accepts on every file, beside those of the architecture
+ * (`KernelArch.legacyMapFlags`). @see include/linux/mman.h, `LEGACY_MAP_MASK`
+ */
 export const LEGACY_MAP_MASK =
   MAP_SHARED |
   MAP_PRIVATE |
@@ -57,7 +57,5 @@ export const LEGACY_MAP_MASK =
   MAP_NONBLOCK |
   MAP_STACK |
   MAP_HUGETLB |
-  MAP_32BIT |
-  MAP_ABOVE4G |
-  // The huge page size field, bits 31:26.
-  (0x3f << 26);
+  MAP_HUGE_2MB |
+  MAP_HUGE_1GB;

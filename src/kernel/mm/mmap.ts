@@ -144,13 +144,21 @@ function anonymousTypeFlags(flags: number, vmFlags: number): TypeFlags {
 /** The largest offset of a regular file, in pages (MAX_LFS_FILESIZE). */
 const MAX_FILE_PAGES = 2 ** 51 - 1;
 
-function fileTypeFlags(args: MmapArguments, file: MappedFile, vmFlags: number, pages: number): TypeFlags {
+function fileTypeFlags(
+  { legacyMapFlags }: KernelArch,
+  args: MmapArguments,
+  file: MappedFile,
+  vmFlags: number,
+  pages: number,
+): TypeFlags {
   const { flags, prot } = args;
   const type = flags & MAP_TYPE;
   const shared = type === MAP_SHARED || type === MAP_SHARED_VALIDATE;
   if (args.pgoff > MAX_FILE_PAGES - pages) return refused(-EOVERFLOW);
   // Plain MAP_SHARED ignores flags that it does not know.
-  if (type === MAP_SHARED_VALIDATE && (flags & ~LEGACY_MAP_MASK) !== 0) return refused(-EOPNOTSUPP);
+  if (type === MAP_SHARED_VALIDATE && (flags & ~(LEGACY_MAP_MASK | legacyMapFlags)) !== 0) {
+    return refused(-EOPNOTSUPP);
+  }
   if (shared && (prot & PROT_WRITE) !== 0 && !file.writable) return refused(-EACCES);
   if (!shared && type !== MAP_PRIVATE) return refused(-EINVAL);
   if (!file.readable) return refused(-EACCES);
@@ -205,7 +213,7 @@ function describeMapping(
   const type =
     file === null
       ? anonymousTypeFlags(flags, vmFlags.flags)
-      : fileTypeFlags(args, file, vmFlags.flags, pages);
+      : fileTypeFlags(mm.kernel.arch, args, file, vmFlags.flags, pages);
   if (type.error !== 0) return type.error;
   let all = (vmFlags.flags | type.add) & ~type.remove;
   if ((flags & MAP_NORESERVE) !== 0 && mm.kernel.config.overcommitMemory !== OVERCOMMIT_NEVER) {

@@ -15,13 +15,6 @@ import type { TaskStruct } from '../task-struct.ts';
 export const PR_SET_TAGGED_ADDR_CTRL = 55;
 export const PR_GET_TAGGED_ADDR_CTRL = 56;
 
-/** Bits of the control word, as user space passes them. */
-export const PR_TAGGED_ADDR_ENABLE = 1 << 0;
-export const PR_MTE_TCF_SYNC = 1 << 1;
-export const PR_MTE_TCF_ASYNC = 1 << 2;
-/** The tags that IRG may give, one bit each. */
-export const PR_MTE_TAG_SHIFT = 3;
-
 /**
  * prctl(PR_SET_TAGGED_ADDR_CTRL, control, 0, 0, 0): 0, or -EINVAL (a bit that is unknown, a further argument that is
  * not 0).

@@ -1,6 +1,6 @@
 /**
- * PTRACE_GETREGSET and PTRACE_SETREGSET, for the one register set that belongs to memory: NT_ARM_TAGGED_ADDR_CTRL, the
- * word of prctl(PR_SET_TAGGED_ADDR_CTRL) of another process.
+ * PTRACE_GETREGSET and PTRACE_SETREGSET, for the one register set that belongs to memory: the word of
+ * prctl(PR_SET_TAGGED_ADDR_CTRL) of another process, on an architecture that has it.
  * Left out: every other register set.
  * @see Linux kernel/ptrace.c, `ptrace_regset`; arch/arm64/kernel/ptrace.c, `tagged_addr_ctrl_get`, `tagged_addr_ctrl_set`
  */
@@ -10,9 +10,11 @@ import { getTaggedAddrCtrl, setTaggedAddrCtrl } from '../process/tagged-address.
 import type { TaskStruct } from '../task-struct.ts';
 import { stoppedTracee } from './ptrace.ts';
 
-export const NT_ARM_TAGGED_ADDR_CTRL = 0x409;
 /** Bytes of its one register. */
 const WORD_BYTES = 8;
+
+const isControlSet = ({ kernel }: TaskStruct, type: number): boolean =>
+  kernel.arch.taggedAddressControl?.registerSet === type;
 
 /**
  * The control word, as 8 bytes little endian, into `buffer`: 0, -ESRCH, or -EINVAL (no such set, or a length that is no
@@ -28,8 +30,7 @@ export function* ptraceGetRegset(
   const task = stoppedTracee(current, pid);
   if (task === null) return -ESRCH;
   const control = getTaggedAddrCtrl(task);
-  if (type !== NT_ARM_TAGGED_ADDR_CTRL || control === null || buffer.length % WORD_BYTES !== 0)
-    return -EINVAL;
+  if (!isControlSet(task, type) || control === null || buffer.length % WORD_BYTES !== 0) return -EINVAL;
   if (buffer.length === 0) return 0;
   new DataView(buffer.buffer, buffer.byteOffset).setBigUint64(0, control, true);
   return 0;
@@ -44,7 +45,7 @@ export function* ptraceSetRegset(
 ): Task<number> {
   const task = stoppedTracee(current, pid);
   if (task === null) return -ESRCH;
-  if (type !== NT_ARM_TAGGED_ADDR_CTRL || buffer.length % WORD_BYTES !== 0) return -EINVAL;
+  if (!isControlSet(task, type) || buffer.length % WORD_BYTES !== 0) return -EINVAL;
   yield task.ptraceWrite;
   const control =
     buffer.length === 0

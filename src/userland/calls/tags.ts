@@ -1,15 +1,18 @@
 /** The calls of `User` for memory tags: instructions, control of checks, a debugger's. What they mean is said there. */
+
 import { Access } from '../../arch/access.ts';
 import type { TagInstructions } from '../../arch/tag-instructions.ts';
 import type { MemoryTags, TagCheckMode } from '../../arch/thread-state.ts';
-import { InputError } from '../../base/input-error.ts';
-import type { Task } from '../../base/task.ts';
-import { fromHalves, hex, highHalf, lowHalf } from '../../base/u64.ts';
 import {
   PR_MTE_TAG_SHIFT,
   PR_MTE_TCF_ASYNC,
   PR_MTE_TCF_SYNC,
   PR_TAGGED_ADDR_ENABLE,
+} from '../../arch/user-abi.ts';
+import { InputError } from '../../base/input-error.ts';
+import type { Task } from '../../base/task.ts';
+import { fromHalves, hex, highHalf, lowHalf } from '../../base/u64.ts';
+import {
   sysPrctlGetTaggedAddrCtrl,
   sysPrctlSetTaggedAddrCtrl,
   writeTcfPreferred,

@@ -1,5 +1,6 @@
 /** @see Linux mm/mmap.c, `do_mmap` (the branch for files); mm/shmem.c, `shmem_setattr` */
 import { describe, expect, it } from 'vitest';
+import { architectureNamed } from '../../../src/arch/registry.ts';
 import { errnoName } from '../../../src/kernel/errno.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { fput } from '../../../src/kernel/mm/mapped-file.ts';
@@ -17,6 +18,8 @@ import {
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
 import { smapsEntries } from '../../../src/kernel/mm/smaps.ts';
+import { rootCredentials } from '../../../src/kernel/process/credentials.ts';
+import { createSystem } from '../../../src/userland/system.ts';
 import { finish, RW, ranges, type VmaWorld, vmaWorld } from './support.ts';
 
 const AT = 0x1000_0000_0000n;
@@ -70,6 +73,26 @@ describe('mmap of a file refuses', () => {
 
   it('knows MAP_SYNC as no flag of every file', () => {
     expect(LEGACY_MAP_MASK & MAP_SYNC).toBe(0);
+  });
+
+  // @see include/linux/mman.h, LEGACY_MAP_MASK; arch/x86/include/uapi/asm/mman.h, MAP_32BIT and MAP_ABOVE4G
+  it.each([
+    ['x86_64', 0x40, 'ok'],
+    ['x86_64', 0x80, 'ok'],
+    ['arm64', 0x40, 'EOPNOTSUPP'],
+    ['arm64', 0x80, 'EOPNOTSUPP'],
+    ['arm64', 0x4000_0000, 'ok'],
+    ['arm64', 1 << 31, 'EOPNOTSUPP'],
+    ['x86_64', 1 << 31, 'EOPNOTSUPP'],
+  ] as const)('on %s MAP_SHARED_VALIDATE with flag 0x%x: %s', (name, flag, came) => {
+    const system = createSystem({ architecture: architectureNamed(name), cpus: 1, memoryBytes: 0x40_0000 });
+    const task = system.createProcess('p', 0, rootCredentials());
+    const file = memfdCreate(system.kernel, 'a');
+    const mapped = (flags: number): string => {
+      const result = system.loop.complete(task, sysMmap(task, 0n, 0x1000n, RW, flags | flag, file, 0n));
+      return result < 0n ? errnoName(Number(result)) : 'ok';
+    };
+    expect([mapped(MAP_SHARED_VALIDATE), mapped(MAP_SHARED)]).toEqual([came, 'ok']);
   });
 });
 

@@ -69,6 +69,7 @@ export function vmaWorld(
     memoryTags: null,
     vmFlagsClear: NO_FLAGS,
     dataDefaultFlags: NO_FLAGS,
+    legacyMapFlags: 0,
     vmFlagLetters: [],
     validateProt: (prot) => (prot & ~(RW | PROT_EXEC | PROT_SEM)) === 0,
     calcVmProtBits: () => NO_FLAGS,

@@ -1,6 +1,7 @@
 /** The cases of Linux's tools/testing/selftests/arm64/mte/check_prctl.c: modes that are set can be read back. */
+
 import { describe, expect, it } from 'vitest';
-import { PR_MTE_TCF_ASYNC, PR_MTE_TCF_SYNC } from '../../../src/kernel/process/tagged-address.ts';
+import { PR_MTE_TCF_ASYNC, PR_MTE_TCF_SYNC } from '../../../src/arch/user-abi.ts';
 import { mteProcess } from './mte-process.ts';
 
 const MODES = PR_MTE_TCF_SYNC | PR_MTE_TCF_ASYNC;

@@ -2,9 +2,17 @@
  * Processes for the cases of Linux's tools/testing/selftests/arm64/mte: memory with tags, loads and stores of single
  * bytes, the tag instructions, and SEGV_MTEAERR as it arrives on the way back from a system call.
  */
+
 import { Access } from '../../../src/arch/access.ts';
 import { architectureNamed } from '../../../src/arch/registry.ts';
 import type { TagInstructions } from '../../../src/arch/tag-instructions.ts';
+import {
+  PR_MTE_TAG_SHIFT,
+  PR_MTE_TCF_ASYNC,
+  PR_MTE_TCF_SYNC,
+  PR_TAGGED_ADDR_ENABLE,
+  PROT_MTE,
+} from '../../../src/arch/user-abi.ts';
 import type { Task } from '../../../src/base/task.ts';
 import { fromHalves, highHalf, lowHalf } from '../../../src/base/u64.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
@@ -13,7 +21,6 @@ import {
   MAP_ANONYMOUS,
   MAP_PRIVATE,
   MAP_SHARED,
-  PROT_MTE,
   PROT_READ,
   PROT_WRITE,
 } from '../../../src/kernel/mm/mman.ts';
@@ -24,10 +31,6 @@ import { rootCredentials } from '../../../src/kernel/process/credentials.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { sysFork } from '../../../src/kernel/process/fork.ts';
 import {
-  PR_MTE_TAG_SHIFT,
-  PR_MTE_TCF_ASYNC,
-  PR_MTE_TCF_SYNC,
-  PR_TAGGED_ADDR_ENABLE,
   sysPrctlGetTaggedAddrCtrl,
   sysPrctlSetTaggedAddrCtrl,
 } from '../../../src/kernel/process/tagged-address.ts';

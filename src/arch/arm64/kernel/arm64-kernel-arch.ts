@@ -95,6 +95,7 @@ export class Arm64KernelArch implements KernelArch {
   readonly vmShadowStackHigh = 0;
   readonly vmFlagsClear = vmFlagsClear;
   readonly dataDefaultFlags = dataDefaultFlags;
+  readonly legacyMapFlags = 0;
   readonly vmFlagLetters = vmFlagLetters;
   readonly protectionMask = protectionMask;
   readonly taggedAddressControl: TaggedAddressControl;
@@ -118,7 +119,7 @@ export class Arm64KernelArch implements KernelArch {
     this.hardwareDirty = features.hafdbs >= 2;
     this.wantsOldPrefaultedPte = features.hafdbs >= 1;
     this.#epan = features.pan >= 3;
-    this.#mapping = { bti: true, mte: features.mte >= 2 };
+    this.#mapping = { bti: features.bti, mte: features.mte >= 2 };
     const { taskSizePages } = this;
     this.#faults = { taskSizePages, pageShift: PAGE_SHIFT, taggedFar: features.mteTaggedFar };
     this.initMm = new Arm64MmContext('init_mm', initRootFrame, machine.cpus.length);

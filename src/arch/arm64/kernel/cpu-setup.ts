@@ -1,14 +1,14 @@
 /**
  * The registers of a CPU as Linux sets them up before user space runs: what is translated how, with which memory types.
- * Left out: KASAN (tag checks in the kernel), BTI in the kernel, MPAM, permission indirection and overlays, which Linux
- * would turn on where a CPU has them: permissions come out the same.
- * @see Linux arch/arm64/mm/proc.S, `__cpu_setup`; arch/arm64/include/asm/sysreg.h, INIT_SCTLR_EL1_MMU_ON
+ * Left out: KASAN (tag checks in the kernel), BTI in the kernel, MPAM, permission overlays, guarded control stacks.
+ * @see Linux arch/arm64/mm/proc.S, `__cpu_setup`; arch/arm64/include/asm/sysreg.h, INIT_SCTLR_EL1_MMU_ON;
+ *   arch/arm64/include/asm/pgtable-prot.h, PIE_E0 and PIE_E1
  */
 import { highHalf, lowHalf } from '../../../base/u64.ts';
 import type { Arm64Features } from '../features.ts';
 import { TCR_EL1 } from '../registers.ts';
 import type { Arm64State } from '../state.ts';
-import { MAIR_EL1, SCTLR_EL1 } from '../system-registers.ts';
+import { MAIR_EL1, PIR_EL1, PIRE0_EL1, SCTLR_EL1, TCR2_EL1 } from '../system-registers.ts';
 import { MemoryTypeIndex } from './entry-layout.ts';
 import type { Arm64PagingFormat } from './paging-format.ts';
 
@@ -84,6 +84,56 @@ export function kernelSctlr(features: Arm64Features): bigint {
   return base | pauth | mte;
 }
 
+/** Values of a field of PIR_EL1 and PIRE0_EL1; an overlay may take from those with O. */
+const None = 0;
+const ReadO = 1;
+const ExecO = 2;
+const ReadExecO = 3;
+const ReadWriteO = 5;
+const AllO = 7;
+const Read = 8;
+const ControlStack = 9;
+const ReadExec = 10;
+const ReadWrite = 12;
+const All = 14;
+/** PIIndex of an entry: USER, WRITE (DBM), PXN, UXN from bit 0 up. */
+const User = 1;
+const Write = 2;
+const Pxn = 4;
+const Uxn = 8;
+
+/**
+ * What each combination of the four bits stands for, at EL0 and at EL1: what it stands for without indirection, but that
+ * EL1 has no access to what EL0 may only execute. Guarded control stacks have their fields whether the CPU knows them or
+ * not. A combination that is not listed is no access.
+ */
+const INDIRECT_PERMISSIONS: readonly (readonly [index: number, el0: number, el1: number])[] = [
+  [Pxn, ExecO, None],
+  [Pxn | User, ReadExecO, Read],
+  [Pxn | Write | User, AllO, ReadWrite],
+  [Uxn, None, ReadExec],
+  [Uxn | User, Read, None],
+  [Uxn | Write, None, All],
+  [Uxn | Write | User, ControlStack, None],
+  [Uxn | Pxn, None, Read],
+  [Uxn | Pxn | User, ReadO, Read],
+  [Uxn | Pxn | Write, None, ReadWrite],
+  [Uxn | Pxn | Write | User, ReadWriteO, ReadWrite],
+];
+
+/** PIR_EL1 and PIRE0_EL1; null on a CPU without permission indirection. */
+export function kernelIndirection(
+  features: Arm64Features,
+): { readonly pir: bigint; readonly pire0: bigint } | null {
+  if (!features.s1pie) return null;
+  let [pir, pire0] = [0n, 0n];
+  for (const [index, el0, el1] of INDIRECT_PERMISSIONS) {
+    pir = PIR_EL1.set(pir, `Perm${index as 0}`, el1);
+    pire0 = PIRE0_EL1.set(pire0, `Perm${index as 0}`, el0);
+  }
+  return { pir, pire0 };
+}
+
 /** Writes the registers; TTBRn_EL1 are `switch-mm.ts`'s. `updateControls` is the caller's. */
 export function setUpCpu(state: Arm64State, features: Arm64Features, format: Arm64PagingFormat): void {
   const mair = kernelMair(features);
@@ -95,6 +145,14 @@ export function setUpCpu(state: Arm64State, features: Arm64Features, format: Arm
   state.tcrLo = lowHalf(tcr);
   state.sctlrHi = highHalf(sctlr);
   state.sctlrLo = lowHalf(sctlr);
+  const indirection = kernelIndirection(features);
+  if (indirection !== null) {
+    state.pirHi = highHalf(indirection.pir);
+    state.pirLo = lowHalf(indirection.pir);
+    state.pire0Hi = highHalf(indirection.pire0);
+    state.pire0Lo = lowHalf(indirection.pire0);
+    state.tcr2Lo |= TCR2_EL1.half('PIE').lo;
+  }
   state.pan = features.pan >= 1;
   state.uao = false;
 }

@@ -52,7 +52,7 @@ const ATTRIBUTES: Readonly<Record<AttributeName, FieldDeclaration>> = {
   UXN: bit(54, 'no execution at EL0'),
   DIRTY: bit(55, 'dirty, as software noted it'),
   SPECIAL: bit(56, 'no struct page to count: zero page, pfn mapping'),
-  FREE_57: ignoredBits(57, 57, 'not used since 6.16 (DEVMAP before)'),
+  FREE_57: ignoredBits(57, 57, 'not used since 6.17 (DEVMAP before)'),
   UFFD_WP: bit(58, 'write-protected by userfaultfd'),
   FREE_59: ignoredBits(59, 59, 'not used'),
   PO_IDX: bits(62, 60, 'permission overlay index (protection key)'),

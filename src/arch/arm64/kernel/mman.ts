@@ -7,6 +7,7 @@
  */
 import type { VmFlagBits } from '../../kernel-arch.ts';
 import { ENTRY_KEY_MASK, ENTRY_MEMORY_TYPE_SHIFT, EntryFlag } from '../../paging-format.ts';
+import { PROT_BTI, PROT_MTE } from '../../user-abi.ts';
 
 /** VM_ARM64_BTI is VM_ARCH_1. */
 export const VM_ARM64_BTI = 0x0100_0000;
@@ -14,8 +15,6 @@ export const VM_ARM64_BTI = 0x0100_0000;
 export const VMH_MTE = 1 << 4;
 export const VMH_MTE_ALLOWED = 1 << 5;
 
-const PROT_BTI = 0x10;
-const PROT_MTE = 0x20;
 /** PROT_READ, PROT_WRITE, PROT_EXEC and PROT_SEM. */
 const PROT_GENERIC = 0xf;
 

@@ -4,11 +4,13 @@
  * arch/arm64/include/asm/thread_info.h, `TIF_TAGGED_ADDR`, `TIF_MTE_ASYNC_FAULT`; include/uapi/linux/prctl.h
  */
 import { type TagCheckMode, ThreadState } from '../../thread-state.ts';
+import {
+  PR_MTE_TAG_SHIFT,
+  PR_MTE_TCF_ASYNC,
+  PR_MTE_TCF_SYNC,
+  PR_TAGGED_ADDR_ENABLE,
+} from '../../user-abi.ts';
 
-const PR_TAGGED_ADDR_ENABLE = 1 << 0;
-const PR_MTE_TCF_SYNC = 1 << 1;
-const PR_MTE_TCF_ASYNC = 1 << 2;
-const PR_MTE_TAG_SHIFT = 3;
 const ALL_TAGS = 0xffff;
 const PR_MTE_TAG_MASK = ALL_TAGS << PR_MTE_TAG_SHIFT;
 

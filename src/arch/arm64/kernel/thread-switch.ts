@@ -7,6 +7,7 @@
  */
 import { highHalf, lowHalf } from '../../../base/u64.ts';
 import type { TagCheckMode, TaggedAddressControl, ThreadState } from '../../thread-state.ts';
+import { NT_ARM_TAGGED_ADDR_CTRL } from '../../user-abi.ts';
 import type { Arm64State } from '../state.ts';
 import { GCR_EL1, RGSR_EL1, SCTLR_EL1, TFSRE0_EL1 } from '../system-registers.ts';
 import {
@@ -53,6 +54,7 @@ class LoadedCpu {
 }
 
 export class ThreadSwitch implements TaggedAddressControl {
+  readonly registerSet = NT_ARM_TAGGED_ADDR_CTRL;
   readonly #cpus: readonly LoadedCpu[];
   readonly #features: TagFeatures;
 

@@ -1,8 +1,9 @@
 /**
  * What each CPU's TLBs and walk caches hold, in the words of the generic kernel: which mm an entry belongs to follows from
  * its ASID and Linux's generations. Reading changes nothing, not even the order of use.
- * Left out: the upper address range (the kernel's own), rights that cached table descriptors combine, permission
- * indirection and overlays (Linux's tables here have none), pages that only EL0 may execute and not read as user pages.
+ * With permission indirection the bits of a leaf mean to Linux what they mean without.
+ * Left out: the upper address range (the kernel's own), rights that cached table descriptors combine, permission overlays
+ * (Linux's tables here have none), pages that only EL0 may execute and not read as user pages.
  */
 
 import type { CachedPlace } from '../../break-before-make.ts';

@@ -50,6 +50,9 @@ const INIT_PKRU = 0x5555_5554;
 
 /** PROT_READ, PROT_WRITE, PROT_EXEC and PROT_SEM, the generic ones. */
 const KNOWN_PROT = 0xf;
+/** Below 2 GiB; not below 4 GiB. @see Linux arch/x86/include/uapi/asm/mman.h */
+const MAP_32BIT = 0x40;
+const MAP_ABOVE4G = 0x80;
 
 type Cr4Name = (typeof CR4.names)[number];
 
@@ -111,6 +114,7 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   /** ARCH_VM_PKEY_FLAGS would be among them; mprotect keeps the key of a VMA, and pkey_mprotect is not built. */
   readonly vmFlagsClear = NO_VM_FLAGS;
   readonly dataDefaultFlags = NO_VM_FLAGS;
+  readonly legacyMapFlags = MAP_32BIT | MAP_ABOVE4G;
   readonly vmFlagLetters = vmFlagLetters;
   readonly protectionMask = PROTECTION_MASK;
   readonly taggedAddressControl = null;

@@ -1,5 +1,6 @@
 /** mmap, munmap, mprotect, brk, and what instructions of the process do to memory. */
 
+import { PROT_BTI, PROT_MTE } from '../../../arch/user-abi.ts';
 import type { Task } from '../../../base/task.ts';
 import { sysBrk } from '../../../kernel/mm/brk.ts';
 import * as mman from '../../../kernel/mm/mman.ts';
@@ -42,8 +43,8 @@ const PROT_LETTERS: Readonly<Record<string, number>> = {
   r: mman.PROT_READ,
   w: mman.PROT_WRITE,
   x: mman.PROT_EXEC,
-  m: mman.PROT_MTE,
-  b: mman.PROT_BTI,
+  m: PROT_MTE,
+  b: PROT_BTI,
   d: mman.PROT_GROWSDOWN,
   u: mman.PROT_GROWSUP,
 };

@@ -1,5 +1,6 @@
 /** The tagged-address ABI and the tag checks of a process: prctl, the register set of a debugger, the CPU's preference. */
 
+import { NT_ARM_TAGGED_ADDR_CTRL } from '../../../arch/user-abi.ts';
 import type { Task } from '../../../base/task.ts';
 import {
   PR_GET_TAGGED_ADDR_CTRL,
@@ -8,11 +9,7 @@ import {
   sysPrctlSetTaggedAddrCtrl,
   writeTcfPreferred,
 } from '../../../kernel/process/tagged-address.ts';
-import {
-  NT_ARM_TAGGED_ADDR_CTRL,
-  ptraceGetRegset,
-  ptraceSetRegset,
-} from '../../../kernel/remote/ptrace-regset.ts';
+import { ptraceGetRegset, ptraceSetRegset } from '../../../kernel/remote/ptrace-regset.ts';
 import { Unsupported } from '../../../kernel/unsupported.ts';
 import type { Step } from '../trace.ts';
 import type { ReplayWorld } from '../world.ts';

@@ -1,10 +1,17 @@
 /** The registers of a CPU as Linux sets them up. @see the registers of a running Debian kernel 6.12 on QEMU 7.2, `-cpu max,lpa2=off` */
 import { describe, expect, it } from 'vitest';
 import { ARM64_COMPLETE, ARM64_QEMU_7_2, NEOVERSE_V2 } from '../../../../src/arch/arm64/features.ts';
-import { kernelMair, kernelSctlr, kernelTcr } from '../../../../src/arch/arm64/kernel/cpu-setup.ts';
+import {
+  kernelIndirection,
+  kernelMair,
+  kernelSctlr,
+  kernelTcr,
+  setUpCpu,
+} from '../../../../src/arch/arm64/kernel/cpu-setup.ts';
 import { Arm64PagingFormat } from '../../../../src/arch/arm64/kernel/paging-format.ts';
 import { untaggedAddress } from '../../../../src/arch/arm64/kernel/untagged-address.ts';
 import { TCR_EL1 } from '../../../../src/arch/arm64/registers.ts';
+import { Arm64State } from '../../../../src/arch/arm64/state.ts';
 import { SCTLR_EL1 } from '../../../../src/arch/arm64/system-registers.ts';
 
 const format = new Arm64PagingFormat({ granule: 12, addressSize: 48 });
@@ -38,6 +45,24 @@ describe('a CPU under Linux', () => {
   ] as const)('FEAT_HAFDBS, %s', (_name, hafdbs, ha, hd) => {
     const tcr = kernelTcr({ ...NEOVERSE_V2, hafdbs }, format);
     expect([TCR_EL1.has(tcr, 'HA'), TCR_EL1.has(tcr, 'HD')]).toEqual([ha, hd]);
+  });
+
+  // As a build of the kernel computes PIE_E0 and PIE_E1 for its assembly, guarded control stacks included.
+  it('turns permission indirection on where the CPU has it, with the PIRE0_EL1 and PIR_EL1 of a real one', () => {
+    expect(kernelIndirection(ARM64_COMPLETE)).toEqual({
+      pire0: 0x5010_9080_7032_0000n,
+      pir: 0xcc88_0e0a_c080_0000n,
+    });
+    expect(kernelIndirection(NEOVERSE_V2)).toBe(null);
+    const states = [ARM64_COMPLETE, NEOVERSE_V2].map((features) => {
+      const state = new Arm64State();
+      setUpCpu(state, features, format);
+      return [state.tcr2Lo, state.pirHi, state.pire0Hi].map((word) => hex(BigInt(word >>> 0)));
+    });
+    expect(states).toEqual([
+      ['0x2', '0xcc880e0a', '0x50109080'],
+      ['0x0', '0x0', '0x0'],
+    ]);
   });
 
   it('with 5 levels has 52-bit addresses on both sides', () => {

@@ -1,4 +1,5 @@
 /** PROT_MTE and PROT_BTI. @see Linux arch/arm64/include/asm/mman.h */
+
 import { describe, expect, it } from 'vitest';
 import {
   calcVmFlagBits,
@@ -15,16 +16,12 @@ import { MteTags } from '../../../../src/arch/arm64/kernel/mte.ts';
 import { pageProtection } from '../../../../src/arch/arm64/kernel/protection-map.ts';
 import { ThreadSwitch } from '../../../../src/arch/arm64/kernel/thread-switch.ts';
 import { EntryFlag } from '../../../../src/arch/paging-format.ts';
+import { architectureNamed } from '../../../../src/arch/registry.ts';
+import { PROT_BTI, PROT_MTE } from '../../../../src/arch/user-abi.ts';
 import { TagMemory } from '../../../../src/hardware/tag-memory.ts';
-import {
-  PROT_BTI,
-  PROT_EXEC,
-  PROT_MTE,
-  PROT_READ,
-  PROT_SEM,
-  PROT_WRITE,
-} from '../../../../src/kernel/mm/mman.ts';
+import { PROT_EXEC, PROT_READ, PROT_SEM, PROT_WRITE } from '../../../../src/kernel/mm/mman.ts';
 import { VM_EXEC, VM_READ, VM_SHARED, VM_WRITE } from '../../../../src/kernel/mm/vma-flags.ts';
+import { createSystem } from '../../../../src/userland/system.ts';
 
 const BOTH = { bti: true, mte: true };
 const NEITHER = { bti: false, mte: false };
@@ -50,6 +47,24 @@ describe('arch_calc_vm_prot_bits', () => {
   ] as const)('%s', (_name, prot, flags, flagsHigh) => {
     expect(calcVmProtBits(prot, BOTH)).toEqual({ flags, flagsHigh });
     expect(calcVmProtBits(prot, NEITHER)).toEqual({ flags: 0, flagsHigh: 0 });
+  });
+});
+
+describe('PROT_BTI by CPU model', () => {
+  it.each([
+    ['arm64-complete', true],
+    ['arm64-recorded', true],
+    ['qemu-7.2-max', true],
+    ['qemu-10.0-max', true],
+    ['neoverse-v2', true],
+    ['neoverse-n1', false],
+    ['cortex-a72', false],
+  ] as const)('%s has FEAT_BTI: %s', (model, bti) => {
+    const architecture = architectureNamed('arm64');
+    const system = createSystem({ architecture, cpus: 1, memoryBytes: 0x40_0000, cpuModel: model });
+    const { arch } = system.kernel;
+    expect(arch.validateProt(PROT_READ | PROT_BTI)).toBe(bti);
+    expect(arch.calcVmProtBits(PROT_READ | PROT_BTI).flags).toBe(bti ? VM_ARM64_BTI : 0);
   });
 });
 

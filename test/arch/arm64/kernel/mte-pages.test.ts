@@ -2,14 +2,16 @@
  * Whose tags a page shows: nobody sees those of whoever had the frame before.
  * @see Linux arch/arm64/kernel/mte.c `mte_sync_tags`, arch/arm64/mm/copypage.c `copy_highpage`
  */
+
 import { beforeEach, describe, expect, it } from 'vitest';
+import { PROT_MTE } from '../../../../src/arch/user-abi.ts';
 import type { Task } from '../../../../src/base/task.ts';
 import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
 import { FOLL_WRITE } from '../../../../src/kernel/gup/foll-flags.ts';
 import { pinUserPages } from '../../../../src/kernel/gup/get-user-pages.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../../src/kernel/lock/mmap-lock.ts';
 import { MMF_HAS_PINNED } from '../../../../src/kernel/mm/mm.ts';
-import { MAP_ANONYMOUS, MAP_SHARED, PROT_MTE, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
+import { MAP_ANONYMOUS, MAP_SHARED, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
 import { SEGV_MTEAERR, SEGV_MTESERR, SIGSEGV } from '../../../../src/kernel/signal.ts';

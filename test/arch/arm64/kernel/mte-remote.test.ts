@@ -2,10 +2,12 @@
  * A debugger and the tags of its tracee, and what remote access does with tagged addresses.
  * @see Linux arch/arm64/kernel/mte.c, `__access_remote_tags`; arch/arm64/kernel/ptrace.c, `tagged_addr_ctrl_set`
  */
+
 import { beforeEach, describe, expect, it } from 'vitest';
+import { NT_ARM_TAGGED_ADDR_CTRL, PROT_MTE } from '../../../../src/arch/user-abi.ts';
 import { errnoName } from '../../../../src/kernel/errno.ts';
 import { SUID_DUMP_DISABLE } from '../../../../src/kernel/mm/mm.ts';
-import { MAP_ANONYMOUS, MAP_SHARED, PROT_MTE, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
+import { MAP_ANONYMOUS, MAP_SHARED, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { CAP_SYS_PTRACE, rootCredentials } from '../../../../src/kernel/process/credentials.ts';
 import { getTaggedAddrCtrl } from '../../../../src/kernel/process/tagged-address.ts';
@@ -13,11 +15,7 @@ import { openProcMem, readProcMem } from '../../../../src/kernel/remote/proc-pid
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
 import { ptraceInterrupt, ptracePeekData, ptraceSeize } from '../../../../src/kernel/remote/ptrace.ts';
 import { ptracePeekMteTags, ptracePokeMteTags } from '../../../../src/kernel/remote/ptrace-mte-tags.ts';
-import {
-  NT_ARM_TAGGED_ADDR_CTRL,
-  ptraceGetRegset,
-  ptraceSetRegset,
-} from '../../../../src/kernel/remote/ptrace-regset.ts';
+import { ptraceGetRegset, ptraceSetRegset } from '../../../../src/kernel/remote/ptrace-regset.ts';
 import type { UserBuffer } from '../../../../src/kernel/remote/user-buffer.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { AT, MteWorld, RW, RWM, tagged } from './mte-world.ts';
@@ -147,12 +145,12 @@ describe('PTRACE_POKEMTETAGS', () => {
 });
 
 describe('NT_ARM_TAGGED_ADDR_CTRL', () => {
-  const get = (type = NT_ARM_TAGGED_ADDR_CTRL, bytes = 8): string => {
+  const get = (type: number = NT_ARM_TAGGED_ADDR_CTRL, bytes = 8): string => {
     const word = new Uint8Array(bytes);
     const { result } = world.call(debuggerTask, ptraceGetRegset(debuggerTask, target.pid, type, word));
     return result === 0 ? [...word].join(' ') : errnoName(result);
   };
-  const set = (word: readonly number[], type = NT_ARM_TAGGED_ADDR_CTRL): string => {
+  const set = (word: readonly number[], type: number = NT_ARM_TAGGED_ADDR_CTRL): string => {
     const call = ptraceSetRegset(debuggerTask, target.pid, type, Uint8Array.from(word));
     const { result } = world.call(debuggerTask, call);
     return result === 0 ? 'ok' : errnoName(result);

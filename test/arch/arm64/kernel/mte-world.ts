@@ -1,11 +1,12 @@
 /** A machine with tagged memory and processes that use it, for tests of what the kernel keeps of tags. */
+
 import { architectureNamed } from '../../../../src/arch/registry.ts';
+import { PROT_MTE } from '../../../../src/arch/user-abi.ts';
 import type { Task } from '../../../../src/base/task.ts';
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_PRIVATE,
-  PROT_MTE,
   PROT_READ,
   PROT_WRITE,
 } from '../../../../src/kernel/mm/mman.ts';
