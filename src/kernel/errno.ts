@@ -44,6 +44,8 @@ export const EHWPOISON = 133;
 
 /** Of the kernel's own, never seen by user space: a system call is to be restarted. */
 export const ERESTARTSYS = 512;
+/** It is always restarted when a handler returns. */
+export const ERESTARTNOINTR = 513;
 
 const names: ReadonlyMap<number, string> = new Map(
   Object.entries({
@@ -85,6 +87,7 @@ const names: ReadonlyMap<number, string> = new Map(
     EOPNOTSUPP,
     EHWPOISON,
     ERESTARTSYS,
+    ERESTARTNOINTR,
   }).map(([name, number]) => [number, name]),
 );
 

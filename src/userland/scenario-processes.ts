@@ -9,7 +9,7 @@ import type { TaskStruct } from '../kernel/task-struct.ts';
 import { Unsupported } from '../kernel/unsupported.ts';
 import {
   AssertionFailure,
-  die,
+  exitCall,
   ProcessContext,
   type ProcessRun,
   returnToUser,
@@ -118,7 +118,8 @@ export class ScenarioProcesses implements ProcessRun {
     }
     if (lingers) yield* this.#linger(context);
     else yield context.enterPoint;
-    if (!context.dead) yield* die(context, 0);
+    // A handler that the program has set runs first; then the exit is made.
+    while (!context.dead) yield* exitCall(context, 0);
     context.ended = true;
   }
 

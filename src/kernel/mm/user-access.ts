@@ -62,9 +62,7 @@ export function* handleUserFault(current: TaskStruct): Task<SignalInfo | null> {
   // No generator in between: every step of a fault would pass through it.
   if (signal === null && mm !== null) signal = yield* doUserAddrFault(current, mm, info);
   if (!info.user) return signal;
-  const late = exitToUserMode(current);
-  // A second SIGSEGV that comes while one is pending is lost (`legacy_queue`).
-  return signal ?? late;
+  return exitToUserMode(current, signal);
 }
 
 /** The signal of an exception for which no VMA is looked up, else null. */

@@ -13,16 +13,32 @@ export function enterFromUserMode(current: TaskStruct): void {
 }
 
 /**
- * The task is about to run its program again. The signal that waits for it because of a tag check that failed
- * asynchronously, if any: it has no address.
+ * A system call has begun. Null: make it. Else a tag check of the program has failed before: the call is not made
+ * (`-ERESTARTNOINTR`), its signal is delivered on the way back, and only if the handler returns does the program make
+ * the call again.
+ * @see Linux arch/arm64/kernel/syscall.c, `el0_svc_common`
  */
-export function exitToUserMode(current: TaskStruct): SignalInfo | null {
-  const signal = takeTagFault(current);
-  current.kernel.arch.exitToUserMode(current.cpu);
-  return signal;
+export function enterSystemCall(current: TaskStruct): SignalInfo | null {
+  enterFromUserMode(current);
+  return takeTagFault(current);
 }
 
-/** The same for a task that an interrupt had stopped. */
+/**
+ * The task is about to run its program again, after an exception that has led to the signal `raised`, if any. Gives the
+ * signal that is delivered: that one, else the one of a tag check that had failed before. A second SIGSEGV is lost
+ * while one is pending (`legacy_queue`); behind any other signal the tag check's stays pending.
+ * @see Linux arch/arm64/kernel/signal.c, `do_notify_resume`; kernel/signal.c, `dequeue_synchronous_signal`
+ */
+export function exitToUserMode(current: TaskStruct, raised: SignalInfo | null = null): SignalInfo | null {
+  const late = raised === null || raised.signal === SIGSEGV ? takeTagFault(current) : null;
+  current.kernel.arch.exitToUserMode(current.cpu);
+  return raised ?? late;
+}
+
+/**
+ * The signal that waits for the task because of a tag check that failed asynchronously, if any: it has no address. By
+ * itself for a task that an interrupt had stopped, before it runs its next instruction.
+ */
 export function takeTagFault(current: TaskStruct): SignalInfo | null {
   const failed = current.kernel.arch.memoryTags?.takeAsynchronousFault(current.thread) === true;
   return failed ? { signal: SIGSEGV, code: SEGV_MTEAERR, address: 0n } : null;

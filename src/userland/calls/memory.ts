@@ -119,12 +119,11 @@ export function* instruction<T>(
 ): Task<Outcome<T>> {
   context.calls++;
   yield context.accessPoint;
-  const signal = yield* body;
-  emitAccess(context, access, address, bytes, signal);
-  // An interrupt may have found meanwhile that an earlier tag check had failed.
+  // An interrupt may have found that an earlier tag check had failed: that signal comes before the instruction.
   const late = takeTagFault(context.task);
-  const raised = signal ?? late;
-  const outcome: Outcome<T> = raised === null ? success(value()) : yield* raise(context, raised);
+  const signal = late ?? (yield* body);
+  if (late === null) emitAccess(context, access, address, bytes, signal);
+  const outcome: Outcome<T> = signal === null ? success(value()) : yield* raise(context, signal);
   yield* returnToUser(context);
   if (!context.dead) context.calls--;
   else yield context.task.startPoint;

@@ -4,9 +4,14 @@
  */
 import { InputError } from '../../base/input-error.ts';
 import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
-import { errnoName } from '../../kernel/errno.ts';
+import { ERESTARTNOINTR, errnoName } from '../../kernel/errno.ts';
 import { doExit } from '../../kernel/process/exit.ts';
-import { enterFromUserMode, exitToUserMode, signalAddress } from '../../kernel/process/user-mode.ts';
+import {
+  enterSystemCall,
+  exitToUserMode,
+  signalAddress,
+  takeTagFault,
+} from '../../kernel/process/user-mode.ts';
 import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import { ptraceStopPoint } from '../../kernel/remote/ptrace.ts';
 import { SIGKILL, type SignalInfo } from '../../kernel/signal.ts';
@@ -117,7 +122,8 @@ export class ProcessContext {
 }
 
 /**
- * A system call: the way in, the call, what it gives as an outcome, the way out.
+ * A system call: the way in, the call, what it gives as an outcome, the way out. It is not made where a signal comes
+ * first: of a tag check that had failed before. What handles that signal jumps out, so it is not restarted either.
  * @param toOutcome turns the kernel's answer into an outcome
  */
 export function* systemCall<Raw, T>(
@@ -130,16 +136,50 @@ export function* systemCall<Raw, T>(
   const { task } = context;
   context.calls++;
   yield context.enterPoint;
-  emitEnter(context, name, args);
-  enterFromUserMode(task);
-  let outcome = toOutcome(yield* body);
-  emitExit(context, name, outcome);
-  const signal = exitToUserMode(task);
-  if (signal !== null) outcome = yield* raise(context, signal);
+  const interrupted = yield* raiseTagFault(context);
+  const outcome = interrupted ?? (yield* inKernel(context, name, args, body, toOutcome));
   yield* returnToUser(context);
   if (!context.dead) context.calls--;
   else yield task.startPoint;
   return outcome;
+}
+
+/** A signal that an interrupt has left for the program, before its next instruction: null when there is none. */
+export function* raiseTagFault(context: ProcessContext): Task<SignalFailure | null> {
+  const fault = takeTagFault(context.task);
+  return fault === null ? null : yield* raise(context, fault);
+}
+
+function* inKernel<Raw, T>(
+  context: ProcessContext,
+  name: string,
+  args: readonly string[],
+  body: Task<Raw>,
+  toOutcome: (raw: Raw) => Outcome<T>,
+): Task<Outcome<T>> {
+  const { task } = context;
+  emitEnter(context, name, args);
+  const fault = enterSystemCall(task);
+  const outcome = fault === null ? toOutcome(yield* body) : errnoFailure(-ERESTARTNOINTR);
+  emitExit(context, name, outcome);
+  exitToUserMode(task);
+  return fault === null ? outcome : yield* raise(context, fault);
+}
+
+/**
+ * exit(2), from the program's side.
+ * @param status as wait4 reports it
+ * @returns null when the process has ended, by itself or by a signal that came before the call; else that signal, which
+ *   the program handles: the call is not made
+ */
+export function* exitCall(context: ProcessContext, status: number): Task<SignalFailure | null> {
+  const { task } = context;
+  const fault = takeTagFault(task) ?? enterSystemCall(task);
+  if (fault === null) yield* die(context, status);
+  if (fault === null) return null;
+  exitToUserMode(task);
+  const failure = yield* raise(context, fault);
+  return context.dead ? null : failure;
 }
 
 /** Outcome of a call that returns 0 or more, or -errno. */

@@ -12,10 +12,11 @@ import type { Program } from '../scenario.ts';
 import { byteCount, type Word, word } from '../units.ts';
 import type { WaitResult } from '../user.ts';
 import {
-  die,
   doneOrErrno,
   errnoFailure,
+  exitCall,
   type ProcessContext,
+  raiseTagFault,
   returnToUser,
   systemCall,
 } from './process-context.ts';
@@ -23,7 +24,10 @@ import {
 export function* compute(context: ProcessContext, cycles: number): Task<void> {
   context.calls++;
   yield context.accessPoint;
-  context.run.system.machine.cpu(context.task.cpu).advance(byteCount(cycles, 'compute: cycles'));
+  // It has no outcome: a program that handles the signal gets it with its next call.
+  if (!context.returnsSignal('SIGSEGV')) yield* raiseTagFault(context);
+  if (!context.dead)
+    context.run.system.machine.cpu(context.task.cpu).advance(byteCount(cycles, 'compute: cycles'));
   yield* returnToUser(context);
   if (!context.dead) context.calls--;
   else yield context.task.startPoint;
@@ -43,7 +47,11 @@ export function fork(context: ProcessContext, program: Program, wanted?: string)
 export function* exit(context: ProcessContext, status: number): Task<Outcome<never>> {
   context.calls++;
   yield context.enterPoint;
-  yield* die(context, (byteCount(status, 'exit: status') & 0xff) << 8);
+  const interrupted = yield* exitCall(context, (byteCount(status, 'exit: status') & 0xff) << 8);
+  if (interrupted !== null) {
+    context.calls--;
+    return interrupted;
+  }
   yield context.task.startPoint;
   throw new Error('a process went on after its exit');
 }

@@ -199,8 +199,8 @@ const tagStore = (name: 'stg' | 'st2g' | 'stzg' | 'stz2g'): CallDefinition =>
   });
 
 const tagMask = count(0, 0xffff);
-/** One byte a granule, a page's worth at most. */
-const tagList = z.array(count(0, 15)).min(1).max(256);
+/** One byte a granule, a page's worth at most. Of each byte Linux takes the low bits. */
+const tagList = z.array(count(0, 255)).min(1).max(256);
 
 const tagCalls = {
   'tagged-address-control': call(

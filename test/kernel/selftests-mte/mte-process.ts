@@ -1,6 +1,6 @@
 /**
  * Processes for the cases of Linux's tools/testing/selftests/arm64/mte: memory with tags, loads and stores of single
- * bytes, the tag instructions, and SEGV_MTEAERR as it arrives on the way back from a system call.
+ * bytes, the tag instructions, and SEGV_MTEAERR as it arrives before a system call is made.
  */
 
 import { Access } from '../../../src/arch/access.ts';
@@ -34,7 +34,7 @@ import {
   sysPrctlGetTaggedAddrCtrl,
   sysPrctlSetTaggedAddrCtrl,
 } from '../../../src/kernel/process/tagged-address.ts';
-import { enterFromUserMode, exitToUserMode, signalAddress } from '../../../src/kernel/process/user-mode.ts';
+import { enterSystemCall, exitToUserMode, signalAddress } from '../../../src/kernel/process/user-mode.ts';
 import { SEGV_MTEAERR, SEGV_MTESERR, type SignalInfo } from '../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import { userLoad, userStore } from '../../../src/userland/calls/access.ts';
@@ -106,18 +106,18 @@ export class MteProcess {
     return this.run(this.#syscall(path));
   }
 
+  /** A signal that comes first is counted and its handler returns: then the call is made. */
   *#syscall<T>(path: Task<T>): Task<T> {
-    enterFromUserMode(this.task);
+    for (;;) {
+      const signal = enterSystemCall(this.task);
+      if (signal === null) break;
+      if (signal.code !== SEGV_MTEAERR || signal.address !== 0n) throw new Error(`signal ${signal.code}`);
+      this.#asynchronous++;
+      exitToUserMode(this.task);
+    }
     const result = yield* path;
-    this.#leaveKernel();
+    if (exitToUserMode(this.task) !== null) throw new Error('a signal that came with the call');
     return result;
-  }
-
-  #leaveKernel(): void {
-    const signal = exitToUserMode(this.task);
-    if (signal === null) return;
-    if (signal.code !== SEGV_MTEAERR || signal.address !== 0n) throw new Error(`signal ${signal.code}`);
-    this.#asynchronous++;
   }
 
   /** Any system call, and how many SEGV_MTEAERR came since this was asked last. */

@@ -10,11 +10,14 @@ import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
 import { FOLL_WRITE } from '../../../../src/kernel/gup/foll-flags.ts';
 import { pinUserPages } from '../../../../src/kernel/gup/get-user-pages.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../../src/kernel/lock/mmap-lock.ts';
+import { memfdCreate } from '../../../../src/kernel/mm/memfd.ts';
 import { MMF_HAS_PINNED } from '../../../../src/kernel/mm/mm.ts';
-import { MAP_ANONYMOUS, MAP_SHARED, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
+import { MAP_ANONYMOUS, MAP_FIXED, MAP_SHARED, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
+import { sysMmap } from '../../../../src/kernel/mm/mmap.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
-import { SEGV_MTEAERR, SEGV_MTESERR, SIGSEGV } from '../../../../src/kernel/signal.ts';
+import { sysFork } from '../../../../src/kernel/process/fork.ts';
+import { SEGV_MTEAERR, SEGV_MTESERR, SIGBUS, SIGSEGV } from '../../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { AT, MteWorld, PRIVATE, RW, RWM, tagged } from './mte-world.ts';
 
@@ -48,7 +51,7 @@ describe('a frame that others had before', () => {
     world.plantTag(frame, 0, 9);
     expect(isTagged(frame)).toBe(false);
     expect(world.ldg(task, AT)).toBe(0);
-    expect(world.call(task, sysMprotect(task, AT, 0x1000n, RWM)).result).toBe(0);
+    expect(world.made(task, sysMprotect(task, AT, 0x1000n, RWM))).toBe(0);
     expect([world.ldg(task, AT), isTagged(frame), world.load(task, AT)]).toEqual([0, true, 7]);
   });
 
@@ -58,12 +61,12 @@ describe('a frame that others had before', () => {
     world.store(task, AT, 7);
     world.plantTag(world.frame(task, AT), 0, 9);
     const child = world.fork(task);
-    expect(world.call(child, sysMprotect(child, AT, 0x1000n, RWM)).result).toBe(0);
+    expect(world.made(child, sysMprotect(child, AT, 0x1000n, RWM))).toBe(0);
     expect(world.ldg(child, AT)).toBe(0);
     world.stg(child, tagged(AT, 3));
     // One page, one set of tags; the parent has no access to them.
     expect([world.ldg(task, AT), world.ldg(child, AT)]).toEqual([0, 3]);
-    expect(world.call(task, sysMprotect(task, AT, 0x1000n, RWM)).result).toBe(0);
+    expect(world.made(task, sysMprotect(task, AT, 0x1000n, RWM))).toBe(0);
     expect(world.ldg(task, AT)).toBe(3);
   });
 });
@@ -85,7 +88,7 @@ describe('mprotect', () => {
     world.map(task, 1);
     world.control(task, 3n);
     world.stg(task, tagged(AT, 6));
-    expect(world.call(task, sysMprotect(task, AT, 0x1000n, PROT_READ)).result).toBe(0);
+    expect(world.made(task, sysMprotect(task, AT, 0x1000n, PROT_READ))).toBe(0);
     expect(world.ldg(task, AT)).toBe(6);
     expect(world.load(task, AT)).toMatchObject({ signal: SIGSEGV, code: SEGV_MTESERR });
     expect(world.load(task, tagged(AT, 6))).toBe(0);
@@ -145,7 +148,7 @@ describe('a copy of a page', () => {
   it('made by fork because it is pinned has them as well', () => {
     world.map(task, 1);
     world.stg(task, tagged(AT, 6));
-    expect(world.call(task, pin(task)).result).toBe(1);
+    expect(world.made(task, pin(task))).toBe(1);
     const child = world.fork(task);
     expect(world.frame(child, AT)).not.toBe(world.frame(task, AT));
     expect(world.ldg(child, AT)).toBe(6);
@@ -156,13 +159,15 @@ describe('a fault that comes late', () => {
   /** PR_TAGGED_ADDR_ENABLE | PR_MTE_TCF_ASYNC. */
   const ASYNC = 5n;
 
-  it('arrives with the next system call, once for however many accesses', () => {
+  it('arrives in place of the next system call, once for however many accesses', () => {
     world.map(task, 1);
     world.control(task, ASYNC);
     world.stg(task, tagged(AT, 6));
     expect([world.store(task, AT, 1), world.store(task, tagged(AT, 9), 2)]).toEqual([null, null]);
     const late = { signal: SIGSEGV, code: SEGV_MTEAERR, address: 0n };
-    expect(world.call(task, sysMunmap(task, AT + 0x5000n, 0x1000n)).signal).toEqual(late);
+    const fork = world.call(task, sysFork(task, 'child'));
+    expect(fork).toEqual({ result: undefined, signal: late });
+    expect(task.children).toEqual(new Set());
     expect(world.call(task, sysMunmap(task, AT + 0x5000n, 0x1000n)).signal).toBe(null);
     expect(world.load(task, tagged(AT, 6))).toBe(2);
   });
@@ -174,6 +179,20 @@ describe('a fault that comes late', () => {
     world.store(task, AT, 1);
     expect(world.store(task, AT + 0x1000n, 3)).toMatchObject({ code: SEGV_MTEAERR });
     expect(world.load(task, AT + 0x1000n)).toBe(0);
+  });
+
+  it('waits behind a signal of another number', () => {
+    const file = memfdCreate(world.system.kernel, 'empty');
+    world.map(task, 1);
+    const map = sysMmap(task, AT + 0x8000n, 0x1000n, RW, MAP_SHARED | MAP_FIXED, file, 0n);
+    expect(world.made(task, map)).toBe(AT + 0x8000n);
+    world.control(task, ASYNC);
+    world.stg(task, tagged(AT, 6));
+    world.store(task, AT, 1);
+    expect(world.load(task, AT + 0x8000n)).toMatchObject({ signal: SIGBUS });
+    expect(world.call(task, sysMunmap(task, AT + 0x5000n, 0x1000n)).signal).toMatchObject({
+      code: SEGV_MTEAERR,
+    });
   });
 
   it('is lost behind a signal of the access itself', () => {

@@ -38,14 +38,14 @@ function attach(): void {
 
 function peek(address: bigint, count: number, buffer: UserBuffer = new Uint8Array(count)): string {
   const call = ptracePeekMteTags(debuggerTask, target.pid, address, buffer, count);
-  const { error, count: moved } = world.call(debuggerTask, call).result;
+  const { error, count: moved } = world.made(debuggerTask, call);
   if (error !== 0) return errnoName(error);
   return buffer instanceof Uint8Array ? `${moved}: ${[...buffer.subarray(0, 4)].join(' ')}` : `${moved}`;
 }
 
 function poke(address: bigint, tags: readonly number[]): string {
   const call = ptracePokeMteTags(debuggerTask, target.pid, address, Uint8Array.from(tags), tags.length);
-  const { error, count } = world.call(debuggerTask, call).result;
+  const { error, count } = world.made(debuggerTask, call);
   return error === 0 ? `${count}` : errnoName(error);
 }
 
@@ -147,12 +147,12 @@ describe('PTRACE_POKEMTETAGS', () => {
 describe('NT_ARM_TAGGED_ADDR_CTRL', () => {
   const get = (type: number = NT_ARM_TAGGED_ADDR_CTRL, bytes = 8): string => {
     const word = new Uint8Array(bytes);
-    const { result } = world.call(debuggerTask, ptraceGetRegset(debuggerTask, target.pid, type, word));
+    const result = world.made(debuggerTask, ptraceGetRegset(debuggerTask, target.pid, type, word));
     return result === 0 ? [...word].join(' ') : errnoName(result);
   };
   const set = (word: readonly number[], type: number = NT_ARM_TAGGED_ADDR_CTRL): string => {
     const call = ptraceSetRegset(debuggerTask, target.pid, type, Uint8Array.from(word));
-    const { result } = world.call(debuggerTask, call);
+    const result = world.made(debuggerTask, call);
     return result === 0 ? 'ok' : errnoName(result);
   };
 
@@ -188,20 +188,18 @@ describe('a tagged address of another process', () => {
       const address = AT | (top << 56n);
       const byte = new Uint8Array(8);
       attach();
-      expect(world.call(debuggerTask, ptracePeekData(debuggerTask, target.pid, address, byte)).result).toBe(
-        0,
-      );
+      expect(world.made(debuggerTask, ptracePeekData(debuggerTask, target.pid, address, byte))).toBe(0);
       expect(byte[0]).toBe(42);
       const local = [{ base: byte.fill(0), length: 8n }];
       const remote = [{ base: address, length: 8n }];
       const args = { pid: target.pid, local, localCount: 1, remote, remoteCount: 1, flags: 0 };
-      expect(world.call(debuggerTask, sysProcessVmReadv(debuggerTask, args)).result).toBe(8);
+      expect(world.made(debuggerTask, sysProcessVmReadv(debuggerTask, args))).toBe(8);
       expect(byte[0]).toBe(42);
-      const file = world.call(debuggerTask, openProcMem(debuggerTask, target.pid)).result;
+      const file = world.made(debuggerTask, openProcMem(debuggerTask, target.pid));
       if (typeof file === 'number') throw new Error(`open gave ${file}`);
       const read = readProcMem(debuggerTask, file, address, byte.fill(0), 8n);
       // A file offset with bit 63 is negative.
-      expect(world.call(debuggerTask, read).result).toBe(top >= 0x80n ? -22 : 8);
+      expect(world.made(debuggerTask, read)).toBe(top >= 0x80n ? -22 : 8);
     },
   );
 
@@ -212,7 +210,7 @@ describe('a tagged address of another process', () => {
     const local = [{ base: Uint8Array.of(1), length: 1n }];
     const remote = [{ base: tagged(AT, 9), length: 1n }];
     const args = { pid: target.pid, local, localCount: 1, remote, remoteCount: 1, flags: 0 };
-    expect(world.call(debuggerTask, sysProcessVmWritev(debuggerTask, args)).result).toBe(1);
+    expect(world.made(debuggerTask, sysProcessVmWritev(debuggerTask, args))).toBe(1);
     expect([world.load(target, tagged(AT, 6)), world.ldg(target, AT)]).toEqual([1, 6]);
   });
 });
@@ -227,7 +225,7 @@ describe('the buffer of the caller', () => {
     const local = [{ base: tagged(AT, tag), length: 64n }];
     const remote = [{ base: AT, length: 64n }];
     const args = { pid: target.pid, local, localCount: 1, remote, remoteCount: 1, flags: 0 };
-    return world.call(debuggerTask, sysProcessVmReadv(debuggerTask, args)).result;
+    return world.made(debuggerTask, sysProcessVmReadv(debuggerTask, args));
   }
 
   it.each([

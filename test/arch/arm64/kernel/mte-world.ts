@@ -15,7 +15,7 @@ import { rootTable } from '../../../../src/kernel/mm/page-table-alloc.ts';
 import { rootCredentials } from '../../../../src/kernel/process/credentials.ts';
 import { sysFork } from '../../../../src/kernel/process/fork.ts';
 import { sysPrctlSetTaggedAddrCtrl } from '../../../../src/kernel/process/tagged-address.ts';
-import { enterFromUserMode, exitToUserMode } from '../../../../src/kernel/process/user-mode.ts';
+import { enterSystemCall, exitToUserMode } from '../../../../src/kernel/process/user-mode.ts';
 import type { SignalInfo } from '../../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { userLoad, userStore } from '../../../../src/userland/calls/access.ts';
@@ -48,32 +48,43 @@ export class MteWorld {
     return this.system.loop.complete(task, body);
   }
 
-  /** A system call, with the signal that came on the way back. */
-  call<T>(task: TaskStruct, body: Task<T>): { readonly result: T; readonly signal: SignalInfo | null } {
-    function* path(): Task<{ readonly result: T; readonly signal: SignalInfo | null }> {
-      enterFromUserMode(task);
-      const result = yield* body;
-      return { result, signal: exitToUserMode(task) };
+  /** A system call; with the signal that came first, if any, after which it is not made: `result` is undefined. */
+  call<T>(
+    task: TaskStruct,
+    body: Task<T>,
+  ): { readonly result: T | undefined; readonly signal: SignalInfo | null } {
+    function* path(): Task<{ readonly result: T | undefined; readonly signal: SignalInfo | null }> {
+      const signal = enterSystemCall(task);
+      const result = signal === null ? yield* body : undefined;
+      if (exitToUserMode(task) !== null) throw new Error('a signal that came with the call');
+      return { result, signal };
     }
     return this.run(task, path());
+  }
+
+  /** A system call that nothing stops. */
+  made<T>(task: TaskStruct, body: Task<T>): T {
+    const { result, signal } = this.call(task, body);
+    if (signal !== null || result === undefined) throw new Error('the call was not made');
+    return result;
   }
 
   map(task: TaskStruct, pages: number, prot = RWM, flags = PRIVATE, page = 0): bigint {
     const address = AT + BigInt(page) * 0x1000n;
     const call = sysMmap(task, address, BigInt(pages) << 12n, prot, flags | MAP_FIXED, null, 0n);
-    const { result } = this.call(task, call);
+    const result = this.made(task, call);
     if (result !== address) throw new Error(`mmap gave ${result}`);
     return address;
   }
 
   fork(parent: TaskStruct, name = 'child'): TaskStruct {
-    const { result } = this.call(parent, sysFork(parent, name));
+    const result = this.made(parent, sysFork(parent, name));
     if (typeof result === 'number') throw new Error(`fork gave ${result}`);
     return result;
   }
 
   control(task: TaskStruct, control: bigint): void {
-    const { result } = this.call(task, sysPrctlSetTaggedAddrCtrl(task, control));
+    const result = this.made(task, sysPrctlSetTaggedAddrCtrl(task, control));
     if (result !== 0) throw new Error(`prctl gave ${result}`);
   }
 
