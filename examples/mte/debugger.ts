@@ -10,7 +10,7 @@ import {
   type Task,
   type User,
 } from 'tablewalk';
-import { enableTagChecks } from './allocator.ts';
+import { enableTagChecks } from './lib/allocator.ts';
 
 const TARGET_TAG = 5;
 const STRING_TAG = 7;

@@ -15,12 +15,12 @@ import {
   type Task,
   type User,
 } from 'tablewalk';
-import { enableTagChecks, TaggingAllocator } from './allocator.ts';
-import { HEAP_BUGS, type HeapBug, STACK_BUGS, type StackBug } from './bugs.ts';
-import type { Formula } from './formulas.ts';
-import { POLICIES, type TagPolicy } from './policies.ts';
-import { clopperPearson, type Interval } from './statistics.ts';
-import { TaggedStack } from './tagged-stack.ts';
+import { enableTagChecks, TaggingAllocator } from './lib/allocator.ts';
+import { HEAP_BUGS, type HeapBug, STACK_BUGS, type StackBug } from './lib/bugs.ts';
+import type { Formula } from './lib/formulas.ts';
+import { POLICIES, type TagPolicy } from './lib/policies.ts';
+import { clopperPearson, type Interval } from './lib/statistics.ts';
+import { TaggedStack } from './lib/tagged-stack.ts';
 
 /** Even, so that half of them are at even places. */
 const TRIALS = 2000;

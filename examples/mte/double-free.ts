@@ -4,9 +4,9 @@
  * somebody else by then.
  */
 import { defineScenario, type Outcome, type Task } from 'tablewalk';
-import { enableTagChecks, TaggingAllocator } from './allocator.ts';
-import { EXCLUDING } from './policies.ts';
-import { StepLog, stepTable, wasStopped } from './step-log.ts';
+import { enableTagChecks, TaggingAllocator } from './lib/allocator.ts';
+import { EXCLUDING } from './lib/policies.ts';
+import { StepLog, stepTable, wasStopped } from './lib/step-log.ts';
 
 const SIZE = 32;
 const TWICE = 'free again';

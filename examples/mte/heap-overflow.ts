@@ -3,9 +3,9 @@
  * has another tag, so that the tag check stops the first byte that is not the program's, and nothing is overwritten.
  */
 import { defineScenario } from 'tablewalk';
-import { enableTagChecks, GRANULE, TaggingAllocator } from './allocator.ts';
-import { EXCLUDING } from './policies.ts';
-import { StepLog, stepTable, wasStopped } from './step-log.ts';
+import { enableTagChecks, GRANULE, TaggingAllocator } from './lib/allocator.ts';
+import { EXCLUDING } from './lib/policies.ts';
+import { StepLog, stepTable, wasStopped } from './lib/step-log.ts';
 
 const SIZE = 2 * GRANULE;
 const OVERFLOW = 'byte 32 of the first object: the first byte of the second';

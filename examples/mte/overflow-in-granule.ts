@@ -4,9 +4,9 @@
  * next granule.
  */
 import { defineScenario } from 'tablewalk';
-import { enableTagChecks, rounded, TaggingAllocator } from './allocator.ts';
-import { EXCLUDING } from './policies.ts';
-import { StepLog, stepTable, wasStopped } from './step-log.ts';
+import { enableTagChecks, rounded, TaggingAllocator } from './lib/allocator.ts';
+import { EXCLUDING } from './lib/policies.ts';
+import { StepLog, stepTable, wasStopped } from './lib/step-log.ts';
 
 const SIZE = 24;
 const BESIDE = 'byte 24: one beyond the object, in its last granule';

@@ -1,13 +1,13 @@
 /**
  * When is a failed tag check reported, and has the access been made? The same two accesses, a load and a store through a
  * pointer with the wrong tag, in each mode: off, synchronous, asynchronous, asymmetric, and with PSTATE.TCO set. Then any
- * system call: asynchronous faults are reported on its way back.
+ * system call: asynchronous faults are reported there, before it is made.
  *
  * Asymmetric is no mode that a process can ask for: it accepts both, and the CPU prefers asymmetric checks.
  */
 import { defineScenario, type Outcome, type ReportCell, type Task, type User } from 'tablewalk';
-import { tagOf } from './allocator.ts';
-import { outcomeText } from './step-log.ts';
+import { tagOf } from './lib/allocator.ts';
+import { outcomeText } from './lib/step-log.ts';
 
 const RIGHT = 0x3;
 const WRONG = 0x5;

@@ -4,9 +4,9 @@
  * the pointer fails unless the tags are equal, one time in 15. Neighbouring variables have tags one after the other.
  */
 import { defineScenario } from 'tablewalk';
-import { enableTagChecks, GRANULE } from './allocator.ts';
-import { StepLog, stepTable, wasStopped } from './step-log.ts';
-import { TaggedStack } from './tagged-stack.ts';
+import { enableTagChecks, GRANULE } from './lib/allocator.ts';
+import { StepLog, stepTable, wasStopped } from './lib/step-log.ts';
+import { TaggedStack } from './lib/tagged-stack.ts';
 
 const VARIABLES = 3;
 const NEXT = 'beyond its end: the next variable';

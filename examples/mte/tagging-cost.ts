@@ -11,7 +11,7 @@ import {
   type Task,
   type User,
 } from 'tablewalk';
-import { enableTagChecks, GRANULE, rounded, tagOf } from './allocator.ts';
+import { enableTagChecks, GRANULE, rounded, tagOf } from './lib/allocator.ts';
 
 const SIZES = [1, 16, 24, 40, 100, 256, 1000, 4096, 16384, 65536];
 const BLOCK = 64;

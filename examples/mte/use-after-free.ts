@@ -4,9 +4,9 @@
  * third tag is only known to differ from the second. detection-rate.ts counts how often.
  */
 import { defineScenario } from 'tablewalk';
-import { enableTagChecks, TaggingAllocator, tagOf } from './allocator.ts';
-import { EXCLUDING } from './policies.ts';
-import { StepLog, stepTable, wasStopped } from './step-log.ts';
+import { enableTagChecks, TaggingAllocator, tagOf } from './lib/allocator.ts';
+import { EXCLUDING } from './lib/policies.ts';
+import { StepLog, stepTable, wasStopped } from './lib/step-log.ts';
 
 const SIZE = 32;
 const FREED = 'the kept pointer, after free';

@@ -49,4 +49,14 @@ export interface WalkObserver {
   flush(scope: number, context: number, hi: number, lo: number, dropped: number, pages?: number): void;
   /** How it ended: `kind` 0 and the physical address, or a fault kind and the reasons of the fault slot. */
   end(kind: number, paHi: number, paLo: number, reasons: number): void;
+  /**
+   * An access or instruction faults for a reason that no translation found: alignment, a tag check, UNDEFINED, a trap, no
+   * memory at the physical address. The cause is in the MMU's fault slot.
+   */
+  raised?(): void;
+  /**
+   * A tag check has failed and is only noted, in a status bit that was clear until now: no fault.
+   * @param user the check was one of EL0's rights
+   */
+  tagCheckNoted?(hi: number, lo: number, user: boolean): void;
 }

@@ -41,6 +41,14 @@ export function hex(value: bigint | number): string {
   return value < 0 ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`;
 }
 
+/** From here on an address has bits of its top byte: a tag, or the sign of the upper half. */
+const TOP_BYTE = 1n << 56n;
+
+/** `hex` of an address: with all 16 digits where its top byte is not 0, so that a tag stands in its own place. */
+export function hexAddress(address: bigint): string {
+  return address < TOP_BYTE ? hex(address) : `0x${address.toString(16).padStart(16, '0')}`;
+}
+
 /** `hex` of the word made of two halves, without a bigint. */
 export function hexHalves(hi: number, lo: number): string {
   const low = (lo >>> 0).toString(16);

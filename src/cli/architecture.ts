@@ -1,5 +1,7 @@
 /** `--arch`: the architecture of that name, or the one that a scenario is for. */
+
 import type { KernelArchitecture } from '../arch/kernel-architecture.ts';
+import { InputError } from '../base/input-error.ts';
 import type { Scenario } from '../userland/scenario.ts';
 import { oneOf } from './option-values.ts';
 
@@ -15,7 +17,14 @@ export async function architectureOption(text: string): Promise<KernelArchitectu
 /** The one that was asked for; else the one that the scenario is for; else x86-64. */
 export async function scenarioArchitecture(
   asked: KernelArchitecture | null,
-  { arch }: Scenario,
+  { title, arch, file }: Scenario,
 ): Promise<KernelArchitecture> {
+  if (arch !== undefined && arch !== 'both' && !names.some((name) => name === arch)) {
+    throw new InputError(`the scenario "${title}" is for an unknown architecture`, {
+      ...(file === undefined ? {} : { file }),
+      expected: [...names, 'both'].join(', '),
+      found: arch,
+    });
+  }
   return asked ?? (await architectureOption(names.find((name) => name === arch) ?? 'x86_64'));
 }

@@ -1,5 +1,6 @@
 /** The options by which `walk` and `maps` open a core dump. */
 import type { Command } from 'commander';
+import { InputError } from '../base/input-error.ts';
 import type { DumpStateOptions } from '../conformance/maps/dump-options.ts';
 import type { PageTableDump } from '../conformance/maps/page-table-dump.ts';
 import { exclusive, unsignedWord, wholeNumber } from './option-values.ts';
@@ -12,6 +13,8 @@ export interface DumpOptions {
   readonly ttbr1?: string;
   readonly root?: string;
   readonly cpu?: string;
+  /** What the core must be of. */
+  readonly arch?: string;
 }
 
 export function addDumpOptions(command: Command): Command {
@@ -35,17 +38,19 @@ function tablesGiven(options: DumpOptions): Pick<DumpStateOptions, (typeof TABLE
   return Object.fromEntries(given);
 }
 
-/** @throws InputError when the core or the registers cannot be read */
+/** @throws InputError when the core or the registers cannot be read, or the core is of another architecture */
 export async function openDump(file: string, options: DumpOptions): Promise<PageTableDump> {
   const { openPageTableDump } = await import('../conformance/maps/page-table-dump.ts');
-  const { regs, root, cpu } = options;
+  const { regs, root, cpu, arch } = options;
   for (const name of TABLES)
     if (options[name] !== undefined && root !== undefined) exclusive(`--${name}`, '--root');
   if (cpu !== undefined && regs !== undefined) exclusive('--cpu', '--regs');
-  return openPageTableDump(file, {
+  const dump = await openPageTableDump(file, {
     ...(regs === undefined ? {} : { regs }),
     ...(root === undefined ? {} : { root }),
     ...tablesGiven(options),
     ...(cpu === undefined ? {} : { cpu: wholeNumber('option --cpu', cpu, 0, 65535) }),
   });
+  if (arch === undefined || arch === dump.arch) return dump;
+  throw new InputError('option --arch is not what the core says', { expected: dump.arch, found: arch });
 }

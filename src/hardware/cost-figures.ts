@@ -42,6 +42,8 @@ export const figureMeanings: Readonly<Record<FigureName, string>> = names;
 
 export interface ProfileData {
   readonly name: string;
+  /** Of the processor; null where it is none. */
+  readonly arch: string | null;
   readonly gigahertz: number;
   readonly figures: Readonly<Record<FigureName, Figure>>;
 }
@@ -49,14 +51,19 @@ export interface ProfileData {
 type Row = readonly [cycles: number, confidence: 'H' | 'M' | 'L', source: string];
 const confidences = { H: 'high', M: 'medium', L: 'low' } as const;
 
-function profile(name: string, gigahertz: number, rows: Readonly<Record<FigureName, Row>>): ProfileData {
+function profile(
+  name: string,
+  arch: string | null,
+  gigahertz: number,
+  rows: Readonly<Record<FigureName, Row>>,
+): ProfileData {
   const figures = Object.fromEntries(
     Object.entries(rows).map(([key, [cycles, confidence, source]]) => [
       key,
       { cycles, confidence: confidences[confidence], source },
     ]),
   ) as Record<FigureName, Figure>;
-  return { name, gigahertz, figures };
+  return { name, arch, gigahertz, figures };
 }
 
 const convention = 'by definition of the flat profile';
@@ -75,7 +82,7 @@ const tagging = 'Arm Cortex-A720 Software Optimization Guide 109720, arithmetic 
 const switching = 'pipe ping-pong measurements, direct part of a switch';
 
 export const profileData = {
-  flat: profile('flat', 1, {
+  flat: profile('flat', null, 1, {
     l1Hit: one,
     l2Hit: one,
     l3Hit: one,
@@ -101,7 +108,7 @@ export const profileData = {
     twoTagStores: [2, 'H', convention],
     tagBlock: one,
   }),
-  'sapphire-rapids': profile('sapphire-rapids', 3.0, {
+  'sapphire-rapids': profile('sapphire-rapids', 'x86_64', 3.0, {
     l1Hit: [5, 'H', goldenCove],
     l2Hit: [16, 'H', goldenCove],
     l3Hit: [100, 'M', `about 33 ns: ${chipsV2}`],
@@ -127,7 +134,7 @@ export const profileData = {
     twoTagStores: [0, 'H', noTags],
     tagBlock: [0, 'H', noTags],
   }),
-  zen4: profile('zen4', 3.7, {
+  zen4: profile('zen4', 'x86_64', 3.7, {
     l1Hit: [4, 'M', 'Chips and Cheese, Zen 4 part 2, 2022-11'],
     l2Hit: [14, 'M', 'Chips and Cheese, Zen 4 part 2, 2022-11'],
     l3Hit: [67, 'M', '18 ns on Zen 4c: Chips and Cheese'],
@@ -153,7 +160,7 @@ export const profileData = {
     twoTagStores: [0, 'H', noTags],
     tagBlock: [0, 'H', noTags],
   }),
-  'neoverse-v2': profile('neoverse-v2', 2.8, {
+  'neoverse-v2': profile('neoverse-v2', 'arm64', 2.8, {
     l1Hit: [4, 'H', neoverseV2],
     l2Hit: [11, 'H', neoverseV2],
     l3Hit: [68, 'H', chipsV2],

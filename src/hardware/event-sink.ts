@@ -34,16 +34,37 @@ export type MachineEvent = EventPlace &
     | ({ readonly kind: 'syscall-exit'; readonly name: string; readonly result: string } & ByTask)
     | ({
         readonly kind: 'user-access';
-        readonly access: 'read' | 'write' | 'fetch';
+        readonly access: 'read' | 'write' | 'fetch' | 'atomic';
         readonly address: bigint;
         readonly bytes: number;
         /** `ok`, or the fault in words. */
         readonly result: string;
       } & ByTask)
     | ({
-        readonly kind: 'fault';
+        readonly kind: 'tag-instruction';
+        /** As in assembler, without operands: `stg`, `irg`, `dc gva`, `msr tco`. */
+        readonly instruction: string;
+        /** The pointer operand as given, tag bits included; null where there is none (`msr tco`). */
+        readonly address: bigint | null;
+        /** The tag that it stores, has read, or has put into its result; null where there is none, or after a fault. */
+        readonly tag: number | null;
+        /** What it leaves in a register, or in TCO; null for stores, and after a fault. */
+        readonly value: bigint | null;
+        /** `ok`, or the signal. */
+        readonly result: string;
+      } & ByTask)
+    | ({
+        readonly kind: 'tag-check';
+        /** The first byte whose check failed, tag bits included. No fault: the access goes on. */
         readonly address: bigint;
-        /** The architecture's syndrome, decoded: `#PF P W U`. */
+        /** The status bit that is now set: `TFSRE0_EL1.TF0`. */
+        readonly flag: string;
+      } & ByTask)
+    | ({
+        readonly kind: 'fault';
+        /** As the processor reports it: CR2, FAR_EL1. */
+        readonly address: bigint;
+        /** The architecture's syndrome, decoded: `#PF P W U`; on arm64 with the values of ESR_EL1 and FAR_EL1. */
         readonly syndrome: string;
       } & ByTask)
     | ({

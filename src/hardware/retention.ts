@@ -23,6 +23,8 @@ export const NO_CACHE: CacheGeometry = { sets: 1, ways: 0 };
 /** The translation caches of a processor model. */
 export interface TlbProfile {
   readonly name: string;
+  /** Of the processor, where it is one of a single architecture. */
+  readonly arch?: string;
   /** First-level data TLB, smallest pages. */
   readonly data: CacheGeometry;
   /** First-level data TLB, the larger pages (any size above the smallest). */
@@ -44,6 +46,7 @@ export interface TlbProfile {
  */
 export const GOLDEN_COVE: TlbProfile = {
   name: 'golden-cove',
+  arch: 'x86_64',
   data: { sets: 16, ways: 6 },
   dataLarge: { sets: 8, ways: 4 },
   fetch: { sets: 32, ways: 8 },
@@ -67,6 +70,7 @@ export const GOLDEN_COVE: TlbProfile = {
  */
 export const NEOVERSE_V2: TlbProfile = {
   name: 'neoverse-v2',
+  arch: 'arm64',
   data: { sets: 1, ways: 48 },
   dataLarge: { sets: 1, ways: 16 },
   fetch: { sets: 1, ways: 48 },

@@ -1,4 +1,5 @@
 /** What `tablewalk replay` prints: the first difference in full, what is not built, and the closing line. */
+import { architectureOfTrace } from '../conformance/replay/architecture.ts';
 import type { Difference } from '../conformance/replay/compare.ts';
 import type { TraceOutcome } from '../conformance/replay/run.ts';
 import type { Step, StepResult, Trace } from '../conformance/replay/trace.ts';
@@ -95,9 +96,10 @@ export class StepRecorder {
 export function stepsText(
   outcome: TraceOutcome,
   recorder: StepRecorder,
-  options: Omit<TimelineOptions, 'cpus'> = {},
+  options: Omit<TimelineOptions, 'cpus' | 'arch'> = {},
 ): string {
   const { trace } = outcome;
+  const arch = architectureOfTrace(trace);
   const lines = [
     `${trace.id}${trace.rule === '' ? '' : `: ${trace.rule}`}`,
     `recorded on Linux ${trace.kernel}`,
@@ -108,7 +110,7 @@ export function stepsText(
     lines.push(`${String(step.index + 1).padStart(3)}  ${stepText(step)}`);
     // Each step is a task of its own: that it starts and ends says nothing.
     const of = recorder.events.events.slice(from, eventsBefore);
-    const events = timelineText(of, { ...options, cpus: 1, tasks: false });
+    const events = timelineText(of, { ...options, cpus: 1, arch, tasks: false });
     lines.push(
       ...events
         .split('\n')

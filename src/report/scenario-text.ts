@@ -1,11 +1,14 @@
 /** What `tablewalk run` prints: the timeline, then how it ended and what it cost. */
+import { hexAddress } from '../base/u64.ts';
+import { COST_PROFILES } from '../hardware/cost-profile.ts';
+import { TLB_PROFILES, type TlbProfile } from '../hardware/retention.ts';
 import { signalName } from '../userland/calls/signal-names.ts';
 import type { ProgramResult, ScenarioResult } from '../userland/run-scenario.ts';
 import { sectionLines } from './sections-text.ts';
 import { tableLines } from './table.ts';
 import { type TimelineOptions, timelineText } from './timeline-text.ts';
 
-export type ScenarioTextOptions = Omit<TimelineOptions, 'cpus'>;
+export type ScenarioTextOptions = Omit<TimelineOptions, 'cpus' | 'arch'>;
 
 /** From here numbers are easier to recognise in hexadecimal. */
 const FIRST_HEXADECIMAL = 4096;
@@ -14,7 +17,7 @@ const withCommas = (count: number): string => count.toLocaleString('en-US');
 
 /** Everything, with a final newline. */
 export function scenarioText(result: ScenarioResult, options: ScenarioTextOptions = {}): string {
-  return `${timelineText(result.events, { ...options, cpus: result.config.cpus })}\n\n${scenarioSummary(result, options)}`;
+  return `${timelineText(result.events, { ...options, cpus: result.config.cpus, arch: result.config.arch })}\n\n${scenarioSummary(result, options)}`;
 }
 
 /** One documented object for `--json`. */
@@ -46,17 +49,33 @@ export function scenarioSummary(
     ...(all ? [`events: ${counterText(result.counters)}`] : []),
     `${withCommas(result.steps)} steps, ${withCommas(result.cycles)} cycles ` +
       `(${result.cyclesByCpu.map((cycles, cpu) => `CPU ${cpu}: ${withCommas(cycles)}`).join(', ')})`,
-    `${config.arch} (${config.cpuModel}, ${config.levels} levels, TLB ${config.tlbProfile})`,
+    `${config.arch} (${config.cpuModel}, ${config.levels} levels, TLB ${profileName(config.tlbProfile, tlbArchitectures, config.arch)})`,
     `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}${config.policy === 'random' || config.seed !== 1 ? `, seed ${config.seed}` : ''}, ` +
-      `TLB retention ${config.retention}${config.speculation ? ' with speculative fills' : ''}, costs ${config.profile}`,
+      `TLB retention ${config.retention}${config.speculation ? ' with speculative fills' : ''}, costs ${profileName(config.profile, costArchitectures, config.arch)}`,
     ...(needsSchedule(result) ? [`schedule: ${result.schedule}`] : []),
   ];
   return `${lines.join('\n')}\n`;
 }
 
+type Architectures = ReadonlyMap<string, string | null | undefined>;
+
+const tlbArchitectures: Architectures = new Map(
+  Object.entries(TLB_PROFILES).map(([name, { arch }]: readonly [string, TlbProfile]) => [name, arch]),
+);
+const costArchitectures: Architectures = new Map(
+  Object.entries(COST_PROFILES).map(([name, { data }]) => [name, data.arch]),
+);
+
+/** Figures of a processor of another architecture can be asked for; the summary says so. */
+function profileName(name: string, architectures: Architectures, arch: string): string {
+  const own = architectures.get(name) ?? arch;
+  return own === arch ? name : `${name}, a processor of ${own}`;
+}
+
 /** A run that ended well under a policy without choices of its own is repeated by its configuration. */
 function needsSchedule({ outcome, config, schedule }: ScenarioResult): boolean {
-  if (schedule === '') return false;
+  // A schedule without a choice is written as a dash.
+  if (schedule === '' || schedule === '-') return false;
   return outcome.kind !== 'finished' || !['virtual-time', 'round-robin'].includes(config.policy);
 }
 
@@ -100,7 +119,7 @@ function programTable(programs: ScenarioResult['programs']): string[] {
 /** Small numbers (counts, pids) decimal, larger ones (addresses, data) hexadecimal, whichever type holds them. */
 function variableText([name, value]: ScenarioResult['variables'][number]): string {
   const isLarge = typeof value === 'bigint' || (typeof value === 'number' && Number.isInteger(value));
-  return `${name} = ${isLarge && value >= FIRST_HEXADECIMAL ? `0x${value.toString(16)}` : String(value)}`;
+  return `${name} = ${isLarge && value >= FIRST_HEXADECIMAL ? hexAddress(BigInt(value)) : String(value)}`;
 }
 
 function counterText(counters: Readonly<Record<string, number>>): string {

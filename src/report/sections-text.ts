@@ -1,11 +1,12 @@
 /** The sections of a scenario's report as text: heading, table, notes. */
+import { hex, hexAddress } from '../base/u64.ts';
 import type { ReportCell, ReportColumn, ReportSection, ReportTable } from '../userland/scenario-report.ts';
 import { tableLines } from './table.ts';
 
 const titleOf = (column: ReportColumn): string => (typeof column === 'string' ? column : column.title);
 
 function cellText(cell: ReportCell): string {
-  if (typeof cell === 'bigint') return `0x${cell.toString(16)}`;
+  if (typeof cell === 'bigint') return cell < 0n ? hex(cell) : hexAddress(cell);
   return typeof cell === 'number' ? cell.toLocaleString('en-US') : cell;
 }
 

@@ -2,11 +2,13 @@
  * Events of a run as a timeline: one line each, in the order in which they happened, with the CPU's virtual time. On
  * two CPUs each has its own column, so that one sees who did what meanwhile.
  */
-import { hex } from '../base/u64.ts';
+import { hex, hexAddress } from '../base/u64.ts';
 import type { EventKind, MachineEvent } from '../hardware/event-sink.ts';
 
 export interface TimelineOptions {
   readonly cpus: number;
+  /** Of the machine: names what tells address spaces apart in a TLB. Default: by the names of both. */
+  readonly arch?: string;
   /** Characters a line may have; default 120. */
   readonly width?: number;
   /** Every event, also locks that were free and each level of each walk; default false. */
@@ -51,7 +53,7 @@ function eventLines(event: MachineEvent, options: TimelineOptions, columns: numb
   const named = columns === 1 && options.cpus > 1;
   const cpu = named ? `${String(event.cpu).padStart(CPU_WIDTH - 2)}  ` : '';
   const head = `${String(event.time).padStart(TIME_WIDTH)}${GAP}${cpu}`;
-  return textOf(event, options.all === true)
+  return textOf(event, options)
     .flatMap((text) => wrapped(text, width - cpu.length))
     .map((text, index) => {
       const padding = ' '.repeat(Math.max(0, width - text.length));
@@ -77,7 +79,19 @@ function wrapped(text: string, width: number): string[] {
   return [...lines, rest];
 }
 
-type Words = { readonly [K in EventKind]: (event: Extract<MachineEvent, { readonly kind: K }>) => string };
+type Words = {
+  readonly [K in EventKind]: (
+    event: Extract<MachineEvent, { readonly kind: K }>,
+    /** As `contextName` gives it. */
+    context: string,
+  ) => string;
+};
+
+/** What the manual calls the number by which a TLB tells address spaces apart. */
+function contextName(arch: string | undefined): string {
+  if (arch === undefined) return 'PCID/ASID';
+  return arch === 'x86_64' ? 'PCID' : 'ASID';
+}
 
 const words: Words = {
   'task-start': ({ task }) => `${task} starts`,
@@ -91,28 +105,48 @@ const words: Words = {
   'syscall-enter': ({ task, name, args }) => `${task}: ${name}(${args.join(', ')})`,
   'syscall-exit': ({ task, name, result }) => `${task}: ${name} = ${result}`,
   'user-access': ({ task, access, address, bytes, result }) =>
-    `${task}: ${access} ${bytes} bytes at ${hex(address)}: ${result}`,
-  fault: ({ address, syndrome }) => `  fault at ${hex(address)}: ${syndrome}`,
-  'fault-done': ({ address, result }) => `  fault at ${hex(address)} handled: ${result}`,
-  signal: ({ task, signal, code, address }) => `${task}: ${signal} ${code} at ${hex(address)}`,
-  walk: ({ address, result }) => `  walk of ${hex(address)}: ${result}`,
-  'tlb-fill': ({ address, frame, pageBytes, asid }) =>
-    `  TLB fill: ${hex(address)} is frame ${hex(frame)}, ${sizeOf(pageBytes)}, ${asid < 0 ? 'global' : `PCID/ASID ${asid}`}`,
-  'tlb-flush': (event) => `  TLB flush (${event.reason}): ${flushWords(event)}`,
+    `${task}: ${access} ${bytes} ${bytes === 1 ? 'byte' : 'bytes'} at ${hexAddress(address)}: ${result}`,
+  'tag-instruction': (event) => `${event.task}: ${tagInstructionWords(event)}`,
+  'tag-check': ({ address, flag }) => `  tag check fails at ${hexAddress(address)}, noted: ${flag} = 1`,
+  fault: ({ address, syndrome }) => `  fault at ${hexAddress(address)}: ${syndrome}`,
+  'fault-done': ({ address, result }) => `  fault at ${hexAddress(address)} handled: ${result}`,
+  signal: ({ task, signal, code, address }) => `${task}: ${signal} ${code} at ${hexAddress(address)}`,
+  walk: ({ address, result }) => `  walk of ${hexAddress(address)}: ${result}`,
+  'tlb-fill': ({ address, frame, pageBytes, asid }, context) =>
+    `  TLB fill: ${hexAddress(address)} is frame ${hex(frame)}, ${sizeOf(pageBytes)}, ${asid < 0 ? 'global' : `${context} ${asid}`}`,
+  'tlb-flush': (event, context) => `  TLB flush (${event.reason}): ${flushWords(event, context)}`,
   note: ({ text }) => text,
 };
 
-function textOf(event: MachineEvent, all: boolean): string[] {
-  const line = (words[event.kind] as (event: MachineEvent) => string)(event);
+function textOf(event: MachineEvent, { all = false, arch }: TimelineOptions): string[] {
+  const line = (words[event.kind] as (event: MachineEvent, context: string) => string)(
+    event,
+    contextName(arch),
+  );
   if (event.kind !== 'walk' || !all) return [line];
   return [line, ...event.levels.map((level) => `    ${level}`)];
 }
 
-function flushWords(event: Extract<MachineEvent, { readonly kind: 'tlb-flush' }>): string {
+/** `stg 0x…, tag 10`; `ldg 0x…: tag 3`; `addg 0x…: 0x…, tag 8`; `msr tco, 1`. */
+function tagInstructionWords(event: Extract<MachineEvent, { readonly kind: 'tag-instruction' }>): string {
+  const { instruction, address, tag, value, result } = event;
+  if (address === null) return `${instruction}, ${value}`;
+  const what = `${instruction} ${hexAddress(address)}`;
+  if (value === null)
+    return `${what}${tag === null ? '' : `, tag ${tag}`}${result === 'ok' ? '' : `: ${result}`}`;
+  if (tag === null) return `${what}: ${hexAddress(value)}`;
+  // What is the same pointer with another tag needs no second address.
+  const moved = BigInt.asIntN(56, value) !== BigInt.asIntN(56, address);
+  return instruction === 'ldg' || !moved
+    ? `${what}: tag ${tag}`
+    : `${what}: ${hexAddress(value)}, tag ${tag}`;
+}
+
+function flushWords(event: Extract<MachineEvent, { readonly kind: 'tlb-flush' }>, context: string): string {
   const { scope, address, pages, asid } = event;
-  const whose = asid === undefined ? '' : ` of PCID/ASID ${asid}`;
-  if (scope === 'page') return `page ${hex(address ?? 0n)}${whose}`;
-  if (scope === 'range') return `${pages} pages from ${hex(address ?? 0n)}${whose}`;
+  const whose = asid === undefined ? '' : ` of ${context} ${asid}`;
+  if (scope === 'page') return `page ${hexAddress(address ?? 0n)}${whose}`;
+  if (scope === 'range') return `${pages} pages from ${hexAddress(address ?? 0n)}${whose}`;
   if (scope === 'asid') return `everything${whose}`;
   return scope === 'all' ? 'everything, global entries too' : 'everything but global entries';
 }

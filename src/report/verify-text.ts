@@ -1,6 +1,7 @@
 /** What `verify` prints: counts by tag group, the first difference in full, and the closing line. */
 import type { VectorDifference } from '../conformance/verify/vector-runner.ts';
 import type { Count, VerifyResult } from '../conformance/verify/verify.ts';
+import { walkJson } from './walk-json.ts';
 import { walkText } from './walk-text.ts';
 
 /** Tags in the order in which they are shown; a tag that no group names is shown last. */
@@ -113,5 +114,7 @@ export function verifyText(result: VerifyResult): string {
 /** One documented object for `--json`. */
 export function verifyJson(result: VerifyResult): object {
   const { kinds, tags } = result;
-  return { ...result, kinds: Object.fromEntries(kinds), tags: Object.fromEntries(tags) };
+  const walk = result.first?.walk ?? null;
+  const first = result.first && { ...result.first, walk: walk && walkJson(walk) };
+  return { ...result, first, kinds: Object.fromEntries(kinds), tags: Object.fromEntries(tags) };
 }

@@ -8,9 +8,9 @@ import { InputError } from '../base/input-error.ts';
 export function mistakeOf(what: string, cause: unknown, file: string | undefined): InputError {
   const place = { ...(file === undefined ? {} : { file }), ...lineOf(cause, file) };
   if (!(cause instanceof InputError)) return new InputError(`${what} threw ${describe(cause)}`, place);
-  const { expected, found } = cause.details;
+  const { expected, found, line } = cause.details;
   return new InputError(`${what}: ${cause.reason}`, {
-    ...place,
+    ...(line === undefined ? place : { ...(file === undefined ? {} : { file }), line }),
     ...(expected === undefined ? {} : { expected }),
     ...(found === undefined ? {} : { found }),
   });

@@ -3,6 +3,8 @@
  * never an exception: a program decides what a failure means to it.
  */
 
+import { hexAddress } from '../base/u64.ts';
+
 /** The call did what it says. */
 export interface Success<T> {
   readonly ok: true;
@@ -38,7 +40,7 @@ export const success = <T>(value: T): Success<T> => ({ ok: true, value });
 /** `EFAULT`, or `SIGSEGV SEGV_ACCERR at 0x1000`. */
 export function formatFailure(failure: Failure): string {
   if ('errno' in failure) return failure.errno;
-  return `${failure.signal} ${failure.code} at 0x${failure.address.toString(16)}`;
+  return `${failure.signal} ${failure.code} at ${hexAddress(failure.address)}`;
 }
 
 /** One line: the value, or what went wrong. Numbers are hexadecimal, bytes are in memory order. */
@@ -48,7 +50,7 @@ export function formatOutcome(outcome: Outcome<unknown>): string {
 
 function formatValue(value: unknown): string {
   if (value === undefined) return 'done';
-  if (typeof value === 'bigint') return `0x${value.toString(16)}`;
+  if (typeof value === 'bigint') return hexAddress(value);
   if (value instanceof Uint8Array) return formatBytes(value);
   if (typeof value !== 'object' || value === null) return String(value);
   return Object.entries(value)

@@ -70,7 +70,17 @@ export class TagUser {
    * @param bytes a multiple of 16, at most 1008. @param tagOffset 0 to 15
    */
   addg(address: bigint, bytes: number, tagOffset: number): Task<Outcome<bigint>> {
-    return this.#context.made('addg', tags.addg(this.#context, address, bytes, tagOffset));
+    return this.#context.made('addg', tags.moveTag(this.#context, 'addg', address, bytes, tagOffset));
+  }
+
+  /** SUBG: as `addg`, with `bytes` taken away; the tag moves up all the same. */
+  subg(address: bigint, bytes: number, tagOffset: number): Task<Outcome<bigint>> {
+    return this.#context.made('subg', tags.moveTag(this.#context, 'subg', address, bytes, tagOffset));
+  }
+
+  /** SUBP: the address less another one, both without their tags, as a word of 64 bits. */
+  subp(address: bigint, other: bigint): Task<Outcome<bigint>> {
+    return this.#context.made('subp', tags.subp(this.#context, address, other));
   }
 
   /** GMI: the mask with the bit of the address' tag set, to exclude it from `irg`. */
@@ -113,17 +123,17 @@ export class TagUser {
 
   /** DC ZVA: zeroes the block of DCZID_EL0.BS around the address, with a tag check of all of it. */
   dcZva(address: bigint): Task<Outcome<void>> {
-    return this.#context.made('dcZva', tags.block(this.#context, 'zeroBlock', 'dcZva', address));
+    return this.#context.made('dcZva', tags.block(this.#context, 'dcZva', address));
   }
 
   /** DC GVA: gives the block the tag of the address. */
   dcGva(address: bigint): Task<Outcome<void>> {
-    return this.#context.made('dcGva', tags.block(this.#context, 'tagBlock', 'dcGva', address));
+    return this.#context.made('dcGva', tags.block(this.#context, 'dcGva', address));
   }
 
   /** DC GZVA: as `dcGva`, and zeroes it. */
   dcGzva(address: bigint): Task<Outcome<void>> {
-    return this.#context.made('dcGzva', tags.block(this.#context, 'tagAndZeroBlock', 'dcGzva', address));
+    return this.#context.made('dcGzva', tags.block(this.#context, 'dcGzva', address));
   }
 
   /**

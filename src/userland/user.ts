@@ -188,6 +188,28 @@ export class User extends TagUser {
     return this.#context.made('store', memory.store(this.#context, address, value, bytes));
   }
 
+  /**
+   * Adds to 8 bytes and gives what they held before, in one access (LDADD; LOCK XADD).
+   * @signals SIGSEGV; SIGBUS (arm64: BUS_ADRALN, not within 16 aligned bytes)
+   */
+  fetchAdd(address: bigint, value: Word): Task<Outcome<bigint>> {
+    return this.#context.made('fetchAdd', memory.fetchAdd(this.#context, address, value));
+  }
+
+  /** As `fetchAdd`: puts `value` in the place of the old one (SWP; XCHG). */
+  swap(address: bigint, value: Word): Task<Outcome<bigint>> {
+    return this.#context.made('swap', memory.swap(this.#context, address, value));
+  }
+
+  /**
+   * As `fetchAdd`: puts `value` there if the old one is `expected` (CAS; LOCK CMPXCHG). Memory must be writable, and is
+   * dirty afterwards, in any case.
+   */
+  compareAndSwap(address: bigint, expected: Word, value: Word): Task<Outcome<bigint>> {
+    const call = memory.compareAndSwap(this.#context, address, expected, value);
+    return this.#context.made('compareAndSwap', call);
+  }
+
   /** Loads any number of bytes in ascending order, page by page, as a string instruction does. */
   loadBytes(address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
     return this.#context.made('loadBytes', memory.loadBytes(this.#context, address, bytes));

@@ -7,6 +7,7 @@ import { EntryFlag } from '../arch/paging-format.ts';
 import type { Holder } from '../base/task.ts';
 import { type BreakBeforeMakeViolation, describeViolation } from '../check/break-before-make.ts';
 import { describeStale, type StaleTranslation, staleTranslations } from '../check/stale-translation.ts';
+import type { CostProfile } from '../hardware/cost-profile.ts';
 import { FrameFlag } from '../kernel/frame/frame-flags.ts';
 import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, type MmStruct } from '../kernel/mm/mm.ts';
 import type { VmArea } from '../kernel/mm/vma.ts';
@@ -169,6 +170,11 @@ export class WorldView {
   /** A process by the name of its program, or by the name `fork` gave it. */
   process(name: string): ProcessView | undefined {
     return this.#processes.get(name);
+  }
+
+  /** What steps cost in this run, each figure with its source. */
+  get costs(): CostProfile {
+    return this.#system.machine.profile;
   }
 
   /** Virtual time: the clock of the CPU that is furthest. */

@@ -106,6 +106,10 @@ const files: Readonly<Record<string, string | Uint8Array>> = {
   'arch.jsonl': lines({ ...vector, arch: 'mips' }),
   'arm64.jsonl': lines({ ...vector, arch: 'arm64' }),
 
+  'strange.yaml': 'title: t\narch: arm65\nprograms: { p: [] }\n',
+  'tags.yaml':
+    'title: t\nprograms:\n  p:\n    - setuid: { uid: 0 }\n    - tagged-address-control: { mode: sync }\n',
+  'no-result.yaml': 'title: t\nprograms:\n  p:\n    - setuid: { uid: 0 }\n      as: nothing\n',
   'trace.jsonl': lines(trace),
   'cut-trace.jsonl': JSON.stringify(trace).slice(0, 300),
   'no-steps.jsonl': lines(trace, { ...trace, steps: undefined }),

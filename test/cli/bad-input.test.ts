@@ -71,7 +71,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     {
       command: 'walk --vectors vector.jsonl --id v1 --step 2',
-      says: 'vector.jsonl: vector v1 has no access at step 2: expected one of the accesses: 1, found 1 steps',
+      says: 'vector.jsonl: vector v1 has no access at step 2: expected one of the accesses: 1, found 1 step',
     },
     {
       command: 'walk --arch x86_64 --vectors arm64.jsonl --id v1',
@@ -134,7 +134,7 @@ const table: Readonly<Record<string, readonly Row[]>> = {
     },
     {
       command: 'run call.yaml',
-      says: 'call.yaml:5:7: unknown call "mumap"; did you mean "mmap"?: expected one of mmap, munmap, mprotect, brk, load, store, fetch, fork, exit, wait, kill, setuid, compute, set, wait-for, pid-of, ptrace-attach, ptrace-detach, peek, poke, mem-open, mem-read, mem-write, process-vm-readv, process-vm-writev, tagged-address-control, tag-check-override, irg, addg, ldg, stg, st2g, stzg, stz2g, peek-tags, poke-tags, found mumap',
+      says: 'call.yaml:5:7: unknown call "mumap"; did you mean "mmap"?: expected one of mmap, munmap, mprotect, brk, load, store, fetch-add, swap, compare-and-swap, fetch, fork, exit, wait, kill, setuid, compute, set, wait-for, pid-of, ptrace-attach, ptrace-detach, peek, poke, mem-open, mem-read, mem-write, process-vm-readv, process-vm-writev, tagged-address-control, tag-check-preference, tag-check-override, irg, addg, subg, subp, gmi, ldg, stg, st2g, stzg, stz2g, stgp, dc-zva, dc-gva, dc-gzva, peek-tags, poke-tags, found mumap',
     },
     {
       command: 'run wide.yaml',
@@ -530,6 +530,35 @@ const table: Readonly<Record<string, readonly Row[]>> = {
       says: "option --retention: expected profile, adversarial, none, found 'always'",
     },
     { command: 'replay trace.jsonl --arch vax', says: "option --arch: expected x86_64, arm64, found 'vax'" },
+    {
+      command: 'replay trace.jsonl --arch arm64',
+      says: 'trace.jsonl: nothing was checked: the traces are of x86_64, not of arm64',
+      until: /^0 passed, 0 failed/,
+    },
+    {
+      command: 'verify trace.jsonl',
+      says: 'trace.jsonl:1: a recorded kernel trace, not a hardware vector: expected vectors; traces are for replay',
+    },
+    {
+      command: 'maps --dump good.core --arch vax',
+      says: "option --arch: expected x86_64, arm64, found 'vax'",
+    },
+    {
+      command: 'maps --dump good.core --arch arm64',
+      says: 'option --arch is not what the core says: expected x86_64, found arm64',
+    },
+    {
+      command: 'run strange.yaml',
+      says: 'strange.yaml: the scenario "t" is for an unknown architecture: expected x86_64, arm64, both, found arm65',
+    },
+    {
+      command: 'run tags.yaml --arch x86_64',
+      says: 'tags.yaml:5: program "p": tagged-address-control: this machine has no memory tags: expected arm64 (--arch arm64) and a CPU model with MTE',
+    },
+    {
+      command: 'run no-result.yaml',
+      says: 'no-result.yaml:4: program "p": setuid has no result that "as" could keep',
+    },
     {
       command: 'replay trace.jsonl --list --steps',
       says: 'options --list and --steps exclude each other: expected one of them',

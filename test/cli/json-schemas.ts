@@ -18,7 +18,7 @@ const field = z.strictObject({
 const walkStep = z.union([
   z.strictObject({
     kind: z.literal('entry'),
-    level: count,
+    level: z.int().min(-1).max(5),
     name: z.string(),
     source: z.enum(['memory', 'paging-structure cache']),
     address: word.nullable(),
@@ -29,7 +29,7 @@ const walkStep = z.union([
   }),
   z.strictObject({
     kind: z.enum(['choice', 'update', 'hit', 'rewalk', 'fill', 'flush']),
-    level: count,
+    level: z.int().min(-1).max(5).nullable(),
     text: z.string(),
   }),
 ]);
@@ -38,7 +38,7 @@ const walk = z.strictObject({
   access: count,
   accessWords: z.string(),
   indices: z.array(z.strictObject({ name: z.string(), index: count })),
-  granuleBytes: word,
+  granuleBytes: count,
   registers: z.array(z.strictObject({ name: z.string(), value: word, summary: z.string().nullable() })),
   steps: z.array(walkStep),
   rules: lines,
@@ -46,7 +46,7 @@ const walk = z.strictObject({
     z.strictObject({
       kind: z.literal('translation'),
       physicalAddress: word,
-      pageBytes: word,
+      pageBytes: count,
       memoryType: z.string(),
       memoryTypeRule: z.string(),
     }),

@@ -100,7 +100,7 @@ describe('a trace of another architecture', () => {
     const [trace] = (await tracesOf(MTE)).values();
     expect(replayTrace(trace as Trace, { architecture })).toMatchObject({
       kind: 'unsupported',
-      missing: ['architecture aarch64'],
+      missing: ['architecture arm64'],
     });
   });
 });

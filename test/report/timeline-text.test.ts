@@ -83,6 +83,91 @@ const events: readonly MachineEvent[] = [
     code: 'SEGV_ACCERR',
     address: page,
   },
+  {
+    kind: 'tag-instruction',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    instruction: 'irg',
+    address: page,
+    tag: 10,
+    value: page | (10n << 56n),
+    result: 'ok',
+  },
+  {
+    kind: 'tag-instruction',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    instruction: 'stg',
+    address: page | (10n << 56n),
+    tag: 10,
+    value: null,
+    result: 'ok',
+  },
+  {
+    kind: 'tag-instruction',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    instruction: 'ldg',
+    address: page + 8n,
+    tag: 3,
+    value: (page + 8n) | (3n << 56n),
+    result: 'ok',
+  },
+  {
+    kind: 'tag-instruction',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    instruction: 'addg',
+    address: page | (10n << 56n),
+    tag: 11,
+    value: (page + 16n) | (11n << 56n),
+    result: 'ok',
+  },
+  {
+    kind: 'tag-instruction',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    instruction: 'gmi',
+    address: page,
+    tag: null,
+    value: 1n,
+    result: 'ok',
+  },
+  {
+    kind: 'tag-instruction',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    instruction: 'st2g',
+    address: page + 8n,
+    tag: null,
+    value: null,
+    result: 'SIGBUS',
+  },
+  {
+    kind: 'tag-instruction',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    instruction: 'msr tco',
+    address: null,
+    tag: null,
+    value: 1n,
+    result: 'ok',
+  },
+  {
+    kind: 'tag-check',
+    time: 34,
+    cpu: 0,
+    task: 'target',
+    address: page | (10n << 56n),
+    flag: 'TFSRE0_EL1.TF0',
+  },
   { kind: 'syscall-exit', time: 40, cpu: 1, task: 'debugger', name: 'process_vm_writev', result: 'EFAULT' },
   { kind: 'task-finish', time: 41, cpu: 1, task: 'debugger' },
 ];
@@ -111,11 +196,23 @@ describe('a timeline', () => {
 
   it('gives two CPUs a column each, and more CPUs a number', async () => {
     const text = [
-      ...columns.map((width) => `${width} characters\n${timelineText(events, { cpus: 2, width })}\n`),
-      `4 CPUs\n${timelineText(events, { cpus: 4, width: 80 })}\n`,
+      ...columns.map(
+        (width) => `${width} characters\n${timelineText(events, { cpus: 2, width, arch: 'x86_64' })}\n`,
+      ),
+      `4 CPUs\n${timelineText(events, { cpus: 4, width: 80, arch: 'arm64' })}\n`,
       `one CPU, every event\n${timelineText(events, { cpus: 1, all: true })}\n`,
     ].join('\n');
     await expect(text).toMatchFileSnapshot('../golden/timeline.txt');
+  });
+
+  it.each([
+    ['x86_64', 'PCID 2'],
+    ['arm64', 'ASID 2'],
+    [undefined, 'PCID/ASID 2'],
+  ])('calls the number of an address space on %s %s', (arch, name) => {
+    const text = timelineText(events, { cpus: 2, width: 300, ...(arch === undefined ? {} : { arch }) });
+    expect(text).toContain(`4 KiB, ${name}`);
+    expect(text).toContain(`everything of ${name}`);
   });
 
   it('can leave out where tasks start, end and take turns', () => {

@@ -330,8 +330,11 @@ export class DataAccess extends Translation {
     const { tagChecks, state } = this;
     if (tagChecks.failsSynchronously(access)) return this.raise(FaultKind.TagCheck, hi, lo, access, 0);
     const bit = 1 << ((hi >>> 23) & 1);
-    if (tagChecks.isEl0(access)) state.tfsre0 |= bit;
+    const user = tagChecks.isEl0(access);
+    const before = user ? state.tfsre0 : state.tfsr;
+    if (user) state.tfsre0 |= bit;
     else state.tfsr |= bit;
+    if ((before & bit) === 0) this.attached?.tagCheckNoted?.(hi, lo, user);
     return None;
   }
 
@@ -348,6 +351,7 @@ export class DataAccess extends Translation {
     fault.entryAddressLo = 0;
     fault.entryHi = 0;
     fault.entryLo = 0;
+    this.attached?.raised?.();
     return kind;
   }
 

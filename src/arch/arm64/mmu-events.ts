@@ -1,15 +1,16 @@
 /**
- * Page walks, TLB fills, invalidations and faults of one CPU as events. A translation that a TLB answers makes none.
+ * Page walks, TLB fills, invalidations, faults and failed tag checks of one CPU as events. A translation that a TLB
+ * answers makes none.
  * Left out: the second-level TLB's own fills (a walk fills both levels), what the walk caches keep.
  */
-import { fromHalves, hex } from '../../base/u64.ts';
+import { fromHalves, hex, hexAddress } from '../../base/u64.ts';
 import type { MachineEvent } from '../../hardware/event-sink.ts';
 import { FaultKind } from '../fault.ts';
 import type { MmuEventOptions } from '../mmu-events.ts';
 import { type CacheName, EntrySource, type WalkObserver } from '../walk-observer.ts';
 import { Cached } from './cached-translation.ts';
 import { type DescriptorContext, layoutOfDescriptor, pageLayout } from './entries.ts';
-import { faultEsr, faultStatus } from './fault-code.ts';
+import { ExceptionClass, faultEsr, faultFar, faultStatus } from './fault-code.ts';
 import { flushEventName } from './invalidation.ts';
 import {
   DATA_ABORT_CLASSES,
@@ -26,7 +27,7 @@ import type { Translation } from './translation.ts';
 type FlushScope = Extract<MachineEvent, { readonly kind: 'tlb-flush' }>['scope'];
 
 /** Levels of the seam count from 1, the last one; those of the architecture from 3 down. */
-const levelName = (level: number): string => `level ${4 - level}`.padEnd(8);
+const levelName = (level: number): string => `level ${4 - level}`;
 
 export class Arm64MmuEvents implements WalkObserver {
   readonly #mmu: Translation;
@@ -102,14 +103,42 @@ export class Arm64MmuEvents implements WalkObserver {
     if (!events.enabled) return;
     const physical = fromHalves(paHi, paLo);
     const faulted = kind !== FaultKind.None;
-    const syndrome = faulted ? this.#syndrome() : '';
     const address = this.#address;
     if (this.#walked) {
-      const result = faulted ? syndrome : hex(physical);
+      const result = faulted ? this.#cause() : hex(physical);
       events.emit({ kind: 'walk', ...this.#place(), address, levels: this.#levels, result });
     }
     if (this.#filled && !faulted) this.#emitFill(physical);
-    if (faulted) events.emit({ kind: 'fault', ...this.#place(), task: this.#task(), address, syndrome });
+    if (faulted) this.#emitFault();
+  }
+
+  raised(): void {
+    if (this.#options.events.enabled) this.#emitFault();
+  }
+
+  tagCheckNoted(hi: number, lo: number, user: boolean): void {
+    const { events } = this.#options;
+    if (!events.enabled) return;
+    const upper = ((hi >>> 23) & 1) === 1;
+    const flag = `${user ? 'TFSRE0_EL1' : 'TFSR_EL1'}.${upper ? 'TF1' : 'TF0'}`;
+    const address = fromHalves(hi, lo);
+    events.emit({ kind: 'tag-check', ...this.#place(), task: this.#task(), address, flag });
+  }
+
+  /** With FAR_EL1, where the exception sets it. */
+  #emitFault(): void {
+    const { fault } = this.#mmu;
+    const esr = faultEsr(fault);
+    const far = faultFar(fault);
+    const setsFar = !WITHOUT_FAR.includes(Number(ESR_EL1.get(esr, 'EC')));
+    const registers = `ESR_EL1 ${hex(esr)}${setsFar ? `, FAR_EL1 ${hexAddress(far)}` : ''}`;
+    this.#options.events.emit({
+      kind: 'fault',
+      ...this.#place(),
+      task: this.#task(),
+      address: far,
+      syndrome: `${this.#cause()} (${registers})`,
+    });
   }
 
   #emitFill(physical: bigint): void {
@@ -118,15 +147,16 @@ export class Arm64MmuEvents implements WalkObserver {
     this.#options.events.emit({
       kind: 'tlb-fill',
       ...this.#place(),
-      address: this.#address & ~inside,
+      // Without its tag: the top byte is as bit 55.
+      address: BigInt.asUintN(64, BigInt.asIntN(56, this.#address)) & ~inside,
       frame: Number((physical & ~inside) >> 12n),
       pageBytes: 2 ** pageShift,
       asid: (dataHi & Cached.GLOBAL) !== 0 ? -1 : asid,
     });
   }
 
-  /** `Data Abort from a lower Exception level, Permission fault, level 3, WnR (ESR_EL1 0x9200004f)`. */
-  #syndrome(): string {
+  /** `Data Abort from a lower Exception level, Permission fault, level 3, WnR`. */
+  #cause(): string {
     const { fault } = this.#mmu;
     const esr = faultEsr(fault);
     const exceptionClass = Number(ESR_EL1.get(esr, 'EC'));
@@ -140,7 +170,7 @@ export class Arm64MmuEvents implements WalkObserver {
         if (ESR_EL1_DATA_ABORT.has(esr, name)) parts.push(name);
       }
     }
-    return `${parts.join(', ')} (ESR_EL1 ${hex(esr)})`;
+    return parts.join(', ');
   }
 
   #context(level: number): DescriptorContext {
@@ -157,6 +187,13 @@ export class Arm64MmuEvents implements WalkObserver {
     return this.#options.taskOn(this.#cpu);
   }
 }
+
+/** Classes of exceptions that leave FAR_EL1 UNKNOWN. @see Arm ARM (DDI 0487), "FAR_EL1" */
+const WITHOUT_FAR: readonly number[] = [
+  ExceptionClass.Unknown,
+  ExceptionClass.TrappedSystemInstruction,
+  ExceptionClass.SpAlignment,
+];
 
 const PAGE = pageLayout({ granule: 12, level: 3, lpa: false });
 const ACCESS_FLAG = PAGE.half('AF').lo;

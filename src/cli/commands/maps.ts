@@ -4,7 +4,7 @@ import { InputError } from '../../base/input-error.ts';
 import type { PageTableDump } from '../../conformance/maps/page-table-dump.ts';
 import { addDumpOptions, type DumpOptions, openDump } from '../dump-options.ts';
 import { jsonText } from '../json.ts';
-import { exclusive } from '../option-values.ts';
+import { exclusive, oneOf } from '../option-values.ts';
 import type { Session } from '../session.ts';
 
 interface Options extends DumpOptions {
@@ -20,6 +20,7 @@ export function addMapsCommand(program: Command, session: Session): void {
       .command('maps')
       .description('list every mapping of a real page table, merged, with rights combined over the levels'),
   )
+    .option('--arch <name>', 'what the core must be of: x86_64 or arm64; default: either')
     .option('--check <truth...>', 'compare with translations recorded beside the dump, row by row')
     .option('--exact', 'with --check: a mapping that the truth does not list is a failure too')
     .option('--all', 'list ranges that repeat one frame one by one')
@@ -45,6 +46,7 @@ async function maps(options: Options, session: Session): Promise<void> {
     throw new InputError('option --exact compares nothing', { expected: '--check TRUTH with it' });
   }
   if (options.all && options.check !== undefined) exclusive('--all', '--check');
+  if (options.arch !== undefined) oneOf('option --arch', options.arch, ['x86_64', 'arm64']);
   const dump = await openDump(options.dump, options);
   if (options.check !== undefined) {
     await check(dump, options.check, options, session);

@@ -22,7 +22,7 @@ interface Options {
   readonly json?: boolean;
 }
 
-/** The first stands in for an architecture that is not built. */
+/** The first stands in for an architecture that is not built: there a trace is unsupported, and says so. */
 const OWN_NAMES: readonly [string, ...string[]] = ['x86_64', 'arm64'];
 
 const retentions: readonly Retention[] = ['profile', 'adversarial', 'none'];
@@ -49,12 +49,18 @@ export function addReplayCommand(program: Command, session: Session): void {
 async function replay(files: readonly string[], options: Options, session: Session): Promise<void> {
   const { replayTrace } = await import('../../conformance/replay/run.ts');
   const report = await import('../../report/replay-text.ts');
-  const architectures = new Architectures(options.arch);
+  const wanted = options.arch === undefined ? undefined : (await architectureOption(options.arch)).name;
+  const architectures = new Architectures();
   if (options.list && options.steps) exclusive('--list', '--steps');
   const retention = oneOf('option --retention', options.retention, retentions);
   const count = new report.ReplayCount();
   const outcomes: TraceOutcome[] = [];
-  const { stopped, skipped } = await eachTrace(files, options, session, async (trace) => {
+  const chosen = new TraceFilter(
+    options.only ?? [],
+    wanted,
+    await import('../../conformance/replay/architecture.ts'),
+  );
+  const stopped = await eachTrace(files, chosen, session, async (trace) => {
     const architecture = await architectures.of(trace);
     const steps = options.steps ? new report.StepRecorder() : undefined;
     const outcome = replayTrace(trace, {
@@ -78,50 +84,80 @@ async function replay(files: readonly string[], options: Options, session: Sessi
   if (options.json) session.print(jsonText(report.replayJson(outcomes, count, stopped)));
   else session.print(report.replayClosing(count, stopped));
   if (count.failed > 0) session.checkFailed();
-  if (count.passed + count.failed + count.unsupported === 0) {
-    const why = skipped > 0 ? 'no trace has an id that --only names' : 'no traces';
-    session.nothingChecked(`${files.join(', ')}: ${why}`);
+  if (count.passed + count.failed === 0 && !stopped) {
+    session.nothingChecked(`${files.join(', ')}: ${nothingRun(count.unsupported, chosen)}`);
   }
 }
 
-/** The architecture to replay a trace on: the one that was asked for, else the trace's own, as far as it is built. */
-class Architectures {
-  readonly #wanted: string | undefined;
-  readonly #made = new Map<string, SystemArchitecture>();
-
-  constructor(wanted: string | undefined) {
-    this.#wanted = wanted;
+function nothingRun(unsupported: number, { names, otherArchitectures, arch }: TraceFilter): string {
+  if (unsupported > 0) return 'nothing was checked: every trace needs what is not built';
+  if (otherArchitectures.size > 0) {
+    return `nothing was checked: the traces are of ${[...otherArchitectures].join(', ')}, not of ${arch}`;
   }
+  return names > 0 ? 'no trace has an id that --only names' : 'no traces';
+}
+
+/** Which traces are run, and why others were not. */
+class TraceFilter {
+  readonly arch: string | undefined;
+  /** Traces left out by their ids. */
+  names = 0;
+  /** Of traces left out by their architecture. */
+  readonly otherArchitectures = new Set<string>();
+  readonly #named: (id: string) => boolean;
+  readonly #architectureOfTrace: (trace: Trace) => string;
+
+  constructor(
+    only: readonly string[],
+    arch: string | undefined,
+    { architectureOfTrace }: { readonly architectureOfTrace: (trace: Trace) => string },
+  ) {
+    this.arch = arch;
+    this.#named = namePattern(only);
+    this.#architectureOfTrace = architectureOfTrace;
+  }
+
+  wants(trace: Trace): boolean {
+    if (!this.#named(trace.id)) {
+      this.names += 1;
+      return false;
+    }
+    const own = this.#architectureOfTrace(trace);
+    if (this.arch === undefined || own === this.arch) return true;
+    this.otherArchitectures.add(own);
+    return false;
+  }
+}
+
+/** The architecture to replay a trace on: its own, as far as it is built. */
+class Architectures {
+  readonly #made = new Map<string, SystemArchitecture>();
 
   async of(trace: Trace): Promise<SystemArchitecture> {
     const { architectureOfTrace } = await import('../../conformance/replay/architecture.ts');
     const own = architectureOfTrace(trace);
-    // On another architecture than its own a trace is unsupported, and says so.
-    const name = this.#wanted ?? (OWN_NAMES.includes(own) ? own : OWN_NAMES[0]);
+    const name = OWN_NAMES.includes(own) ? own : OWN_NAMES[0];
     const made = this.#made.get(name) ?? (await architectureOption(name));
     this.#made.set(name, made);
     return made;
   }
 }
 
-/** Calls `visit` for each wanted trace until it returns true or the user interrupts. */
+/** Calls `visit` for each chosen trace until it returns true or the user interrupts: true for both. */
 async function eachTrace(
   files: readonly string[],
-  { only = [] }: Options,
+  chosen: TraceFilter,
   session: Session,
   visit: (trace: Trace) => Promise<boolean>,
-): Promise<{ readonly stopped: boolean; readonly skipped: number }> {
+): Promise<boolean> {
   const { readTraces } = await import('../../conformance/replay/trace.ts');
-  const wanted = namePattern(only);
-  let skipped = 0;
   for (const file of files) {
     for await (const trace of readTraces(file)) {
       // A turn of the event loop for each trace: without it Ctrl-C would wait for the end of the file.
       await nextTurn();
-      if (session.interruption.aborted) return { stopped: true, skipped };
-      if (!wanted(trace.id)) skipped += 1;
-      else if (await visit(trace)) return { stopped: true, skipped };
+      if (session.interruption.aborted) return true;
+      if (chosen.wants(trace) && (await visit(trace))) return true;
     }
   }
-  return { stopped: false, skipped };
+  return false;
 }

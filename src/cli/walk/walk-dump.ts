@@ -1,7 +1,6 @@
 /** `tablewalk walk --dump`: through the page tables of a core. */
 import { accessOf } from '../../arch/access.ts';
 import type { ExplainedWalk } from '../../arch/explained-walk.ts';
-import { InputError } from '../../base/input-error.ts';
 import { openDump } from '../dump-options.ts';
 import { jsonText } from '../json.ts';
 import type { Session } from '../session.ts';
@@ -17,16 +16,11 @@ export async function walkDump(
   const { walkText } = await import('../../report/walk-text.ts');
   const { dumpHeadText } = await import('../../report/maps-text.ts');
   const dump = await openDump(file, options);
-  if (options.arch !== undefined && options.arch !== dump.arch) {
-    throw new InputError('option --arch is not what the core says', {
-      expected: dump.arch,
-      found: options.arch,
-    });
-  }
   const access = accessOf(kind, options.user === true);
   const walks = addresses.map((address) => dump.explain(address, access));
   if (options.json) {
-    session.print(jsonText({ walks }));
+    const { walkJson } = await import('../../report/walk-json.ts');
+    session.print(jsonText({ walks: walks.map(walkJson) }));
     return;
   }
   session.print(dumpHeadText(dump));

@@ -27,6 +27,7 @@ export async function walkScenario(
   const { loadScenario } = await import('../load-scenario.ts');
   const { runScenario } = await import('../../userland/run-scenario.ts');
   const { walkText } = await import('../../report/walk-text.ts');
+  const { walkJson } = await import('../../report/walk-json.ts');
   const access = accessOf(wanted.kind, options.user === true);
   const asked = options.arch === undefined ? null : await architectureOption(options.arch);
   const scenario = await loadScenario(file);
@@ -41,7 +42,7 @@ export async function walkScenario(
       : { maxSteps: wholeNumber('option --steps', options.steps, 1, Number.MAX_SAFE_INTEGER) }),
   });
   if (walks.length === 0) session.nothingChecked(`${file}: the run ended before anything could be walked`);
-  if (options.json) session.print(jsonText({ outcome, steps, walks }));
+  if (options.json) session.print(jsonText({ outcome, steps, walks: walks.map(walkJson) }));
   else {
     session.line(`${scenario.title}: process ${name} after ${steps} steps (${outcome.kind})`);
     for (const walk of walks) session.print(`\n${walkText(walk, { fields: options.brief !== true })}\n`);

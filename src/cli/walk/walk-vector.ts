@@ -15,7 +15,8 @@ export async function walkVector(file: string, options: WalkOptions, session: Se
     options.step === undefined ? undefined : wholeNumber('option --step', options.step, 1, 1_000_000);
   const explained = await explainVector(file, options.id, step, options.arch);
   if (options.json) {
-    session.print(jsonText(explained));
+    const { walkJson } = await import('../../report/walk-json.ts');
+    session.print(jsonText({ ...explained, walk: walkJson(explained.walk) }));
     return;
   }
   const { id, steps, operation, state, walk, recorded } = explained;

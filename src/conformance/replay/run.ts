@@ -49,7 +49,7 @@ function missingOperations(
   options: ReplayOptions,
 ): { readonly missing: readonly string[]; readonly firstStep: number } {
   if (architectureOfTrace(trace) !== options.architecture.name) {
-    return { missing: [`architecture ${trace.arch}`], firstStep: 0 };
+    return { missing: [`architecture ${architectureOfTrace(trace)}`], firstStep: 0 };
   }
   const missing = new Set<string>();
   let firstStep = trace.steps.length;

@@ -266,7 +266,10 @@ function explainStep(value: unknown, place: Place, step?: number): ExplainedVect
     throw new InputError(`vector ${id} makes no access${step === undefined ? '' : ` at step ${step}`}`, {
       file: place.file,
       expected: accesses.length === 0 ? 'a vector that does' : `one of the accesses: ${accesses.join(', ')}`,
-      found: chosen === undefined ? `${steps.length} steps` : operationText(chosen),
+      found:
+        chosen === undefined
+          ? `${steps.length} ${steps.length === 1 ? 'step' : 'steps'}`
+          : operationText(chosen),
     });
   }
   return {

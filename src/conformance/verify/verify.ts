@@ -1,4 +1,5 @@
 /** Runs files of recorded hardware vectors and counts what agrees. */
+import { InputError } from '../../base/input-error.ts';
 import type { Retention } from '../../hardware/retention.ts';
 import { type JsonLine, readJsonLines } from '../jsonl.ts';
 import { vectorArchitecture } from './vector-architectures.ts';
@@ -75,6 +76,13 @@ class Verification {
       this.skipped++;
       return false;
     }
+    if (isTrace(fields)) {
+      throw new InputError('a recorded kernel trace, not a hardware vector', {
+        file,
+        line,
+        expected: 'vectors; traces are for replay',
+      });
+    }
     return this.#count(this.#runnerOf(fields?.arch, file, line).run(value, { file, line }));
   }
 
@@ -99,6 +107,10 @@ class Verification {
     return runner;
   }
 }
+
+/** A trace has steps as a vector has, and the range of addresses in which they happen. */
+const isTrace = (fields: object | null): boolean =>
+  fields !== null && Object.hasOwn(fields, 'steps') && Object.hasOwn(fields, 'arena');
 
 function countIn(counts: Map<string, Count>, name: string, side: keyof Count): void {
   const count = counts.get(name);

@@ -138,7 +138,10 @@ function explainStep(value: unknown, place: Place, step?: number): ExplainedVect
     throw new InputError(`vector ${id} has no access at step ${step}`, {
       file: place.file,
       expected: `one of the accesses: ${accesses.join(', ')}`,
-      found: chosen === undefined ? `${steps.length} steps` : operationText(chosen),
+      found:
+        chosen === undefined
+          ? `${steps.length} ${steps.length === 1 ? 'step' : 'steps'}`
+          : operationText(chosen),
     });
   }
   const { state, walk } = new X86VectorRunner('profile').explain(vector, index);

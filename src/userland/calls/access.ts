@@ -5,6 +5,7 @@
  * one that crosses into a second page translates both before it moves anything.
  */
 import { Access } from '../../arch/access.ts';
+import type { FaultSlot } from '../../arch/fault.ts';
 import type { Mmu } from '../../arch/mmu.ts';
 import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
@@ -14,9 +15,9 @@ import { handleUserFault } from '../../kernel/mm/user-access.ts';
 import type { SignalInfo } from '../../kernel/signal.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 
-const PAGE_SIZE = 4096n;
-
 import { signalCodeName, signalName } from './signal-names.ts';
+
+const PAGE_SIZE = 4096n;
 
 /** The MMU of the CPU that `task` runs on. */
 function mmuOf(task: TaskStruct): Mmu {
@@ -67,6 +68,38 @@ export function* userFetch(task: TaskStruct, address: bigint): Task<SignalInfo |
   return yield* translateBoth(task, address, 1, Access.Fetch | Access.User);
 }
 
+/**
+ * One atomic read-modify-write of 8 bytes: needs the right to write, and sets dirty, also where `update` leaves the value
+ * (null).
+ */
+export function* userAtomic(
+  task: TaskStruct,
+  address: bigint,
+  update: (old: bigint) => bigint | null,
+): Task<SignalInfo | null> {
+  const mmu = mmuOf(task);
+  const access = Access.Write | Access.Atomic | Access.User;
+  const [hi, lo] = [highHalf(address), lowHalf(address)];
+  while (mmu.read64(hi, lo, access) !== 0) {
+    const signal = yield* faultSignal(task, mmu);
+    if (signal !== null) return signal;
+  }
+  const value = update(fromHalves(mmu.valueHi, mmu.valueLo));
+  if (value !== null) mmu.write64(hi, lo, access, highHalf(value), lowHalf(value));
+  return null;
+}
+
+/** The fault that `fault` names goes to the kernel: null to make the access again, or the signal that ends it. */
+export function* faultSignal(
+  task: TaskStruct,
+  { fault }: { readonly fault: FaultSlot },
+): Task<SignalInfo | null> {
+  const at = fromHalves(fault.addressHi, fault.addressLo);
+  const signal = yield* handleUserFault(task);
+  if (task.kernel.events.enabled) emitFaultDone(task, at, signal);
+  return signal;
+}
+
 /** Until every byte can be translated at the same moment; faults go to the kernel. */
 function* translateBoth(
   task: TaskStruct,
@@ -77,9 +110,7 @@ function* translateBoth(
   const split = firstPart(address, length);
   const mmu = mmuOf(task);
   while (faults(mmu, address, length, split, access)) {
-    const at = fromHalves(mmu.fault.addressHi, mmu.fault.addressLo);
-    const signal = yield* handleUserFault(task);
-    if (task.kernel.events.enabled) emitFaultDone(task, at, signal);
+    const signal = yield* faultSignal(task, mmu);
     if (signal !== null) return signal;
   }
   return null;
@@ -96,11 +127,11 @@ function faults(mmu: Mmu, address: bigint, length: number, split: number, access
 }
 
 /** How the kernel answered a fault: the signal, or what the page table maps now. */
-export function emitFaultDone(task: TaskStruct, address: bigint, signal: SignalInfo | null): void {
+function emitFaultDone(task: TaskStruct, address: bigint, signal: SignalInfo | null): void {
   const { events, machine } = task.kernel;
   const result =
     signal === null
-      ? describePage(task, Number(address >> 12n))
+      ? describePage(task, Number(task.kernel.arch.untaggedAddress(task.cpu, address) >> 12n))
       : `${signalName(signal.signal)} ${signalCodeName(signal.signal, signal.code)}`;
   const { time } = machine.cpu(task.cpu);
   events.emit({ kind: 'fault-done', time, cpu: task.cpu, task: task.name, address, result });

@@ -1,7 +1,7 @@
 /** The calls of `User` that map memory and touch it. What they mean is said there. */
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
-import { hex } from '../../base/u64.ts';
+import { hex, hexAddress } from '../../base/u64.ts';
 import { sysBrk } from '../../kernel/mm/brk.ts';
 import {
   MAP_ANONYMOUS,
@@ -21,7 +21,7 @@ import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { type Outcome, success } from '../outcome.ts';
 import { accessWidth, byteCount, checkKeys, protectionBits, type Word, word } from '../units.ts';
 import type { MmapArguments } from '../user.ts';
-import { userFetch, userLoad, userStore } from './access.ts';
+import { userAtomic, userFetch, userLoad, userStore } from './access.ts';
 import {
   addressOrErrno,
   doneOrErrno,
@@ -62,7 +62,7 @@ export function mmap(context: ProcessContext, args: MmapArguments): Task<Outcome
   const prot = checkedProtection(context, args.prot, 'mmap');
   const call = sysMmap(context.task, address, length, prot, flags, null, 0n);
   const flagWords = [args.shared === true ? 'shared' : 'private', ...wanted].join('|');
-  const shown = [hex(address), hex(length), args.prot, flagWords];
+  const shown = [hexAddress(address), hex(length), args.prot, flagWords];
   return systemCall(context, 'mmap', shown, call, addressOrErrno);
 }
 
@@ -86,7 +86,7 @@ export function munmap(context: ProcessContext, address: bigint, bytes: Word): T
   const start = word(address, 'munmap: address');
   const length = word(bytes, 'munmap: bytes');
   const call = sysMunmap(context.task, start, length);
-  return systemCall(context, 'munmap', [hex(start), hex(length)], call, doneOrErrno);
+  return systemCall(context, 'munmap', [hexAddress(start), hex(length)], call, doneOrErrno);
 }
 
 export function mprotect(
@@ -98,18 +98,18 @@ export function mprotect(
   const start = word(address, 'mprotect: address');
   const length = word(bytes, 'mprotect: bytes');
   const call = sysMprotect(context.task, start, length, checkedProtection(context, prot, 'mprotect'));
-  return systemCall(context, 'mprotect', [hex(start), hex(length), prot], call, doneOrErrno);
+  return systemCall(context, 'mprotect', [hexAddress(start), hex(length), prot], call, doneOrErrno);
 }
 
 export function brk(context: ProcessContext, address: bigint): Task<Outcome<bigint>> {
   const end = word(address, 'brk: address');
-  return systemCall(context, 'brk', [hex(end)], sysBrk(context.task, end), addressOrErrno);
+  return systemCall(context, 'brk', [hexAddress(end)], sysBrk(context.task, end), addressOrErrno);
 }
 
-type Kind = 'read' | 'write' | 'fetch';
+type Kind = 'read' | 'write' | 'fetch' | 'atomic';
 
-/** One instruction: the access, its event, its signal. */
-export function* instruction<T>(
+/** One instruction that loads, stores or is fetched. */
+function instruction<T>(
   context: ProcessContext,
   access: Kind,
   address: bigint,
@@ -117,12 +117,27 @@ export function* instruction<T>(
   body: Task<SignalInfo | null>,
   value: () => T,
 ): Task<Outcome<T>> {
+  return anyInstruction(context, body, value, (signal) =>
+    emitAccess(context, access, address, bytes, signal),
+  );
+}
+
+/**
+ * One instruction: what it does, its event, its signal.
+ * @param tell emits the event, when somebody watches
+ */
+export function* anyInstruction<T>(
+  context: ProcessContext,
+  body: Task<SignalInfo | null>,
+  value: () => T,
+  tell: (signal: SignalInfo | null) => void,
+): Task<Outcome<T>> {
   context.calls++;
   yield context.accessPoint;
   // An interrupt may have found that an earlier tag check had failed: that signal comes before the instruction.
   const late = takeTagFault(context.task);
   const signal = late ?? (yield* body);
-  if (late === null) emitAccess(context, access, address, bytes, signal);
+  if (late === null && context.run.system.machine.events.enabled) tell(signal);
   const outcome: Outcome<T> = signal === null ? success(value()) : yield* raise(context, signal);
   yield* returnToUser(context);
   if (!context.dead) context.calls--;
@@ -137,10 +152,8 @@ function emitAccess(
   bytes: number,
   signal: SignalInfo | null,
 ): void {
-  const { events } = context.run.system.machine;
-  if (!events.enabled) return;
   const result = signal === null ? 'ok' : signalName(signal.signal);
-  events.emit({
+  context.run.system.machine.events.emit({
     kind: 'user-access',
     ...placeOf(context),
     task: context.task.name,
@@ -174,6 +187,43 @@ export function store(
     Number((stored >> BigInt(8 * i)) & 0xffn),
   );
   return instruction(context, 'write', at, bytes, userStore(context.task, at, source), () => undefined);
+}
+
+/** What one atomic instruction on 8 bytes makes of the old value; null: it leaves it. */
+type Update = (old: bigint) => bigint | null;
+
+/** The old value of 8 bytes, and the new one into its place, in one access. */
+function atomic(context: ProcessContext, address: bigint, update: Update): Task<Outcome<bigint>> {
+  const old = { value: 0n };
+  const body = userAtomic(context.task, address, (value) => {
+    old.value = value;
+    return update(value);
+  });
+  return instruction(context, 'atomic', address, 8, body, () => old.value);
+}
+
+export function fetchAdd(context: ProcessContext, address: bigint, value: Word): Task<Outcome<bigint>> {
+  const at = word(address, 'fetchAdd: address');
+  const added = word(value, 'fetchAdd: value');
+  return atomic(context, at, (old) => BigInt.asUintN(64, old + added));
+}
+
+export function swap(context: ProcessContext, address: bigint, value: Word): Task<Outcome<bigint>> {
+  const at = word(address, 'swap: address');
+  const stored = word(value, 'swap: value');
+  return atomic(context, at, () => stored);
+}
+
+export function compareAndSwap(
+  context: ProcessContext,
+  address: bigint,
+  expected: Word,
+  value: Word,
+): Task<Outcome<bigint>> {
+  const at = word(address, 'compareAndSwap: address');
+  const wanted = word(expected, 'compareAndSwap: expected');
+  const stored = word(value, 'compareAndSwap: value');
+  return atomic(context, at, (old) => (old === wanted ? stored : null));
 }
 
 export function fetch(context: ProcessContext, address: bigint): Task<Outcome<void>> {

@@ -1,6 +1,6 @@
 /** The calls of `User` that make, end and change processes. What they mean is said there. */
 import type { Task } from '../../base/task.ts';
-import { hex } from '../../base/u64.ts';
+import { hexAddress } from '../../base/u64.ts';
 import { sysFork } from '../../kernel/process/fork.ts';
 import { sysKill } from '../../kernel/process/kill.ts';
 import { sysPrctlSetDumpable, sysPrctlSetMmMap, sysSetuid } from '../../kernel/process/set-credentials.ts';
@@ -76,7 +76,13 @@ export function setArguments(context: ProcessContext, address: bigint, bytes: Wo
   const argStart = word(address, 'setArguments: address');
   const argEnd = argStart + word(bytes, 'setArguments: bytes');
   const call = sysPrctlSetMmMap(context.task, { argStart, argEnd, envStart: argEnd, envEnd: argEnd });
-  return systemCall(context, 'prctl', ['PR_SET_MM_MAP', hex(argStart), hex(argEnd)], call, doneOrErrno);
+  return systemCall(
+    context,
+    'prctl',
+    ['PR_SET_MM_MAP', hexAddress(argStart), hexAddress(argEnd)],
+    call,
+    doneOrErrno,
+  );
 }
 
 export function setDumpable(context: ProcessContext, dumpable: boolean): Task<Outcome<void>> {

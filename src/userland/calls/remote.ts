@@ -1,7 +1,7 @@
 /** The calls of `User` that look into other processes. What they mean is said there. */
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
-import { hex } from '../../base/u64.ts';
+import { hex, hexAddress } from '../../base/u64.ts';
 import { EBADF } from '../../kernel/errno.ts';
 import { readProcCmdline } from '../../kernel/remote/proc-pid-cmdline.ts';
 import { openProcMem, readProcMem, writeProcMem } from '../../kernel/remote/proc-pid-mem.ts';
@@ -44,7 +44,7 @@ export function peek(context: ProcessContext, pid: number, address: bigint): Tas
   const call = ptracePeekData(context.task, pid, at, bytes);
   const value = (result: number): Outcome<bigint> =>
     result < 0 ? errnoFailure(result) : success(new DataView(bytes.buffer).getBigUint64(0, true));
-  return systemCall(context, 'ptrace', ['PTRACE_PEEKDATA', `${pid}`, hex(at)], call, value);
+  return systemCall(context, 'ptrace', ['PTRACE_PEEKDATA', `${pid}`, hexAddress(at)], call, value);
 }
 
 export function poke(
@@ -61,7 +61,7 @@ export function poke(
   return systemCall(
     context,
     'ptrace',
-    ['PTRACE_POKEDATA', `${pid}`, hex(at), hex(stored)],
+    ['PTRACE_POKEDATA', `${pid}`, hexAddress(at), hex(stored)],
     call,
     doneOrErrno,
   );
@@ -90,7 +90,7 @@ export function procMemRead(
   const call = file === undefined ? badHandle() : readProcMem(context.task, file, at, buffer, BigInt(length));
   const value = (result: number): Outcome<Uint8Array> =>
     result < 0 ? errnoFailure(result) : success(buffer.slice(0, result));
-  return systemCall(context, 'pread', [`${handle}`, `${length}`, hex(at)], call, value);
+  return systemCall(context, 'pread', [`${handle}`, `${length}`, hexAddress(at)], call, value);
 }
 
 export function procMemWrite(
@@ -103,7 +103,7 @@ export function procMemWrite(
   const file = context.memFiles.get(handle);
   const length = BigInt(data.length);
   const call = file === undefined ? badHandle() : writeProcMem(context.task, file, at, data, length);
-  return systemCall(context, 'pwrite', [`${handle}`, `${data.length}`, hex(at)], call, countOrErrno);
+  return systemCall(context, 'pwrite', [`${handle}`, `${data.length}`, hexAddress(at)], call, countOrErrno);
 }
 
 export function procMemReadInto(
@@ -118,7 +118,13 @@ export function procMemReadInto(
   const to = word(target, 'procMemReadInto: target');
   const file = context.memFiles.get(handle);
   const call = file === undefined ? badHandle() : readProcMem(context.task, file, at, to, length);
-  return systemCall(context, 'pread', [`${handle}`, hex(to), `${length}`, hex(at)], call, countOrErrno);
+  return systemCall(
+    context,
+    'pread',
+    [`${handle}`, hexAddress(to), `${length}`, hexAddress(at)],
+    call,
+    countOrErrno,
+  );
 }
 
 export function procMemWriteFrom(
@@ -133,7 +139,13 @@ export function procMemWriteFrom(
   const from = word(source, 'procMemWriteFrom: source');
   const file = context.memFiles.get(handle);
   const call = file === undefined ? badHandle() : writeProcMem(context.task, file, at, from, length);
-  return systemCall(context, 'pwrite', [`${handle}`, hex(from), `${length}`, hex(at)], call, countOrErrno);
+  return systemCall(
+    context,
+    'pwrite',
+    [`${handle}`, hexAddress(from), `${length}`, hexAddress(at)],
+    call,
+    countOrErrno,
+  );
 }
 
 export function procCmdline(context: ProcessContext, pid: number, bytes: Word): Task<Outcome<Uint8Array>> {
@@ -153,7 +165,13 @@ export function procCmdlineInto(
   const length = byteCount(bytes, 'procCmdlineInto: bytes');
   const to = word(target, 'procCmdlineInto: target');
   const call = readProcCmdline(context.task, pid, 0, to, length);
-  return systemCall(context, 'read', [`/proc/${pid}/cmdline`, hex(to), `${length}`], call, countOrErrno);
+  return systemCall(
+    context,
+    'read',
+    [`/proc/${pid}/cmdline`, hexAddress(to), `${length}`],
+    call,
+    countOrErrno,
+  );
 }
 
 // biome-ignore lint/correctness/useYield: the file table is the process' own, nothing is shared
@@ -181,7 +199,9 @@ const shownRanges = (list: readonly IoVector[]): string =>
   list.length === 0
     ? 'no ranges'
     : list
-        .map(({ base, length }) => (typeof base === 'bigint' ? `${hex(base)}+${length}` : `buffer+${length}`))
+        .map(({ base, length }) =>
+          typeof base === 'bigint' ? `${hexAddress(base)}+${length}` : `buffer+${length}`,
+        )
         .join(',');
 
 /** A buffer of the caller that nobody else sees: as large as all remote ranges together. */

@@ -6,11 +6,10 @@ import { Access } from '../../arch/access.ts';
 import type { FaultKind } from '../../arch/fault.ts';
 import type { TagInstructions } from '../../arch/tag-instructions.ts';
 import type { Task } from '../../base/task.ts';
-import { fromHalves, highHalf, lowHalf } from '../../base/u64.ts';
-import { handleUserFault } from '../../kernel/mm/user-access.ts';
+import { highHalf, lowHalf } from '../../base/u64.ts';
 import type { SignalInfo } from '../../kernel/signal.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
-import { emitFaultDone } from './access.ts';
+import { faultSignal } from './access.ts';
 
 /** An instruction that reaches memory: 0, or the fault. */
 export type TagInstruction = (tags: TagInstructions, hi: number, lo: number, access: number) => FaultKind;
@@ -30,9 +29,7 @@ export function* userTagAccess(
   if (tags === null) throw new Error(`${task.name} runs on a CPU without tag instructions`);
   const at = BigInt.asUintN(64, address);
   while (instruction(tags, highHalf(at), lowHalf(at), Access.User) !== 0) {
-    const faulted = fromHalves(tags.fault.addressHi, tags.fault.addressLo);
-    const signal = yield* handleUserFault(task);
-    if (task.kernel.events.enabled) emitFaultDone(task, faulted, signal);
+    const signal = yield* faultSignal(task, tags);
     if (signal !== null) return signal;
   }
   return null;

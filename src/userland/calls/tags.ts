@@ -1,5 +1,4 @@
 /** The calls of `User` for memory tags: instructions, control of checks, a debugger's. What they mean is said there. */
-
 import { Access } from '../../arch/access.ts';
 import type { TagInstructions } from '../../arch/tag-instructions.ts';
 import type { MemoryTags, TagCheckMode } from '../../arch/thread-state.ts';
@@ -11,30 +10,25 @@ import {
 } from '../../arch/user-abi.ts';
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
-import { fromHalves, hex, highHalf, lowHalf } from '../../base/u64.ts';
+import { fromHalves, hex, hexAddress, highHalf, lowHalf } from '../../base/u64.ts';
+import type { MachineEvent } from '../../hardware/event-sink.ts';
 import {
   sysPrctlGetTaggedAddrCtrl,
   sysPrctlSetTaggedAddrCtrl,
   writeTcfPreferred,
 } from '../../kernel/process/tagged-address.ts';
-import { takeTagFault } from '../../kernel/process/user-mode.ts';
 import {
   ptracePeekMteTags,
   ptracePokeMteTags,
   type TagTransfer,
 } from '../../kernel/remote/ptrace-mte-tags.ts';
+import type { SignalInfo } from '../../kernel/signal.ts';
 import { type Outcome, success } from '../outcome.ts';
 import { byteCount, checkKeys, type Word, word } from '../units.ts';
 import type { TaggedAddressControl } from '../user-tags.ts';
-import { instruction } from './memory.ts';
-import {
-  doneOrErrno,
-  errnoFailure,
-  type ProcessContext,
-  raise,
-  returnToUser,
-  systemCall,
-} from './process-context.ts';
+import { anyInstruction } from './memory.ts';
+import { doneOrErrno, errnoFailure, type ProcessContext, placeOf, systemCall } from './process-context.ts';
+import { signalName } from './signal-names.ts';
 import {
   logicalTag,
   type TagInstruction,
@@ -72,62 +66,125 @@ function small(value: number, limit: number, what: string): number {
 const ALL_TAGS = 0xffff;
 const LAST_TAG = 15;
 
+/** What the event of a tag instruction says beside its name. */
+type Told = Partial<Pick<TagInstructionEvent, 'tag' | 'value'>>;
+type TagInstructionEvent = Extract<MachineEvent, { readonly kind: 'tag-instruction' }>;
+
+function emitInstruction(
+  context: ProcessContext,
+  name: string,
+  address: bigint | null,
+  { tag = null, value = null }: Told,
+  signal: SignalInfo | null = null,
+): void {
+  context.run.system.machine.events.emit({
+    kind: 'tag-instruction',
+    ...placeOf(context),
+    task: context.task.name,
+    instruction: name,
+    address,
+    tag,
+    value,
+    result: signal === null ? 'ok' : signalName(signal.signal),
+  });
+}
+
 /** An instruction on registers alone: it cannot fault. */
-function* onRegisters<T>(context: ProcessContext, body: (tags: TagInstructions) => T): Task<Outcome<T>> {
-  context.calls++;
-  yield context.accessPoint;
-  // Only now is it certain which CPU the program runs on.
-  const value = body(tagInstructionsOf(context.task) as TagInstructions);
-  const late = takeTagFault(context.task);
-  const outcome: Outcome<T> = late === null ? success(value) : yield* raise(context, late);
-  yield* returnToUser(context);
-  if (!context.dead) context.calls--;
-  else yield context.task.startPoint;
-  return outcome;
+function onRegisters<T>(
+  context: ProcessContext,
+  name: string,
+  address: bigint | null,
+  body: (tags: TagInstructions) => T,
+  told: (value: T) => Told,
+): Task<Outcome<T>> {
+  let value: T;
+  // biome-ignore lint/correctness/useYield: nothing of it can be waited for
+  function* run(): Task<null> {
+    // Only now is it certain which CPU the program runs on.
+    value = body(tagInstructionsOf(context.task) as TagInstructions);
+    return null;
+  }
+  return anyInstruction(
+    context,
+    run(),
+    () => value,
+    () => emitInstruction(context, name, address, told(value)),
+  );
+}
+
+/** An instruction that reaches memory. */
+function onMemory<T>(
+  context: ProcessContext,
+  name: string,
+  address: bigint,
+  body: TagInstruction,
+  value: () => T,
+  told: () => Told,
+): Task<Outcome<T>> {
+  return anyInstruction(context, userTagAccess(context.task, address, body), value, (signal) =>
+    emitInstruction(context, name, address, signal === null ? told() : {}, signal),
+  );
 }
 
 const result = (tags: TagInstructions): bigint => fromHalves(tags.resultHi, tags.resultLo);
+/** Of an instruction that makes a pointer. */
+const pointer = (value: bigint): Told => ({ value, tag: logicalTag(value) });
 
 export function irg(context: ProcessContext, address: bigint, exclude: number): Task<Outcome<bigint>> {
   instructionsFor(context, 'irg');
   const at = word(address, 'irg: address');
   const mask = small(exclude, ALL_TAGS, 'irg: exclude');
-  return onRegisters(context, (tags) => {
+  const make = (tags: TagInstructions): bigint => {
     tags.irg(highHalf(at), lowHalf(at), Access.User, mask);
     return result(tags);
-  });
+  };
+  return onRegisters(context, 'irg', at, make, pointer);
 }
 
 /** ADDG's and SUBG's offsets. */
 const LARGEST_OFFSET = 1008;
 
-export function addg(
+export function moveTag(
   context: ProcessContext,
+  name: 'addg' | 'subg',
   address: bigint,
   bytes: number,
   tagOffset: number,
 ): Task<Outcome<bigint>> {
-  instructionsFor(context, 'addg');
-  const at = word(address, 'addg: address');
-  const offset = small(bytes, LARGEST_OFFSET, 'addg: bytes');
+  instructionsFor(context, name);
+  const at = word(address, `${name}: address`);
+  const offset = small(bytes, LARGEST_OFFSET, `${name}: bytes`);
   if (offset % GRANULE !== 0) {
-    throw new InputError('addg: bytes', { expected: 'a multiple of 16', found: String(bytes) });
+    throw new InputError(`${name}: bytes`, { expected: 'a multiple of 16', found: String(bytes) });
   }
-  const tags = small(tagOffset, LAST_TAG, 'addg: tagOffset');
-  return onRegisters(context, (on) => {
-    on.addg(highHalf(at), lowHalf(at), Access.User, offset, tags);
-    return result(on);
-  });
+  const further = small(tagOffset, LAST_TAG, `${name}: tagOffset`);
+  const make = (tags: TagInstructions): bigint => {
+    tags[name](highHalf(at), lowHalf(at), Access.User, offset, further);
+    return result(tags);
+  };
+  return onRegisters(context, name, at, make, pointer);
+}
+
+export function subp(context: ProcessContext, address: bigint, other: bigint): Task<Outcome<bigint>> {
+  instructionsFor(context, 'subp');
+  const at = word(address, 'subp: address');
+  const from = word(other, 'subp: other');
+  const make = (tags: TagInstructions): bigint => {
+    tags.subp(highHalf(at), lowHalf(at), highHalf(from), lowHalf(from));
+    return result(tags);
+  };
+  return onRegisters(context, 'subp', at, make, (value) => ({ value }));
 }
 
 export function gmi(context: ProcessContext, address: bigint, mask: Word): Task<Outcome<bigint>> {
   instructionsFor(context, 'gmi');
   const at = word(address, 'gmi: address');
   const old = word(mask, 'gmi: mask');
-  return onRegisters(context, (tags) => {
+  const make = (tags: TagInstructions): bigint => {
     tags.gmi(highHalf(at), lowHalf(at), highHalf(old), lowHalf(old));
     return result(tags);
-  });
+  };
+  return onRegisters(context, 'gmi', at, make, (value) => ({ value }));
 }
 
 export function ldg(context: ProcessContext, address: bigint): Task<Outcome<bigint>> {
@@ -139,12 +196,11 @@ export function ldg(context: ProcessContext, address: bigint): Task<Outcome<bigi
     ({ tag } = tags);
     return fault;
   };
-  return instruction(context, 'read', at, GRANULE, userTagAccess(context.task, at, read), () =>
-    withLogicalTag(at, tag),
-  );
+  const value = (): bigint => withLogicalTag(at, tag);
+  return onMemory(context, 'ldg', at, read, value, () => pointer(value()));
 }
 
-/** STG and its kin: name, granules, and whether the data is zeroed. */
+/** STG and its kin. */
 export type TagStore = 'stg' | 'st2g' | 'stzg' | 'stz2g';
 
 /** Stores the tag of `from`, as the instruction's first register. */
@@ -157,10 +213,11 @@ export function storeTag(
   instructionsFor(context, name);
   const at = word(address, `${name}: address`);
   const tag = logicalTag(word(from, `${name}: from`));
-  const bytes = name === 'stg' || name === 'stzg' ? GRANULE : 2 * GRANULE;
   const store: TagInstruction = (tags, hi, lo, how) => tags[name](hi, lo, how, tag);
-  return instruction(context, 'write', at, bytes, userTagAccess(context.task, at, store), () => undefined);
+  return onMemory(context, name, at, store, nothing, () => ({ tag }));
 }
+
+const nothing = (): void => undefined;
 
 export function stgp(
   context: ProcessContext,
@@ -173,28 +230,34 @@ export function stgp(
   const [a, b] = [word(first, 'stgp: first'), word(second, 'stgp: second')];
   const store: TagInstruction = (tags, hi, lo, how) =>
     tags.stgp(hi, lo, how, highHalf(a), lowHalf(a), highHalf(b), lowHalf(b));
-  return instruction(context, 'write', at, GRANULE, userTagAccess(context.task, at, store), () => undefined);
+  return onMemory(context, 'stgp', at, store, nothing, () => ({ tag: logicalTag(at) }));
 }
 
-/** DC ZVA, DC GVA, DC GZVA, as methods of the seam. */
-export type BlockInstruction = 'zeroBlock' | 'tagBlock' | 'tagAndZeroBlock';
+/** DC ZVA, DC GVA, DC GZVA: the name of the call, the method of the seam, the instruction. */
+const BLOCKS = {
+  dcZva: ['zeroBlock', 'dc zva'],
+  dcGva: ['tagBlock', 'dc gva'],
+  dcGzva: ['tagAndZeroBlock', 'dc gzva'],
+} as const;
 
 export function block(
   context: ProcessContext,
-  method: BlockInstruction,
-  name: string,
+  name: keyof typeof BLOCKS,
   address: bigint,
 ): Task<Outcome<void>> {
   instructionsFor(context, name);
   const at = word(address, `${name}: address`);
+  const [method, shown] = BLOCKS[name];
   const make: TagInstruction = (tags, hi, lo, how) => tags[method](hi, lo, how);
-  return instruction(context, 'write', at, GRANULE, userTagAccess(context.task, at, make), () => undefined);
+  const told = (): Told => (name === 'dcZva' ? {} : { tag: logicalTag(at) });
+  return onMemory(context, shown, at, make, nothing, told);
 }
 
 export function setTagCheckOverride(context: ProcessContext, on: boolean): Task<Outcome<void>> {
   const memory = memoryTagsFor(context, 'setTagCheckOverride');
   instructionsFor(context, 'setTagCheckOverride');
-  return onRegisters(context, () => memory.setTagCheckOverride(context.task.cpu, on));
+  const set = (): void => memory.setTagCheckOverride(context.task.cpu, on);
+  return onRegisters(context, 'msr tco', null, set, () => ({ value: on ? 1n : 0n }));
 }
 
 // --- system calls ---
@@ -268,7 +331,7 @@ export function peekTags(
   const at = word(address, 'peekTags: address');
   const tags = new Uint8Array(byteCount(granules, 'peekTags: granules'));
   const call = ptracePeekMteTags(context.task, pid, at, tags, tags.length);
-  const args = ['PTRACE_PEEKMTETAGS', `${pid}`, hex(at), `${tags.length}`];
+  const args = ['PTRACE_PEEKMTETAGS', `${pid}`, hexAddress(at), `${tags.length}`];
   return systemCall(context, 'ptrace', args, call, ({ error, count }: TagTransfer) =>
     error === 0 ? success(tags.slice(0, count)) : errnoFailure(error),
   );
@@ -283,7 +346,7 @@ export function pokeTags(
   memoryTagsFor(context, 'pokeTags');
   const at = word(address, 'pokeTags: address');
   const call = ptracePokeMteTags(context.task, pid, at, tags, tags.length);
-  const args = ['PTRACE_POKEMTETAGS', `${pid}`, hex(at), `${tags.length}`];
+  const args = ['PTRACE_POKEMTETAGS', `${pid}`, hexAddress(at), `${tags.length}`];
   return systemCall(context, 'ptrace', args, call, ({ error, count }: TagTransfer) =>
     error === 0 ? success(count) : errnoFailure(error),
   );

@@ -109,6 +109,22 @@ const memoryCalls = {
     const value = yield* operandValue(args.value, share);
     return yield* u.store(yield* operandValue(args.address, share), value, args.bytes);
   }),
+  'fetch-add': call({ address: operand(), value: operand() }, function* ({ u, share }, args) {
+    const value = yield* operandValue(args.value, share);
+    return yield* u.fetchAdd(yield* operandValue(args.address, share), value);
+  }),
+  swap: call({ address: operand(), value: operand() }, function* ({ u, share }, args) {
+    const value = yield* operandValue(args.value, share);
+    return yield* u.swap(yield* operandValue(args.address, share), value);
+  }),
+  'compare-and-swap': call(
+    { address: operand(), expected: operand(), value: operand() },
+    function* ({ u, share }, args) {
+      const expected = yield* operandValue(args.expected, share);
+      const value = yield* operandValue(args.value, share);
+      return yield* u.compareAndSwap(yield* operandValue(args.address, share), expected, value);
+    },
+  ),
   fetch: call({ address: operand() }, function* ({ u, share }, args) {
     return yield* u.fetch(yield* operandValue(args.address, share));
   }),
@@ -198,6 +214,17 @@ const tagStore = (name: 'stg' | 'st2g' | 'stzg' | 'stz2g'): CallDefinition =>
     return yield* u[name](address, args.from === undefined ? address : yield* operandValue(args.from, share));
   });
 
+const moveTag = (name: 'addg' | 'subg'): CallDefinition =>
+  call({ address: operand(), bytes: count(0, 1008), tags: count(0, 15) }, function* ({ u, share }, args) {
+    return yield* u[name](yield* operandValue(args.address, share), args.bytes, args.tags);
+  });
+
+const tagBlock = (name: 'dcZva' | 'dcGva' | 'dcGzva'): CallDefinition =>
+  call({ address: operand() }, function* ({ u, share }, args) {
+    return yield* u[name](yield* operandValue(args.address, share));
+  });
+
+const ZERO: Operand = { variable: undefined, constant: 0n };
 const tagMask = count(0, 0xffff);
 /** One byte a granule, a page's worth at most. Of each byte Linux takes the low bits. */
 const tagList = z.array(count(0, 255)).min(1).max(256);
@@ -211,16 +238,23 @@ const tagCalls = {
     },
     ({ u }, args) => u.setTaggedAddressControl(dropUndefined(args)),
   ),
+  'tag-check-preference': call({ mode: z.enum(['async', 'sync', 'asymm']) }, ({ u }, args) =>
+    u.setTagCheckPreference(args.mode),
+  ),
   'tag-check-override': call({ on: z.boolean() }, ({ u }, args) => u.setTagCheckOverride(args.on)),
   irg: call({ address: operand(), exclude: tagMask.default(0) }, function* ({ u, share }, args) {
     return yield* u.irg(yield* operandValue(args.address, share), args.exclude);
   }),
-  addg: call(
-    { address: operand(), bytes: count(0, 1008), tags: count(0, 15) },
-    function* ({ u, share }, args) {
-      return yield* u.addg(yield* operandValue(args.address, share), args.bytes, args.tags);
-    },
-  ),
+  addg: moveTag('addg'),
+  subg: moveTag('subg'),
+  subp: call({ address: operand(), other: operand() }, function* ({ u, share }, args) {
+    const other = yield* operandValue(args.other, share);
+    return yield* u.subp(yield* operandValue(args.address, share), other);
+  }),
+  gmi: call({ address: operand(), mask: operand().default(ZERO) }, function* ({ u, share }, args) {
+    const mask = yield* operandValue(args.mask, share);
+    return yield* u.gmi(yield* operandValue(args.address, share), mask);
+  }),
   ldg: call({ address: operand() }, function* ({ u, share }, args) {
     return yield* u.ldg(yield* operandValue(args.address, share));
   }),
@@ -228,6 +262,14 @@ const tagCalls = {
   st2g: tagStore('st2g'),
   stzg: tagStore('stzg'),
   stz2g: tagStore('stz2g'),
+  stgp: call({ address: operand(), first: operand(), second: operand() }, function* ({ u, share }, args) {
+    const first = yield* operandValue(args.first, share);
+    const second = yield* operandValue(args.second, share);
+    return yield* u.stgp(yield* operandValue(args.address, share), first, second);
+  }),
+  'dc-zva': tagBlock('dcZva'),
+  'dc-gva': tagBlock('dcGva'),
+  'dc-gzva': tagBlock('dcGzva'),
   'peek-tags': call({ pid, address: operand(), granules: count(0, 2 ** 16) }, function* ({ u, share }, args) {
     const target = yield* asNumber(args.pid, share);
     return yield* u.peekTags(target, yield* operandValue(args.address, share), args.granules);

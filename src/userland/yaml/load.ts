@@ -78,7 +78,7 @@ export function loadYamlScenario(text: string, file: string): Scenario {
   const all = { ...programs, ...childCalls };
   checkNames(document, all, Object.keys(childCalls));
   const children: Record<string, Program> = {};
-  for (const [name, calls] of Object.entries(childCalls)) children[name] = makeProgram(calls, children);
+  for (const [name, calls] of Object.entries(childCalls)) children[name] = makeProgram(calls, children, file);
   const { title, description, arch, cpus, retention, placement } = top;
   const scenario: Scenario = {
     title,
@@ -88,7 +88,7 @@ export function loadYamlScenario(text: string, file: string): Scenario {
     ...(retention === undefined ? {} : { retention }),
     ...(placement === undefined ? {} : { placement }),
     programs: Object.fromEntries(
-      Object.entries(programs).map(([name, calls]) => [name, makeProgram(calls, children)]),
+      Object.entries(programs).map(([name, calls]) => [name, makeProgram(calls, children, file)]),
     ),
     always: readChecks(document, top.always ?? [], 'always', Object.keys(all)),
     finally: readChecks(document, top.finally ?? [], 'finally', Object.keys(all)),
@@ -258,21 +258,45 @@ function readChecks(
   return assertions;
 }
 
-function makeProgram(calls: readonly Call[], children: Readonly<Record<string, Program>>): Program {
+function makeProgram(
+  calls: readonly Call[],
+  children: Readonly<Record<string, Program>>,
+  file: string,
+): Program {
   return function* (u: User, share: Share): Task<unknown> {
     for (const item of calls) {
       const outcome = yield* item.expect.kind === 'failure'
         ? u.attempt(runCall(item, u, share))
         : runCall(item, u, share);
       yield* compareOutcome(item, outcome, u, share);
-      if (item.as !== undefined && outcome.ok) share.set(item.as, outcome.value as SharedValue);
+      if (item.as !== undefined && outcome.ok) share.set(item.as, resultWord(item, outcome.value, file));
     }
     return undefined;
   };
 
   function* runCall(item: Call, u: User, share: Share): Task<Outcome<unknown>> {
-    return yield* item.definition.run({ u, share, children }, item.args as never);
+    try {
+      return yield* item.definition.run({ u, share, children }, item.args as never);
+    } catch (error) {
+      throw error instanceof InputError ? inWordsOfFile(error, item, file) : error;
+    }
   }
+}
+
+/** A mistake in a call, with its place and the name that the call has in the file in place of that of `User`. */
+function inWordsOfFile({ reason, details }: InputError, { name, line }: Call, file: string): InputError {
+  const camelCase = name.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase());
+  const own = reason.replace(/^\w+(?=:)/, (word) =>
+    word.toLowerCase().endsWith(camelCase.toLowerCase()) ? name : word,
+  );
+  return new InputError(own, { file, line, ...details });
+}
+
+/** What `as` keeps: the result as a number. */
+function resultWord({ name, line }: Call, value: unknown, file: string): SharedValue {
+  const word = asWord(value);
+  if (word !== undefined) return word;
+  throw new InputError(`${name} has no result that "as" could keep`, { file, line });
 }
 
 function* compareOutcome(item: Call, outcome: Outcome<unknown>, u: User, share: Share): Task<void> {

@@ -1,5 +1,5 @@
 /** The bugs that detection-rate.ts makes over and over: each trial makes one once, and says whether the tag check stopped it. */
-import type { Task, User } from 'tablewalk';
+import type { Outcome, Task, User } from 'tablewalk';
 import { GRANULE, type TaggingAllocator } from './allocator.ts';
 import {
   afterNext,
@@ -26,8 +26,12 @@ export interface HeapBug {
   readonly trial: Trial<TaggingAllocator>;
 }
 
+/** By a tag check: any other signal would be a mistake of the experiment. */
+const stopped = (outcome: Outcome<unknown>): boolean =>
+  !outcome.ok && 'code' in outcome && outcome.code === 'SEGV_MTESERR';
+
 function* storeFails(u: User, pointer: bigint): Task<boolean> {
-  return !(yield* u.attempt(u.store(pointer, 0xbadn))).ok;
+  return stopped(yield* u.attempt(u.store(pointer, 0xbadn)));
 }
 
 /** Three objects, one after the other. */
@@ -41,7 +45,7 @@ export const HEAP_BUGS: readonly HeapBug[] = [
     formula: () => never,
     *trial(u, heap) {
       const object = yield* heap.allocate(SIZE);
-      return !(yield* u.attempt(u.store(object + BigInt(SIZE), 0xbdn, 1))).ok;
+      return stopped(yield* u.attempt(u.store(object + BigInt(SIZE), 0xbdn, 1)));
     },
   },
   {
@@ -86,7 +90,7 @@ export const HEAP_BUGS: readonly HeapBug[] = [
     *trial(_u, heap) {
       const [, object] = yield* three(heap);
       yield* heap.free(object);
-      return !(yield* heap.free(object)).ok;
+      return stopped(yield* heap.free(object));
     },
   },
 ];
