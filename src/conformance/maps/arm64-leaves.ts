@@ -153,8 +153,10 @@ interface TableSource {
 
 /**
  * Which entries of one piece of a table belong to a contiguous run that holds: every entry of the aligned run is valid,
- * has the bit, and says the same but for its address, which goes on, and its Access flag and dirty state. Any other run
- * is misprogrammed, and each of its entries is taken for itself.
+ * has the bit, and says the same but for its address, which goes on, its Access flag and dirty state, which hardware may
+ * have changed in some of them, and bits that hardware ignores. Any other run is misprogrammed, and each of its entries is
+ * taken for itself.
+ * @see Arm ARM (DDI 0487), "The Contiguous bit", "Misprogramming the Contiguous bit"
  */
 class ContiguousRuns {
   readonly #region: Arm64Region;
@@ -198,17 +200,20 @@ class ContiguousRuns {
 
   #frame(index: number): number {
     const words = this.#words;
-    return frameOf(this.#region, words[index * 2 + 1] as number, words[index * 2] as number);
+    const frame = frameOf(this.#region, words[index * 2 + 1] as number, words[index * 2] as number);
+    // Below the size of a block there is no address, but nT for example.
+    return frame - (frame % this.#pages);
   }
 
   #sameAttributes(one: number, other: number): boolean {
     const words = this.#words;
-    const { addressHigh, indirect } = this.#region;
+    const { addressHigh, indirect, ignoredHigh } = this.#region;
     const tracked = indirect || ((words[one * 2 + 1] as number) & Descriptor.DBM_HIGH) !== 0;
     const low = 0xfff & ~Descriptor.AF & ~(tracked ? Descriptor.READ_ONLY : 0);
     return (
       (((words[one * 2] as number) ^ (words[other * 2] as number)) & low) === 0 &&
-      (((words[one * 2 + 1] as number) ^ (words[other * 2 + 1] as number)) & ~addressHigh) === 0
+      (((words[one * 2 + 1] as number) ^ (words[other * 2 + 1] as number)) & ~(addressHigh | ignoredHigh)) ===
+        0
     );
   }
 }

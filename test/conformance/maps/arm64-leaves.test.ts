@@ -22,6 +22,8 @@ const REGION: Arm64Region = {
   wideMask: 0,
   wideShift: 4,
   indirect: false,
+  // Bits 63:55.
+  ignoredHigh: 0xff800000 | 0,
 };
 const K16: Partial<Arm64Region> = { granule: 14, startEntries: 2, tableAddress: 0x4000, firstBlockLevel: 2 };
 const K64: Partial<Arm64Region> = {
@@ -119,13 +121,18 @@ describe('a contiguous run', () => {
   });
 
   /** A level 3 table at 0x4000 with sixteen pages from index 16 on, and one of them changed. */
-  const run = (index: number, change: bigint, attributes = 0x400n): boolean[] => {
+  const run = (
+    index: number,
+    change: bigint,
+    attributes = 0x400n,
+    region: Partial<Arm64Region> = {},
+  ): boolean[] => {
     const words: Record<number, bigint> = { 4096: 0x2003n, 8192: 0x3003n, 12288: 0x4003n };
     for (let at = 16; at < 32; at++) {
       words[0x4000 + at * 8] = 0x10_0000n | (BigInt(at) << 12n) | PAGE | CONTIGUOUS | attributes;
     }
     words[0x4000 + index * 8] = (words[0x4000 + index * 8] ?? 0n) ^ change;
-    return list(words).leaves.map(({ contiguous }) => contiguous);
+    return list(words, region).leaves.map(({ contiguous }) => contiguous);
   };
   const DBM = 1n << 51n;
   it.each([
@@ -133,6 +140,9 @@ describe('a contiguous run', () => {
     { what: 'one whose Access flag differs', change: 0x400n, holds: true },
     { what: 'one that is writable-clean, with DBM', change: 0x80n, attributes: 0x400n | DBM, holds: true },
     { what: 'one that is read-only, without DBM', change: 0x80n, holds: false },
+    { what: 'one whose bits for software differ', change: 0xfn << 55n, holds: true },
+    { what: 'one with other PBHA, which hardware does not use', change: 0xfn << 59n, holds: true },
+    { what: 'one whose bit 63 differs', change: 1n << 63n, holds: true },
     { what: 'one without the bit', change: CONTIGUOUS, holds: false },
     { what: 'one that lies elsewhere', change: 1n << 40n, holds: false },
     { what: 'one with another memory type', change: 4n, holds: false },
@@ -142,6 +152,22 @@ describe('a contiguous run', () => {
     const found = run(20, change, attributes);
     expect(found).toHaveLength(change === 1n ? 15 : 16);
     expect(new Set(found)).toEqual(new Set([holds]));
+  });
+
+  it('with other PBHA does not hold where hardware uses that', () => {
+    expect(new Set(run(20, 1n << 60n, 0x400n, { ignoredHigh: REGION.ignoredHigh & ~(1 << 28) }))).toEqual(
+      new Set([false]),
+    );
+  });
+
+  it('of blocks holds whatever their bits below the address say: nT', () => {
+    const words: Record<number, bigint> = { 4096: 0x2003n, 8192: 0x3003n };
+    const nT = 1n << 16n;
+    for (let at = 0; at < 16; at++)
+      words[0x3000 + at * 8] = (BigInt(at) << 21n) | BLOCK | CONTIGUOUS | (at === 3 ? 0n : nT);
+    const { leaves } = list(words);
+    expect(leaves).toHaveLength(16);
+    expect(leaves.every(({ contiguous }) => contiguous)).toBe(true);
   });
 
   it('that is not aligned in physical memory does not hold', () => {
