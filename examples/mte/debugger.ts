@@ -14,6 +14,8 @@ import { enableTagChecks } from './lib/allocator.ts';
 
 const TARGET_TAG = 5;
 const STRING_TAG = 7;
+/** What PTRACE_POKEMTETAGS writes. */
+const POKED_TAG = 6;
 const OWN_TAG = 3;
 const WRONG_TAG = 9;
 const WORD = 0x1122_3344_5566_7788n;
@@ -75,7 +77,7 @@ function paths(u: User, pid: number, handle: number): readonly Path[] {
     { name: 'PTRACE_PEEKMTETAGS', remote: (address) => u.peekTags(pid, address, 1), writes: false },
     {
       name: 'PTRACE_POKEMTETAGS',
-      remote: (address) => u.pokeTags(pid, address, Uint8Array.of(TARGET_TAG)),
+      remote: (address) => u.pokeTags(pid, address, Uint8Array.of(POKED_TAG)),
       writes: true,
     },
     {
@@ -131,11 +133,13 @@ function* tagsKept(u: User, pid: number, all: readonly Path[], page: bigint): Ta
   for (const { name, remote, writes } of all) {
     if (!writes || remote === undefined) continue;
     yield* u.must(u.poke(pid, page, WORD));
+    yield* u.must(u.pokeTags(pid, page, Uint8Array.of(TARGET_TAG)));
     yield* u.must(remote(page));
     const data = yield* u.must(u.peek(pid, page));
     const [tag = -1] = yield* u.must(u.peekTags(pid, page, 1));
     found.push({ path: name, data, tag });
   }
+  yield* u.must(u.pokeTags(pid, page, Uint8Array.of(TARGET_TAG)));
   return found;
 }
 
@@ -231,8 +235,11 @@ export default defineScenario({
       findings(world.value('debugger')).own.every(({ came: [right, wrong, later] }) => {
         return right === 'done' && wrong === 'EFAULT' && later === 'done';
       }),
-    'writing leaves the tags as they are': (world) =>
-      findings(world.value('debugger')).kept.every(({ tag }) => tag === TARGET_TAG),
+    'only PTRACE_POKEMTETAGS changes tags, and no data; every other write leaves them as they are': (world) =>
+      findings(world.value('debugger')).kept.every(({ path, data, tag }) => {
+        const pokesTags = path === 'PTRACE_POKEMTETAGS';
+        return tag === (pokesTags ? POKED_TAG : TARGET_TAG) && data === (pokesTags ? WORD : WRITTEN);
+      }),
     'the target goes on with its own tags': (world) => world.share.get('target reads') === WRITTEN,
   },
   report: (world) => report(findings(world.value('debugger'))),

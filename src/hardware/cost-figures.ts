@@ -79,6 +79,7 @@ const folklore = 'order of magnitude, no single source';
 const shootdown = 'fitted to R. van Riel, INVLPGB series, cover letters 2025-01 and 2025-02';
 const noTags = 'the processor has no memory tags';
 const tagging = 'Arm Cortex-A720 Software Optimization Guide 109720, arithmetic and tag store instructions';
+const schedule = 'LLVM AArch64SchedNeoverseV2.td, tag stores';
 const switching = 'pipe ping-pong measurements, direct part of a switch';
 
 export const profileData = {
@@ -183,7 +184,7 @@ export const profileData = {
     switchTable: [50, 'L', folklore],
     contextSwitch: [4500, 'L', switching],
     randomTag: [2, 'M', `a latency of 2 with GCR_EL1.RRND = 1: ${tagging}`],
-    twoTagStores: [1, 'M', tagging],
-    tagBlock: [1, 'L', 'as a store of a line; no published figure'],
+    twoTagStores: [1, 'H', `each a store on one of two pipes, zeroing or not: ${schedule}`],
+    tagBlock: [1, 'L', 'a guess, as a store of a line; no published figure'],
   }),
 } as const;

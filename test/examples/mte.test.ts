@@ -14,6 +14,7 @@ import stackReuse from '../../examples/mte/stack-reuse.ts';
 import taggingCost from '../../examples/mte/tagging-cost.ts';
 import useAfterFree from '../../examples/mte/use-after-free.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
+import { COST_PROFILES, type CostProfile } from '../../src/hardware/cost-profile.ts';
 import { scenarioSummary } from '../../src/report/scenario-text.ts';
 import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import type { Scenario } from '../../src/userland/scenario.ts';
@@ -161,13 +162,43 @@ describe('examples/mte/debugger.ts', () => {
       Array.from({ length: 5 }, () => ['done', 'EFAULT', 'done', 'checked']),
     );
   });
+
+  it('shows that of the writes only that of tags changes a tag', () => {
+    expect(table(result, 2).map(([path, , before, after]) => [path, before, after])).toEqual([
+      ['process_vm_writev', 5, 5],
+      ['pwrite of /proc/PID/mem', 5, 5],
+      ['PTRACE_POKEDATA', 5, 5],
+      ['PTRACE_POKEMTETAGS', 5, 6],
+    ]);
+  });
 });
 
 describe('examples/mte/tagging-cost.ts', () => {
   it('takes a store for two granules, and a block instruction for four', () => {
-    const rows = table(runScenario(taggingCost, { architecture, maxEvents: 0 }));
-    expect(rows.find(([size]) => size === 4096)).toEqual([4096, 0, '0.0 %', 128, 66, 128, 66, '63 + 3', 67]);
-    expect(rows.find(([size]) => size === 24)).toEqual([24, 8, '25.0 %', 1, 3, 1, 3, '0 + 1', 3]);
+    const run = (profile: string): readonly (readonly unknown[])[] =>
+      table(
+        runScenario(taggingCost, {
+          architecture,
+          maxEvents: 0,
+          profile: COST_PROFILES[profile] as CostProfile,
+        }),
+      );
+    const of = (profile: string, bytes: number) => run(profile).find(([size]) => size === bytes);
+    expect(of('neoverse-v2', 4096)).toEqual([4096, 0, '0.0 %', 256, 130, 128, 66, '63 + 3', 67]);
+    expect(of('neoverse-v2', 24)).toEqual([24, 8, '25.0 %', 2, 3, 1, 3, '0 + 1', 3]);
+    expect(of('flat', 4096)).toEqual([4096, 0, '0.0 %', 256, 257, 128, 129, '63 + 3', 67]);
+    expect(of('zen4', 4096)).toEqual([4096, 0, '0.0 %', 256, '-', 128, '-', '63 + 3', '-']);
+  });
+
+  it('names the profile, and where each figure is from', () => {
+    const profile = COST_PROFILES['neoverse-v2'] as CostProfile;
+    const result = runScenario(taggingCost, { architecture, maxEvents: 0, profile });
+    expect(result.report[0]?.heading).toContain('neoverse-v2');
+    expect(table(result, 1).map(([figure, , grade]) => [figure, grade])).toEqual([
+      ['IRG, once', 'of a sister core'],
+      ['two tag stores', 'published'],
+      ['DC GVA, 64 bytes', 'a guess'],
+    ]);
   });
 });
 
