@@ -19,6 +19,8 @@ export interface DecodeOptions {
   readonly level?: number;
   /** arm64: 52-bit addresses (FEAT_LPA with 64 KiB, FEAT_LPA2 with TCR_ELx.DS = 1 otherwise). Default false. */
   readonly lpa?: boolean;
+  /** arm64: permission indirection, TCR2_ELx.PIE = 1 (FEAT_S1PIE). Default false. */
+  readonly pie?: boolean;
 }
 
 export interface DecodedField {

@@ -17,7 +17,7 @@ export interface ExplainedRegister {
 /** An entry the walk used. */
 export interface ExplainedEntry {
   readonly kind: 'entry';
-  /** 1 for the last-level table and up, whatever the architecture's own numbering. */
+  /** As the architecture counts: x86-64 5 (PML5E) to 1 (PTE), arm64 -1 to 3 (pages). */
   readonly level: number;
   /** `PML4E`, `level 2 descriptor`. */
   readonly name: string;
@@ -37,8 +37,8 @@ export interface ExplainedEntry {
 /** What else happened, in words. `choice`: what registers and address decided before or between entries. */
 export interface ExplainedNote {
   readonly kind: 'choice' | 'update' | 'hit' | 'rewalk' | 'fill' | 'flush';
-  /** As of an entry; 0 where it concerns no level. */
-  readonly level: number;
+  /** As of an entry; null where it concerns no level. */
+  readonly level: number | null;
   readonly text: string;
 }
 

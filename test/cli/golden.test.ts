@@ -93,7 +93,7 @@ const rows: readonly Row[] = [
   },
   {
     name: 'decode-arm64-descriptor',
-    args: ['decode', 'arm64.descriptor', '--granule', '16k', '--level', '2', '0x60000044000f45'],
+    args: ['decode', 'arm64.descriptor', '--granule', '16K', '--level', '2', '0x60000044000f45'],
   },
   { name: 'decode-arm64-insn', args: ['decode', 'mte-insn', '0xd9203c22'] },
   { name: 'walk-vector', args: ['walk', '--vectors', vectors, '--id', 'x86-000001'] },

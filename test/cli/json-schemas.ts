@@ -136,6 +136,8 @@ export const verify = z.strictObject({
   passed: count,
   failed: count,
   skipped: count,
+  unsupported: count,
+  unsupportedFeatures: z.record(z.string(), count),
   kinds: z.record(z.string(), counts),
   steps: count,
   tags: z.record(z.string(), counts),

@@ -61,3 +61,9 @@ export function tagSetWords(mask: number): string {
   }
   return parts.length === 0 ? 'none' : parts.join(', ');
 }
+
+/** `2 MiB`, and the like: what a descriptor maps is a power of two from 4 KiB up. @param shift log2 of bytes */
+export function sizeWords(shift: number): string {
+  const unit = Math.min(4, Math.floor(shift / 10));
+  return `${2 ** (shift - 10 * unit)} ${['bytes', 'KiB', 'MiB', 'GiB', 'TiB'][unit]}`;
+}

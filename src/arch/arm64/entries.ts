@@ -24,6 +24,8 @@ export interface DescriptorContext {
   readonly level: number;
   /** 52-bit output addresses: FEAT_LPA with 64 KiB granules, FEAT_LPA2 and TCR_ELx.DS = 1 with the others. */
   readonly lpa: boolean;
+  /** TCR2_ELx.PIE = 1: a leaf holds an index into PIR_ELx, a table descriptor limits nothing. Default false. */
+  readonly pie?: boolean;
 }
 
 export type DescriptorForm = 'invalid' | 'reserved' | 'table' | 'block' | 'page';
@@ -58,6 +60,28 @@ export function descriptorForm(value: bigint, context: DescriptorContext): Descr
   return blockAllowed(context) ? 'block' : 'reserved';
 }
 
+/**
+ * Why bits 1:0 = 0b01 are reserved at this level.
+ * @see Arm ARM (DDI 0487), "VMSAv8-64 Block descriptor and Page descriptor formats"
+ */
+export function reservedReason({ granule, level, lpa }: DescriptorContext): string {
+  const what = `bits 1:0 = 0b01 are reserved at level ${level} with a ${granuleName(granule)} granule`;
+  if (level === 3) return `${what}: a page has 0b11`;
+  if (lpa || !blockAllowed({ granule, level, lpa: true })) return `${what}: it has no blocks`;
+  const needed = granule === 16 ? 'FEAT_LPA and 52-bit addresses' : 'FEAT_LPA2 and TCR_ELx.DS = 1';
+  return `${what}: a block needs ${needed}`;
+}
+
+/**
+ * How many descriptors a run of the Contiguous bit has; null where the manual has none.
+ * @see Arm ARM (DDI 0487), "The Contiguous bit"
+ */
+export function contiguousRun({ granule, level }: DescriptorContext): number | null {
+  if (granule === 12) return level >= 1 ? 16 : null;
+  if (granule === 14) return level === 3 ? 128 : level === 2 ? 32 : null;
+  return level >= 2 ? 32 : null;
+}
+
 type Fields = Record<string, FieldDeclaration>;
 
 /** Adds RES0 bits high:low, if there are any. */
@@ -78,6 +102,12 @@ function addAddress(
   addReserved(fields, 49, high + 1);
 }
 
+const TABLE_LIMITS: Fields = {
+  APTable: bits(62, 61, 'limits of access permissions below: bit 0 no EL0 access, bit 1 no writes'),
+  UXNTable: bit(60, 'no execution at EL0 below'),
+  PXNTable: bit(59, 'no execution at EL1 below'),
+};
+
 /**
  * A table descriptor: bits 1:0 = 0b11 at a level below 3.
  * @see Arm ARM (DDI 0487), "VMSAv8-64 Table descriptor format"
@@ -88,9 +118,15 @@ export function tableLayout(context: DescriptorContext): Layout {
     VALID: bit(0, 'valid'),
     TYPE: bit(1, 'descriptor type: 1 a table, 0 a block where this level has blocks'),
     NSTable: bit(63, 'the next level is in Non-secure memory (Secure state only)'),
-    APTable: bits(62, 61, 'limits of access permissions below: bit 0 no EL0 access, bit 1 no writes'),
-    UXNTable: bit(60, 'no execution at EL0 below'),
-    PXNTable: bit(59, 'no execution at EL1 below'),
+    ...(context.pie === true
+      ? {
+          IGNORED_62_59: ignoredBits(
+            62,
+            59,
+            'ignored: limits of permissions, which do not apply with PIE = 1',
+          ),
+        }
+      : TABLE_LIMITS),
     IGNORED_58_51: ignoredBits(58, 51, 'ignored'),
     RES0_50: reservedBits(50, 50, 'RES0'),
     AF: bit(10, 'Access flag of the table (FEAT_HAFT), otherwise ignored'),
@@ -112,29 +148,48 @@ export function tableLayout(context: DescriptorContext): Layout {
   );
 }
 
+/** Permissions in the descriptor itself. @see Arm ARM (DDI 0487), "Stage 1 permissions", "Direct permissions" */
+const DIRECT_PERMISSIONS: Fields = {
+  AP: bits(7, 6, 'access permissions AP[2:1]: bit 0 EL0 access, bit 1 read-only'),
+  DBM: bit(51, 'dirty bit modifier: with read-only, writable-clean (FEAT_HAFDBS)'),
+  PXN: bit(53, 'no execution at EL1'),
+  UXN: bit(54, 'no execution at EL0'),
+  PBHA: bits(
+    62,
+    59,
+    'page-based hardware attributes (FEAT_HPDS2), POIndex in 62:60 (FEAT_S1POE), AttrIndx[3] in 59 (FEAT_AIE), otherwise ignored',
+  ),
+};
+
+/** Permissions by index. @see Arm ARM (DDI 0487), "Stage 1 Indirect permissions" */
+const INDIRECT_PERMISSIONS: Fields = {
+  PIIndex0: bit(6, 'bit 0 of the index into PIR_ELx and PIRE0_EL1'),
+  nDirty: bit(7, 'clean: a write has to set dirty state first'),
+  PIIndex1: bit(51, 'bit 1 of the index'),
+  PIIndex2: bit(53, 'bit 2 of the index'),
+  PIIndex3: bit(54, 'bit 3 of the index'),
+  AttrIndx3: bit(
+    59,
+    'AttrIndx[3], with TCR2_ELx.AIE = 1 (FEAT_AIE); otherwise PBHA[0] (FEAT_HPDS2) or ignored',
+  ),
+  POIndex: bits(62, 60, 'index into POR_ELx (FEAT_S1POE); otherwise PBHA[3:1] (FEAT_HPDS2) or ignored'),
+};
+
 /** The attributes that block and page descriptors share. @see Arm ARM (DDI 0487), "Stage 1 attribute fields" */
-function leafAttributes({ granule, lpa }: DescriptorContext): Fields {
+function leafAttributes({ granule, lpa, pie }: DescriptorContext): Fields {
   return {
     VALID: bit(0, 'valid'),
     AttrIndx: bits(4, 2, 'index of the memory type in MAIR_ELx'),
     NS: bit(5, 'output address is Non-secure (Secure state only)'),
-    AP: bits(7, 6, 'access permissions AP[2:1]: bit 0 EL0 access, bit 1 read-only'),
+    ...(pie === true ? INDIRECT_PERMISSIONS : DIRECT_PERMISSIONS),
     ...(lpa && granule !== 16
       ? { ADDRESS_51_50: bits(9, 8, 'output address, bits 51:50; shareability is in TCR_ELx') }
       : { SH: bits(9, 8, 'shareability') }),
     AF: bit(10, 'Access flag'),
     nG: bit(11, 'not global: belongs to the current ASID'),
     GP: bit(50, 'guarded page (FEAT_BTI), otherwise RES0'),
-    DBM: bit(51, 'dirty bit modifier: with read-only, writable-clean (FEAT_HAFDBS)'),
     Contiguous: bit(52, 'one of a run of entries that may share a TLB entry'),
-    PXN: bit(53, 'no execution at EL1'),
-    UXN: bit(54, 'no execution at EL0'),
     SOFTWARE: ignoredBits(58, 55, 'for software'),
-    PBHA: bits(
-      62,
-      59,
-      'page-based hardware attributes (FEAT_HPDS2), POIndex in 62:60 (FEAT_S1POE), otherwise ignored',
-    ),
     IGNORED_63: ignoredBits(63, 63, 'ignored'),
   };
 }
@@ -175,11 +230,20 @@ export function pageLayout(context: DescriptorContext): Layout {
   return new Layout(`stage 1 page descriptor, ${granuleName(granule)} granule`, fields);
 }
 
-/** A descriptor with bit 0 = 0, or one of a reserved form: the hardware looks at nothing else. */
-const INVALID_DESCRIPTOR = new Layout('stage 1 invalid descriptor', {
-  VALID: bit(0, 'valid'),
-  IGNORED: ignoredBits(63, 1, 'ignored'),
-});
+/** A descriptor with bit 0 = 0: the hardware looks at nothing else. */
+const invalidLayout = ({ granule, level }: DescriptorContext): Layout =>
+  new Layout(`stage 1 invalid descriptor, level ${level}, ${granuleName(granule)} granule`, {
+    VALID: bit(0, 'valid'),
+    IGNORED: ignoredBits(63, 1, 'ignored'),
+  });
+
+/** One of a reserved form, bits 1:0 = 0b01: treated as invalid. */
+const reservedLayout = ({ granule, level }: DescriptorContext): Layout =>
+  new Layout(`stage 1 reserved descriptor, level ${level}, ${granuleName(granule)} granule`, {
+    VALID: bit(0, 'not enough by itself: the descriptor is of a reserved form'),
+    TYPE: bit(1, 'descriptor type: 0 is reserved here'),
+    IGNORED: ignoredBits(63, 2, 'ignored'),
+  });
 
 /** `4 KiB`, `16 KiB` or `64 KiB`. */
 const granuleName = (granule: GranuleShift): string => `${2 ** (granule - 10)} KiB`;
@@ -197,5 +261,6 @@ export function layoutOfDescriptor(value: bigint, context: DescriptorContext): L
   const form = descriptorForm(value, context);
   if (form === 'table') return tableLayout(context);
   if (form === 'block') return blockLayout(context);
-  return form === 'page' ? pageLayout(context) : INVALID_DESCRIPTOR;
+  if (form === 'page') return pageLayout(context);
+  return form === 'reserved' ? reservedLayout(context) : invalidLayout(context);
 }

@@ -10,7 +10,7 @@ import type { Arm64Features } from './features.ts';
 import type { Arm64Mmu } from './mmu.ts';
 import { TCR_EL1 } from './registers.ts';
 import type { Arm64State } from './state.ts';
-import { TTBR0_EL1 } from './system-registers.ts';
+import { TCR2_EL1, TTBR0_EL1 } from './system-registers.ts';
 import { tableShape } from './table-shape.ts';
 
 /** How addresses of one half are translated. */
@@ -26,6 +26,8 @@ export interface TranslationRegion {
   readonly lpa: boolean;
   /** TCR_EL1.DS is in effect: shareability is that of TCR_EL1. */
   readonly ds: boolean;
+  /** TCR2_EL1.PIE is in effect: descriptors hold an index in place of permissions. */
+  readonly pie: boolean;
   /** Output address size in bits, TCR_EL1.IPS. */
   readonly outputBits: number;
 }
@@ -53,7 +55,7 @@ export function regionOf(
   features: Arm64Features,
   address: bigint,
 ): TranslationRegion {
-  const { tcr } = registerWords(state);
+  const { tcr, tcr2 } = registerWords(state);
   const half = ((address >> 55n) & 1n) === 0n ? 0 : 1;
   const { granule, lpa, inputBits, rootLevel } = tableShape(state, features, half === 1);
   const ips = OUTPUT_BITS[Number(TCR_EL1.get(tcr, 'IPS'))] ?? 48;
@@ -64,15 +66,17 @@ export function regionOf(
     startLevel: rootLevel,
     lpa,
     ds: lpa && granule !== GRANULE_64K,
+    pie: features.s1pie && TCR2_EL1.has(tcr2, 'PIE'),
     outputBits: Math.min(ips, features.physicalAddressBits, lpa ? 52 : 48),
   };
 }
 
 /** The form of descriptors at a level of the region. */
-export const contextAt = ({ granule, lpa }: TranslationRegion, level: number): DescriptorContext => ({
+export const contextAt = ({ granule, lpa, pie }: TranslationRegion, level: number): DescriptorContext => ({
   granule,
   level,
   lpa,
+  pie,
 });
 
 /** The index into each table, from the start level on; the first table may be smaller or larger than the others. */

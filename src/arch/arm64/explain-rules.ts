@@ -1,18 +1,18 @@
 /**
  * The rules of a translation in words: what the descriptors limit and grant together, why an access was allowed, what
- * stopped a walk, what the tag check saw. Words only; the decisions are those of permissions.ts, the walker and mmu.ts.
+ * stopped a walk; what the tag check saw is explain-tags.ts. Words only; the decisions are those of permissions.ts, the
+ * walker and mmu.ts.
  */
 import { fromHalves, hex } from '../../base/u64.ts';
 import { Access } from '../access.ts';
 import { FaultKind, type FaultSlot } from '../fault.ts';
 import type { WalkStep } from '../walk-recorder.ts';
-import { TAG_CHECK_FAULT_WORDS } from './attribute-words.ts';
-import { descriptorAddress, descriptorForm, layoutOfDescriptor } from './entries.ts';
+import { contiguousWords } from './decode-descriptor.ts';
+import { descriptorAddress, descriptorForm, layoutOfDescriptor, reservedReason } from './entries.ts';
 import { contextAt, registerWords, type TranslationRegion } from './explain-choices.ts';
 import { faultLevel } from './fault-code.ts';
-import { REASON_NAMES } from './fault-reasons.ts';
+import { REASON_NAMES, Reason } from './fault-reasons.ts';
 import type { Arm64Mmu } from './mmu.ts';
-import { checkIndex } from './mte/tag-check.ts';
 import { Grant } from './permission-grants.ts';
 import { basePermissions, indirectionIndex, RIGHTS_MASK, Right } from './permissions.ts';
 import { TCR_EL1 } from './registers.ts';
@@ -119,25 +119,50 @@ function indirectWords(mmu: Arm64Mmu, rights: number): string {
 }
 
 /** Who the access counts as, where that is not plain. */
-function accessRules(mmu: Arm64Mmu, access: number): string[] {
-  const { pan, uao } = mmu.state;
-  const rules: string[] = [];
-  if ((access & Access.Unprivileged) !== 0) {
-    rules.push(
-      uao
-        ? 'PSTATE.UAO = 1: the unprivileged access counts as one of EL1'
-        : 'an unprivileged access counts as one of EL0',
-    );
+function accessRules({ state }: Arm64Mmu, access: number): string[] {
+  if ((access & Access.Unprivileged) === 0) return [];
+  return [
+    state.uao
+      ? 'PSTATE.UAO = 1: the unprivileged access counts as one of EL1'
+      : 'an unprivileged access counts as one of EL0',
+  ];
+}
+
+/** Is it a data access at EL1 that PAN looks at? */
+function panApplies({ state }: Arm64Mmu, access: number): boolean {
+  if (!state.pan || (access & (Access.Fetch | Access.User)) !== 0) return false;
+  return (access & Access.Unprivileged) === 0 || state.uao;
+}
+
+/** Why SCTLR_EL1.EPAN, which is set, has no effect; empty when it is clear or has. */
+function epanWords(mmu: Arm64Mmu): string {
+  const { pan } = mmu.features;
+  const set = SCTLR_EL1.has(registerWords(mmu.state).sctlr, 'EPAN');
+  if (!set || pan >= 3 || isIndirect(mmu)) return '';
+  return ` (SCTLR_EL1.EPAN has no effect: ID_AA64MMFR1_EL1.PAN = ${pan}, no FEAT_PAN3)`;
+}
+
+/**
+ * What PAN had to do with it.
+ * @param refused `Reason` bits of the fault, 0 of a successful access
+ * @see Arm ARM (DDI 0487), "About PSTATE.PAN"
+ */
+function panRules(mmu: Arm64Mmu, rights: number, access: number, refused: number): string[] {
+  if (!panApplies(mmu, access)) return [];
+  if ((refused & Reason.Epan) !== 0) {
+    return [
+      'PSTATE.PAN = 1, SCTLR_EL1.EPAN = 1: EL1 data accesses to what EL0 can only execute are denied too',
+    ];
   }
-  const data = (access & (Access.Fetch | Access.User)) === 0;
-  const asEl1 = data && ((access & Access.Unprivileged) === 0 || uao);
-  if (pan && asEl1) {
-    const epan = SCTLR_EL1.has(registerWords(mmu.state).sctlr, 'EPAN') && mmu.features.pan >= 3 ? 1 : 0;
-    rules.push(
-      `PSTATE.PAN = 1, SCTLR_EL1.EPAN = ${epan}: EL1 data accesses to what EL0 can access are denied`,
-    );
+  if ((refused & Reason.Pan) !== 0) {
+    const what = isIndirect(mmu) ? 'EL0 has any access to' : 'EL0 can read or write';
+    return [`PSTATE.PAN = 1: EL1 data accesses to what ${what} are denied${epanWords(mmu)}`];
   }
-  return rules;
+  if (refused !== 0) return [];
+  const { el0 } = basePermissions(rights, mmu.memo.controls);
+  return [
+    `PSTATE.PAN = 1 denies nothing here: the page grants EL0 ${grantWords(el0)}${el0 === 0 ? '' : epanWords(mmu)}`,
+  ];
 }
 
 /** Why a successful access was allowed. @see Arm ARM (DDI 0487), "Memory access control" */
@@ -146,23 +171,26 @@ export function permissionRules(
   region: TranslationRegion,
   steps: readonly WalkStep[],
   access: number,
+  address: bigint,
 ): string[] {
   const rights = combinedRights(mmu, region, steps);
-  const grants = rights === null ? [] : grantRules(mmu, rights);
-  return [...grants, ...accessRules(mmu, access), ...contiguousRule(region, steps), 'allowed'];
+  const grants = rights === null ? [] : [...grantRules(mmu, rights), ...panRules(mmu, rights, access, 0)];
+  return [...grants, ...accessRules(mmu, access), ...contiguousRule(region, steps, address), 'allowed'];
 }
 
-/** Entries of a contiguous run. @see Arm ARM (DDI 0487), "The Contiguous bit" */
-const RUN_OF_PAGES: Readonly<Record<number, number>> = { 12: 16, 14: 128, 16: 32 };
-const RUN_OF_BLOCKS: Readonly<Record<number, number>> = { 12: 16, 14: 32, 16: 32 };
-
-function contiguousRule(region: TranslationRegion, steps: readonly WalkStep[]): string[] {
+/** The run that a leaf is of, by its output address and by the address. */
+function contiguousRule(region: TranslationRegion, steps: readonly WalkStep[], address: bigint): string[] {
   const leaf = steps.findLast(({ kind }) => kind === 'entry');
   if (leaf?.kind !== 'entry' || leaf.source !== 'memory' || ((leaf.value >> 52n) & 1n) === 0n) return [];
-  const run = (leaf.level === 1 ? RUN_OF_PAGES : RUN_OF_BLOCKS)[region.granule];
-  return [
-    `Contiguous = 1: one of ${run} descriptors that may share a TLB entry; each is cached by itself here`,
-  ];
+  const context = contextAt(region, lookupLevel(leaf.level));
+  const output = descriptorAddress(leaf.value, layoutOfDescriptor(leaf.value, context));
+  return [`${contiguousWords(context, output, inRegion(region, address))}; each is cached by itself here`];
+}
+
+/** An address with the bits above its region as its half has them. */
+function inRegion({ sizeOffset, half }: TranslationRegion, address: bigint): bigint {
+  const size = 1n << BigInt(64 - sizeOffset);
+  return (address & (size - 1n)) | (half === 1 ? (1n << 64n) - size : 0n);
 }
 
 /** The words of every `Reason` bit that is one. */
@@ -176,8 +204,9 @@ function reasonRules(reasons: number): string[] {
 }
 
 function invalidRule(region: TranslationRegion, level: number, value: bigint): string {
-  return descriptorForm(value, contextAt(region, level)) === 'reserved'
-    ? `level ${level}: bits 1:0 = 0b01 are reserved at this level with this granule`
+  const context = contextAt(region, level);
+  return descriptorForm(value, context) === 'reserved'
+    ? reservedReason(context)
     : `level ${level}: bit 0 = 0, the descriptor is invalid`;
 }
 
@@ -207,7 +236,9 @@ export function faultRules(
     case FaultKind.Permission: {
       const rights = combinedRights(mmu, region, steps);
       return [
-        ...(rights === null ? [] : grantRules(mmu, rights)),
+        ...(rights === null
+          ? []
+          : [...grantRules(mmu, rights), ...panRules(mmu, rights, fault.access, fault.reasons)]),
         ...accessRules(mmu, fault.access),
         ...reasons,
       ];
@@ -221,38 +252,4 @@ export function faultRules(
     default:
       return reasons;
   }
-}
-
-const TAG_SHIFT = 56n;
-
-/**
- * What the tag check of an access saw: nothing for an access that is not translated or where no access is checked.
- * @param length bytes @param base physical address of the first byte
- */
-export function tagRules(
-  mmu: Arm64Mmu,
-  address: bigint,
-  access: number,
-  length: number,
-  base: bigint,
-): string[] {
-  const { tagChecks, memory, state } = mmu;
-  if ((access & (Access.Tag | Access.Fetch)) !== 0 || memory.tags === null) return [];
-  const index = checkIndex(Number((address >> 32n) & 0xffff_ffffn) | 0, access);
-  const logical = Number((address >> TAG_SHIFT) & 15n);
-  if (!tagChecks.active) return [];
-  const el0 = tagChecks.isEl0(access);
-  if (!mmu.tagged) return ['tag check: none, the memory is not Tagged'];
-  if ((((tagChecks.checked[index] as number) >>> logical) & 1) === 0) {
-    return [`tag check: none (TBI, TCMA, ATA${el0 ? '0' : ''}, TCF${el0 ? '0' : ''} and PSTATE.TCO decide)`];
-  }
-  const { sctlr } = registerWords(state);
-  const mode = TAG_CHECK_FAULT_WORDS[Number(SCTLR_EL1.get(sctlr, el0 ? 'TCF0' : 'TCF'))];
-  const tags: number[] = [];
-  for (let at = base & ~15n; at < base + BigInt(length); at += 16n) {
-    tags.push(memory.tags.tag(Number(at >> 32n), Number(at & 0xffff_ffffn) | 0));
-  }
-  const agree = tags.every((tag) => tag === logical);
-  const end = agree ? 'they agree' : `they differ: ${mode}`;
-  return [`tag check: logical tag ${logical}, Allocation Tags ${tags.join(' ')}: ${end}`];
 }

@@ -20,7 +20,8 @@ import { FaultKind, type FaultSlot } from '../fault.ts';
 import { WalkRecorder, type WalkStep } from '../walk-recorder.ts';
 import { SHAREABILITY_WORDS } from './attribute-words.ts';
 import { cachedAttributeIndex } from './cached-translation.ts';
-import { decodeDescriptor, decodeEsr } from './decode-kinds.ts';
+import { decodeDescriptor } from './decode-descriptor.ts';
+import { decodeEsr } from './decode-syndrome.ts';
 import { descriptorForm, layoutOfDescriptor } from './entries.ts';
 import {
   choiceLines,
@@ -30,7 +31,8 @@ import {
   type TranslationRegion,
   tableIndices,
 } from './explain-choices.ts';
-import { faultRules, limitWords, lookupLevel, permissionRules, tagRules } from './explain-rules.ts';
+import { faultRules, limitWords, lookupLevel, permissionRules } from './explain-rules.ts';
+import { tagRules } from './explain-tags.ts';
 import { faultEsr, faultFar } from './fault-code.ts';
 import { flushEventName } from './invalidation.ts';
 import { isDevice, memoryAttributeName, parShareability } from './memory-attributes.ts';
@@ -66,26 +68,26 @@ function noteOf(mmu: Arm64Mmu, step: Exclude<WalkStep, { kind: 'entry' | 'begin'
   switch (step.kind) {
     case 'update': {
       const text = `level ${lookupLevel(step.level)}: ${updateWords(mmu, step.oldLow, step.newLow)}`;
-      return { kind: 'update', level: step.level, text };
+      return { kind: 'update', level: lookupLevel(step.level), text };
     }
     case 'flush':
       return {
         kind: 'flush',
-        level: 0,
+        level: null,
         text: `${flushEventName(step.scope)}: ${step.dropped} cached entries dropped`,
       };
     case 'fill':
       return {
         kind: 'fill',
-        level: step.level,
+        level: lookupLevel(step.level),
         text: `${step.cache}: level ${lookupLevel(step.level)} kept`,
       };
     case 'hit':
-      return { kind: 'hit', level: 0, text: `${step.cache}: hit` };
+      return { kind: 'hit', level: null, text: `${step.cache}: hit` };
     default:
       return {
         kind: 'rewalk',
-        level: 0,
+        level: null,
         text: `${step.cache}: the cached translation does not allow this; walked again`,
       };
   }
@@ -97,7 +99,7 @@ function entryOf(region: TranslationRegion, step: Extract<WalkStep, { kind: 'ent
   const inMemory = step.source === 'memory';
   return {
     kind: 'entry',
-    level: step.level,
+    level,
     name: `level ${level} descriptor`,
     source: step.source,
     address: step.address,
@@ -119,7 +121,7 @@ function explainSteps(
   for (const step of recorded) {
     if (step.kind === 'begin') {
       if (++begun > 1)
-        steps.push({ kind: 'choice', level: 0, text: `the second page, from ${hex(step.address)}` });
+        steps.push({ kind: 'choice', level: null, text: `the second page, from ${hex(step.address)}` });
       continue;
     }
     if (step.kind !== 'entry') {
@@ -130,7 +132,7 @@ function explainSteps(
     const form = descriptorForm(step.value, contextAt(region, lookupLevel(step.level)));
     const table = form === 'table' || step.source !== 'memory';
     const limits = table ? limitWords(mmu, region, step.value) : null;
-    if (limits !== null) steps.push({ kind: 'choice', level: step.level, text: limits });
+    if (limits !== null) steps.push({ kind: 'choice', level: lookupLevel(step.level), text: limits });
   }
   return steps;
 }
@@ -273,12 +275,12 @@ function explained(mmu: Arm64Mmu, steps: readonly WalkStep[], made: MadeAccess):
   const region = regionOf(mmu.state, mmu.features, address);
   const faulted = kind !== FaultKind.None;
   const choices = choiceLines(mmu, region, access).map(
-    (text): ExplainedNote => ({ kind: 'choice', level: 0, text }),
+    (text): ExplainedNote => ({ kind: 'choice', level: null, text }),
   );
   const outcome = faulted ? explainFault(mmu.fault) : explainTranslation(mmu, region);
   const rules = faulted
     ? faultRules(mmu.fault, mmu, region, steps)
-    : permissionRules(mmu, region, steps, access);
+    : permissionRules(mmu, region, steps, access, address);
   const checked =
     outcome.kind === 'translation' || mmu.fault.kind === FaultKind.TagCheck
       ? checkedTags(mmu, address, access, length)

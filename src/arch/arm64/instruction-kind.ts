@@ -3,6 +3,7 @@ import { hex } from '../../base/u64.ts';
 import type { Decoded, DecodedField, DecodeKind } from '../decode-kind.ts';
 import { decodeTagInstruction, formatTagInstruction, type TagEncoding } from './mte/encodings.ts';
 import { type Operand, operandText } from './mte/operands.ts';
+import { whatItDoes } from './mte/what-it-does.ts';
 
 const KIND_WORDS: Readonly<Record<Operand['kind'], string>> = {
   sp: 'register, 31 is SP',
@@ -72,7 +73,7 @@ function decodeInstruction(value: bigint): Decoded {
     return { kind, title: `word ${hex(value)}`, value, fields: [field], remarks: [], source };
   }
   const needs = encoding.needs === 1 ? 'FEAT_MTE' : 'FEAT_MTE2';
-  const remarks = [`needs ${needs}, without it the word is UNDEFINED`];
+  const remarks = [whatItDoes(encoding), `needs ${needs}, without it the word is UNDEFINED`];
   const title = formatTagInstruction(word) ?? encoding.mnemonic;
   return { kind, title, value, fields: fieldsOf(encoding, word), remarks, source };
 }

@@ -1,7 +1,7 @@
 /** The register operands of TLBI instructions, as `tablewalk decode` explains them: which addresses they name. */
 import type { FieldValue } from '../../base/layout.ts';
 import { hex } from '../../base/u64.ts';
-import { type DecodeKind, decodeWith } from '../decode-kind.ts';
+import { type DecodeKind, decodeWith, type FieldWords } from '../decode-kind.ts';
 import { ARM64_COMPLETE } from './features.ts';
 import { tlbiNamed } from './tlbi.ts';
 import {
@@ -15,9 +15,37 @@ import {
 
 const GRANULES = ['no hint', '4 KiB', '16 KiB', '64 KiB'];
 const RANGE_GRANULES = ['reserved', '4 KiB', '16 KiB', '64 KiB'];
+const GRANULE_4K = 1;
+const GRANULE_16K = 2;
 
-const hintWords = (field: number): string =>
-  field >> 2 === 0 ? 'no hint' : `${GRANULES[field >> 2]}, level ${field & 3}`;
+/**
+ * A level hint. One that is reserved, or needs a feature that is not there, is as none.
+ * @see Arm ARM (DDI 0487), "TTL field encodings in TLB instructions that apply to a single address"
+ */
+function hintWords(field: number): string {
+  const [granule, level] = [field >> 2, field & 3];
+  if (granule === 0) return level === 0 ? 'no hint' : 'no hint: bits 45:44 are not looked at';
+  const words = `${GRANULES[granule]}, level ${level}`;
+  if (level === 0) {
+    return granule === GRANULE_4K
+      ? `${words} with FEAT_LPA2, otherwise as no hint`
+      : `${words}: reserved, as no hint`;
+  }
+  return granule === GRANULE_16K && level === 1 ? `${words} with FEAT_LPA2, otherwise as no hint` : words;
+}
+
+/** Low bits of VA that are RES0 and not looked at with the granule of the hint; others go by TCR_EL1. */
+function granuleRemarks(value: bigint): string[] {
+  const granule = Number(TLBI_ADDRESS.get(value, 'TTL')) >> 2;
+  if (granule === GRANULE_4K) return [];
+  if (granule === 0) {
+    return ['where the granule is 16 KiB, bits 13:12 of the address are not looked at; 64 KiB: bits 15:12'];
+  }
+  const high = granule === GRANULE_16K ? 13 : 15;
+  const low = TLBI_ADDRESS.get(value, 'VA') & ((1n << BigInt(high - 11)) - 1n);
+  const text = `bits ${high}:12 of the address are RES0 with a ${GRANULES[granule]} granule and not looked at`;
+  return [low === 0n ? text : `${text}: 0x${(low << 12n).toString(16)} is ignored`];
+}
 
 const addressWords = ({ name, value }: FieldValue): string | null => {
   if (name === 'TTL') return hintWords(Number(value));
@@ -30,10 +58,20 @@ function canonical(page: number): bigint {
   return page >= 2 ** 43 ? address | (0xffn << 56n) : address;
 }
 
-const rangeWords = ({ name, value }: FieldValue): string | null => {
-  if (name === 'TG') return RANGE_GRANULES[Number(value)] ?? null;
-  return name === 'TTL' ? (value === 0n ? 'any level' : `level ${value}`) : null;
-};
+/** @see Arm ARM (DDI 0487), "TTL field encodings in TLB instructions that apply to a range of addresses" */
+function rangeHintWords(level: number, granule: number): string {
+  if (level === 0) return 'any level';
+  return level === 1 && granule === GRANULE_16K
+    ? 'level 1 with FEAT_LPA2, otherwise as no hint'
+    : `level ${level}`;
+}
+
+const rangeWords =
+  (operand: bigint): FieldWords =>
+  ({ name, value }) => {
+    if (name === 'TG') return RANGE_GRANULES[Number(value)];
+    return name === 'TTL' ? rangeHintWords(Number(value), Number(TLBI_RANGE.get(operand, 'TG'))) : null;
+  };
 
 /** What a scope covers, and what is wrong with it. */
 function scopeRemarks({ first, last, level, unpredictable }: TlbiScope): string[] {
@@ -58,6 +96,7 @@ export const ARM64_OPERAND_KINDS: readonly DecodeKind[] = [
     example: '0xe90fffbb42827f',
     decode: (value) =>
       decodeWith('arm64.tlbi-va', TLBI_ADDRESS, value, source('VAE1'), addressWords, [
+        ...granuleRemarks(value),
         'bits 63:56 of the address are taken to equal bit 55; VAAE1 and VAALE1 do not look at the ASID',
       ]),
   },
@@ -83,7 +122,7 @@ export const ARM64_OPERAND_KINDS: readonly DecodeKind[] = [
         TLBI_RANGE,
         value,
         source('RVAE1'),
-        rangeWords,
+        rangeWords(value),
         scopeRemarks(scope),
       );
     },

@@ -67,21 +67,28 @@ function sctlrRemarks(value: bigint): string[] {
 const sctlrWords: FieldWords = ({ name, value }) =>
   name === 'TCF' || name === 'TCF0' ? TAG_CHECK_FAULT_WORDS[Number(value)] : null;
 
-/** Bits 51:48 of the table address, where TTBRn_EL1 holds them. */
+/** Where the table address stands when its table has 8 descriptors or more, and what is below it. */
+const BASE_MASK = 0xffff_ffff_ffc0n;
+const BELOW_BASE = 0x3en;
+/** Bits 51:48 of the address with 52-bit addresses, in bits 5:2. */
 const WIDE_BASE_SHIFT = 46n;
 const WIDE_BASE_FIELD = 0x3cn;
-/** The least alignment of a first table: 64 bytes with 52-bit addresses. */
-const WIDE_BASE_MASK = 0xffff_ffff_ffc0n;
+const BELOW_4K = 0xfc0n;
 
+/** @see Arm ARM (DDI 0487), "TTBR0_EL1", field BADDR: aligned to the size of the table, 64 bytes with 52-bit addresses */
 function ttbrRemarks(value: bigint, { lpa }: DecodeOptions): string[] {
-  const base = R.TTBR0_EL1.get(value, 'BADDR');
-  if (lpa !== true) {
-    return [
-      `first table at ${hex(base)}, aligned to its size; with 52-bit addresses (--lpa) bits 5:2 mean something else`,
-    ];
-  }
-  const address = (base & WIDE_BASE_MASK) | ((value & WIDE_BASE_FIELD) << WIDE_BASE_SHIFT);
-  return [`first table at ${hex(address)}: bits 5:2 are bits 51:48 of the address`];
+  const wide = lpa === true;
+  const address = (value & BASE_MASK) | (wide ? (value & WIDE_BASE_FIELD) << WIDE_BASE_SHIFT : 0n);
+  const reserved = value & (wide ? BELOW_BASE & ~WIDE_BASE_FIELD : BELOW_BASE);
+  return present(
+    `first table at ${hex(address)}${wide ? ': bits 5:2 are bits 51:48 of the address' : ''}`,
+    reserved !== 0n &&
+      (wide
+        ? `bit 1 is RES0 and not zero: ${hex(reserved)}`
+        : `bits 5:1 are RES0 for a table of 8 descriptors or more and not zero: ${hex(reserved)}; with 52-bit addresses (--lpa) bits 5:2 are bits 51:48 of the address`),
+    (value & BELOW_4K) !== 0n &&
+      'the address is not a multiple of 4 KiB: right only for a table of fewer than 512 descriptors, otherwise the bits below its size are RES0',
+  );
 }
 
 const attributeWords: FieldWords = ({ name, value }) =>

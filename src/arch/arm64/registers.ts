@@ -54,7 +54,7 @@ export const TCR_EL1 = new Layout('TCR_EL1', {
 /** @see Arm ARM (DDI 0487), "ESR_EL1, Exception Syndrome Register (EL1)" */
 export const ESR_EL1 = new Layout('ESR_EL1', {
   ISS: bits(24, 0, 'instruction specific syndrome'),
-  IL: bit(25, 'the trapped instruction has 32 bits, or the exception has no instruction length'),
+  IL: bit(25, 'instruction length'),
   EC: bits(31, 26, 'exception class'),
   ISS2: bits(55, 32, 'instruction specific syndrome, second part'),
   RES0_63_56: reservedBits(63, 56, 'RES0'),
@@ -66,7 +66,7 @@ export const ESR_EL1 = new Layout('ESR_EL1', {
  */
 export const ESR_EL1_DATA_ABORT = new Layout('ESR_EL1 (Data Abort)', {
   DFSC: bits(5, 0, 'data fault status code'),
-  WnR: bit(6, 'the access was a write'),
+  WnR: bit(6, 'write or read'),
   S1PTW: bit(7, 'fault on the stage 2 translation of a stage 1 walk'),
   CM: bit(8, 'from a cache maintenance or address translation instruction'),
   EA: bit(9, 'external abort type, IMPLEMENTATION DEFINED'),
@@ -79,7 +79,7 @@ export const ESR_EL1_DATA_ABORT = new Layout('ESR_EL1 (Data Abort)', {
   SSE: bit(21, 'sign extend; if ISV'),
   SAS: bits(23, 22, 'access size: 0 byte, 1 halfword, 2 word, 3 doubleword; if ISV'),
   ISV: bit(24, 'bits 23:14 are valid; stage 2 aborts and LS64 only'),
-  IL: bit(25, '32-bit instruction'),
+  IL: bit(25, 'instruction length'),
   EC: bits(31, 26, 'exception class'),
   Xs: bits(36, 32, 'register of an ST64B-class instruction'),
   DirtyBit: bit(37, 'Permission fault because of dirty state (FEAT_S1PIE, FEAT_S2PIE)'),
@@ -105,7 +105,7 @@ export const ESR_EL1_INSTRUCTION_ABORT = new Layout('ESR_EL1 (Instruction Abort)
   FnV: bit(10, 'FAR is not valid'),
   SET: bits(12, 11, 'synchronous error type'),
   RES0_24_13: reservedBits(24, 13, 'RES0'),
-  IL: bit(25, '32-bit instruction; 1 for an Instruction Abort'),
+  IL: bit(25, 'instruction length'),
   EC: bits(31, 26, 'exception class'),
   RES0_36_32: reservedBits(36, 32, 'RES0'),
   DirtyBit: bit(37, 'Permission fault because of dirty state (FEAT_S1PIE)'),
@@ -134,7 +134,7 @@ export const EXCEPTION_CLASSES: Readonly<Record<number, string>> = {
   21: 'SVC from AArch64',
   24: 'trapped MSR, MRS or System instruction',
   25: 'access to SVE trapped by CPACR_EL1.ZEN, CPTR_EL2 or CPTR_EL3',
-  27: 'access to TSTART (FEAT_TME)',
+  27: 'trapped TSTART (FEAT_TME)',
   28: 'Pointer Authentication failure',
   29: 'access to SME trapped by CPACR_EL1.SMEN, CPTR_EL2 or CPTR_EL3',
   32: 'Instruction Abort from a lower Exception level',
@@ -156,7 +156,7 @@ export const EXCEPTION_CLASSES: Readonly<Record<number, string>> = {
   53: 'Watchpoint without a change of Exception level',
   56: 'BKPT (AArch32)',
   60: 'BRK (AArch64)',
-  61: 'profiling exception (FEAT_EBEP)',
+  61: 'PMU exception (FEAT_EBEP)',
 };
 
 /** The classes whose ISS is that of an abort, and their layout. */

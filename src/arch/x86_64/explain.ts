@@ -39,13 +39,13 @@ function noteOf(step: Exclude<WalkStep, { kind: 'entry' | 'begin' }>): Explained
   }
   if (step.kind === 'flush') {
     const name = FLUSH_EVENT_NAMES[step.scope] ?? `flush ${step.scope}`;
-    return { kind: 'flush', level: 0, text: `${name}: ${step.dropped} cached entries dropped` };
+    return { kind: 'flush', level: null, text: `${name}: ${step.dropped} cached entries dropped` };
   }
   if (step.kind === 'fill') {
     return { kind: 'fill', level: step.level, text: `${step.cache}: ${LEVEL_NAMES[step.level]} kept` };
   }
   const text = step.kind === 'hit' ? 'hit' : 'the cached translation does not allow this; walked again';
-  return { kind: step.kind, level: 0, text: `${step.cache}: ${text}` };
+  return { kind: step.kind, level: null, text: `${step.cache}: ${text}` };
 }
 
 function entryOf(step: Extract<WalkStep, { kind: 'entry' }>): ExplainedEntry {

@@ -15,6 +15,7 @@ interface Options {
   readonly granule?: string;
   readonly level?: string;
   readonly lpa?: boolean;
+  readonly pie?: boolean;
   readonly json?: boolean;
 }
 
@@ -31,6 +32,7 @@ export function addDecodeCommand(program: Command, session: Session): void {
     .option('--granule <size>', 'arm64: 4k, 16k or 64k')
     .option('--level <n>', 'arm64: lookup level, -1 to 3 (write --level=-1)')
     .option('--lpa', 'arm64: 52-bit addresses (FEAT_LPA; FEAT_LPA2 with 4k and 16k)')
+    .option('--pie', 'arm64: permissions by index, as with TCR2_ELx.PIE = 1 (FEAT_S1PIE)')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
     .action((kind: string | undefined, value: string | undefined, options: Options) =>
@@ -109,6 +111,7 @@ const optionNames: { readonly [K in keyof Required<DecodeOptions>]: string } = {
   granule: 'granule',
   level: 'level',
   lpa: 'lpa',
+  pie: 'pie',
 };
 
 function decodeOptions(options: Options): DecodeOptions {
@@ -117,11 +120,14 @@ function decodeOptions(options: Options): DecodeOptions {
     ...(options.nxe ? {} : { nxe: false }),
     ...(options.pcide ? { pcide: true } : {}),
     ...(options.lpa ? { lpa: true } : {}),
+    ...(options.pie ? { pie: true } : {}),
     ...(maxphyaddr === undefined
       ? {}
       : { maxPhysAddr: wholeNumber('option --maxphyaddr', maxphyaddr, 32, 52) }),
     ...(vendor === undefined ? {} : { vendor: oneOf('option --vendor', vendor, ['intel', 'amd']) }),
-    ...(granule === undefined ? {} : { granule: oneOf('option --granule', granule, ['4k', '16k', '64k']) }),
+    ...(granule === undefined
+      ? {}
+      : { granule: oneOf('option --granule', granule.toLowerCase(), ['4k', '16k', '64k']) }),
     ...(level === undefined ? {} : { level: wholeNumber('option --level', level, -1, 3) }),
   };
 }

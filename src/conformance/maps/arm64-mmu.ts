@@ -6,6 +6,7 @@ import { Access } from '../../arch/access.ts';
 import { explainAccess } from '../../arch/arm64/explain.ts';
 import { Arm64Mmu, Arm64State } from '../../arch/arm64/mmu.ts';
 import { TCR_EL1 } from '../../arch/arm64/registers.ts';
+import { SCTLR_EL1 } from '../../arch/arm64/system-registers.ts';
 import type { ExplainedWalk } from '../../arch/explained-walk.ts';
 import { FaultKind } from '../../arch/fault.ts';
 import { highHalf, lowHalf } from '../../base/u64.ts';
@@ -16,7 +17,7 @@ import type { Arm64DumpState } from './arm64-state.ts';
 import { DumpMemory } from './dump-memory.ts';
 import { type DumpTranslator, singleTranslation, type Translated } from './dump-translator.ts';
 
-/** The registers of a dump as an MMU has them; PSTATE.PAN = 0. */
+/** The registers of a dump as an MMU has them; PSTATE.PAN, UAO and TCO = 0. */
 export function registersOf(state: Arm64DumpState): Arm64State {
   const registers = new Arm64State();
   registers.sctlrHi = highHalf(state.sctlr);
@@ -39,19 +40,18 @@ export function registersOf(state: Arm64DumpState): Arm64State {
   registers.porEl1Lo = lowHalf(state.porEl1);
   registers.porEl0Hi = highHalf(state.porEl0);
   registers.porEl0Lo = lowHalf(state.porEl0);
-  // A dump holds no Allocation Tags, so none are checked.
-  registers.tco = true;
   return registers;
 }
 
+/** Over memory without Allocation Tags: a dump holds none, so none are checked. */
 function mmuOver(
   { memory }: DumpMemory,
   state: Arm64DumpState,
-  pan: boolean,
+  pstate: Partial<Pick<Arm64State, 'pan' | 'uao' | 'tco'>>,
   retention: Retention,
 ): Arm64Mmu {
-  const mmu = new Arm64Mmu(memory, { features: state.features, retention });
-  Object.assign(mmu.state, registersOf(state), { pan });
+  const mmu = new Arm64Mmu(memory, { features: { ...state.features, mte: 0 }, retention });
+  Object.assign(mmu.state, registersOf(state), pstate);
   mmu.updateControls();
   return mmu;
 }
@@ -68,7 +68,7 @@ export const ARM64_MODES = Object.keys(MODES) as readonly Mode[];
 /** Asks whether an address is mapped for a read: in one mode, or in any. */
 export function arm64Translator(memory: CoreMemory, state: Arm64DumpState): DumpTranslator {
   const held = new DumpMemory(memory);
-  const [panClear, panSet] = [mmuOver(held, state, false, 'none'), mmuOver(held, state, true, 'none')];
+  const [panClear, panSet] = [mmuOver(held, state, {}, 'none'), mmuOver(held, state, { pan: true }, 'none')];
   const translateIn = (mode: string, hi: number, lo: number): Translated => {
     const { access, pan } = MODES[mode as Mode];
     const mmu = pan ? panSet : panClear;
@@ -93,9 +93,24 @@ export function explainArm64(
   access: number,
 ): ExplainedWalk {
   const path = new DumpMemory(memory);
-  const scout = mmuOver(path, state, state.pan, 'none');
+  const pstate = (access & Access.User) !== 0 ? state.pstateEl0 : state.pstateEl1;
+  const { pan, uao, tco } = pstate;
+  const scout = mmuOver(path, state, { pan, uao, tco }, 'none');
   path.complete(scout.fault, () => scout.probe(highHalf(address), lowHalf(address), access));
-  return explainAccess(mmuOver(path.pristine(), state, state.pan, 'profile'), address, access);
+  const mmu = mmuOver(path.pristine(), state, { pan, uao, tco }, 'profile');
+  return withDumpRemarks(explainAccess(mmu, address, access), state, pstate.origin);
+}
+
+/** Where PSTATE comes from, and that tags were not checked where the registers ask for it. */
+function withDumpRemarks(walk: ExplainedWalk, { sctlr }: Arm64DumpState, origin: string): ExplainedWalk {
+  const registers = walk.registers.map((register) =>
+    register.name === 'PSTATE' ? { ...register, summary: `${register.summary} (${origin})` } : register,
+  );
+  const user = (walk.access & Access.User) !== 0;
+  const asked = SCTLR_EL1.has(sctlr, user ? 'ATA0' : 'ATA') && SCTLR_EL1.has(sctlr, user ? 'TCF0' : 'TCF');
+  const data = (walk.access & Access.Fetch) === 0 && walk.outcome.kind === 'translation';
+  const unchecked = asked && data ? ['tag check: unchecked: a dump holds no Allocation Tags'] : [];
+  return { ...walk, registers, rules: [...walk.rules, ...unchecked] };
 }
 
 /** What may be done with a page, as bits; PAN does not count. */
@@ -130,7 +145,7 @@ export class Arm64RightsOracle {
 
   constructor(memory: CoreMemory, state: Arm64DumpState) {
     this.#held = new DumpMemory(memory);
-    this.#mmu = mmuOver(this.#held, accessFlagsSet(state), false, 'none');
+    this.#mmu = mmuOver(this.#held, accessFlagsSet(state), {}, 'none');
   }
 
   /** `Right` bits of the page that a leaf starts with. */

@@ -1,7 +1,8 @@
 /**
  * The registers that say how an arm64 dump's page tables are read. They come from REGS.json: the notes of an AArch64
  * core hold general registers only. Names are taken with and without `_el1`, in any case; values with and without `0x`.
- * What is not given is assumed and said: TCR2_EL1 is 0.
+ * What is not given is assumed and said: TCR2_EL1 is 0, but for what switches on permission registers that are not zero;
+ * PSTATE at EL1 is what an exception makes of it.
  */
 import type { Arm64Features } from '../../arch/arm64/features.ts';
 import { TCR_EL1 } from '../../arch/arm64/registers.ts';
@@ -28,8 +29,10 @@ export interface Arm64DumpState {
   readonly pire0: bigint;
   readonly porEl1: bigint;
   readonly porEl0: bigint;
-  /** PSTATE.PAN of an access at EL1: as it was when the guest was stopped there, or as an exception to EL1 makes it. */
-  readonly pan: boolean;
+  /** PSTATE of an access at EL1: as it was when the guest was stopped there, or as an exception to EL1 makes it. */
+  readonly pstateEl1: DumpPstate;
+  /** PSTATE of an access at EL0: as it was when the guest was stopped there, otherwise all zero. */
+  readonly pstateEl0: DumpPstate;
   readonly features: Arm64Features;
   /** TTBR0_EL1 by process name, as it is when that process runs; `kernel` is TTBR1_EL1. */
   readonly roots: ReadonlyMap<string, bigint>;
@@ -38,6 +41,15 @@ export interface Arm64DumpState {
   readonly assumed: readonly string[];
   /** What the file says beside the registers and the registers say otherwise: they are followed. */
   readonly contradicted: readonly string[];
+}
+
+/** The bits of PSTATE that translation depends on, and where they come from. */
+export interface DumpPstate {
+  readonly pan: boolean;
+  readonly uao: boolean;
+  readonly tco: boolean;
+  /** `cpsr`, or what was assumed in words. */
+  readonly origin: string;
 }
 
 /** The name of REGS.json's `roots` that is TTBR1_EL1. */
@@ -88,7 +100,8 @@ export function arm64DumpState(core: ElfCore, options: DumpStateOptions): Arm64D
   const roots = rootsOf(fields);
   const tcr = registers.need('tcr_el1');
   const sctlr = registers.need('sctlr_el1');
-  const tcr2 = registers.find('tcr2_el1') ?? 0n;
+  const { tcr2, assumedTcr2 } = tcr2Of(registers);
+  const { pstateEl0, pstateEl1 } = pstates(registers, sctlr);
   return {
     origin: regs,
     ...tables(registers, roots, tcr, options),
@@ -98,7 +111,8 @@ export function arm64DumpState(core: ElfCore, options: DumpStateOptions): Arm64D
     sctlr,
     mair: registers.need('mair_el1'),
     ...indirectPermissions(registers, tcr2),
-    pan: panAtEl1(registers, sctlr),
+    pstateEl0,
+    pstateEl1,
     features: featuresOf((name) => registers.find(name), {
       lpa2: TCR_EL1.has(tcr, 'DS'),
       permissionIndirection: TCR2_EL1.has(tcr2, 'PIE'),
@@ -106,20 +120,70 @@ export function arm64DumpState(core: ElfCore, options: DumpStateOptions): Arm64D
     }),
     roots,
     currentProcess: fields.has('current_process') ? fields.text('current_process') : null,
-    assumed: registers.find('tcr2_el1') === undefined ? ['TCR2_EL1 = 0'] : [],
+    assumed: [
+      ...assumedTcr2,
+      ...(pstateEl1.origin === PSTATE_GIVEN ? [] : [`PSTATE at EL1: ${pstateEl1.origin}`]),
+    ],
     contradicted: contradictions(fields, tcr),
   };
 }
 
 const PSTATE_PAN = 1n << 22n;
+const PSTATE_UAO = 1n << 23n;
+const PSTATE_TCO = 1n << 25n;
 /** PSTATE.M[3:2], as SPSR_EL1 holds it: the exception level. */
 const PSTATE_EL = 3n << 2n;
+const PSTATE_GIVEN = 'cpsr';
 
-/** @see Arm ARM (DDI 0487), "SCTLR_EL1", field SPAN: 0 sets PSTATE.PAN on an exception to EL1, 1 leaves it */
-function panAtEl1(registers: NamedRegisters, sctlr: bigint): boolean {
-  const pstate = registers.find('cpsr') ?? registers.find('pstate') ?? 0n;
-  const set = (pstate & PSTATE_PAN) !== 0n;
-  return (pstate & PSTATE_EL) !== 0n ? set : set || !SCTLR_EL1.has(sctlr, 'SPAN');
+/**
+ * @see Arm ARM (DDI 0487), "SCTLR_EL1", field SPAN: 0 sets PSTATE.PAN on an exception to EL1, 1 leaves it;
+ * shared pseudocode AArch64.TakeException: UAO becomes 0
+ */
+function pstates(registers: NamedRegisters, sctlr: bigint): Pick<Arm64DumpState, 'pstateEl0' | 'pstateEl1'> {
+  const found = registers.find('cpsr') ?? registers.find('pstate');
+  const pstate = found ?? 0n;
+  const given: DumpPstate = {
+    pan: (pstate & PSTATE_PAN) !== 0n,
+    uao: (pstate & PSTATE_UAO) !== 0n,
+    tco: (pstate & PSTATE_TCO) !== 0n,
+    origin: PSTATE_GIVEN,
+  };
+  const zero = { pan: false, uao: false, tco: false };
+  if ((pstate & PSTATE_EL) !== 0n) {
+    return { pstateEl1: given, pstateEl0: { ...zero, origin: 'all zero, as cpsr is of EL1' } };
+  }
+  const spans = SCTLR_EL1.has(sctlr, 'SPAN');
+  const pan = given.pan || !spans;
+  const why = found === undefined ? 'there is no cpsr' : 'cpsr is of EL0';
+  const origin = `PAN = ${pan ? 1 : 0} as an exception leaves it (${why}, SCTLR_EL1.SPAN = ${spans ? 1 : 0}), UAO = TCO = 0`;
+  const pstateEl1: DumpPstate = { ...zero, pan, origin };
+  if (found === undefined)
+    return { pstateEl1, pstateEl0: { ...zero, origin: 'all zero, as there is no cpsr' } };
+  return { pstateEl1, pstateEl0: given };
+}
+
+/** Permission registers, which mean nothing unless TCR2_EL1 switches them on, and the bit that does. */
+const SWITCHED_BY_TCR2 = [
+  ['PIR_EL1', 'PIE'],
+  ['PIRE0_EL1', 'PIE'],
+  ['POR_EL1', 'POE'],
+  ['POR_EL0', 'E0POE'],
+] as const;
+
+/**
+ * TCR2_EL1, or what is assumed of it: nobody would list permission registers that are not in use, so that those that are
+ * not zero are taken to be switched on.
+ */
+function tcr2Of(registers: NamedRegisters): {
+  readonly tcr2: bigint;
+  readonly assumedTcr2: readonly string[];
+} {
+  const given = registers.find('tcr2_el1');
+  if (given !== undefined) return { tcr2: given, assumedTcr2: [] };
+  const inUse = SWITCHED_BY_TCR2.filter(([name]) => (registers.find(name) ?? 0n) !== 0n);
+  const tcr2 = inUse.reduce((bits, [, field]) => TCR2_EL1.set(bits, field, 1n), 0n);
+  const why = inUse.map(([name, field]) => `${field} = 1, as ${name} is not 0`).join('; ');
+  return { tcr2, assumedTcr2: [tcr2 === 0n ? 'TCR2_EL1 = 0' : `TCR2_EL1 = 0x${tcr2.toString(16)} (${why})`] };
 }
 
 /** TTBR0_EL1 and TTBR1_EL1. A half without walks (EPDn = 1) needs no register. */

@@ -59,7 +59,7 @@ function refusal(read: () => unknown): string {
 
 describe('registers', () => {
   it('are read with their names in full or short, in any case, and with values with or without 0x', () => {
-    const plain = dumpWith({ pir_el1: '0x1' }).state;
+    const plain = dumpWith({ pir_el1: '0x1', pire0_el1: '0x0' }).state;
     const other = {
       arch: 'arm64',
       TTBR0: '40000001',
@@ -68,6 +68,7 @@ describe('registers', () => {
       SCTLR_EL1: REGS.sctlr_el1,
       MAIR: '40044f0ff',
       pir: '1',
+      PIRE0_EL1: '0',
     };
     expect(new Arm64Dump(core, { regs: regsFile(other) }).state).toEqual(plain);
     expect(plain).toMatchObject({ ttbr0: 0x4000_0001n, mair: 0x4_0044_f0ffn, pir: 1n });
@@ -108,6 +109,56 @@ describe('registers', () => {
   });
 });
 
+describe('TCR2_EL1 that is not given', () => {
+  const PIE = 'TCR2_EL1 = 0x2 (PIE = 1, as PIR_EL1 is not 0)';
+  it.each<[string, object, bigint, string]>([
+    ['0, as usual', {}, 0n, 'TCR2_EL1 = 0'],
+    ['0 also where permission registers are 0', { pir_el1: '0x0', por_el0: '0x0' }, 0n, 'TCR2_EL1 = 0'],
+    ['PIE = 1 where PIR_EL1 says something', { pir_el1: '0x5', pire0_el1: '0x0' }, 2n, PIE],
+    [
+      'POE = E0POE = 1 where POR_EL1 and POR_EL0 do',
+      { por_el1: '0x7', por_el0: '0x7' },
+      0xcn,
+      'TCR2_EL1 = 0xc (POE = 1, as POR_EL1 is not 0; E0POE = 1, as POR_EL0 is not 0)',
+    ],
+  ])('is %s', (_, extra, tcr2, line) => {
+    const dump = dumpWith({ ...extra, id_aa64mmfr3_el1: '0x0' });
+    expect(dump.state).toMatchObject({ tcr2, indirect: (tcr2 & 2n) !== 0n });
+    expect(dump.state.assumed).toContain(line);
+    expect(dumpHeadText(dump)).toContain(line);
+    expect(dump.state.features).toMatchObject({ s1pie: (tcr2 & 2n) !== 0n, s1poe: tcr2 === 0xcn });
+  });
+
+  it('is followed where it is given: PIE = 0 and a PIR_EL1 that means nothing', () => {
+    const { state } = dumpWith({ tcr2_el1: '0x0', pir_el1: '0x5' });
+    expect(state).toMatchObject({ tcr2: 0n, indirect: false });
+    expect(state.assumed.join()).not.toContain('TCR2_EL1');
+  });
+
+  it('makes the other register of indirection necessary', () => {
+    expect(refusal(() => dumpWith({ pir_el1: '0x5' }))).toContain('field pire0_el1');
+  });
+});
+
+describe('bits of leaves that hardware ignores', () => {
+  const HPD0 = 1n << 41n;
+  const HWU = (bit: bigint): bigint => 1n << (43n + bit - 59n);
+  const SOFTWARE = 0x8780_0000 | 0;
+  it.each<[string, object, number]>([
+    ['58:55, 63 and PBHA', {}, 0xff80_0000 | 0],
+    ['PBHA also with HWU and HPD0 = 0', tcr(TCR | HWU(59n)), 0xff80_0000 | 0],
+    ['not what HWU059 and HWU062 name', tcr(TCR | HPD0 | HWU(59n) | HWU(62n)), 0xb780_0000 | 0],
+    [
+      'HPD0 counts as 1 with indirection',
+      { ...tcr(TCR | HWU(60n)), pir_el1: '1', pire0_el1: '0' },
+      0xef80_0000 | 0,
+    ],
+    ['not POIndex where overlays are on', { por_el0: '0x1' }, SOFTWARE | (1 << 27)],
+  ])('are %s', (_, extra, ignored) => {
+    expect(dumpWith(extra).regions[0]?.ignoredHigh).toBe(ignored);
+  });
+});
+
 describe('registers of another place', () => {
   it('are not in the core, which is said', () => {
     expect(refusal(() => pageTableDump(core))).toBe(
@@ -137,12 +188,25 @@ describe('registers of another place', () => {
   it('say what PSTATE.PAN is for the kernel: as at the stop, or as an exception makes it', () => {
     const SPAN = 1n << 23n;
     const pan = (cpsr: string | undefined, sctlr = 1n): boolean =>
-      dumpWith({ cpsr, sctlr_el1: `0x${sctlr.toString(16)}` }).state.pan;
+      dumpWith({ cpsr, sctlr_el1: `0x${sctlr.toString(16)}` }).state.pstateEl1.pan;
     expect(pan('0x1000')).toBe(true);
     expect(pan('0x1000', 1n | SPAN)).toBe(false);
     expect(pan('0x400005')).toBe(true);
     expect(pan('0x5')).toBe(false);
     expect(pan(undefined)).toBe(true);
+  });
+
+  it('say where PSTATE comes from, and list what of EL1 was assumed', () => {
+    const { state } = dumpWith({ cpsr: '0x1000' });
+    expect(state.pstateEl0).toEqual({ pan: false, uao: false, tco: false, origin: 'cpsr' });
+    const origin = 'PAN = 1 as an exception leaves it (cpsr is of EL0, SCTLR_EL1.SPAN = 0), UAO = TCO = 0';
+    expect(state.pstateEl1).toEqual({ pan: true, uao: false, tco: false, origin });
+    expect(state.assumed).toContain(`PSTATE at EL1: ${origin}`);
+    const kernel = dumpWith({ cpsr: '0x2c00005', tcr2_el1: '0x0' }).state;
+    expect(kernel.pstateEl1).toEqual({ pan: true, uao: true, tco: true, origin: 'cpsr' });
+    expect(kernel.pstateEl0.origin).toBe('all zero, as cpsr is of EL1');
+    expect(kernel.assumed).toEqual([]);
+    expect(dumpWith({}).state.pstateEl1.origin).toMatch(/there is no cpsr/);
   });
 });
 
@@ -282,7 +346,7 @@ describe('the head of the list', () => {
       'contradicts itself, the register is followed: granule is 16384, TCR_EL1 says 4096\n',
     );
     expect(head).not.toContain('va_bits');
-    expect(dumpHeadText(dumpWith({ tcr2_el1: '0x0' }))).not.toContain('assumed');
+    expect(dumpHeadText(dumpWith({ tcr2_el1: '0x0', cpsr: '0x5' }))).not.toContain('assumed');
   });
 
   it('says which tables there are', () => {

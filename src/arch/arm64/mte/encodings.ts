@@ -1,12 +1,12 @@
 /**
  * Every instruction of the Memory Tagging Extension, once: the bits that are fixed, the operands, and what it does.
  * Decoding, executing, printing and encoding all come from this table.
- * Left out: cache maintenance by tag (DC IGVAC, DC CGVAC and the like: there are no caches here), the SETG* instructions
- * of FEAT_MOPS, GCR_EL1 and TFSR as EL2 and EL3 or `_EL12` registers.
+ * Left out: the SETG* instructions of FEAT_MOPS, GCR_EL1 and TFSR as EL2 and EL3 or `_EL12` registers.
  * @see Arm ARM (DDI 0487), "A64 Instruction Set Encoding": "Data-processing (2 source)", "Add/subtract (immediate, with
  * tags)", "Load/store memory tags", "Load/store register pair", and "A64 System instructions for cache maintenance"
  */
 import { FaultKind } from '../../fault.ts';
+import { maintainCache, TAG_CACHE_OPERATIONS, type TagCacheOperation } from './cache-maintenance.ts';
 import {
   addg,
   blockOperation,
@@ -117,6 +117,14 @@ const registerRows = (register: TagRegister): TagEncoding[] => {
   return [read, write];
 };
 
+/** SYS: op0 = 1, CRn = 7. Those that EL0 may execute came with FEAT_MTE, the others with FEAT_MTE2. */
+const cacheRow = (operation: TagCacheOperation): TagEncoding => {
+  const { name, op1, crm, op2 } = operation;
+  const value = 0xd5080000 | (op1 << 16) | (7 << 12) | (crm << 8) | (op2 << 5);
+  const needs = op1 === 3 ? 1 : 2;
+  return row('dc', 0xffffffe0, value, [fixedName(name), Xt], maintainCache(operation), { needs });
+};
+
 export const TAG_ENCODINGS: readonly TagEncoding[] = [
   // Data-processing (2 source)
   row('irg', 0xffe0fc00, 0x9ac01000, [Xd, Xn, XmOptional], irg),
@@ -142,6 +150,7 @@ export const TAG_ENCODINGS: readonly TagEncoding[] = [
   // System: DC, MSR (immediate), MRS and MSR (register)
   row('dc', 0xffffffe0, 0xd50b7460, [fixedName('gva'), Xt], blockOperation('tagBlock')),
   row('dc', 0xffffffe0, 0xd50b7480, [fixedName('gzva'), Xt], blockOperation('tagAndZeroBlock')),
+  ...TAG_CACHE_OPERATIONS.map(cacheRow),
   row('msr', 0xfffff0ff, 0xd503409f, [fixedName('tco'), unsignedField('imm', 8, 4, 1)], writeTco),
   ...TAG_REGISTERS.flatMap(registerRows),
 ];
