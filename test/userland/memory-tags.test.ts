@@ -2,7 +2,6 @@
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/base/input-error.ts';
 import type { Task } from '../../src/base/task.ts';
-import type { Outcome } from '../../src/userland/outcome.ts';
 import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Program } from '../../src/userland/scenario.ts';
 import type { User } from '../../src/userland/user.ts';
@@ -69,141 +68,8 @@ describe.runIf(ON_ARM64)('a program with memory tags', () => {
   });
 });
 
-/** A page, and an access to it that an asynchronous check finds wrong: waits to be reported. */
-function* storeWithWrongTag(u: User): Task<Outcome<bigint>> {
-  yield* u.must(u.setTaggedAddressControl({ mode: 'async', tags: 0xfffe }));
-  const page = yield* u.must(u.mmap({ bytes: 4096, prot: 'rwm' }));
-  yield* u.must(u.store(page, 0));
-  const wrong = yield* u.store(page + TAG(3), 7);
-  return wrong.ok ? { ok: true, value: page } : wrong;
-}
-
-function* nothing(): Task<void> {}
-
-/** Two programs on a CPU: the one is interrupted before or after a store whose tag is wrong, or not at all. */
-const preempted = defineScenario({
-  title: 'interrupts and late tag checks',
-  cpus: 1,
-  programs: {
-    *program(u, share) {
-      const page = yield* u.must(storeWithWrongTag(u));
-      const other = page + 64n;
-      yield* u.attempt(u.taggedAddressControl());
-      let early = 0;
-      const next = [
-        () => u.store(other, 9),
-        () => u.stg(other, TAG(4)),
-        () => u.irg(other),
-        () => u.munmap(page, 4096),
-      ];
-      for (let round = 0; round < 24; round++) {
-        yield* u.must(u.store(other, 7));
-        yield* u.must(u.stg(other, TAG(0)));
-        yield* u.must(u.store(page + TAG(3), 1));
-        const which = round % next.length;
-        const outcome = yield* u.attempt((next[which] as () => Task<Outcome<unknown>>)());
-        if (!outcome.ok) early++;
-        // What was made has nothing before it that a check found: the call, or the one after it, brings the signal.
-        else if (which === 3) yield* u.check(false, 'the call was made');
-        else yield* u.attempt(u.taggedAddressControl());
-        const value = yield* u.must(u.load(other + (which === 1 && outcome.ok ? TAG(4) : 0n)));
-        const tag = (yield* u.must(u.ldg(other))) >> 56n;
-        const made = value === 9n || tag === 4n;
-        yield* u.check(outcome.ok || !made, `made, though the signal came first (${which})`);
-        yield* u.must(u.stg(other, TAG(0)));
-      }
-      share.set('early', early - 6);
-    },
-    *other(u) {
-      for (let round = 0; round < 150; round++) yield* u.taggedAddressControl();
-    },
-  },
-});
-
-describe.runIf(ON_ARM64)('a program whose tag checks are not all immediate', () => {
-  it('gets an asynchronous fault with the next call, which is not made', () => {
-    const said = notes(function* (u, note) {
-      const page = yield* u.must(storeWithWrongTag(u));
-      const outcome = yield* u.attempt(u.munmap(page, 4096));
-      note(!outcome.ok && 'code' in outcome ? `${outcome.code} at ${hex(outcome.address)}` : 'no signal');
-      note((yield* u.attempt(u.load(page))).ok ? 'still mapped' : 'unmapped');
-      note((yield* u.munmap(page, 4096)).ok ? 'made again' : 'refused');
-      note((yield* u.attempt(u.load(page))).ok ? 'still mapped' : 'unmapped');
-    });
-    expect(said).toEqual(['SEGV_MTEAERR at 0x0', 'still mapped', 'made again', 'unmapped']);
-  });
-
-  it('forks no child by such a call', () => {
-    const said = notes(function* (u, note) {
-      yield* u.must(storeWithWrongTag(u));
-      const first = yield* u.attempt(
-        u.fork(function* (child) {
-          note('a child runs');
-          yield* child.exit(0);
-        }),
-      );
-      note(first.ok ? 'forked' : 'signal' in first ? first.signal : first.errno);
-      const waited = yield* u.wait();
-      note(waited.ok ? 'there is a child' : 'errno' in waited ? waited.errno : waited.signal);
-    });
-    expect(said).toEqual(['SIGSEGV', 'ECHILD']);
-  });
-
-  it('shows the call that was not made as the kernel does: to be restarted', () => {
-    const result = run(function* (u) {
-      const page = yield* u.must(storeWithWrongTag(u));
-      u.sigaction('SIGSEGV', 'return');
-      yield* u.munmap(page, 4096);
-    });
-    const exits = result.events.filter(({ kind }) => kind === 'syscall-exit');
-    expect(exits.at(-1)).toMatchObject({ name: 'munmap', result: expect.stringContaining('ERESTARTNOINTR') });
-  });
-
-  it.each<[string, (u: User) => Task<unknown>]>([
-    ['exit', (u) => u.exit(0)],
-    ['the end of the program', () => nothing()],
-  ])('dies of it at %s', (_name, end) => {
-    const result = run(function* (u) {
-      yield* u.must(storeWithWrongTag(u));
-      yield* end(u);
-    });
-    expect(result.programs.find(({ name }) => name === 'program')).toMatchObject({
-      killedBy: 'SIGSEGV SEGV_MTEAERR at 0x0',
-    });
-  });
-
-  it('exits all the same where it handles the signal: the exit is made after the handler', () => {
-    const result = run(function* (u) {
-      yield* u.must(storeWithWrongTag(u));
-      u.sigaction('SIGSEGV', 'return');
-    });
-    expect(result.outcome.kind).toBe('finished');
-    expect(result.programs.find(({ name }) => name === 'program')).toMatchObject({ killedBy: null });
-  });
-
-  it('gets it before the next instruction when an interrupt came in between, which is not made', () => {
-    let early = 0;
-    for (let seed = 1; seed <= 20; seed++) {
-      const { outcome, variables } = runScenario(preempted, { architecture, policy: 'random', seed });
-      expect({ seed, outcome }).toEqual({ seed, outcome: { kind: 'finished' } });
-      early += Number(new Map(variables).get('early'));
-    }
-    expect(early).toBeGreaterThan(10);
-  });
-
-  it('dies of it where it does not ask', () => {
-    const result = run(function* (u) {
-      yield* u.must(u.setTaggedAddressControl({ mode: 'async' }));
-      const page = yield* u.must(u.mmap({ bytes: 4096, prot: 'rwm' }));
-      yield* u.must(u.store(page + TAG(3), 7));
-      yield* u.munmap(page, 4096);
-    });
-    expect(result.programs.find(({ name }) => name === 'program')).toMatchObject({
-      killedBy: 'SIGSEGV SEGV_MTEAERR at 0x0',
-    });
-  });
-
-  it('can look away with TCO', () => {
+describe.runIf(ON_ARM64)('PSTATE.TCO', () => {
+  it('lets a program look away', () => {
     const said = notes(function* (u, note) {
       yield* u.must(u.setTaggedAddressControl({ mode: 'sync' }));
       const page = yield* u.must(u.mmap({ bytes: 4096, prot: 'rwm' }));
@@ -339,10 +205,37 @@ programs:
       expect: 5
 `;
 
+const POKE = `
+title: tags of another process
+arch: arm64
+programs:
+  target:
+    - mmap: { bytes: 4096, prot: rwm }
+      as: page
+    - wait-for: done
+    - ldg: { address: $page }
+      expect: $page + 0x0300000000000000
+  tracer:
+    - pid-of: target
+      as: pid
+    - ptrace-attach: $pid
+    - poke-tags: { pid: $pid, address: $page, tags: [0xf3, 0x10, 255] }
+      expect: 3
+    - ptrace-detach: $pid
+    - set: { variable: done, value: 1 }
+`;
+
 describe('a YAML scenario with tags', () => {
   it.runIf(ON_ARM64)('runs', () => {
     const result = runScenario(loadYamlScenario(YAML, 'tags.yaml'), { architecture });
     expect(result.outcome.kind).toBe('finished');
+  });
+
+  it.runIf(ON_ARM64)('gives PTRACE_POKEMTETAGS bytes, of which it takes the low 4 bits', () => {
+    const result = runScenario(loadYamlScenario(POKE, 'poke.yaml'), { architecture });
+    expect(result.outcome.kind).toBe('finished');
+    const beyond = POKE.replace('0xf3', '256');
+    expect(() => loadYamlScenario(beyond, 'poke.yaml')).toThrow(InputError);
   });
 });
 

@@ -1,7 +1,8 @@
 /**
  * Which pages have valid memory tags (`PG_mte_tagged`), and keeping it so: tags are cleared when a page is first mapped
  * where user space can get at them, and go along when a page is copied. A page that was never mapped so has tags of
- * whoever had the frame before; nobody may see those.
+ * whoever had the frame before; no program can see those. A debugger can: of shared memory that has only ever been mapped
+ * with PROT_NONE, where Linux does not call `mte_sync_tags`, gives a warning (WARN_ON_ONCE) and shows the tags.
  * Left out: tags of pages in swap (there is no swap yet; `mte_save_tags` and `mte_restore_tags` belong where a page is
  * written out and read back), tags of hugetlb pages.
  * @see Linux arch/arm64/kernel/mte.c `mte_sync_tags`; arch/arm64/mm/copypage.c `copy_highpage`; arch/arm64/mm/fault.c

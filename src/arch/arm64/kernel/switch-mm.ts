@@ -14,7 +14,7 @@ export interface TranslationTablePort {
   /** TTBR0_EL1: the empty table. */
   setReservedTtbr0(): void;
   /** The ASID into TTBR1_EL1, then the table into TTBR0_EL1. */
-  loadTables(rootFrame: number, asid: number): void;
+  loadTables(rootFrame: number, asid: number): Task<void>;
   /** DSB NSHST; TLBI VMALLE1; DSB NSH; ISB. */
   flushLocal(): Task<void>;
 }
@@ -47,5 +47,5 @@ function* checkAndSwitchContext(
   // With tables common to CPUs (CnP) nothing may be walked under an ASID whose table is not its own.
   port.setReservedTtbr0();
   yield* asids.activate(cpu.id, next, () => port.flushLocal());
-  port.loadTables(next.rootFrame, asids.asidOf(next));
+  yield* port.loadTables(next.rootFrame, asids.asidOf(next));
 }

@@ -4,7 +4,7 @@
  * @see Linux arch/arm64/mm/context.c, `cpu_do_switch_mm`; asm/mmu_context.h, `cpu_set_reserved_ttbr0`; asm/assembler.h,
  *   `phys_to_ttbr`
  */
-import { PointKind, SchedPoint, SharedObject, type Task } from '../../../base/task.ts';
+import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../../base/task.ts';
 import type { Arm64Mmu } from '../mmu.ts';
 import type { ShareabilityDomain } from '../shareability-domain.ts';
 import { TTBR0_EL1, TTBR1_EL1 } from '../system-registers.ts';
@@ -27,6 +27,7 @@ export class TranslationTables implements TranslationTablePort {
   readonly #cpu: number;
   readonly #emptyRootFrame: number;
   readonly #flush: SchedPoint;
+  readonly #betweenTables: SchedPoint;
 
   /** Begins with the empty table in both registers and ASID 0. */
   constructor(mmu: Arm64Mmu, domain: ShareabilityDomain, cpu: number, emptyRootFrame: number) {
@@ -36,6 +37,7 @@ export class TranslationTables implements TranslationTablePort {
     this.#emptyRootFrame = emptyRootFrame;
     const own = new SharedObject(`translations of cpu ${cpu}`);
     this.#flush = new SchedPoint(PointKind.Write, own, 'local_flush_tlb_all');
+    this.#betweenTables = new SchedPoint(PointKind.Write, own, 'ttbr0_el1', StepCost.None);
     this.#writeTtbr1(0);
     this.setReservedTtbr0();
   }
@@ -44,8 +46,10 @@ export class TranslationTables implements TranslationTablePort {
     this.#writeTtbr0(this.#emptyRootFrame, 0);
   }
 
-  loadTables(rootFrame: number, asid: number): void {
+  *loadTables(rootFrame: number, asid: number): Task<void> {
     this.#writeTtbr1(asid);
+    // Two writes: a walk in between is made with the new ASID, and must not find the old table.
+    yield this.#betweenTables;
     this.#writeTtbr0(rootFrame, CNP);
   }
 

@@ -120,6 +120,33 @@ describe('a new generation', () => {
     expect(cpus.asids.generation).toBe(8);
   });
 
+  it('gives an mm its old number again though lower ones are free', () => {
+    const cpus = new Cpus(1, 3);
+    const mms = Array.from({ length: 7 }, (_, index) => cpus.mm(`mm ${index + 1}`));
+    for (const mm of mms) cpus.run(0, mm);
+    expect(cpus.run(0, cpus.mm('new'))).toBe(1);
+    expect(cpus.run(0, mms[4] as Arm64MmContext)).toBe(5);
+  });
+
+  it('tells every CPU that an mm runs on its new id: one number through the next generation too', () => {
+    const cpus = new Cpus(3, 3);
+    const a = cpus.mm('a');
+    /** CPU 2 runs one mm after the other until a generation begins. */
+    const rollOver = (): void => {
+      const { generation } = cpus.asids;
+      for (let count = 0; cpus.asids.generation === generation; count++)
+        cpus.run(2, cpus.mm(`other ${count}`));
+    };
+    expect([cpus.run(0, a), cpus.run(1, a)]).toEqual([1, 1]);
+    rollOver();
+    expect(cpus.run(0, a)).toBe(1);
+    cpus.run(0, cpus.mm('b'));
+    rollOver();
+    // CPU 1 has run it all the time.
+    cpus.touch(1, a);
+    expect([cpus.run(0, a), cpus.run(1, a)]).toEqual([1, 1]);
+  });
+
   it('lets a number that has stayed reserved through two generations be found again', () => {
     const cpus = new Cpus(2, 2);
     const b = cpus.mm('b');

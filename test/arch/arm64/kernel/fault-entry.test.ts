@@ -1,6 +1,7 @@
 /** From aborts to signals and questions about VMAs. @see Linux arch/arm64/mm/fault.c, `fault_info` */
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../../src/arch/access.ts';
+import { Reason } from '../../../../src/arch/arm64/fault-reasons.ts';
 import { accessError, decodeFault } from '../../../../src/arch/arm64/kernel/fault-entry.ts';
 import { FaultKind, FaultSlot } from '../../../../src/arch/fault.ts';
 import { AccessVerdict, EntryKind, PageFaultInfo } from '../../../../src/arch/kernel-arch.ts';
@@ -14,10 +15,13 @@ interface Fault {
   readonly access?: number;
   readonly level?: number;
   readonly address?: bigint;
+  readonly reasons?: number;
 }
 
-function decoded({ kind, access = Access.User, level = 1, address = 0x5678n }: Fault, features = FEATURES) {
+function decoded(asked: Fault, features = FEATURES) {
+  const { kind, access = Access.User, level = 1, address = 0x5678n, reasons = 0 } = asked;
   const fault = new FaultSlot();
+  fault.reasons = reasons;
   fault.kind = kind;
   fault.access = access;
   fault.level = level;
@@ -59,6 +63,22 @@ describe('an abort that asks about a VMA', () => {
       'an atomic access',
       { kind: FaultKind.NotPresent, access: Access.User | Access.Write | Access.Atomic },
       { write: false },
+    ],
+    // ESR_EL1.WnR is 1 for all cache maintenance; `is_write_abort` asks for CM as well.
+    [
+      'cache maintenance',
+      { kind: FaultKind.NotPresent, reasons: Reason.Maintenance },
+      { write: false, instruction: false, user: true },
+    ],
+    [
+      'cache maintenance without permission',
+      { kind: FaultKind.Permission, access: Access.User | Access.Write, reasons: Reason.Maintenance },
+      { write: false, protection: true },
+    ],
+    [
+      'DC ZVA, which is a store',
+      { kind: FaultKind.NotPresent, access: Access.User | Access.Write | Access.ZeroBlock },
+      { write: true },
     ],
     ['level -1', { kind: FaultKind.NotPresent, level: 5 }, { beyondUser: false }],
   ])('%s', (_name, fault, expected) => {

@@ -12,7 +12,13 @@ import { pinUserPages } from '../../../../src/kernel/gup/get-user-pages.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../../src/kernel/lock/mmap-lock.ts';
 import { memfdCreate } from '../../../../src/kernel/mm/memfd.ts';
 import { MMF_HAS_PINNED } from '../../../../src/kernel/mm/mm.ts';
-import { MAP_ANONYMOUS, MAP_FIXED, MAP_SHARED, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_SHARED,
+  PROT_NONE,
+  PROT_READ,
+} from '../../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../../src/kernel/mm/mmap.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';

@@ -6,11 +6,13 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { NT_ARM_TAGGED_ADDR_CTRL, PROT_MTE } from '../../../../src/arch/user-abi.ts';
 import { errnoName } from '../../../../src/kernel/errno.ts';
+import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
 import { SUID_DUMP_DISABLE } from '../../../../src/kernel/mm/mm.ts';
 import { MAP_ANONYMOUS, MAP_SHARED, PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
+import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
 import { CAP_SYS_PTRACE, rootCredentials } from '../../../../src/kernel/process/credentials.ts';
-import { getTaggedAddrCtrl } from '../../../../src/kernel/process/tagged-address.ts';
+import { getTaggedAddrCtrl, writeTcfPreferred } from '../../../../src/kernel/process/tagged-address.ts';
 import { openProcMem, readProcMem } from '../../../../src/kernel/remote/proc-pid-mem.ts';
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
 import { ptraceInterrupt, ptracePeekData, ptraceSeize } from '../../../../src/kernel/remote/ptrace.ts';
@@ -78,6 +80,13 @@ describe('PTRACE_PEEKMTETAGS', () => {
     expect(peek(AT, 4, 0xffff_8000_0000_0000n)).toBe('EFAULT');
   });
 
+  it('looks at the buffer before the tracee: EFAULT, not EIO, when both are bad', () => {
+    world.map(target, 1);
+    attach();
+    expect(peek(AT + 0x9000n, 4, 0xffff_8000_0000_0000n)).toBe('EFAULT');
+    expect(peek(AT + 0x9000n, 4, 8n)).toBe('EIO');
+  });
+
   it('fills a buffer of the debugger up to where it ends', () => {
     world.map(target, 1);
     world.map(debuggerTask, 1, RW);
@@ -108,6 +117,41 @@ describe('PTRACE_PEEKMTETAGS', () => {
   });
 });
 
+describe('PTRACE_PEEKMTETAGS of memory without access', () => {
+  it('reads the tags all the same', () => {
+    world.map(target, 1);
+    world.stg(target, tagged(AT, 6));
+    expect(world.made(target, sysMprotect(target, AT, 0x1000n, PROT_NONE | PROT_MTE))).toBe(0);
+    attach();
+    expect(peek(AT, 2)).toBe('2: 6 0');
+  });
+
+  // `pte_access_permitted` asks for a valid pte, so `mte_sync_tags` is not called for PROT_NONE.
+  it('shows what the frame had before in shared memory that was never accessible, as Linux does (WARN_ON_ONCE)', () => {
+    world.map(target, 1);
+    world.stg(target, tagged(AT, 11));
+    const frame = world.frame(target, AT);
+    world.made(target, sysMunmap(target, AT, 0x1000n));
+    world.map(target, 1, PROT_NONE | PROT_MTE, MAP_SHARED | MAP_ANONYMOUS);
+    attach();
+    expect(peek(AT, 2)).toBe('2: 11 0');
+    expect(world.frame(target, AT)).toBe(frame);
+    expect(world.made(target, sysMprotect(target, AT, 0x1000n, RWM))).toBe(0);
+    expect(peek(AT, 2)).toBe('2: 0 0');
+  });
+
+  it('shows nobody else’s in private memory that was never accessible', () => {
+    world.map(target, 1);
+    world.stg(target, tagged(AT, 11));
+    world.made(target, sysMunmap(target, AT, 0x1000n));
+    world.map(target, 1, PROT_NONE | PROT_MTE);
+    attach();
+    expect(peek(AT, 2)).toBe('2: 0 0');
+    expect(poke(AT + 16n, [3])).toBe('1');
+    expect(peek(AT, 2)).toBe('2: 0 3');
+  });
+});
+
 describe('PTRACE_POKEMTETAGS', () => {
   it('uses the low 4 bits of each byte, and leaves the data alone', () => {
     world.map(target, 1);
@@ -123,6 +167,19 @@ describe('PTRACE_POKEMTETAGS', () => {
     expect(poke(AT, [9])).toBe('1');
     world.call(target, sysMprotect(target, AT, 0x1000n, RWM));
     expect(world.ldg(target, AT)).toBe(9);
+  });
+
+  it('leaves the page dirty, under its own lock', () => {
+    const { frames } = world.system.kernel;
+    world.map(target, 1, RWM, MAP_SHARED | MAP_ANONYMOUS);
+    world.store(target, AT, 42);
+    const frame = world.frame(target, AT);
+    attach();
+    frames.clearFlags(frame, FrameFlag.Dirty);
+    expect(peek(AT, 1)).toBe('1: 0');
+    expect(frames.hasFlag(frame, FrameFlag.Dirty)).toBe(false);
+    expect(poke(AT, [1])).toBe('1');
+    expect(frames.hasFlag(frame, FrameFlag.Dirty)).toBe(true);
   });
 
   it('copies a read-only private page, and does not touch a read-only shared one', () => {
@@ -241,6 +298,24 @@ describe('the buffer of the caller', () => {
 
   it('leaves no signal behind in async mode', () => {
     readv(5n, 9);
+    expect(world.call(debuggerTask, sysMprotect(debuggerTask, AT, 0x1000n, RWM)).signal).toBe(null);
+  });
+
+  it.each([
+    ['async', 5n, null],
+    ['asymmetric', 7n, 'asymm'],
+  ] as const)('nor does one that faults on its second page, %s', (_name, control, preferred) => {
+    if (preferred !== null) writeTcfPreferred(world.system.kernel, 0, preferred);
+    world.map(target, 2);
+    world.map(debuggerTask, 2);
+    world.control(debuggerTask, control);
+    world.stg(debuggerTask, tagged(AT + 0xff0n, 5));
+    const local = [{ base: tagged(AT + 0xff0n, 9), length: 32n }];
+    const remote = [{ base: AT, length: 32n }];
+    const args = { pid: target.pid, local, localCount: 1, remote, remoteCount: 1, flags: 0 };
+    // The first page has another tag, which is not said at once; the second one is not there yet.
+    expect(world.made(debuggerTask, sysProcessVmReadv(debuggerTask, args))).toBe(32);
+    expect(world.system.kernel.arch.memoryTags?.takeAsynchronousFault(debuggerTask.thread)).toBe(false);
     expect(world.call(debuggerTask, sysMprotect(debuggerTask, AT, 0x1000n, RWM)).signal).toBe(null);
   });
 });
