@@ -89,8 +89,16 @@ export function differenceText(difference: VectorDifference): string {
 }
 
 /** `N passed, M failed`, and what was not run. */
-export function verifyClosingLine({ passed, failed, stopped }: VerifyResult): string {
-  return `${passed} passed, ${failed} failed${stopped ? ' (stopped early)' : ''}`;
+export function verifyClosingLine({ passed, failed, unsupported, stopped }: VerifyResult): string {
+  const rest = unsupported > 0 ? `, ${unsupported} unsupported` : '';
+  return `${passed} passed, ${failed} failed${rest}${stopped ? ' (stopped early)' : ''}`;
+}
+
+/** `unsupported, as they name what is not built: MEC 3`. */
+function unsupportedText({ unsupported, unsupportedFeatures }: VerifyResult): string[] {
+  if (unsupported === 0) return [];
+  const items = [...unsupportedFeatures].map(([feature, count]) => `${feature} ${withCommas(count)}`);
+  return [wrap('unsupported, as they name features that are not built:', items)];
 }
 
 /** `20,000 translations (3 FAILED), 994 permission indirections`. */
@@ -107,14 +115,20 @@ export function verifyText(result: VerifyResult): string {
   const lines = [counts.join(', '), ...(result.tags.size > 0 ? [tagTable(result.tags)] : [])];
   if (first !== null) lines.push('', 'first difference:', differenceText(first), '');
   if (failed > 1) lines.push(wrap('failed:', failed > failedIds.length ? [...failedIds, '…'] : failedIds));
-  lines.push(verifyClosingLine(result));
+  lines.push(...unsupportedText(result), verifyClosingLine(result));
   return `${lines.filter((line, at) => line !== '' || at > 0).join('\n')}\n`;
 }
 
 /** One documented object for `--json`. */
 export function verifyJson(result: VerifyResult): object {
-  const { kinds, tags } = result;
+  const { kinds, tags, unsupportedFeatures } = result;
   const walk = result.first?.walk ?? null;
   const first = result.first && { ...result.first, walk: walk && walkJson(walk) };
-  return { ...result, first, kinds: Object.fromEntries(kinds), tags: Object.fromEntries(tags) };
+  return {
+    ...result,
+    first,
+    kinds: Object.fromEntries(kinds),
+    tags: Object.fromEntries(tags),
+    unsupportedFeatures: Object.fromEntries(unsupportedFeatures),
+  };
 }

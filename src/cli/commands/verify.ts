@@ -56,7 +56,8 @@ function rateText(vectors: number, { user, system }: NodeJS.CpuUsage): string {
   return `${seconds.toFixed(2)} s of CPU time, ${rate} vectors/s`;
 }
 
-function nothingRun({ files, skipped }: VerifyResult): string {
+function nothingRun({ files, skipped, unsupported }: VerifyResult): string {
+  if (unsupported > 0) return `${files.join(', ')}: every vector names features that are not built`;
   const why = skipped > 0 ? 'no vector has an id or tag that --only names' : 'no vectors';
   return `${files.join(', ')}: ${why}`;
 }

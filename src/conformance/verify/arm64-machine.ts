@@ -1,13 +1,13 @@
 /**
- * The machine that arm64 vectors run on: one MMU of the recorded processor model over one physical memory of the whole
- * address range, with tags, and the steps. Every access really reads or writes through the MMU.
+ * The machine that arm64 vectors run on: one MMU of a processor model, that of the recorded machine unless vectors name more
+ * features, over one physical memory of the whole address range, with tags, and the steps. Every access really reads or writes through the MMU.
  */
 import { Access } from '../../arch/access.ts';
 import { atNamed, executeAt } from '../../arch/arm64/address-translation.ts';
 import { AtomicOperation } from '../../arch/arm64/atomic-operation.ts';
 import { explainAccess } from '../../arch/arm64/explain.ts';
 import { faultEsrHigh, faultEsrLow } from '../../arch/arm64/fault-code.ts';
-import { ARM64_RECORDED } from '../../arch/arm64/features.ts';
+import type { Arm64Features } from '../../arch/arm64/features.ts';
 import { Arm64Mmu } from '../../arch/arm64/mmu.ts';
 import { ShareabilityDomain } from '../../arch/arm64/shareability-domain.ts';
 import type { ExplainedWalk } from '../../arch/explained-walk.ts';
@@ -45,11 +45,11 @@ export class Arm64VectorMachine {
   private readonly loadedWords = new Int32Array(this.loaded.buffer);
   private readonly domain: ShareabilityDomain;
 
-  constructor(retention: Retention) {
+  constructor(retention: Retention, features: Arm64Features) {
     // What a descriptor may name: output addresses have 52 bits at most.
     this.memory.addRegion(0n, 1n << 52n);
     this.memory.tags = new TagMemory();
-    this.mmu = new Arm64Mmu(this.memory, { features: ARM64_RECORDED, retention });
+    this.mmu = new Arm64Mmu(this.memory, { features, retention });
     this.domain = new ShareabilityDomain([this.mmu]);
   }
 
@@ -68,6 +68,8 @@ export class Arm64VectorMachine {
     [state.mairHi, state.mairLo] = [cpu.mair.hi, cpu.mair.lo];
     [state.pirHi, state.pirLo] = [cpu.pir.hi, cpu.pir.lo];
     [state.pire0Hi, state.pire0Lo] = [cpu.pire0.hi, cpu.pire0.lo];
+    [state.porEl1Hi, state.porEl1Lo] = [cpu.porEl1.hi, cpu.porEl1.lo];
+    [state.porEl0Hi, state.porEl0Lo] = [cpu.porEl0.hi, cpu.porEl0.lo];
     state.tfsr = 0;
     state.tfsre0 = 0;
     state.pan = false;

@@ -4,6 +4,7 @@
  * be shown.
  */
 import { describeAccess } from '../../arch/access.ts';
+import type { Arm64Features } from '../../arch/arm64/features.ts';
 import type { Arm64Mmu } from '../../arch/arm64/mmu.ts';
 import { TCR_EL1 } from '../../arch/arm64/registers.ts';
 import { SCTLR_EL1 } from '../../arch/arm64/system-registers.ts';
@@ -24,6 +25,7 @@ import {
   type AtName,
   parseArm64Vector,
 } from './arm64-vector.ts';
+import { type VectorFeatures, vectorFeatures } from './arm64-vector-features.ts';
 import { type DataEffect, DataProbe } from './data-probe.ts';
 import { EntryMemory } from './entry-memory.ts';
 import { NO_MEMORY } from './memory-list.ts';
@@ -46,21 +48,21 @@ const EFFECTS: Readonly<Record<Arm64AccessStep['kind'], DataEffect>> = {
   dczva: 'zero',
 };
 
-export class Arm64VectorRunner implements VectorRunner {
+/** Runs the vectors of one processor. */
+class VectorBench {
   private readonly machine: Arm64VectorMachine;
   private readonly entries: EntryMemory;
   private readonly data: DataProbe;
   private readonly mte: MteChecker;
 
-  constructor(retention: Retention) {
-    this.machine = new Arm64VectorMachine(retention);
+  constructor(retention: Retention, features: Arm64Features) {
+    this.machine = new Arm64VectorMachine(retention, features);
     this.entries = new EntryMemory(this.machine.memory);
     this.data = new DataProbe(this.machine.memory);
     this.mte = new MteChecker(this.machine);
   }
 
-  run(value: unknown, place: Place & { readonly line: number }): VectorOutcome {
-    const vector = parseArm64Vector(value, place);
+  run(vector: Arm64Vector, place: Place & { readonly line: number }): VectorOutcome {
     const { id, kind, labels: tags, steps } = vector;
     this.load(vector);
     for (let index = 0; index < steps.length; index++) {
@@ -249,6 +251,47 @@ function matchingAt({ kind, el }: Arm64AccessStep, uao: boolean): AtName {
   return unprivileged ? (write ? 's1e0w' : 's1e0r') : write ? 's1e1w' : 's1e1r';
 }
 
+export class Arm64VectorRunner implements VectorRunner {
+  private readonly retention: Retention;
+  /** By the features added to the recorded machine. */
+  private readonly benches = new Map<string, VectorBench>();
+
+  constructor(retention: Retention) {
+    this.retention = retention;
+  }
+
+  run(value: unknown, place: Place & { readonly line: number }): VectorOutcome {
+    const vector = parseArm64Vector(value, place);
+    const processor = vectorFeatures(vector.features);
+    if (processor.unknown.length === 0) return this.benchOf(processor).run(vector, place);
+    const { id, kind, labels: tags } = vector;
+    return { id, kind, tags, steps: 0, difference: null, unsupported: processor.unknown };
+  }
+
+  /**
+   * Runs a vector up to a step and makes that step observed.
+   * @param index of the step, from 0
+   * @throws InputError when it names a feature that the model does not know
+   */
+  explain(vector: Arm64Vector, index: number, { file }: Place): ExplainedWalk | null {
+    const processor = vectorFeatures(vector.features);
+    if (processor.unknown.length === 0) return this.benchOf(processor).explain(vector, index).walk;
+    throw new InputError(`vector ${vector.id} names features that are not built`, {
+      file,
+      found: processor.unknown.join(', '),
+    });
+  }
+
+  private benchOf({ features, added }: VectorFeatures): VectorBench {
+    let bench = this.benches.get(added);
+    if (bench === undefined) {
+      bench = new VectorBench(this.retention, features);
+      this.benches.set(added, bench);
+    }
+    return bench;
+  }
+}
+
 export const ARM64_VECTORS: VectorArchitecture = {
   name: 'arm64',
   createRunner: (retention) => new Arm64VectorRunner(retention),
@@ -260,7 +303,7 @@ function explainStep(value: unknown, place: Place, step?: number): ExplainedVect
   const { id, steps } = vector;
   const index = step === undefined ? steps.findLastIndex(isWalked) : step - 1;
   const chosen = steps[index];
-  const walk = chosen === undefined ? null : new Arm64VectorRunner('profile').explain(vector, index).walk;
+  const walk = chosen === undefined ? null : new Arm64VectorRunner('profile').explain(vector, index, place);
   if (chosen === undefined || walk === null || (chosen.op !== 'access' && chosen.op !== 'mteInsn')) {
     const accesses = steps.flatMap(({ op }, at) => (op === 'access' ? [at + 1] : []));
     throw new InputError(`vector ${id} makes no access${step === undefined ? '' : ` at step ${step}`}`, {

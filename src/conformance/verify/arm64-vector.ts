@@ -62,6 +62,8 @@ export interface Arm64Cpu {
   readonly mair: Halves;
   readonly pir: Halves;
   readonly pire0: Halves;
+  readonly porEl1: Halves;
+  readonly porEl0: Halves;
   readonly uao: boolean;
   readonly tco: boolean;
 }
@@ -78,6 +80,8 @@ export interface Arm64Vector {
   readonly id: string;
   readonly kind: Arm64Kind;
   readonly cpu: Arm64Cpu;
+  /** Names of `cpu.features`. */
+  readonly features: readonly string[];
   readonly memory: MemoryList;
   /** Allocation Tags before the first step. */
   readonly tags: TagList;
@@ -90,11 +94,11 @@ export function parseArm64Vector(value: unknown, place: Place): Arm64Vector {
   const fields = new FieldReader(value, place);
   const kind = kindOf(fields);
   const cpu = fields.object('cpu');
-  cpu.texts('features');
   return {
     id: fields.text('id'),
     kind,
     cpu: parseCpu(cpu, kind),
+    features: cpu.texts('features'),
     memory: fields.wordPairs('memory'),
     tags: parseTags(
       fields,
@@ -117,10 +121,14 @@ function kindOf(fields: FieldReader): Arm64Kind {
 
 const ZERO: Readonly<Halves> = { hi: 0, lo: 0 };
 
-/** A sequence names EL and PAN at each access, and neither UAO nor TCO: both are 0. */
+/**
+ * A sequence names EL and PAN at each access, and neither UAO nor TCO: both are 0. Permission registers that are not given
+ * are 0; those of indirection come together.
+ */
 function parseCpu(cpu: FieldReader, kind: Arm64Kind): Arm64Cpu {
   const single = kind !== 'TLB sequences';
-  const indirect = kind === 'permission indirections';
+  const indirect = cpu.has('pir') || cpu.has('pire0');
+  const optional = (name: string): Halves => (cpu.has(name) ? cpu.word(name) : ZERO);
   return {
     sctlr: cpu.word('sctlr'),
     tcr: cpu.word('tcr'),
@@ -130,6 +138,8 @@ function parseCpu(cpu: FieldReader, kind: Arm64Kind): Arm64Cpu {
     mair: cpu.word('mair'),
     pir: indirect ? cpu.word('pir') : ZERO,
     pire0: indirect ? cpu.word('pire0') : ZERO,
+    porEl1: optional('por_el1'),
+    porEl0: optional('por_el0'),
     uao: single && flag(cpu, 'uao'),
     tco: single && flag(cpu, 'tco'),
   };

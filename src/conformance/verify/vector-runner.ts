@@ -40,6 +40,8 @@ export interface VectorOutcome {
   readonly steps: number;
   readonly tags: readonly string[];
   readonly difference: VectorDifference | null;
+  /** What it needs and the model does not have, so that it was not run: neither passed nor failed. */
+  readonly unsupported?: readonly string[];
 }
 
 export interface VectorRunner {

@@ -30,6 +30,10 @@ export interface VerifyResult {
   readonly failed: number;
   /** Left out by `only`. */
   readonly skipped: number;
+  /** Not run, as they name a feature that the model does not have. */
+  readonly unsupported: number;
+  /** Those features, and how many vectors name them. */
+  readonly unsupportedFeatures: ReadonlyMap<string, number>;
   /** By kind: `sequences`, `MTE accesses`; in the order in which they were met. */
   readonly kinds: ReadonlyMap<string, Readonly<Count>>;
   /** Steps of the sequences, one for each other vector. */
@@ -53,7 +57,9 @@ class Verification {
   readonly kinds = new Map<string, Count>();
   readonly tags = new Map<string, Count>();
   readonly failedIds: string[] = [];
+  readonly unsupportedFeatures = new Map<string, number>();
   skipped = 0;
+  unsupported = 0;
   steps = 0;
   first: VectorDifference | null = null;
   readonly #runners = new Map<string, VectorRunner>();
@@ -86,7 +92,13 @@ class Verification {
     return this.#count(this.#runnerOf(fields?.arch, file, line).run(value, { file, line }));
   }
 
-  #count({ id, kind, steps, tags, difference }: VectorOutcome): boolean {
+  #count({ id, kind, steps, tags, difference, unsupported }: VectorOutcome): boolean {
+    if (unsupported !== undefined) {
+      this.unsupported++;
+      const { unsupportedFeatures: counts } = this;
+      for (const feature of unsupported) counts.set(feature, (counts.get(feature) ?? 0) + 1);
+      return false;
+    }
     const side = difference === null ? 'passed' : 'failed';
     this.total[side]++;
     this.steps += steps;
@@ -148,13 +160,16 @@ export async function verifyVectors(
   const retention = options.retention ?? 'profile';
   const verification = new Verification(retention, options.only ?? []);
   const stopped = await runFiles(files, verification, options);
-  const { total, kinds, skipped, steps, tags, first, failedIds } = verification;
+  const { total, kinds, skipped, unsupported, unsupportedFeatures, steps, tags, first, failedIds } =
+    verification;
   return {
     files,
     retention,
     passed: total.passed,
     failed: total.failed,
     skipped,
+    unsupported,
+    unsupportedFeatures,
     kinds,
     steps,
     tags,

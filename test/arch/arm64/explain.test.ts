@@ -27,7 +27,7 @@ const explain = (vector: Recorded): ExplainedVector => ARM64_VECTORS.explain(vec
 const runner = new Arm64VectorRunner('profile');
 /** On one machine for all, which is quicker. */
 const walkOf = (vector: Recorded): ExplainedWalk =>
-  runner.explain(parseArm64Vector(vector, place), 0).walk as ExplainedWalk;
+  runner.explain(parseArm64Vector(vector, place), 0, place) as ExplainedWalk;
 const entries = ({ steps }: ExplainedWalk): ExplainedEntry[] =>
   steps.filter((step): step is ExplainedEntry => step.kind === 'entry');
 

@@ -38,6 +38,8 @@ const [SINGLE, INDIRECT, TAGGED, LDG, SEQUENCE] = [
   'arm64-100000',
   'arm64-200000',
 ] as const;
+/** A translation of a read that is allowed. */
+const ALLOWED = 'arm64-000053';
 const HEX = 'a hexadecimal string "0x…" of at most 64 bits';
 
 const MALFORMED: readonly (readonly [id: string, spoil: (vector: Json) => void, says: string])[] = [
@@ -207,5 +209,53 @@ describe('what is run and reported', () => {
     await expect(explainVector(FILE, SINGLE, undefined, 'x86_64')).rejects.toThrow(
       'vector arm64-000000 is of another architecture: expected x86_64, found arm64',
     );
+  });
+});
+
+describe('features that a vector names are switched on for it', () => {
+  const POE = 0xc;
+  const every = (field: number): string => `0x${field.toString(16).repeat(16)}`;
+  /** The vector with TCR2_EL1 bits set and other fields of `cpu`. */
+  const changed = (id: string, tcr2: number, cpu: Json, features: readonly string[] = []): Json => {
+    const vector = vectorOf(id);
+    const before = part(vector, 'cpu');
+    const named = [...(before['features'] as string[]), ...features];
+    const bits = BigInt(before['tcr2'] as string) | BigInt(tcr2);
+    return { ...vector, cpu: { ...before, tcr2: `0x${bits.toString(16)}`, ...cpu, features: named } };
+  };
+  const verify = (...vectors: readonly Json[]) => verifyVectors([file('features.jsonl', ...vectors)]);
+
+  it.each([
+    ['S1POE and overlays that leave everything', every(7), ['S1POE'], 1],
+    ['FEAT_S1POE, the same name', every(7), ['FEAT_S1POE'], 1],
+    ['S1POE and overlays that leave nothing', every(0), ['S1POE'], 0],
+    ['no S1POE: TCR2_EL1.POE has no effect', every(0), [], 1],
+  ] as const)('%s', async (_, por, features, passed) => {
+    const overlaid = (id: string) => changed(id, POE, { por_el0: por, por_el1: por }, features);
+    // Between others: each runs on its own processor.
+    const result = await verify(vectorOf(ALLOWED), overlaid(ALLOWED), vectorOf(ALLOWED));
+    expect(result).toMatchObject({ passed: 2 + passed, failed: 1 - passed, unsupported: 0 });
+    if (passed === 0) expect(result.first?.mismatches[0]?.got).toContain('ESR_EL1 0x40');
+  });
+
+  it.each([
+    ['a tag check', 'arm64-100007'],
+    ['a tag instruction', LDG],
+    ['a sequence', SEQUENCE],
+  ])('permission registers are loaded for %s too', async (_, id) => {
+    const indirect = (field: number) => changed(id, 2, { pir: every(field), pire0: every(field) });
+    expect(await verify(indirect(0xc))).toMatchObject({ passed: 1, first: null });
+    expect((await verify(indirect(0))).first?.mismatches[0]?.got).toContain('Permission');
+  });
+
+  it('an unknown one makes the vector unsupported: neither passed nor failed, and counted', async () => {
+    const [mec, both] = [['MEC'], ['MEC', 'D128', 'S1POE']].map((names) => changed(ALLOWED, 0, {}, names));
+    const result = await verify(mec as Json, vectorOf(ALLOWED), both as Json);
+    expect(result).toMatchObject({ passed: 1, failed: 0, unsupported: 2, steps: 1 });
+    expect(Object.fromEntries(result.unsupportedFeatures)).toEqual({ MEC: 2, D128: 1 });
+    expect(verifyText(result)).toContain(
+      'unsupported, as they name features that are not built: MEC 2 · D128 1\n1 passed, 0 failed, 2 unsupported\n',
+    );
+    await expect(explainVector(file('mec.jsonl', mec as Json), ALLOWED)).rejects.toThrow('found MEC');
   });
 });
