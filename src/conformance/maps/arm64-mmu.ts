@@ -104,7 +104,7 @@ export function explainArm64(
 /** Where PSTATE comes from, and that tags were not checked where the registers ask for it. */
 function withDumpRemarks(walk: ExplainedWalk, { sctlr }: Arm64DumpState, origin: string): ExplainedWalk {
   const registers = walk.registers.map((register) =>
-    register.name === 'PSTATE' ? { ...register, summary: `${register.summary} (${origin})` } : register,
+    register.name === 'PSTATE' ? { ...register, summary: `${register.summary}; ${origin}` } : register,
   );
   const user = (walk.access & Access.User) !== 0;
   const asked = SCTLR_EL1.has(sctlr, user ? 'ATA0' : 'ATA') && SCTLR_EL1.has(sctlr, user ? 'TCF0' : 'TCF');

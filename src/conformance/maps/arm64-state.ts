@@ -48,7 +48,7 @@ export interface DumpPstate {
   readonly pan: boolean;
   readonly uao: boolean;
   readonly tco: boolean;
-  /** `cpsr`, or what was assumed in words. */
+  /** `from cpsr`, or what was assumed in words. */
   readonly origin: string;
 }
 
@@ -133,7 +133,7 @@ const PSTATE_UAO = 1n << 23n;
 const PSTATE_TCO = 1n << 25n;
 /** PSTATE.M[3:2], as SPSR_EL1 holds it: the exception level. */
 const PSTATE_EL = 3n << 2n;
-const PSTATE_GIVEN = 'cpsr';
+const PSTATE_GIVEN = 'from cpsr';
 
 /**
  * @see Arm ARM (DDI 0487), "SCTLR_EL1", field SPAN: 0 sets PSTATE.PAN on an exception to EL1, 1 leaves it;

@@ -198,12 +198,12 @@ describe('registers of another place', () => {
 
   it('say where PSTATE comes from, and list what of EL1 was assumed', () => {
     const { state } = dumpWith({ cpsr: '0x1000' });
-    expect(state.pstateEl0).toEqual({ pan: false, uao: false, tco: false, origin: 'cpsr' });
+    expect(state.pstateEl0).toEqual({ pan: false, uao: false, tco: false, origin: 'from cpsr' });
     const origin = 'PAN = 1 as an exception leaves it (cpsr is of EL0, SCTLR_EL1.SPAN = 0), UAO = TCO = 0';
     expect(state.pstateEl1).toEqual({ pan: true, uao: false, tco: false, origin });
     expect(state.assumed).toContain(`PSTATE at EL1: ${origin}`);
     const kernel = dumpWith({ cpsr: '0x2c00005', tcr2_el1: '0x0' }).state;
-    expect(kernel.pstateEl1).toEqual({ pan: true, uao: true, tco: true, origin: 'cpsr' });
+    expect(kernel.pstateEl1).toEqual({ pan: true, uao: true, tco: true, origin: 'from cpsr' });
     expect(kernel.pstateEl0.origin).toBe('all zero, as cpsr is of EL1');
     expect(kernel.assumed).toEqual([]);
     expect(dumpWith({}).state.pstateEl1.origin).toMatch(/there is no cpsr/);
