@@ -164,4 +164,30 @@ describe.runIf(ON_ARM64)('a late tag check and the end of a process', () => {
       killedBy: 'SIGSEGV SEGV_MTEAERR at 0x0',
     });
   });
+
+  it('kills it between two instructions that touch no memory, once an interrupt has come', () => {
+    const computing = defineScenario({
+      title: 'interrupts while a program computes',
+      cpus: 1,
+      programs: {
+        *program(u, share) {
+          yield* u.must(storeWithWrongTag(u));
+          for (let round = 1; round <= 20; round++) {
+            yield* u.compute(10);
+            share.set('rounds', round);
+          }
+        },
+        *other(u) {
+          for (let round = 0; round < 20; round++) yield* u.taggedAddressControl();
+        },
+      },
+    });
+    let early = 0;
+    for (let seed = 1; seed <= 20; seed++) {
+      const { programs, variables } = runScenario(computing, { architecture, policy: 'random', seed });
+      expect(programs[0]).toMatchObject({ killedBy: 'SIGSEGV SEGV_MTEAERR at 0x0' });
+      if (new Map(variables).get('rounds') !== 20) early++;
+    }
+    expect(early).toBeGreaterThan(15);
+  });
 });
