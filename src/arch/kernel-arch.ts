@@ -4,6 +4,7 @@
  * TLB bookkeeping. How a flush reaches other CPUs (interrupts, broadcast) is the architecture's business.
  */
 import { SharedObject, type Task } from '../base/task.ts';
+import type { ContiguousEntries } from './contiguous-entries.ts';
 import type { Mmu } from './mmu.ts';
 import type { PagingFormat } from './paging-format.ts';
 import type { TagInstructions } from './tag-instructions.ts';
@@ -88,6 +89,8 @@ export type AccessVerdict = (typeof AccessVerdict)[keyof typeof AccessVerdict];
 export interface KernelArch {
   readonly name: string;
   readonly format: PagingFormat;
+  /** Runs of leaves that TLBs may hold as one; null where the kernel makes none. */
+  readonly contiguousEntries: ContiguousEntries | null;
   /** First page number beyond user space (`TASK_SIZE / PAGE_SIZE`). */
   readonly taskSizePages: number;
   /**

@@ -9,6 +9,7 @@ import type { Halves } from '../../base/u64.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
+import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
 import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
@@ -56,7 +57,7 @@ export function* changeProtection(
     const table = yield* pteOffsetMapLock(current, mm, page);
     if (table === null) continue;
     for (; page < spanEnd; page++) {
-      if (yield* changePte(vma, table, page, gather, changeFlags)) changed++;
+      if (yield* changePte(current, vma, table, page, gather, changeFlags)) changed++;
     }
     yield* pteUnmapUnlock(current, table);
   }
@@ -65,6 +66,7 @@ export function* changeProtection(
 
 /** @see `change_pte_range`: one pte; false when there is nothing to change */
 function* changePte(
+  current: TaskStruct,
   vma: VmArea,
   table: TablePage,
   page: number,
@@ -80,6 +82,7 @@ function* changePte(
     if (format.swapTypeOf(pageTables.hi, pageTables.lo) === SWP_PTE_MARKER) return false;
     throw new Unsupported('mprotect of swap entries');
   }
+  if (inRun(vma.mm.kernel, table, index)) yield* unfoldRun(current, vma.mm, table, page);
   // `ptep_modify_prot_start`: cleared, so that the hardware cannot set a bit that would be lost.
   yield table.setEntry;
   pageTables.getAndClear(table, index);
@@ -94,6 +97,8 @@ function* changePte(
   yield table.setEntry;
   pageTables.setEntry(table, index, entry.hi, entry.lo);
   if (format.needsFlush(hi, lo, entry.hi, entry.lo, table.level)) gather.noteEntry(page, table.level);
+  const frame = format.frameOf(entry.hi, entry.lo, table.level);
+  if (endsRun(vma.mm.kernel, page, frame)) yield* foldRun(current, vma.mm, table, page, frame);
   return true;
 }
 

@@ -11,6 +11,7 @@ import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
+import { endsRun, flagsInRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
 import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
@@ -157,14 +158,16 @@ class PteCopier {
   *#copyPresent(source: TablePage, target: TablePage, index: number, page: number): Task<number> {
     const { kernel } = this.#current;
     const { pageTables } = kernel;
-    const flags = pageTables.flags(source.level);
     const frame = pageTables.frame(source.level);
+    const run = inRun(kernel, source, index);
+    const flags = run ? flagsInRun(kernel, source, index) : pageTables.flags(source.level);
     if ((flags & EntryFlag.Special) === 0) {
       const shared = yield* this.#share(frame);
       if (!shared) return yield* this.#copyPinned(target, index, page, frame);
     }
     let copied = flags & ~EntryFlag.Young;
     if (this.#parent.cow && entryWritable(flags)) {
+      if (run) yield* unfoldRun(this.#current, this.#parent.mm, source, page);
       yield source.setEntry;
       pageTables.change(source, index, 0, EntryFlag.Write | EntryFlag.ShadowStack);
       copied &= ~(EntryFlag.Write | EntryFlag.ShadowStack);
@@ -175,6 +178,7 @@ class PteCopier {
     if ((this.#child.flags & VM_UFFD_WP) === 0) copied &= ~EntryFlag.UffdWp;
     yield target.setEntry;
     pageTables.setLeaf(target, index, frame, copied);
+    if (endsRun(kernel, page, frame)) yield* foldRun(this.#current, this.#child.mm, target, page, frame);
     return COPIED_UNITS;
   }
 

@@ -5,7 +5,7 @@
  * than a step, and a task that waits for a table's lock looks at the upper entry again).
  * @see Linux mm/memory.c `__pte_alloc`, mm/pgtable-generic.c `__pte_offset_map_lock`, include/linux/pgtable.h
  */
-import { type PagingFormat, pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';
+import { EntryFlag, type PagingFormat, pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
@@ -125,10 +125,10 @@ export class PageTables implements Halves {
     return this.hi === hi && this.lo === lo;
   }
 
-  /** Writes a leaf made of a frame and `EntryFlag` bits (`set_pte_at`). */
+  /** Writes a leaf made of a frame and `EntryFlag` bits (`set_pte_at`); alone it is never one of a run. */
   setLeaf(table: TablePage, index: number, frame: number, flags: number): void {
     this.#pageTags?.sync(frame, flags);
-    this.format.pack(frame, flags, table.level, this.#made);
+    this.format.pack(frame, flags & ~EntryFlag.Cont, table.level, this.#made);
     this.write(table, index, this.#made.hi, this.#made.lo);
   }
 

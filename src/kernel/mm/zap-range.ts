@@ -8,6 +8,7 @@ import type { Task } from '../../base/task.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
+import { inRun, unfoldRun } from './contiguous-ptes.ts';
 import type { MmStruct } from './mm.ts';
 import {
   type MmuGather,
@@ -81,6 +82,7 @@ function* zapPteRange(
       yield* zapNonPresent(mm, table, index, details);
       continue;
     }
+    if (inRun(mm.kernel, table, index)) yield* unfoldRun(current, mm, table, page);
     forceFlush = (yield* zapPresent(mm, vma, table, page, gather)) || forceFlush;
     if (gather.full) {
       forceFlush = true;

@@ -70,6 +70,7 @@ export function vmaWorld(
     vmFlagsClear: NO_FLAGS,
     dataDefaultFlags: NO_FLAGS,
     legacyMapFlags: 0,
+    contiguousEntries: null,
     vmFlagLetters: [],
     validateProt: (prot) => (prot & ~(RW | PROT_EXEC | PROT_SEM)) === 0,
     calcVmProtBits: () => NO_FLAGS,

@@ -18,6 +18,7 @@ import { Arm64TagInstructions } from '../mte/tag-operations.ts';
 import { ShareabilityDomain } from '../shareability-domain.ts';
 import type { TlbiOperation } from '../tlbi.ts';
 import { Arm64MmContext, AsidAllocator } from './asid.ts';
+import { ContiguousPtes } from './contpte.ts';
 import { setUpCpu } from './cpu-setup.ts';
 import { accessError, decodeFault, type FaultFeatures } from './fault-entry.ts';
 import {
@@ -79,6 +80,7 @@ class DomainMaintenance implements TlbMaintenance {
 export class Arm64KernelArch implements KernelArch {
   readonly name = 'arm64';
   readonly format: Arm64PagingFormat;
+  readonly contiguousEntries: ContiguousPtes;
   readonly taskSizePages: number;
   readonly mapWindowPages = MAP_WINDOW_PAGES;
   readonly mmus: readonly Arm64Mmu[];
@@ -115,6 +117,7 @@ export class Arm64KernelArch implements KernelArch {
     this.machine = machine;
     this.features = features;
     this.format = new Arm64PagingFormat({ granule: PAGE_SHIFT, addressSize: levels === 5 ? 52 : 48 });
+    this.contiguousEntries = new ContiguousPtes(this.format);
     this.taskSizePages = 2 ** (this.format.addressSize - PAGE_SHIFT);
     this.hardwareDirty = features.hafdbs >= 2;
     this.wantsOldPrefaultedPte = features.hafdbs >= 1;

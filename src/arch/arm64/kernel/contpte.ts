@@ -3,38 +3,21 @@
  * for their frames. The Contiguous bit is put into all of them at once or into none; since entries that disagree about it
  * must never be valid together, the run is cleared and flushed in between. Young and Dirty of a run are those of any
  * of its entries, as the hardware may note them in one alone.
- * The kernel has no folios of several pages yet, so nothing of it calls this. Left out: contiguous pmds (hugetlb),
- * `set_ptes` of a whole range, lockless readers, FEAT_BBM level 2, which does without the flush in later kernels.
+ * Left out: contiguous pmds (hugetlb), `set_ptes` of a whole range, lockless readers, FEAT_BBM level 2, which does without the flush in later kernels.
  * @see Linux arch/arm64/mm/contpte.c and include/asm/pgtable.h, `contpte_try_fold`, `contpte_convert`,
  *   `contpte_ptep_get`, `contpte_ptep_set_access_flags`
  */
-import type { SchedPoint, Task } from '../../../base/task.ts';
+import type { Task } from '../../../base/task.ts';
 import type { Halves } from '../../../base/u64.ts';
+import type { ContiguousEntries, FlushLeaves, FolioRange, PteTable } from '../../contiguous-entries.ts';
 import { EntryFlag } from '../../paging-format.ts';
 import type { Arm64PagingFormat } from './paging-format.ts';
-
-/** A table of the last level, its lock held. */
-export interface PteTable {
-  /** Just before an entry changes. */
-  readonly setEntry: SchedPoint;
-  read(index: number, out: Halves): void;
-  write(index: number, entry: Readonly<Halves>): void;
-}
-
-/** The folio that a pte maps a page of. */
-export interface FolioRange {
-  readonly firstFrame: number;
-  readonly frames: number;
-}
-
-/** `__flush_tlb_range` of leaves: page numbers, the end exclusive. */
-export type FlushLeaves = (startPage: number, endPage: number) => Task<void>;
 
 const NOTED = EntryFlag.Young | EntryFlag.Dirty;
 /** CONT_PTES by granule. @see arch/arm64/include/asm/pgtable-hwdef.h, CONT_PTE_SHIFT */
 const CONT_PTES = { 12: 16, 14: 128, 16: 32 } as const;
 
-export class ContiguousPtes {
+export class ContiguousPtes implements ContiguousEntries {
   /** Entries of a run. */
   readonly count: number;
   readonly #format: Arm64PagingFormat;

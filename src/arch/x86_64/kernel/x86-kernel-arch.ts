@@ -102,6 +102,7 @@ class MmuPort implements X86TlbPort {
 export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly name = 'x86_64';
   readonly format: X86PagingFormat;
+  readonly contiguousEntries = null;
   readonly taskSizePages: number;
   readonly mapWindowPages = 2 ** 35 - 1;
   readonly mmus: readonly X86Mmu[];

@@ -8,6 +8,7 @@ import { tableIndex } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import type { AddressSpace } from '../../frame/address-space.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
+import { endsRun, foldRun } from '../contiguous-ptes.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, mmCounter } from '../rmap.ts';
@@ -49,6 +50,7 @@ function* mapCachedPage(
   objectIndex: number,
 ): Task<boolean> {
   const { kernel, mm, index } = fault;
+  const page = fault.page - index + at;
   const { frames, pageTables } = kernel;
   const frame = mapping.frameAt(objectIndex);
   if (frame === -1) return false;
@@ -61,6 +63,7 @@ function* mapCachedPage(
   if (mapping.frameAt(objectIndex) !== frame) return false;
   frames.get(frame);
   setPte(fault, table, at, frame, at !== index);
+  if (endsRun(kernel, page, frame)) yield* foldRun(fault.current, mm, table, page, frame);
   addMmCounter(mm, mmCounter(frames, frame), 1);
   return true;
 }

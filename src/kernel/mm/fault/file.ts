@@ -12,6 +12,7 @@ import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { Kernel } from '../../kernel.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { anonVmaPrepare } from '../anon-vma-prepare.ts';
+import { endsRun, foldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, mmCounter } from '../rmap.ts';
@@ -181,6 +182,7 @@ function* finishFault(fault: VmFault): Task<number> {
   if (!changed) {
     yield table.setEntry;
     setPte(fault, table, fault.index, frame, false);
+    if (endsRun(kernel, fault.page, frame)) yield* foldRun(current, mm, table, fault.page, frame);
     addMmCounter(mm, cow ? MM_ANONPAGES : mmCounter(frames, frame), 1);
   }
   yield* pteUnmapUnlock(current, table);

@@ -9,6 +9,7 @@ import type { Task } from '../../../base/task.ts';
 import { mmapAssertLocked } from '../../lock/mmap-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { Unsupported } from '../../unsupported.ts';
+import { inRun, setAccessFlagsInRun } from '../contiguous-ptes.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteUnmapUnlock, rootTable, tableAlloc } from '../page-table-alloc.ts';
 import { flushAccessFlags } from '../tlb.ts';
@@ -142,6 +143,11 @@ function* handlePresentPte(fault: VmFault, table: TablePage, entry: number): Tas
   if (fault.has(FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE)) {
     if (!entryWritable(entry)) return yield* doWpPage(fault, table);
     if (fault.has(FAULT_FLAG_WRITE)) set |= EntryFlag.Dirty;
+  }
+  if (inRun(kernel, table, fault.index)) {
+    yield* setAccessFlagsInRun(current, mm, table, page, set);
+    yield* pteUnmapUnlock(current, table);
+    return 0;
   }
   yield table.setEntry;
   const changed = pageTables.change(table, fault.index, set, 0);

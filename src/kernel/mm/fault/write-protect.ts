@@ -9,6 +9,7 @@ import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { anonVmaPrepare } from '../anon-vma-prepare.ts';
+import { inRun, setAccessFlagsInRun, unfoldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
@@ -68,10 +69,15 @@ function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
 
 /** The page stays; the pte becomes dirty and, where the VMA is writable, writable. Needs the lock. */
 function* wpPageReuse(fault: VmFault, table: TablePage): Task<void> {
+  const { current, kernel, mm, page, index } = fault;
   const set = EntryFlag.Young | EntryFlag.Dirty | maybeWritable(fault.vma);
+  if (inRun(kernel, table, index)) {
+    yield* setAccessFlagsInRun(current, mm, table, page, set);
+    return;
+  }
   yield table.setEntry;
-  const changed = fault.kernel.pageTables.change(table, fault.index, set, 0);
-  if (changed) yield* flushAccessFlags(fault.current, fault.mm, fault.page, true);
+  const changed = kernel.pageTables.change(table, index, set, 0);
+  if (changed) yield* flushAccessFlags(current, mm, page, true);
 }
 
 /** A shared page whose first write is only noted. @see `wp_page_shared`, `fault_dirty_shared_page` */
@@ -138,6 +144,7 @@ function* replaceByCopy(fault: VmFault, table: TablePage, old: number, copy: num
   } else {
     flags |= EntryFlag.Dirty | maybeWritable(vma);
   }
+  if (inRun(kernel, table, index)) yield* unfoldRun(current, mm, table, page);
   yield table.setEntry;
   pageTables.getAndClear(table, index);
   if ((pageTables.flags(table.level) & EntryFlag.Protnone) === 0) yield* flushTlbPage(current, mm, page);

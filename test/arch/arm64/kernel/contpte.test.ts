@@ -2,11 +2,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { Access } from '../../../../src/arch/access.ts';
 import { ARM64_COMPLETE } from '../../../../src/arch/arm64/features.ts';
-import { ContiguousPtes, type PteTable } from '../../../../src/arch/arm64/kernel/contpte.ts';
+import { ContiguousPtes } from '../../../../src/arch/arm64/kernel/contpte.ts';
 import { setUpCpu } from '../../../../src/arch/arm64/kernel/cpu-setup.ts';
 import { Arm64PagingFormat } from '../../../../src/arch/arm64/kernel/paging-format.ts';
 import { Arm64Mmu } from '../../../../src/arch/arm64/mmu.ts';
 import { tlbiAndComplete } from '../../../../src/arch/arm64/shareability-domain.ts';
+import type { PteTable } from '../../../../src/arch/contiguous-entries.ts';
 import { EntryFlag } from '../../../../src/arch/paging-format.ts';
 import { PointKind, SchedPoint, SharedObject, type Task } from '../../../../src/base/task.ts';
 import { fromHalves, type Halves, highHalf, lowHalf } from '../../../../src/base/u64.ts';
