@@ -73,6 +73,20 @@ describe('blocks and tables', () => {
   });
 });
 
+it('a block and a table without entries at its level differ in size too, either way', () => {
+  const emptied = new Watched();
+  emptied.break(2);
+  emptied.set(BLOCK, 2);
+  emptied.set(emptied.newTable() | PAGE_TYPE | VALID, 2);
+  expect(emptied.found).toEqual([`block size; ${INBETWEEN}`]);
+
+  const filled = new Watched();
+  filled.break(2);
+  filled.set(filled.newTable() | PAGE_TYPE | VALID, 2);
+  filled.set(BLOCK, 2);
+  expect(filled.found).toEqual([`block size; ${INBETWEEN}`]);
+});
+
 // What the reports promise of a page and a block that are cached for one address (docs/decisions/0010-arm64-choices.md).
 it.each(['profile', 'adversarial'] as const)('the page is used, not the block (%s)', (retention) => {
   const board = new Board({ retention });

@@ -4,7 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
-import { barrierNamed, completes } from '../../../src/arch/arm64/barriers.ts';
+import { barrierNamed, completes, isVisibleToWalkers } from '../../../src/arch/arm64/barriers.ts';
 import { tlbiAndComplete } from '../../../src/arch/arm64/shareability-domain.ts';
 import { tlbiNamed } from '../../../src/arch/arm64/tlbi.ts';
 import { addressOperand } from '../../../src/arch/arm64/tlbi-operands.ts';
@@ -132,6 +132,21 @@ describe('which DSB is enough', () => {
   it.each(['isht', 'NSHSY', ''])('there is no DSB %s', (name) => {
     expect(() => barrierNamed(name)).toThrow(InputError);
   });
+});
+
+// Table walks of the other CPUs are observers in the Inner Shareable domain.
+it.each<[string, boolean]>([
+  ['NSH', false],
+  ['NSHST', false],
+  ['ISH', true],
+  ['ISHST', true],
+  ['ISHLD', false],
+  ['OSHST', true],
+  ['SY', true],
+  ['ST', true],
+  ['LD', false],
+])('stores to tables are visible to all walks after DSB %s: %s', (option, visible) => {
+  expect(isVisibleToWalkers(barrierNamed(option))).toBe(visible);
 });
 
 describe('instruction fetches', () => {

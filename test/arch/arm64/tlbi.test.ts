@@ -239,6 +239,23 @@ describe.each<[GranuleShift, number, boolean]>([
   });
 });
 
+it.each<Retention>(['profile', 'adversarial'])(
+  'a level 0 block of 512 GiB, with TCR_EL1.DS = 1, goes by any of its addresses (%s)',
+  (retention) => {
+    const board = new Board({ retention, inputBits: 52, wide: true });
+    const block = 1n << 40n;
+    const last = block + (1n << 39n) - 0x1000n;
+    const leaf = board.map(block, 1n << 39n, board.attributes, 0);
+    expect(board.access(last)).toBe((1n << 40n) - 0x1000n);
+    board.write(leaf, 0n);
+    board.invalidate('VAAE1', at(block + (1n << 39n)));
+    board.invalidate('VAAE1', at(block - 0x1000n));
+    expect(board.access(last)).toBe((1n << 40n) - 0x1000n);
+    board.invalidate('VAAE1', at(block + (3n << 37n)));
+    expect(board.access(last)).toBe('fault 0b000100');
+  },
+);
+
 describe('table entries in the walk caches', () => {
   /** PAGE was used through its level 3 table, which was then replaced by another that maps it to FRESH. */
   const replaced = (): Board => {

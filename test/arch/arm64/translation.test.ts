@@ -100,6 +100,18 @@ describe('ranges that are closed', () => {
     expect(machine.mmu.fault.reasons).toBe(Reason.Epd);
   });
 
+  it.each(['profile', 'adversarial'] as const)(
+    'EPD0: what is cached and forbids the access is a Permission fault, as there is no walk to ask (%s)',
+    (retention) => {
+      const machine = new Stage1({ retention });
+      machine.map(0x4000n, 0x5000n, { ...PAGE, AP: 3 });
+      machine.access(0x4000n);
+      machine.setTcr({ EPD0: 1 });
+      expect(machine.access(0x4000n, Access.User | Access.Write)).toBe('Permission fault, level 3');
+      expect(machine.mmu.fault.reasons).toBe(Reason.ReadOnly);
+    },
+  );
+
   it.each(['profile', 'adversarial', 'none'] as const)(
     'E0PD0 closes the range to EL0 and LDTR, also where it is cached (%s)',
     (retention) => {
@@ -303,6 +315,17 @@ describe('what is not cached, or not used', () => {
       machine.mmu.dropAll();
       expect(machine.access(0x4000n, Access.User | Access.Write)).toBe(0x5000n);
     }
+  });
+
+  it.each([
+    [1, 'Permission fault, level 1', 3],
+    [2, 'Permission fault, level 2', 2],
+  ] as const)('of a block of level %i: with that level', (level, outcome, seamLevel) => {
+    const machine = new Stage1({ retention: 'adversarial' });
+    machine.map(0x8000_0000n, 0x4000_0000n, { ...PAGE, AP: 3 }, level);
+    expect(machine.access(0x8000_1234n)).toBe(0x4000_1234n);
+    expect(machine.access(0x8000_1234n, Access.User | Access.Write)).toBe(outcome);
+    expect(machine.mmu.fault).toMatchObject({ level: seamLevel, entryLo: 0 });
   });
 
   it('with a profile is no more than the profile holds', () => {

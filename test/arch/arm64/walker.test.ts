@@ -2,7 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/arch/access.ts';
 import { blockAllowed, descriptorShift, tableLayout } from '../../../src/arch/arm64/entries.ts';
 import { Reason } from '../../../src/arch/arm64/fault-reasons.ts';
-import { ARM64_COMPLETE, type Arm64Features, NEOVERSE_V2 } from '../../../src/arch/arm64/features.ts';
+import {
+  ARM64_COMPLETE,
+  type Arm64Features,
+  CORTEX_A72,
+  NEOVERSE_V2,
+} from '../../../src/arch/arm64/features.ts';
 import { leafDescriptor, ROOT0, Stage1, type Tcr } from './stage1.ts';
 
 const PAGE = { AP: 1, AF: 1, PXN: 1, UXN: 1 };
@@ -101,6 +106,8 @@ describe('the granule, TCR_EL1.TG0 and TG1', () => {
     ['TG1 64 KiB', {}, { TG1: 3 }, 'upper', 16],
     ['4 KiB, not implemented', only('granule64k'), { TG0: 0 }, 'lower', 16],
     ['64 KiB, not implemented', only('granule16k'), { TG0: 1 }, 'lower', 14],
+    ['16 KiB, not implemented on a Cortex-A72', CORTEX_A72, { TG0: 2 }, 'lower', 12],
+    ['16 KiB, not implemented there, above', CORTEX_A72, { TG1: 1 }, 'upper', 12],
   ] as const)('%s', (_, features, tcr, range, granule) => {
     const machine = new Stage1({ features: { ...ARM64_COMPLETE, ...features } });
     machine.setTcr(tcr);
@@ -172,6 +179,26 @@ describe('Address size faults, TCR_EL1.IPS', () => {
     machine.set('ttbr0', 1n << BigInt(bits));
     expect(machine.access(0x2000n)).toBe('Address size fault, level 0');
     expect(machine.mmu.fault.reasons).toBe(Reason.TableBase);
+  });
+
+  it('count also for the last descriptor of the short cut, for which all tables lie in 4 MiB', () => {
+    const root = 0x40_0000n;
+    for (const retention of ['none', 'profile'] as const) {
+      const machine = new Stage1({ tcr: { IPS: 0 }, retention });
+      machine.set('ttbr0', root);
+      for (const level of [1n, 2n, 3n]) {
+        machine.memory.writeWord(root + (level - 1n) * 0x1000n, (root + level * 0x1000n) | 3n);
+      }
+      const leaf = (pa: bigint): void => {
+        const fields = { ...PAGE, nG: 1 };
+        machine.memory.writeWord(root + 0x3000n, leafDescriptor(machine.context(3), pa, fields));
+        machine.mmu.dropAll();
+      };
+      leaf(0xffff_f000n);
+      expect(machine.access(0n)).toBe(0xffff_f000n);
+      leaf(0x1_0000_0000n);
+      expect(machine.access(0n)).toBe('Address size fault, level 3');
+    }
   });
 
   it.each([

@@ -177,6 +177,17 @@ describe('an access across pages, and runs of bytes', () => {
     expect(machine.read(tagged(STORED, VA + 0xff8n))).toBe('none');
   });
 
+  it('reports the second page also where that lies beyond a boundary of 4 GiB', () => {
+    const before = 0x1_ffff_f000n;
+    const machine = machineWith()
+      .map(before, DATA)
+      .map(before + 0x1000n, DATA + 0x5000n);
+    for (const granule of [0xff0n, 0x5000n]) machine.setTag(DATA + granule, STORED);
+    expect(machine.read(tagged(STORED, before + 0xffdn))).toBe('none');
+    machine.setTag(DATA + 0x5000n, 1);
+    expect(machine.read(tagged(STORED, before + 0xffdn))).toBe('tag check ESR 96000011 FAR 500000200000000');
+  });
+
   it('checks the second page by its own memory type', () => {
     const machine = machineWith()
       .map(VA + 0x1000n, DATA + 0x5000n, Memory.Normal)
