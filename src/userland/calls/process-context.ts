@@ -214,7 +214,7 @@ export function* returnToUser(context: ProcessContext): Task<void> {
 }
 
 /** Ends the process. The caller's next `yield` is its last: nothing resumes it. @param status as wait4 reports it */
-export function* die(context: ProcessContext, status: number): Task<void> {
+function* die(context: ProcessContext, status: number): Task<void> {
   yield* doExit(context.task, status);
   context.dead = true;
 }
