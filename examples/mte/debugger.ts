@@ -21,6 +21,7 @@ const WRONG_TAG = 9;
 const WORD = 0x1122_3344_5566_7788n;
 const WRITTEN = 0xcafe_f00dn;
 const NAME = new TextEncoder().encode('tagged\0');
+const VARIABLE = new TextEncoder().encode('A=b\0');
 
 const withTag = (pointer: bigint, tag: number): bigint => pointer | (BigInt(tag) << 56n);
 
@@ -72,17 +73,33 @@ function paths(u: User, pid: number, handle: number): readonly Path[] {
       own: (address, buffer) => u.procMemWriteFrom(handle, address, bytes, buffer),
       writes: true,
     },
-    { name: 'PTRACE_PEEKDATA', remote: (address) => u.peek(pid, address), writes: false },
+    {
+      name: 'PTRACE_PEEKDATA',
+      remote: (address) => u.peek(pid, address),
+      own: (address, buffer) => u.peekInto(pid, address, buffer),
+      writes: false,
+    },
     { name: 'PTRACE_POKEDATA', remote: (address) => u.poke(pid, address, WRITTEN), writes: true },
-    { name: 'PTRACE_PEEKMTETAGS', remote: (address) => u.peekTags(pid, address, 1), writes: false },
+    {
+      name: 'PTRACE_PEEKMTETAGS',
+      remote: (address) => u.peekTags(pid, address, 1),
+      own: (address, buffer) => u.peekTagsInto(pid, address, 1, buffer),
+      writes: false,
+    },
     {
       name: 'PTRACE_POKEMTETAGS',
       remote: (address) => u.pokeTags(pid, address, Uint8Array.of(POKED_TAG)),
+      own: (address, buffer) => u.pokeTagsFrom(pid, address, 1, buffer),
       writes: true,
     },
     {
       name: 'read of /proc/PID/cmdline',
       own: (_address, buffer) => u.procCmdlineInto(pid, NAME.length, buffer),
+      writes: false,
+    },
+    {
+      name: 'read of /proc/PID/environ',
+      own: (_address, buffer) => u.procEnvironInto(pid, VARIABLE.length, buffer),
       writes: false,
     },
   ];
@@ -92,8 +109,15 @@ function paths(u: User, pid: number, handle: number): readonly Path[] {
 interface Findings {
   /** By path: what came of each of `ADDRESSES`. */
   readonly remote: readonly { readonly path: string; readonly came: readonly string[] }[];
-  /** By path: its own buffer with the right tag, and with the wrong one in sync and async mode. */
-  readonly own: readonly { readonly path: string; readonly came: readonly string[] }[];
+  /**
+   * By path: its own buffer with the right tag, with the wrong one in sync, async and asymmetric mode, and with the right
+   * one without the tagged-address ABI. `reads`: the kernel reads the buffer.
+   */
+  readonly own: readonly {
+    readonly path: string;
+    readonly came: readonly string[];
+    readonly reads: boolean;
+  }[];
   /** By path that writes: the data then, and the tag. */
   readonly kept: readonly { readonly path: string; readonly data: bigint; readonly tag: number }[];
 }
@@ -112,18 +136,35 @@ function* remoteAddresses(all: readonly Path[], page: bigint): Task<Findings['re
   return found;
 }
 
+/** The paths that read the debugger's own buffer; the others write to it. */
+const READS: ReadonlySet<string> = new Set([
+  'process_vm_writev',
+  'pwrite of /proc/PID/mem',
+  'PTRACE_POKEMTETAGS',
+]);
+
 function* ownBuffers(u: User, all: readonly Path[], page: bigint): Task<Findings['own']> {
   const buffer = yield* u.must(u.mmap({ bytes: 4096, prot: 'rwm' }));
   yield* u.must(u.stg(withTag(buffer, OWN_TAG)));
-  const found: { path: string; came: string[] }[] = [];
+  const found: { path: string; came: string[]; reads: boolean }[] = [];
   for (const { name, own } of all) {
     if (own === undefined) continue;
     const right = yield* own(page, withTag(buffer, OWN_TAG));
     const wrong = yield* own(page, withTag(buffer, WRONG_TAG));
     yield* enableTagChecks(u, 'async');
     const later = yield* own(page, withTag(buffer, WRONG_TAG));
+    yield* u.must(u.setTagCheckPreference('asymm'));
+    yield* enableTagChecks(u, 'both');
+    const mixed = yield* own(page, withTag(buffer, WRONG_TAG));
+    yield* u.must(u.setTaggedAddressControl({ enable: false, mode: 'sync', tags: 0xfffe }));
+    const refused = yield* own(page, withTag(buffer, OWN_TAG));
+    yield* u.must(u.setTagCheckPreference('async'));
     yield* enableTagChecks(u, 'sync');
-    found.push({ path: name, came: [right, wrong, later].map(cameText) });
+    found.push({
+      path: name,
+      came: [right, wrong, later, mixed, refused].map(cameText),
+      reads: READS.has(name),
+    });
   }
   return found;
 }
@@ -170,11 +211,21 @@ function report({ remote, own, kept }: Findings): ReportSection[] {
     {
       heading: "Is the debugger's own buffer checked?",
       table: {
-        columns: ['path', 'right tag', 'wrong tag, sync', 'wrong tag, async', 'own buffer'],
+        columns: [
+          'path',
+          'right tag',
+          'wrong tag, sync',
+          'wrong tag, async',
+          'wrong tag, asymm',
+          'right tag, ABI off',
+          'own buffer',
+        ],
         rows: rows(own, ([, wrong]) => (wrong === 'done' ? 'not checked' : 'checked')),
       },
       notes: [
         'The copy is made with the rights and the mode of the debugger; async faults in it raise no signal.',
+        'Asymmetric mode checks reads at once: where the kernel reads the buffer the call fails.',
+        'Without the tagged-address ABI (PR_TAGGED_ADDR_ENABLE) a pointer with a tag is refused before any access.',
       ],
     },
     {
@@ -203,10 +254,10 @@ export default defineScenario({
       yield* u.must(u.stg(data));
       yield* u.must(u.stg(string));
       yield* u.must(u.store(data, WORD));
-      for (const [at, byte] of NAME.entries()) {
+      for (const [at, byte] of [...NAME, ...VARIABLE].entries()) {
         yield* u.must(u.store(string + BigInt(at), BigInt(byte), 1));
       }
-      yield* u.must(u.setArguments(page + 16n, NAME.length));
+      yield* u.must(u.setArguments(page + 16n, NAME.length, VARIABLE.length));
       share.set('page', page);
       yield* share.wait('done');
       // Through its own tags it reads what the debugger wrote.
@@ -232,9 +283,12 @@ export default defineScenario({
     'no path checks the tags of the remote memory': (world) =>
       findings(world.value('debugger')).remote.every(({ came }) => verdict(came) !== 'checked'),
     "every copy checks the debugger's own buffer": (world) =>
-      findings(world.value('debugger')).own.every(({ came: [right, wrong, later] }) => {
-        return right === 'done' && wrong === 'EFAULT' && later === 'done';
-      }),
+      findings(world.value('debugger')).own.every(
+        ({ came: [right, wrong, later, mixed, refused], reads }) => {
+          const checked = right === 'done' && wrong === 'EFAULT' && later === 'done';
+          return checked && mixed === (reads ? 'EFAULT' : 'done') && refused === 'EFAULT';
+        },
+      ),
     'only PTRACE_POKEMTETAGS changes tags, and no data; every other write leaves them as they are': (world) =>
       findings(world.value('debugger')).kept.every(({ path, data, tag }) => {
         const pokesTags = path === 'PTRACE_POKEMTETAGS';

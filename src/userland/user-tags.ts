@@ -148,4 +148,16 @@ export class TagUser {
   pokeTags(pid: number, address: bigint, values: Uint8Array): Task<Outcome<number>> {
     return this.#context.made('pokeTags', tags.pokeTags(this.#context, pid, address, values));
   }
+
+  /** As `peekTags`, into memory of this process at `target`: how many arrived. */
+  peekTagsInto(pid: number, address: bigint, granules: number, target: bigint): Task<Outcome<number>> {
+    const call = tags.moveTagsAt(this.#context, 'peekTagsInto', pid, address, granules, target);
+    return this.#context.made('peekTagsInto', call);
+  }
+
+  /** As `pokeTags`, from memory of this process at `source`. */
+  pokeTagsFrom(pid: number, address: bigint, granules: number, source: bigint): Task<Outcome<number>> {
+    const call = tags.moveTagsAt(this.#context, 'pokeTagsFrom', pid, address, granules, source);
+    return this.#context.made('pokeTagsFrom', call);
+  }
 }

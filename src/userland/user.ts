@@ -263,11 +263,14 @@ export class User extends TagUser {
   }
 
   /**
-   * PR_SET_MM_MAP: the strings that /proc/PID/cmdline shows are at `address`; the environment behind them is empty.
+   * PR_SET_MM_MAP: the strings that /proc/PID/cmdline shows are at `address`; the environment follows them, empty by default.
    * @errors EINVAL (no address of user space, tag bits included). @see prctl(2)
    */
-  setArguments(address: bigint, bytes: Word): Task<Outcome<void>> {
-    return this.#context.made('setArguments', processCalls.setArguments(this.#context, address, bytes));
+  setArguments(address: bigint, bytes: Word, environmentBytes: Word = 0): Task<Outcome<void>> {
+    return this.#context.made(
+      'setArguments',
+      processCalls.setArguments(this.#context, address, bytes, environmentBytes),
+    );
   }
 
   /**
@@ -286,6 +289,11 @@ export class User extends TagUser {
   /** PTRACE_PEEKDATA: 8 bytes of a stopped tracee, by FOLL_FORCE. @errors ESRCH (not its tracer), EIO */
   peek(pid: number, address: bigint): Task<Outcome<bigint>> {
     return this.#context.made('peek', remote.peek(this.#context, pid, address));
+  }
+
+  /** As `peek`, into memory of this process at `target`, as the system call does. @errors also EFAULT */
+  peekInto(pid: number, address: bigint, target: bigint): Task<Outcome<void>> {
+    return this.#context.made('peekInto', remote.peekInto(this.#context, pid, address, target));
   }
 
   /**
@@ -341,6 +349,14 @@ export class User extends TagUser {
   /** As `procCmdline`, into memory of this process at `target`: how many bytes arrived. @errors also EFAULT */
   procCmdlineInto(pid: number, bytes: Word, target: bigint): Task<Outcome<number>> {
     return this.#context.made('procCmdlineInto', remote.procCmdlineInto(this.#context, pid, bytes, target));
+  }
+
+  /**
+   * Reads at most so many bytes of /proc/PID/environ into memory of this process at `target`: how many arrived.
+   * @errors EFAULT, ENOENT, EACCES, ESRCH (no memory any more)
+   */
+  procEnvironInto(pid: number, bytes: Word, target: bigint): Task<Outcome<number>> {
+    return this.#context.made('procEnvironInto', remote.procEnvironInto(this.#context, pid, bytes, target));
   }
 
   /**

@@ -7,7 +7,7 @@
 import type { Task } from '../../base/task.ts';
 import { PointKind, SchedPoint } from '../../base/task.ts';
 import { TaskState } from '../../sched/task.ts';
-import { EIO, EPERM, ERESTARTSYS, ESRCH } from '../errno.ts';
+import { EFAULT, EIO, EPERM, ERESTARTSYS, ESRCH } from '../errno.ts';
 import { FOLL_FORCE, FOLL_WRITE } from '../gup/foll-flags.ts';
 import { type MmStruct, SUID_DUMP_USER } from '../mm/mm.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
@@ -17,6 +17,7 @@ import { unlinkTracee } from '../process/ptrace-link.ts';
 import { findTaskByPid, getTaskMm } from '../process/task-mm.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
 import { accessRemoteVm } from './access-remote-vm.ts';
+import { putToUser, type UserBuffer } from './user-buffer.ts';
 
 /** Bytes that PEEK and POKE move. */
 const WORD_SIZE = 8;
@@ -111,17 +112,22 @@ function* ptraceAccessVm(
   return moved;
 }
 
-/** PTRACE_PEEKDATA: fills the 8 bytes of `word`; 0, -ESRCH (not our stopped tracee) or -EIO (not all 8 bytes). */
+/**
+ * PTRACE_PEEKDATA: fills the 8 bytes of `word`; 0, -ESRCH (not our stopped tracee), -EIO (not all 8 bytes) or -EFAULT
+ * (the caller's own memory). @see Linux kernel/ptrace.c, `generic_ptrace_peekdata`
+ */
 export function* ptracePeekData(
   current: TaskStruct,
   pid: number,
   address: bigint,
-  word: Uint8Array,
+  word: UserBuffer,
 ): Task<number> {
   const task = stoppedTracee(current, pid);
   if (task === null) return -ESRCH;
-  const moved = yield* ptraceAccessVm(current, task, address, word, WORD_SIZE, FOLL_FORCE);
-  return moved === WORD_SIZE ? 0 : -EIO;
+  const data = new Uint8Array(WORD_SIZE);
+  const moved = yield* ptraceAccessVm(current, task, address, data, WORD_SIZE, FOLL_FORCE);
+  if (moved !== WORD_SIZE) return -EIO;
+  return (yield* putToUser(current, word, 0, data, WORD_SIZE)) === 0 ? 0 : -EFAULT;
 }
 
 /** PTRACE_POKEDATA. With -EIO the first part of the word may have been written. */

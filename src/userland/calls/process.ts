@@ -72,10 +72,16 @@ export function setuid(context: ProcessContext, uid: number): Task<Outcome<void>
   return systemCall(context, 'setuid', [`${uid}`], sysSetuid(context.task, uid), doneOrErrno);
 }
 
-export function setArguments(context: ProcessContext, address: bigint, bytes: Word): Task<Outcome<void>> {
+export function setArguments(
+  context: ProcessContext,
+  address: bigint,
+  bytes: Word,
+  environmentBytes: Word,
+): Task<Outcome<void>> {
   const argStart = word(address, 'setArguments: address');
   const argEnd = argStart + word(bytes, 'setArguments: bytes');
-  const call = sysPrctlSetMmMap(context.task, { argStart, argEnd, envStart: argEnd, envEnd: argEnd });
+  const envEnd = argEnd + word(environmentBytes, 'setArguments: environmentBytes');
+  const call = sysPrctlSetMmMap(context.task, { argStart, argEnd, envStart: argEnd, envEnd });
   return systemCall(
     context,
     'prctl',

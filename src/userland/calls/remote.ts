@@ -3,7 +3,7 @@ import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { hex, hexAddress } from '../../base/u64.ts';
 import { EBADF } from '../../kernel/errno.ts';
-import { readProcCmdline } from '../../kernel/remote/proc-pid-cmdline.ts';
+import { readProcCmdline, readProcEnviron } from '../../kernel/remote/proc-pid-cmdline.ts';
 import { openProcMem, readProcMem, writeProcMem } from '../../kernel/remote/proc-pid-mem.ts';
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../kernel/remote/process-vm.ts';
 import {
@@ -45,6 +45,18 @@ export function peek(context: ProcessContext, pid: number, address: bigint): Tas
   const value = (result: number): Outcome<bigint> =>
     result < 0 ? errnoFailure(result) : success(new DataView(bytes.buffer).getBigUint64(0, true));
   return systemCall(context, 'ptrace', ['PTRACE_PEEKDATA', `${pid}`, hexAddress(at)], call, value);
+}
+
+export function peekInto(
+  context: ProcessContext,
+  pid: number,
+  address: bigint,
+  target: bigint,
+): Task<Outcome<void>> {
+  const at = word(address, 'peekInto: address');
+  const to = word(target, 'peekInto: target');
+  const args = ['PTRACE_PEEKDATA', `${pid}`, hexAddress(at), hexAddress(to)];
+  return systemCall(context, 'ptrace', args, ptracePeekData(context.task, pid, at, to), doneOrErrno);
 }
 
 export function poke(
@@ -172,6 +184,18 @@ export function procCmdlineInto(
     call,
     countOrErrno,
   );
+}
+
+export function procEnvironInto(
+  context: ProcessContext,
+  pid: number,
+  bytes: Word,
+  target: bigint,
+): Task<Outcome<number>> {
+  const length = byteCount(bytes, 'procEnvironInto: bytes');
+  const to = word(target, 'procEnvironInto: target');
+  const args = [`/proc/${pid}/environ`, hexAddress(to), `${length}`];
+  return systemCall(context, 'read', args, readProcEnviron(context.task, pid, to, length), countOrErrno);
 }
 
 // biome-ignore lint/correctness/useYield: the file table is the process' own, nothing is shared

@@ -351,3 +351,27 @@ export function pokeTags(
     error === 0 ? success(count) : errnoFailure(error),
   );
 }
+
+/** With the tags in memory of the caller at `buffer`. */
+export function moveTagsAt(
+  context: ProcessContext,
+  name: 'peekTagsInto' | 'pokeTagsFrom',
+  pid: number,
+  address: bigint,
+  granules: number,
+  buffer: bigint,
+): Task<Outcome<number>> {
+  memoryTagsFor(context, name);
+  const at = word(address, `${name}: address`);
+  const own = word(buffer, `${name}: buffer`);
+  const count = byteCount(granules, `${name}: granules`);
+  const [request, move] =
+    name === 'peekTagsInto'
+      ? (['PTRACE_PEEKMTETAGS', ptracePeekMteTags] as const)
+      : (['PTRACE_POKEMTETAGS', ptracePokeMteTags] as const);
+  const args = [request, `${pid}`, hexAddress(at), hexAddress(own), `${count}`];
+  const call = move(context.task, pid, at, own, count);
+  return systemCall(context, 'ptrace', args, call, (moved: TagTransfer) =>
+    moved.error === 0 ? success(moved.count) : errnoFailure(moved.error),
+  );
+}
