@@ -146,7 +146,9 @@ describe('a new generation', () => {
     cpus.touch(1, a);
     expect([cpus.run(0, a), cpus.run(1, a)]).toEqual([1, 1]);
   });
+});
 
+describe('generations, one after the other', () => {
   it('lets a number that has stayed reserved through two generations be found again', () => {
     const cpus = new Cpus(2, 2);
     const b = cpus.mm('b');
