@@ -97,8 +97,8 @@ export function parseArm64Vector(value: unknown, place: Place): Arm64Vector {
   return {
     id: fields.text('id'),
     kind,
-    cpu: parseCpu(cpu, kind),
     features: cpu.texts('features'),
+    cpu: parseCpu(cpu, kind),
     memory: fields.wordPairs('memory'),
     tags: parseTags(
       fields,
