@@ -97,11 +97,14 @@ function grantWords(grants: number): string {
 
 /** What the page grants at EL1 and EL0, and from which bits. */
 function grantRules(mmu: Arm64Mmu, rights: number): string[] {
-  const { el1, el0, conflict, wxn1 } = basePermissions(rights, mmu.memo.controls);
+  const { el1, el0, conflict, wxn1, wxn0 } = basePermissions(rights, mmu.memo.controls);
   const from = (rights & Right.Indirect) !== 0 ? indirectWords(mmu, rights) : directWords(rights);
   const rules = [`the page grants EL1 ${grantWords(el1)}; EL0 ${grantWords(el0)} (${from})`];
   if (conflict) rules.push('EL1 could execute what EL0 could write: nothing is granted');
-  if (wxn1) rules.push('what is writable is not executable (WXN)');
+  if (wxn1 || wxn0) {
+    const levels = [wxn1 ? 'EL1' : '', wxn0 ? 'EL0' : ''].filter((level) => level !== '').join(' and ');
+    rules.push(`WXN at ${levels}: not executable, or under an overlay with X not writable`);
+  }
   return rules;
 }
 
