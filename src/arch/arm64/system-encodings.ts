@@ -237,7 +237,7 @@ const PSTATE_FIELDS: Readonly<Record<string, string>> = {
 };
 
 /** `SCTLR_EL1`, `TLBI VAE1IS`, `DC CGVAC`; null where the table has no name. */
-export const systemName = (encoding: SystemEncoding): string | null => NAMES.get(keyOf(encoding)) ?? null;
+const systemName = (encoding: SystemEncoding): string | null => NAMES.get(keyOf(encoding)) ?? null;
 
 const registerName = (register: number): string => (register === 31 ? 'XZR' : `X${register}`);
 

@@ -44,7 +44,7 @@ export interface Arm64DumpState {
 }
 
 /** The bits of PSTATE that translation depends on, and where they come from. */
-export interface DumpPstate {
+interface DumpPstate {
   readonly pan: boolean;
   readonly uao: boolean;
   readonly tco: boolean;
