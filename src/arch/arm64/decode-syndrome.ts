@@ -267,19 +267,19 @@ const MSRR_MRRS = 0x14;
 
 function encodingOf(value: bigint): SystemEncoding {
   const field = (name: 'Op0' | 'Op1' | 'CRn' | 'CRm' | 'Op2'): number =>
-    Number(SYSTEM_INSTRUCTION.get(value, name));
+    Number(SYSTEM_INSTRUCTION().get(value, name));
   return { op0: field('Op0'), op1: field('Op1'), crn: field('CRn'), crm: field('CRm'), op2: field('Op2') };
 }
 
 /** The trapped instruction, as it is written. */
 function instructionOf(value: bigint, exceptionClass: number): string | null {
   if (exceptionClass === MSR_MRS) {
-    const rt = Number(SYSTEM_INSTRUCTION.get(value, 'Rt'));
-    return systemInstruction(encodingOf(value), rt, SYSTEM_INSTRUCTION.has(value, 'Direction'));
+    const rt = Number(SYSTEM_INSTRUCTION().get(value, 'Rt'));
+    return systemInstruction(encodingOf(value), rt, SYSTEM_INSTRUCTION().has(value, 'Direction'));
   }
   if (exceptionClass === MSRR_MRRS) {
-    const rt = 2 * Number(SYSTEM_INSTRUCTION_128.get(value, 'Rt'));
-    return systemInstruction128(encodingOf(value), rt, SYSTEM_INSTRUCTION_128.has(value, 'Direction'));
+    const rt = 2 * Number(SYSTEM_INSTRUCTION_128().get(value, 'Rt'));
+    return systemInstruction128(encodingOf(value), rt, SYSTEM_INSTRUCTION_128().has(value, 'Direction'));
   }
   const immediate = { 21: 'SVC', 22: 'HVC', 23: 'SMC', 60: 'BRK' }[exceptionClass];
   return immediate === undefined ? null : `${immediate} #${hex(value & 0xffffn)}`;

@@ -4,6 +4,7 @@
  * Left out: classes that are never taken to EL1, but for the immediates of HVC and SMC.
  */
 import { bit, bits, type FieldDeclaration, Layout, reservedBits } from '../../base/layout.ts';
+import { lazy } from '../../base/lazy.ts';
 
 type Fields = Readonly<Record<string, FieldDeclaration>>;
 
@@ -31,8 +32,10 @@ function withReserved(declared: Fields): Fields {
   return fields;
 }
 
-const syndrome = (what: string, declared: Fields): Layout =>
-  new Layout(`ESR_EL1 (${what})`, withReserved(declared));
+/** A form: its layout is made when one is first decoded. */
+type Form = () => Layout;
+const syndrome = (what: string, declared: Fields): Form =>
+  lazy(() => new Layout(`ESR_EL1 (${what})`, withReserved(declared)));
 
 const CONDITION: Fields = {
   CV: bit(ISS_TOP, 'COND is valid; 1 from AArch64 state'),
@@ -42,7 +45,7 @@ const Rt = bits(9, 5, 'general-purpose register');
 const DIRECTION = bit(0, 'direction');
 
 /** @see Arm ARM (DDI 0487), "ISS encoding for exceptions with an unknown reason", and of the other classes without one */
-const NOTHING = (what: string): Layout => syndrome(what, {});
+const NOTHING = (what: string): Form => syndrome(what, {});
 
 /** @see Arm ARM (DDI 0487), "ISS encoding for an exception from a WF* instruction" */
 const WAIT = syndrome('WF* instruction', {
@@ -97,7 +100,7 @@ const BRANCH_TARGET = syndrome('Branch Target exception', {
 });
 
 /** @see Arm ARM (DDI 0487), "ISS encoding for an exception from HVC, SVC or SMC instruction execution" */
-const CALL = (name: string): Layout => syndrome(name, { imm16: bits(15, 0, 'immediate of the instruction') });
+const CALL = (name: string): Form => syndrome(name, { imm16: bits(15, 0, 'immediate of the instruction') });
 
 /** @see Arm ARM (DDI 0487), "ISS encoding for an exception from MSR, MRS, or System instruction execution" */
 export const SYSTEM_INSTRUCTION = syndrome('MSR, MRS or System instruction', {
@@ -171,7 +174,7 @@ const GCS_STORE = syndrome('GCSSTR or GCSSTTR', {
   Raddr: bits(14, 10, 'register of the address'),
   Rvalue: bits(9, 5, 'register of the value'),
 });
-const GCS_FORMS: readonly Layout[] = [GCS_DATA_CHECK, GCS_EXLOCK, GCS_STORE];
+const GCS_FORMS: readonly Form[] = [GCS_DATA_CHECK, GCS_EXLOCK, GCS_STORE];
 const GCS_RESERVED = syndrome('GCS exception', {
   ExType: GCS_TYPE,
   ISS_19_0: bits(19, 0, 'of a reserved ExType'),
@@ -220,13 +223,13 @@ const WATCHPOINT = syndrome('Watchpoint', {
 });
 
 /** @see Arm ARM (DDI 0487), "ISS encoding for an exception from execution of a Breakpoint instruction" */
-const BREAKPOINT_INSTRUCTION = (name: string): Layout =>
+const BREAKPOINT_INSTRUCTION = (name: string): Form =>
   syndrome(name, { Comment: bits(15, 0, 'immediate of the instruction') });
 
 /** @see Arm ARM (DDI 0487), "ISS encoding for a PMU exception" */
 const PMU = syndrome('PMU exception', { SYNC: bit(0, 'synchronous') });
 
-const FIXED_FORMS: Readonly<Record<number, Layout>> = {
+const FIXED_FORMS: Readonly<Record<number, Form>> = {
   0: NOTHING('unknown reason'),
   1: WAIT,
   3: MCR,
@@ -264,9 +267,13 @@ const FIXED_FORMS: Readonly<Record<number, Layout>> = {
   61: PMU,
 };
 
+function syndromeForm(exceptionClass: number, value: bigint): Form | undefined {
+  if (exceptionClass === 0x2d) return GCS_FORMS[Number(GCS_EXLOCK().get(value, 'ExType'))] ?? GCS_RESERVED;
+  if (exceptionClass === 0x2f) return SERROR().has(value, 'IDS') ? SERROR_IMPLEMENTATION_DEFINED : SERROR;
+  return FIXED_FORMS[exceptionClass];
+}
+
 /** The form of a syndrome by its exception class; undefined for an abort, or a class that EL1 never reports. */
 export function syndromeLayout(exceptionClass: number, value: bigint): Layout | undefined {
-  if (exceptionClass === 0x2d) return GCS_FORMS[Number(GCS_EXLOCK.get(value, 'ExType'))] ?? GCS_RESERVED;
-  if (exceptionClass === 0x2f) return SERROR.has(value, 'IDS') ? SERROR_IMPLEMENTATION_DEFINED : SERROR;
-  return FIXED_FORMS[exceptionClass];
+  return syndromeForm(exceptionClass, value)?.();
 }

@@ -4,6 +4,7 @@
  * `S<op0>_<op1>_C<n>_C<m>_<op2>`.
  * @see Arm ARM (DDI 0487), "System instruction class encoding", "AArch64 System register encodings"
  */
+import { lazy } from '../../base/lazy.ts';
 
 /** The fields of an MSR, MRS or SYS instruction. */
 export interface SystemEncoding {
@@ -216,11 +217,9 @@ const listed = (text: string): [string, string][] =>
       return [words.slice(0, 5).join(' '), words.slice(5).join(' ')];
     });
 
-const NAMES: ReadonlyMap<string, string> = new Map([
-  ...listed(REGISTERS),
-  ...listed(INSTRUCTIONS),
-  ...tlbiNames(),
-]);
+const names = lazy(
+  (): ReadonlyMap<string, string> => new Map([...listed(REGISTERS), ...listed(INSTRUCTIONS), ...tlbiNames()]),
+);
 
 /** The fields of PSTATE that MSR (immediate) writes, by op1 and op2; op0 is 0 and CRn 4. */
 const PSTATE_FIELDS: Readonly<Record<string, string>> = {
@@ -237,7 +236,7 @@ const PSTATE_FIELDS: Readonly<Record<string, string>> = {
 };
 
 /** `SCTLR_EL1`, `TLBI VAE1IS`, `DC CGVAC`; null where the table has no name. */
-const systemName = (encoding: SystemEncoding): string | null => NAMES.get(keyOf(encoding)) ?? null;
+const systemName = (encoding: SystemEncoding): string | null => names().get(keyOf(encoding)) ?? null;
 
 const registerName = (register: number): string => (register === 31 ? 'XZR' : `X${register}`);
 

@@ -15,6 +15,7 @@ import {
   EntryFlag,
   type Level,
   type PagingFormat,
+  tableOf,
 } from '../../paging-format.ts';
 import type { GranuleShift } from '../entries.ts';
 import { LINUX_PTE, LINUX_SWAP_PTE, LINUX_TABLE } from './entry-layout.ts';
@@ -75,7 +76,7 @@ const HIGH_BIT_AGAINST_FLAG: readonly (readonly [flag: number, bit: number])[] =
 
 const LOW_BITS = 0xfff;
 /** What bits 11:0 of a leaf say by themselves. With 52-bit addresses bits 9:8 belong to those, and say nothing here. */
-const FLAGS_OF_LOW_BITS = Int32Array.from({ length: LOW_BITS + 1 }, (_, bits) => {
+const FLAGS_OF_LOW_BITS = tableOf(LOW_BITS + 1, (bits) => {
   let flags: number = EntryFlag.Present;
   if ((bits & USER) !== 0) flags |= EntryFlag.User | EntryFlag.Read;
   if ((bits & AF) !== 0) flags |= EntryFlag.Young;
@@ -86,7 +87,7 @@ const FLAGS_OF_LOW_BITS = Int32Array.from({ length: LOW_BITS + 1 }, (_, bits) =>
 /** Bits 58:50: the attributes in the high half, but for the key. */
 const HIGH_SHIFT = LINUX_PTE.field('GP').low - 32;
 const HIGH_BITS = 0x1ff;
-const FLAGS_OF_HIGH_BITS = Int32Array.from({ length: HIGH_BITS + 1 }, (_, bits) => {
+const FLAGS_OF_HIGH_BITS = tableOf(HIGH_BITS + 1, (bits) => {
   const hi = bits << HIGH_SHIFT;
   let flags = 0;
   if ((hi & WRITE) !== 0) flags |= EntryFlag.Write;

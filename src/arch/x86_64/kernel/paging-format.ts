@@ -13,6 +13,7 @@ import {
   EntryFlag,
   type Level,
   type PagingFormat,
+  tableOf,
 } from '../../paging-format.ts';
 import { LINUX_PTE, LINUX_SWAP_PTE } from './entry-layout.ts';
 
@@ -59,7 +60,7 @@ const PAT_FLAG = 4 << ENTRY_MEMORY_TYPE_SHIFT;
 const LOW_BITS = 0xfff;
 
 /** What bits 11:0 of a leaf say by themselves: an entry is unpacked with one look-up instead of a dozen branches. */
-const FLAGS_OF_LOW_BITS = Int32Array.from({ length: LOW_BITS + 1 }, (_, bits) => {
+const FLAGS_OF_LOW_BITS = tableOf(LOW_BITS + 1, (bits) => {
   let flags: number = EntryFlag.Present | EntryFlag.Read;
   for (const [bit, flag] of FLAG_OF_BIT) if ((bits & bit) !== 0) flags |= flag;
   if ((bits & DIRTY) !== 0) flags |= EntryFlag.Dirty;
