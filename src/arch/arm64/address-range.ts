@@ -127,8 +127,14 @@ export class AddressRange {
   wideShift = 0;
   /** Bits of the high half of an output address that must be 0. */
   beyondOutput = 0;
-  /** The same in the high half of a descriptor whose address ends at bit 47. */
-  quickBeyond = 0;
+  /**
+   * For the walker's short cut, few words in place of many: `hierarchical` with the bits of the high half of a descriptor
+   * that must be 0 when its address ends at bit 47; `rightsBase` with `globalMask`; the index of the first descriptor's
+   * low word, as a mask of the address shifted to it.
+   */
+  quickMask = 0;
+  quickBase = 0;
+  quickTopIndex = 0;
   /** APTable, PXNTable and UXNTable as far as they count, in the high half of a table descriptor. */
   hierarchical = HIERARCHICAL;
   /** `Right` bits of every translation of the range. */
@@ -175,6 +181,9 @@ export class AddressRange {
     this.setRoot(state, wide);
     this.setContext(state, features);
     this.setPermissions(state, features);
+    this.quickMask = this.hierarchical | (this.beyondOutput & 0xffff);
+    this.quickBase = this.rightsBase | this.globalMask;
+    this.quickTopIndex = this.topIndexMask << 1;
   }
 
   private setGranule(granuleShift: number): void {
@@ -195,7 +204,6 @@ export class AddressRange {
     const lpa = granuleShift === 16 && features.lpa;
     const bits = outputBits(state, features, ds || lpa);
     this.beyondOutput = 0xfffff & ~(2 ** (bits - 32) - 1);
-    this.quickBeyond = this.beyondOutput & 0xffff;
     this.addressHigh = ds ? 0x3ffff : 0xffff;
     this.wideMask = ds ? 0x300 : lpa ? 0xf000 : 0;
     this.wideShift = ds ? 10 : 4;

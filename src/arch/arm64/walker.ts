@@ -19,16 +19,17 @@ import { CacheName, EntrySource, type WalkObserver } from '../walk-observer.ts';
 import { type AddressRange, NO_CHUNK } from './address-range.ts';
 import { Cached, leafShift } from './cached-translation.ts';
 import { Reason } from './fault-reasons.ts';
-import { ACCESS_MASK, type PermissionMemo, Verdict } from './permissions.ts';
+import { ACCESS_MASK, type PermissionMemo, RIGHTS_MASK, Verdict } from './permissions.ts';
 import { WalkCaches } from './walk-caches.ts';
 import { entryOffset, WalkFaults } from './walk-faults.ts';
 
 // Constants of other modules that the hot path reads are named again here: V8 folds a module's own `const`, but loads an
 // imported one each time; see src/arch/x86_64/walker.ts.
-const { ADDRESS_LOW, ADDRESS_HIGH, DEVICE, SIZE_SHIFT, SHAREABILITY_MASK } = Cached;
+const { ADDRESS_LOW, ADDRESS_HIGH, DEVICE, SIZE_SHIFT, SHAREABILITY_MASK, GLOBAL } = Cached;
 const { Allowed, Denied, NeedsDirty } = Verdict;
 const { None } = FaultKind;
 const ACCESS = ACCESS_MASK;
+const RIGHTS = RIGHTS_MASK;
 
 /** Descriptor bits 1:0. */
 const TYPE = 3;
@@ -167,9 +168,9 @@ export class Walker extends WalkFaults {
    */
   private walkQuickly(hi: number, lo: number, access: number, range: AddressRange): number {
     const chunk = this.memory.tableChunk;
-    const { rootHi, rootLo } = range;
+    const { rootHi, rootLo, quickMask, quickBase } = range;
 
-    let index = ((rootLo >>> 2) & ROOT_IN_CHUNK) | ((hi >>> 6) & (range.topIndexMask << 1));
+    let index = ((rootLo >>> 2) & ROOT_IN_CHUNK) | ((hi >>> 6) & range.quickTopIndex);
     const lo0 = chunk[index] as number;
     const hi0 = chunk[index + 1] as number;
     index = ((lo0 >>> 2) & TABLE_IN_CHUNK) | (((hi << 3) | (lo >>> 29)) & INDEX_MASK);
@@ -182,7 +183,7 @@ export class Walker extends WalkFaults {
     const lo3 = chunk[index] as number;
     const hi3 = chunk[index + 1] as number;
 
-    const ors = (hi0 | hi1 | hi2) & range.hierarchical;
+    const ors = (hi0 | hi1 | hi2) & quickMask;
     const elsewhereHi = (hi0 ^ rootHi) | (hi1 ^ rootHi) | (hi2 ^ rootHi);
     const elsewhereLo = (lo0 ^ rootLo) | (lo1 ^ rootLo) | (lo2 ^ rootLo);
     const unusual =
@@ -191,20 +192,20 @@ export class Walker extends WalkFaults {
       (ors & AP_TABLE) |
       (elsewhereHi & 0xffff) |
       (elsewhereLo >>> 22) |
-      (hi3 & range.quickBeyond);
+      (hi3 & quickMask & 0xffff);
     if (unusual !== 0) return 0;
     const rights =
       ((lo3 >>> 6) & LOW_RIGHTS) |
       ((hi3 >>> 17) & MIDDLE_RIGHTS) |
       ((hi3 >>> 22) & OVERLAY_INDEX) |
       ((ors >>> 23) & TABLE_RIGHTS) |
-      range.rightsBase;
+      (quickBase & RIGHTS);
     if (this.verdicts[(this.classes[access & ACCESS] as number) | rights] !== Allowed) return 0;
     const attribute = this.attributes[(lo3 >>> 2) & 7] as number;
     this.dataLo = (lo3 & ADDRESS_LOW) | rights;
     // SH 9:8 → 24:23, nG 11 → 29.
     this.dataHi =
-      (hi3 & 0xffff) | attribute | ((lo3 << 15) & SHAREABILITY_MASK) | ((~lo3 << 18) & range.globalMask);
+      (hi3 & 0xffff) | attribute | ((lo3 << 15) & SHAREABILITY_MASK) | ((~lo3 << 18) & quickBase & GLOBAL);
     return 1;
   }
 
