@@ -72,7 +72,7 @@ function settingOf({ format, hardwareSees, lacks = 0 }: FormatUnderTest): Settin
     .chain((level) => fc.record({ level: fc.constant(level), frame: leafFrame(level), flags: protections }));
   const swap = fc.record({
     type: fc.nat({ max: format.swapTypeLimit - 1 }),
-    // Never 0: the first slot of a swap file is its header. With type 0 that may be no entry at all.
+    // Never 0: the first slot of a swap file is its header. With type 0 that would be no entry at all on arm64.
     offset: fc.maxSafeNat().map((n) => (n % (format.swapOffsetLimit - 1)) + 1),
     flags: anyOf(
       [EntryFlag.UffdWp, EntryFlag.SoftDirty, EntryFlag.SwapExclusive].filter((flag) => (flag & lacks) === 0),

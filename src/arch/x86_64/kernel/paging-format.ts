@@ -114,7 +114,8 @@ export class X86PagingFormat implements PagingFormat {
   readonly levels: readonly Level[];
   readonly frameLimit = 2 ** 40;
   readonly swapTypeLimit = 32;
-  readonly swapOffsetLimit = 2 ** 50;
+  /** Offsets are held inverted: the highest that fits would, with type 0, be no entry at all. */
+  readonly swapOffsetLimit = 2 ** 50 - 1;
   readonly #last: number;
   readonly #shadowStacks: boolean;
 
