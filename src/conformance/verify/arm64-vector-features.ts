@@ -11,8 +11,8 @@ const RECORDED: Partial<Arm64Features> = {};
 const ADDED: ReadonlyMap<string, Partial<Arm64Features>> = new Map([
   ...[
     ...['LPA', 'LPA2', 'LVA', 'TTST', 'ASID16', 'ASID2', 'TCR2', 'HPDS', 'HPDS2', 'HAFDBS'],
-    ...['PAN', 'PAN2', 'PAN3', 'UAO', 'E0PD', 'PAuth', 'BTI', 'S1PIE', 'LSE2'],
-    ...['TTL', 'TLBIRANGE', 'TLBIOS', 'XS', 'BBM', 'TTCNP'],
+    ...['PAN', 'PAN2', 'PAN3', 'EPAN', 'UAO', 'E0PD', 'PAuth', 'BTI', 'S1PIE', 'LSE2'],
+    ...['TTL', 'TLBIRANGE', 'TLBIOS', 'XS', 'BBM', 'BBML1', 'BBML2', 'TTCNP', 'CnP'],
     ...['MTE', 'MTE2', 'MTE3', 'MTE_ASYM_FAULT', 'MTE_TAGGED_FAR'],
   ].map((name): [string, Partial<Arm64Features>] => [name, RECORDED]),
   ['S1POE', { s1poe: true }],
