@@ -29,13 +29,14 @@ import { type VectorFeatures, vectorFeatures } from './arm64-vector-features.ts'
 import { type DataEffect, DataProbe } from './data-probe.ts';
 import { EntryMemory } from './entry-memory.ts';
 import { NO_MEMORY } from './memory-list.ts';
-import type {
-  ExplainedVector,
-  Mismatch,
-  VectorArchitecture,
-  VectorDifference,
-  VectorOutcome,
-  VectorRunner,
+import {
+  differenceAt,
+  type ExplainedVector,
+  type Mismatch,
+  type VectorArchitecture,
+  type VectorDifference,
+  type VectorOutcome,
+  type VectorRunner,
 } from './vector-runner.ts';
 
 const EFFECTS: Readonly<Record<Arm64AccessStep['kind'], DataEffect>> = {
@@ -202,21 +203,10 @@ class VectorBench {
     vector: Arm64Vector,
     index: number,
     mismatches: readonly Mismatch[],
-    { file, line }: Place & { readonly line: number },
+    place: Place & { readonly line: number },
   ): VectorDifference {
-    const step = vector.steps[index] as Arm64Step;
-    const { state, walk } = this.explain(vector, index);
-    return {
-      id: vector.id,
-      file,
-      line,
-      step: index + 1,
-      steps: vector.steps.length,
-      state,
-      operation: operationText(step),
-      mismatches,
-      walk,
-    };
+    const operation = operationText(vector.steps[index] as Arm64Step);
+    return differenceAt(vector, index, place, { ...this.explain(vector, index), operation, mismatches });
   }
 }
 

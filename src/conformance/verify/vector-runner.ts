@@ -31,6 +31,29 @@ export interface VectorDifference {
   readonly walk: ExplainedWalk | null;
 }
 
+/** The difference at step `index` of a vector: where it is, with what was found there. */
+export const differenceAt = (
+  { id, steps }: { readonly id: string; readonly steps: readonly unknown[] },
+  index: number,
+  { file, line }: Place & { readonly line: number },
+  {
+    state,
+    walk,
+    operation,
+    mismatches,
+  }: Pick<VectorDifference, 'state' | 'walk' | 'operation' | 'mismatches'>,
+): VectorDifference => ({
+  id,
+  file,
+  line,
+  step: index + 1,
+  steps: steps.length,
+  state,
+  operation,
+  mismatches,
+  walk,
+});
+
 /** One vector, run. */
 export interface VectorOutcome {
   readonly id: string;

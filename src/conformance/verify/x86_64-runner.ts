@@ -13,13 +13,14 @@ import type { Retention } from '../../hardware/retention.ts';
 import type { Place } from '../json-fields.ts';
 import { EntryMemory } from './entry-memory.ts';
 import { outcomeText, sameOutcome } from './outcome.ts';
-import type {
-  ExplainedVector,
-  Mismatch,
-  VectorArchitecture,
-  VectorDifference,
-  VectorOutcome,
-  VectorRunner,
+import {
+  differenceAt,
+  type ExplainedVector,
+  type Mismatch,
+  type VectorArchitecture,
+  type VectorDifference,
+  type VectorOutcome,
+  type VectorRunner,
 } from './vector-runner.ts';
 import { accessBits, VectorMachine } from './x86_64-machine.ts';
 import { type Outcome, parseX86Vector, type VectorStep, type X86Vector } from './x86_64-vector.ts';
@@ -104,21 +105,10 @@ export class X86VectorRunner implements VectorRunner {
     vector: X86Vector,
     index: number,
     mismatches: readonly Mismatch[],
-    { file, line }: Place & { readonly line: number },
+    place: Place & { readonly line: number },
   ): VectorDifference {
-    const step = vector.steps[index] as VectorStep;
-    const { state, walk } = this.explain(vector, index);
-    return {
-      id: vector.id,
-      file,
-      line,
-      step: index + 1,
-      steps: vector.steps.length,
-      state,
-      operation: operationText(step),
-      mismatches,
-      walk,
-    };
+    const operation = operationText(vector.steps[index] as VectorStep);
+    return differenceAt(vector, index, place, { ...this.explain(vector, index), operation, mismatches });
   }
 }
 
