@@ -88,3 +88,12 @@ export class SchedPoint {
 
 /** A path that may be interleaved: it gives the CPU back at each `yield`, which stands just before a shared effect. */
 export type Task<T> = Generator<SchedPoint, T, void>;
+
+/**
+ * A task without a point: `body` runs as a whole when the task is resumed, and not before. For what nobody else can see,
+ * such as an instruction on registers alone.
+ */
+// biome-ignore lint/correctness/useYield: that is what it is for
+export function* atomically<T>(body: () => T): Task<T> {
+  return body();
+}

@@ -4,7 +4,7 @@ import type { TaggingAllocator } from '../../examples/mte/lib/allocator.ts';
 import { HEAP_BUGS, STACK_BUGS } from '../../examples/mte/lib/bugs.ts';
 import type { TaggedStack } from '../../examples/mte/lib/tagged-stack.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
-import type { Task } from '../../src/base/task.ts';
+import { atomically, type Task } from '../../src/base/task.ts';
 import { runScenario } from '../../src/userland/run-scenario.ts';
 import { defineScenario } from '../../src/userland/scenario.ts';
 import type { User } from '../../src/userland/user.ts';
@@ -16,17 +16,11 @@ function trials(at: (u: User) => Task<bigint>): readonly boolean[] {
     const address = yield* at(u);
     const heap = {
       slotBytes: 32,
-      // biome-ignore lint/correctness/useYield: it stands for a heap that needs no memory
-      *allocate(): Task<bigint> {
-        return address;
-      },
+      allocate: (): Task<bigint> => atomically(() => address),
       free: (pointer: bigint) => u.attempt(u.store(pointer, 0)),
     } as unknown as TaggingAllocator;
     const stack = {
-      // biome-ignore lint/correctness/useYield: the same
-      *enter(): Task<readonly bigint[]> {
-        return [address, address, address];
-      },
+      enter: (): Task<readonly bigint[]> => atomically(() => [address, address, address]),
       *leave(): Task<void> {},
     } as unknown as TaggedStack;
     for (const { trial } of HEAP_BUGS) found.push(yield* trial(u, heap));
@@ -41,10 +35,8 @@ function trials(at: (u: User) => Task<bigint>): readonly boolean[] {
 const every = (value: boolean): readonly boolean[] => [...HEAP_BUGS, ...STACK_BUGS].map(() => value);
 
 it('a store that ends in another signal has found nothing', () => {
-  // biome-ignore lint/correctness/useYield: an address that nobody has mapped
-  const hole = function* (): Task<bigint> {
-    return 0x5000_0000n;
-  };
+  // An address that nobody has mapped.
+  const hole = (): Task<bigint> => atomically(() => 0x5000_0000n);
   expect(trials(hole)).toEqual(every(false));
 });
 

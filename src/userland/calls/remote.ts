@@ -1,10 +1,15 @@
 /** The calls of `User` that look into other processes. What they mean is said there. */
 import { InputError } from '../../base/input-error.ts';
-import type { Task } from '../../base/task.ts';
+import { atomically, type Task } from '../../base/task.ts';
 import { hex, hexAddress } from '../../base/u64.ts';
 import { EBADF } from '../../kernel/errno.ts';
 import { readProcCmdline, readProcEnviron } from '../../kernel/remote/proc-pid-cmdline.ts';
-import { openProcMem, readProcMem, writeProcMem } from '../../kernel/remote/proc-pid-mem.ts';
+import {
+  openProcMem,
+  type ProcMemFile,
+  readProcMem,
+  writeProcMem,
+} from '../../kernel/remote/proc-pid-mem.ts';
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../kernel/remote/process-vm.ts';
 import {
   ptraceDetach as detachKernel,
@@ -98,11 +103,10 @@ export function procMemRead(
   const length = byteCount(bytes, 'procMemRead: bytes');
   const at = word(address, 'procMemRead: address');
   const buffer = new Uint8Array(length);
-  const file = context.memFiles.get(handle);
-  const call = file === undefined ? badHandle() : readProcMem(context.task, file, at, buffer, BigInt(length));
-  const value = (result: number): Outcome<Uint8Array> =>
-    result < 0 ? errnoFailure(result) : success(buffer.slice(0, result));
-  return systemCall(context, 'pread', [`${handle}`, `${length}`, hexAddress(at)], call, value);
+  const call = onMemFile(context, handle, (file) =>
+    readProcMem(context.task, file, at, buffer, BigInt(length)),
+  );
+  return systemCall(context, 'pread', [`${handle}`, `${length}`, hexAddress(at)], call, bytesOrErrno(buffer));
 }
 
 export function procMemWrite(
@@ -112,9 +116,8 @@ export function procMemWrite(
   data: Uint8Array,
 ): Task<Outcome<number>> {
   const at = word(address, 'procMemWrite: address');
-  const file = context.memFiles.get(handle);
   const length = BigInt(data.length);
-  const call = file === undefined ? badHandle() : writeProcMem(context.task, file, at, data, length);
+  const call = onMemFile(context, handle, (file) => writeProcMem(context.task, file, at, data, length));
   return systemCall(context, 'pwrite', [`${handle}`, `${data.length}`, hexAddress(at)], call, countOrErrno);
 }
 
@@ -128,8 +131,7 @@ export function procMemReadInto(
   const length = word(bytes, 'procMemReadInto: bytes');
   const at = word(address, 'procMemReadInto: address');
   const to = word(target, 'procMemReadInto: target');
-  const file = context.memFiles.get(handle);
-  const call = file === undefined ? badHandle() : readProcMem(context.task, file, at, to, length);
+  const call = onMemFile(context, handle, (file) => readProcMem(context.task, file, at, to, length));
   return systemCall(
     context,
     'pread',
@@ -149,8 +151,7 @@ export function procMemWriteFrom(
   const length = word(bytes, 'procMemWriteFrom: bytes');
   const at = word(address, 'procMemWriteFrom: address');
   const from = word(source, 'procMemWriteFrom: source');
-  const file = context.memFiles.get(handle);
-  const call = file === undefined ? badHandle() : writeProcMem(context.task, file, at, from, length);
+  const call = onMemFile(context, handle, (file) => writeProcMem(context.task, file, at, from, length));
   return systemCall(
     context,
     'pwrite',
@@ -163,9 +164,13 @@ export function procMemWriteFrom(
 export function procCmdline(context: ProcessContext, pid: number, bytes: Word): Task<Outcome<Uint8Array>> {
   const buffer = new Uint8Array(byteCount(bytes, 'procCmdline: bytes'));
   const call = readProcCmdline(context.task, pid, 0, buffer, buffer.length);
-  const value = (result: number): Outcome<Uint8Array> =>
-    result < 0 ? errnoFailure(result) : success(buffer.slice(0, result));
-  return systemCall(context, 'read', [`/proc/${pid}/cmdline`, `${buffer.length}`], call, value);
+  return systemCall(
+    context,
+    'read',
+    [`/proc/${pid}/cmdline`, `${buffer.length}`],
+    call,
+    bytesOrErrno(buffer),
+  );
 }
 
 export function procCmdlineInto(
@@ -198,10 +203,21 @@ export function procEnvironInto(
   return systemCall(context, 'read', args, readProcEnviron(context.task, pid, to, length), countOrErrno);
 }
 
-// biome-ignore lint/correctness/useYield: the file table is the process' own, nothing is shared
-function* badHandle(): Task<number> {
-  return -EBADF;
+/** A call on an open /proc/PID/mem. The file table is the process' own: a handle that is not there needs no point. */
+function onMemFile(
+  context: ProcessContext,
+  handle: number,
+  call: (file: ProcMemFile) => Task<number>,
+): Task<number> {
+  const file = context.memFiles.get(handle);
+  return file === undefined ? atomically(() => -EBADF) : call(file);
 }
+
+/** What was read, as far as it came, or the error. */
+const bytesOrErrno =
+  (buffer: Uint8Array) =>
+  (result: number): Outcome<Uint8Array> =>
+    result < 0 ? errnoFailure(result) : success(buffer.slice(0, result));
 
 function vectors(ranges: readonly MemoryRange[], what: string): IoVector[] {
   if (!Array.isArray(ranges)) {

@@ -9,7 +9,7 @@ import {
   PR_TAGGED_ADDR_ENABLE,
 } from '../../arch/user-abi.ts';
 import { InputError } from '../../base/input-error.ts';
-import type { Task } from '../../base/task.ts';
+import { atomically, type Task } from '../../base/task.ts';
 import { fromHalves, hex, hexAddress, highHalf, lowHalf } from '../../base/u64.ts';
 import type { MachineEvent } from '../../hardware/event-sink.ts';
 import {
@@ -98,15 +98,14 @@ function onRegisters<T>(
   told: (value: T) => Told,
 ): Task<Outcome<T>> {
   let value: T;
-  // biome-ignore lint/correctness/useYield: nothing of it can be waited for
-  function* run(): Task<null> {
+  const run = atomically((): null => {
     // Only now is it certain which CPU the program runs on.
     value = body(tagInstructionsOf(context.task) as TagInstructions);
     return null;
-  }
+  });
   return anyInstruction(
     context,
-    run(),
+    run,
     () => value,
     () => emitInstruction(context, name, address, told(value)),
   );
@@ -296,16 +295,14 @@ export function setTagCheckPreference(context: ProcessContext, mode: TagCheckMod
   memoryTagsFor(context, 'setTagCheckPreference');
   const { task } = context;
   const path = `/sys/devices/system/cpu/cpu${task.cpu}/mte_tcf_preferred`;
-  // biome-ignore lint/correctness/useYield: one store to a variable of the CPU
-  function* write(): Task<number> {
-    return Math.min(0, writeTcfPreferred(task.kernel, task.cpu, mode));
-  }
-  return systemCall(context, 'write', [path, mode], write(), doneOrErrno);
+  const write = atomically(() => Math.min(0, writeTcfPreferred(task.kernel, task.cpu, mode)));
+  return systemCall(context, 'write', [path, mode], write, doneOrErrno);
 }
 
 export function taggedAddressControl(context: ProcessContext): Task<Outcome<Required<TaggedAddressControl>>> {
   memoryTagsFor(context, 'taggedAddressControl');
-  return systemCall(context, 'prctl', ['PR_GET_TAGGED_ADDR_CTRL'], get(context), (bits) => {
+  const get = atomically(() => sysPrctlGetTaggedAddrCtrl(context.task));
+  return systemCall(context, 'prctl', ['PR_GET_TAGGED_ADDR_CTRL'], get, (bits) => {
     if (bits < 0) return errnoFailure(bits);
     const modeBits = bits & MODE_BITS.both;
     const mode = (Object.keys(MODE_BITS) as (keyof typeof MODE_BITS)[]).find(
@@ -314,11 +311,6 @@ export function taggedAddressControl(context: ProcessContext): Task<Outcome<Requ
     const tags = (bits >> PR_MTE_TAG_SHIFT) & ALL_TAGS;
     return success({ enable: (bits & PR_TAGGED_ADDR_ENABLE) !== 0, mode, tags });
   });
-}
-
-// biome-ignore lint/correctness/useYield: a task reads its own word
-function* get(context: ProcessContext): Task<number> {
-  return sysPrctlGetTaggedAddrCtrl(context.task);
 }
 
 export function peekTags(

@@ -13,7 +13,7 @@ import {
   PR_TAGGED_ADDR_ENABLE,
   PROT_MTE,
 } from '../../../src/arch/user-abi.ts';
-import type { Task } from '../../../src/base/task.ts';
+import { atomically, type Task } from '../../../src/base/task.ts';
 import { fromHalves, highHalf, lowHalf } from '../../../src/base/u64.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { fileTruncate, memfdCreate } from '../../../src/kernel/mm/memfd.ts';
@@ -194,11 +194,12 @@ export class MteProcess {
     return this.run(this.#irg(pointer, exclude));
   }
 
-  // biome-ignore lint/correctness/useYield: an instruction without memory
-  *#irg(pointer: bigint, exclude: number): Task<bigint> {
-    const tags = this.#tags();
-    tags.irg(highHalf(pointer), lowHalf(pointer), Access.User, exclude);
-    return fromHalves(tags.resultHi, tags.resultLo);
+  #irg(pointer: bigint, exclude: number): Task<bigint> {
+    return atomically(() => {
+      const tags = this.#tags();
+      tags.irg(highHalf(pointer), lowHalf(pointer), Access.User, exclude);
+      return fromHalves(tags.resultHi, tags.resultLo);
+    });
   }
 
   stg(pointer: bigint): SignalInfo | null {
@@ -229,9 +230,8 @@ export class MteProcess {
     this.run(this.#setTco(on));
   }
 
-  // biome-ignore lint/correctness/useYield: an instruction without memory
-  *#setTco(on: boolean): Task<void> {
-    this.task.kernel.arch.memoryTags?.setTagCheckOverride(this.task.cpu, on);
+  #setTco(on: boolean): Task<void> {
+    return atomically(() => this.task.kernel.arch.memoryTags?.setTagCheckOverride(this.task.cpu, on));
   }
 
   exit(): void {

@@ -1,7 +1,7 @@
 /** Tag instructions of a process, and what a debugger reads and writes of its tags. */
 import { Access } from '../../../arch/access.ts';
 import type { TagInstructions } from '../../../arch/tag-instructions.ts';
-import type { Task } from '../../../base/task.ts';
+import { atomically, type Task } from '../../../base/task.ts';
 import { fromHalves, highHalf, lowHalf } from '../../../base/u64.ts';
 import { errnoName } from '../../../kernel/errno.ts';
 import { ptracePeekMteTags, ptracePokeMteTags } from '../../../kernel/remote/ptrace-mte-tags.ts';
@@ -62,12 +62,11 @@ function insertRandomTag(world: ReplayWorld, step: Step): OperationResult {
   const task = world.actor(step.pid);
   const tags = tagsOf(task);
   const address = step.args.word('addr');
-  // biome-ignore lint/correctness/useYield: an instruction without memory
-  function* body(): Task<bigint> {
+  const body = atomically(() => {
     tags.irg(highHalf(address), lowHalf(address), Access.User, step.args.count('exclude', 0));
     return fromHalves(tags.resultHi, tags.resultLo);
-  }
-  return values({ ret: hex(world.countedInUserMode(task, body()).result) });
+  });
+  return values({ ret: hex(world.countedInUserMode(task, body).result) });
 }
 
 /** A load with PSTATE.TCO set around it. */

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Arm64MmContext, AsidAllocator } from '../../../../src/arch/arm64/kernel/asid.ts';
-import type { Task } from '../../../../src/base/task.ts';
+import { atomically, type Task } from '../../../../src/base/task.ts';
 
 /** Runs a task that nobody makes wait. */
 function finish(task: Task<void>): void {
@@ -34,11 +34,11 @@ class Cpus {
 
   flush(cpu: number): () => Task<void> {
     const { tlbs, flushes } = this;
-    // biome-ignore lint/correctness/useYield: nobody else has to see it
-    return function* () {
-      flushes.push(cpu);
-      tlbs[cpu]?.clear();
-    };
+    return () =>
+      atomically(() => {
+        flushes.push(cpu);
+        tlbs[cpu]?.clear();
+      });
   }
 
   /** Switches a CPU and lets it fill its TLB. */

@@ -8,7 +8,7 @@ import { ARM64 } from '../../../../src/arch/arm64/kernel/architecture.ts';
 import type { ContiguousEntries } from '../../../../src/arch/contiguous-entries.ts';
 import type { KernelArch } from '../../../../src/arch/kernel-arch.ts';
 import { EntryFlag } from '../../../../src/arch/paging-format.ts';
-import type { Task } from '../../../../src/base/task.ts';
+import { atomically, type Task } from '../../../../src/base/task.ts';
 import { staleTranslations } from '../../../../src/check/stale-translation.ts';
 import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
 import { anonVmaPrepare } from '../../../../src/kernel/mm/anon-vma-prepare.ts';
@@ -52,10 +52,7 @@ const pageAt = (page: number): bigint => AT + BigInt(page) * 0x1000n;
 /** A kernel that forgets to break runs up. */
 function neverUnfolding(arch: KernelArch): KernelArch {
   const entries = arch.contiguousEntries as ContiguousEntries;
-  // biome-ignore lint/correctness/useYield: it does nothing
-  const tryUnfold = function* (): Task<boolean> {
-    return false;
-  };
+  const tryUnfold = (): Task<boolean> => atomically(() => false);
   return Object.assign(arch, {
     contiguousEntries: {
       count: entries.count,

@@ -9,7 +9,7 @@ import { Arm64Mmu } from '../../../../src/arch/arm64/mmu.ts';
 import { tlbiAndComplete } from '../../../../src/arch/arm64/shareability-domain.ts';
 import type { PteTable } from '../../../../src/arch/contiguous-entries.ts';
 import { EntryFlag } from '../../../../src/arch/paging-format.ts';
-import { PointKind, SchedPoint, SharedObject, type Task } from '../../../../src/base/task.ts';
+import { atomically, PointKind, SchedPoint, SharedObject, type Task } from '../../../../src/base/task.ts';
 import { fromHalves, type Halves, highHalf, lowHalf } from '../../../../src/base/u64.ts';
 import { PhysicalMemory } from '../../../../src/hardware/physical-memory.ts';
 
@@ -71,11 +71,10 @@ class Tables implements PteTable {
 
   flush = (start: number, end: number): Task<void> => {
     const { flushed, mmu } = this;
-    // biome-ignore lint/correctness/useYield: nobody else is there
-    return (function* () {
+    return atomically(() => {
       flushed.push([start, end]);
       tlbiAndComplete(mmu, 'VMALLE1');
-    })();
+    });
   };
 
   /** Frame that an access by the program reaches, -1 when it faults. */
