@@ -68,7 +68,7 @@ function* doBrkFlags(
     middle: null,
     next: null,
   };
-  let vma = yield* vmaMergeNewRange(range, true);
+  let vma = yield* vmaMergeNewRange(current, range, true);
   if (vma === null) {
     vma = new VmArea(mm, start, end, flags, flagsHigh, start);
     vmaInitWriteLocked(mm, vma);

@@ -31,11 +31,11 @@ export function* exitMmap(current: TaskStruct, mm: MmStruct): Task<void> {
   yield* tlbFinishMmu(current, gather);
   for (const vma of vmas) {
     if ((vma.flags & VM_ACCOUNT) !== 0) vmUnacctMemory(mm.kernel, vma.pages);
-    yield* vmaStartWrite(mm, vma);
+    yield* vmaStartWrite(current, mm, vma);
     vmaMarkDetached(vma);
     mm.vmas.remove(vma.start);
     mm.mapCount--;
-    yield* removeVma(vma);
+    yield* removeVma(current, vma);
   }
   yield* mmapWriteUnlock(current, mm);
 }

@@ -58,7 +58,7 @@ function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<
   child.stackVm = parent.stackVm;
   let error = 0;
   for (const vma of parent.vmas.snapshot()) {
-    yield* vmaStartWrite(parent, vma);
+    yield* vmaStartWrite(current, parent, vma);
     if ((vma.flags & VM_DONTCOPY) !== 0) {
       vmStatAccount(child, vma.flags, -vma.pages);
       continue;

@@ -46,7 +46,7 @@ function* mmapSetup(current: TaskStruct, mm: MmStruct, mapping: NewMapping, old:
     old.prev = mm.vmas.findPrevious(start);
     old.next = mm.vmas.find(end);
   } else {
-    const error = yield* vmsGatherMunmapVmas(old, first);
+    const error = yield* vmsGatherMunmapVmas(current, old, first);
     if (error !== 0) return error;
   }
   if (!mayExpandVm(current, mm, mapping.flags, end - start - old.pages)) {
@@ -66,7 +66,13 @@ function* mmapSetup(current: TaskStruct, mm: MmStruct, mapping: NewMapping, old:
 }
 
 /** @see mm/vma.c, `__mmap_new_vma` */
-function* insertNewVma(mm: MmStruct, mapping: NewMapping, flags: number, old: VmasToUnmap): Task<VmArea> {
+function* insertNewVma(
+  _current: TaskStruct,
+  mm: MmStruct,
+  mapping: NewMapping,
+  flags: number,
+  old: VmasToUnmap,
+): Task<VmArea> {
   const vma = new VmArea(mm, mapping.start, mapping.end, flags, mapping.flagsHigh, mapping.pgoff);
   if (mapping.file !== null) {
     vma.file = mapping.file;
@@ -99,7 +105,7 @@ export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMappi
   const sharedAnonymous = file === null && (flags & VM_SHARED) !== 0;
   let vma = sharedAnonymous
     ? null
-    : yield* vmaMergeNewRange({
+    : yield* vmaMergeNewRange(current, {
         mm,
         start,
         end,
@@ -114,7 +120,7 @@ export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMappi
         next: old.next,
         replaced: old.vmas,
       });
-  vma ??= yield* insertNewVma(mm, mapping, flags, old);
+  vma ??= yield* insertNewVma(current, mm, mapping, flags, old);
   yield* vmsCompleteMunmapVmas(current, old, false);
   vmStatAccount(mm, vma.flags, end - start);
   if ((flags & VM_LOCKED) !== 0) {

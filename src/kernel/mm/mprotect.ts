@@ -91,14 +91,14 @@ function* mprotectFixup(
   const accounted = accountedFlags(current, mm, vma, wanted.flags, pages);
   if (accounted.error !== 0) return { error: accounted.error, vma };
   let { flags } = accounted;
-  const modified = yield* vmaModify(mm, prev, vma, start, end, { flags, flagsHigh });
+  const modified = yield* vmaModify(current, mm, prev, vma, start, end, { flags, flagsHigh });
   if (modified.error !== 0) {
     if ((flags & VM_ACCOUNT) !== 0 && (oldFlags & VM_ACCOUNT) === 0) vmUnacctMemory(mm.kernel, pages);
     return { error: modified.error, vma };
   }
   const changed = modified.vma;
   if (modified.merged) ({ flags } = changed);
-  yield* vmaStartWrite(mm, changed);
+  yield* vmaStartWrite(current, mm, changed);
   vmaAssertWriteLocked(mm, changed);
   changed.flags = flags;
   changed.flagsHigh = flagsHigh;

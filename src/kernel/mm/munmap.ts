@@ -72,13 +72,13 @@ export class VmasToUnmap {
 
 const isSealed = (vma: VmArea): boolean => (vma.flagsHigh & VMH_SEALED) !== 0;
 
-function* splitFirst(range: VmasToUnmap, first: VmArea): Task<number> {
+function* splitFirst(current: TaskStruct, range: VmasToUnmap, first: VmArea): Task<number> {
   const { mm, start, end } = range;
   if (start <= first.start) return 0;
   // Taking out the end of a VMA leaves as many VMAs as before; only a hole in the middle makes one more.
   if (end < first.end && mm.mapCount >= mm.kernel.config.maxMapCount) return -ENOMEM;
   if (isSealed(first)) return -EPERM;
-  return yield* splitVmaUnlimited(mm, first, start, true);
+  return yield* splitVmaUnlimited(current, mm, first, start, true);
 }
 
 /** Puts detached VMAs back. What was split stays split. @see mm/vma.c, `reattach_vmas` */
@@ -93,19 +93,23 @@ export function reattachVmas(range: VmasToUnmap): void {
  * limit), -EPERM (sealed) with everything attached as before.
  * @see mm/vma.c, `vms_gather_munmap_vmas`
  */
-export function* vmsGatherMunmapVmas(range: VmasToUnmap, first: VmArea): Task<number> {
+export function* vmsGatherMunmapVmas(
+  current: TaskStruct,
+  range: VmasToUnmap,
+  first: VmArea,
+): Task<number> {
   const { mm, start, end } = range;
-  let error = yield* splitFirst(range, first);
+  let error = yield* splitFirst(current, range, first);
   if (error !== 0) return error;
   range.prev = mm.vmas.findPrevious(start);
   for (let vma = mm.vmas.findIntersection(start, end); vma !== null; ) {
     if (isSealed(vma)) error = -EPERM;
-    else if (vma.end > end) error = yield* splitVmaUnlimited(mm, vma, end, false);
+    else if (vma.end > end) error = yield* splitVmaUnlimited(current, mm, vma, end, false);
     if (error !== 0) {
       reattachVmas(range);
       return error;
     }
-    yield* vmaStartWrite(mm, vma);
+    yield* vmaStartWrite(current, mm, vma);
     vmaMarkDetached(vma);
     range.add(vma);
     vma = mm.vmas.findIntersection(vma.end, end);
@@ -129,7 +133,7 @@ export function* vmsClearPtes(current: TaskStruct, range: VmasToUnmap): Task<voi
 }
 
 /** A VMA that is out of the tree and whose ptes are gone. @see mm/vma.c, `remove_vma` */
-export function* removeVma(vma: VmArea): Task<void> {
+export function* removeVma(_current: TaskStruct, vma: VmArea): Task<void> {
   unlinkAnonVmas(vma);
   if (vma.file !== null) yield* fput(vma.mm.kernel.frames, vma.file);
 }
@@ -149,7 +153,7 @@ export function* vmsCompleteMunmapVmas(current: TaskStruct, range: VmasToUnmap, 
   mm.execVm -= range.execPages;
   mm.stackVm -= range.stackPages;
   mm.dataVm -= range.dataPages;
-  for (const vma of vmas) yield* removeVma(vma);
+  for (const vma of vmas) yield* removeVma(current, vma);
   vmUnacctMemory(mm.kernel, range.accountedPages);
   if (unlock) yield* mmapReadUnlock(current, mm);
 }
@@ -168,7 +172,7 @@ export function* doVmiAlignMunmap(
   unlock: boolean,
 ): Task<number> {
   const range = new VmasToUnmap(mm, start, end);
-  const error = yield* vmsGatherMunmapVmas(range, first);
+  const error = yield* vmsGatherMunmapVmas(current, range, first);
   if (error !== 0) return error;
   yield mm.treeStore;
   for (const vma of range.vmas) mm.vmas.remove(vma.start);
@@ -186,7 +190,7 @@ export function pagesOfLength(length: bigint): number {
  * mmap_lock has been released.
  * @see mm/vma.c, `do_vmi_munmap`
  */
-function* doMunmap(
+export function* doMunmap(
   current: TaskStruct,
   mm: MmStruct,
   address: bigint,

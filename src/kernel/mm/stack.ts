@@ -54,7 +54,7 @@ function* expandDownwards(current: TaskStruct, vma: VmArea, page: number): Task<
   const refused = mayExpand(vma, page);
   if (refused !== 0) return refused;
   yield* anonVmaPrepare(current, vma);
-  yield* vmaStartWrite(mm, vma);
+  yield* vmaStartWrite(current, mm, vma);
   // Somebody may have been here while mmap_lock was let go: then nothing is left to do.
   if (page >= vma.start) return 0;
   const grow = vma.start - page;

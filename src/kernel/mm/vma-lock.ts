@@ -5,6 +5,7 @@
  * @see Linux mm/mmap_lock.c and include/linux/mmap_lock.h, `__vma_start_write`, `vma_mark_attached`, `vma_mark_detached`
  */
 import type { Task } from '../../base/task.ts';
+import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import type { VmArea } from './vma.ts';
 
@@ -17,7 +18,7 @@ function isVmaWriteLocked(mm: MmStruct, vma: VmArea): boolean {
  * Write-locks the VMA until mmap_lock is released or downgraded. Needs mmap_lock for writing. Nothing when it is
  * write-locked already.
  */
-export function* vmaStartWrite(mm: MmStruct, vma: VmArea): Task<void> {
+export function* vmaStartWrite(_current: TaskStruct, mm: MmStruct, vma: VmArea): Task<void> {
   if (!mm.mmapWriteLocked) throw new Error(`${vma.name} write-locked without mmap_lock held for writing`);
   if (isVmaWriteLocked(mm, vma)) return;
   yield vma.change;

@@ -6,6 +6,7 @@
  * @see Linux mm/vma.c, `vma_merge_new_range`, `vma_merge_existing_range`, `vma_expand`, `commit_merge`
  */
 import type { Task } from '../../base/task.ts';
+import type { TaskStruct } from '../task-struct.ts';
 import { type AnonVma, anonVmaClone, unlinkAnonVmas, vmaHadUncowedParents } from './anon-vma.ts';
 import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
@@ -30,6 +31,8 @@ export interface MergeRange {
   readonly middle: VmArea | null;
   /** The VMA after the range. */
   readonly next: VmArea | null;
+  /** The VMA whose pages a new range is going to take over (mremap). */
+  readonly copiedFrom?: VmArea | null;
   /** VMAs that a new range is mapped over: detached, and taken out of the tree in the step in which it goes in. */
   readonly replaced?: readonly VmArea[];
 }
@@ -63,7 +66,9 @@ function attributesFit(range: MergeRange, neighbour: VmArea): boolean {
  * @see mm/vma.c, `is_mergeable_anon_vma`
  */
 function anonVmasFit(range: MergeRange, target: VmArea): boolean {
-  if (target.anonVma === null && range.anonVma !== null) return !vmaHadUncowedParents(range.middle);
+  if (target.anonVma === null && range.anonVma !== null) {
+    return !vmaHadUncowedParents(range.middle ?? range.copiedFrom ?? null);
+  }
   if (target.anonVma !== null && range.anonVma === null) return !vmaHadUncowedParents(target);
   return target.anonVma === range.anonVma;
 }
@@ -101,6 +106,7 @@ function planNewRange(range: MergeRange, justExpand: boolean): MergePlan | null 
   const { prev, next, start, end, pgoff } = range;
   const left = canMergeLeft(range);
   const right = !justExpand && canMergeRight(range, left);
+  const copiedFrom = range.copiedFrom ?? null;
   if (left && prev !== null) {
     const both = right && next !== null && canBeRemoved(next);
     return {
@@ -110,11 +116,11 @@ function planNewRange(range: MergeRange, justExpand: boolean): MergePlan | null 
       pgoff: prev.pgoff,
       removed: both ? [next] : [],
       shrunk: null,
-      anonVmaFrom: both ? next : null,
+      anonVmaFrom: both && next.anonVma !== null ? next : copiedFrom,
     };
   }
   if (!right || next === null) return null;
-  return { target: next, start, end: next.end, pgoff, removed: [], shrunk: null, anonVmaFrom: null };
+  return { target: next, start, end: next.end, pgoff, removed: [], shrunk: null, anonVmaFrom: copiedFrom };
 }
 
 /** The range touches the left edge of `middle` and `prev` takes it, and all of `next` too unless that is null. */
@@ -172,12 +178,12 @@ function changeTree(range: MergeRange, plan: MergePlan, targetFrom: number, shru
 }
 
 /** @see mm/vma.c, `commit_merge` and `vma_complete` */
-function* commitMerge(range: MergeRange, plan: MergePlan): Task<VmArea> {
+function* commitMerge(current: TaskStruct, range: MergeRange, plan: MergePlan): Task<VmArea> {
   const { mm } = range;
   const { target, removed, shrunk, anonVmaFrom } = plan;
-  if (range.middle !== null) yield* vmaStartWrite(mm, range.middle);
-  yield* vmaStartWrite(mm, target);
-  for (const vma of removed) yield* vmaStartWrite(mm, vma);
+  if (range.middle !== null) yield* vmaStartWrite(current, mm, range.middle);
+  yield* vmaStartWrite(current, mm, target);
+  for (const vma of removed) yield* vmaStartWrite(current, mm, vma);
   if (anonVmaFrom !== null && anonVmaFrom.anonVma !== null && target.anonVma === null) {
     target.anonVma = anonVmaFrom.anonVma;
     anonVmaClone(target, anonVmaFrom);
@@ -212,10 +218,14 @@ function* commitMerge(range: MergeRange, plan: MergePlan): Task<VmArea> {
  * @param justExpand only `prev` may grow (brk)
  * @see mm/vma.c, `vma_merge_new_range`
  */
-export function* vmaMergeNewRange(range: MergeRange, justExpand = false): Task<VmArea | null> {
+export function* vmaMergeNewRange(
+  current: TaskStruct,
+  range: MergeRange,
+  justExpand = false,
+): Task<VmArea | null> {
   if ((range.flags & VM_SPECIAL) !== 0) return null;
   const plan = planNewRange(range, justExpand);
-  return plan === null ? null : yield* commitMerge(range, plan);
+  return plan === null ? null : yield* commitMerge(current, range, plan);
 }
 
 /**
@@ -223,9 +233,9 @@ export function* vmaMergeNewRange(range: MergeRange, justExpand = false): Task<V
  * VMA that covers it afterwards; null when none fits (nothing has changed then).
  * @see mm/vma.c, `vma_merge_existing_range`
  */
-export function* vmaMergeExistingRange(range: MergeRange): Task<VmArea | null> {
+export function* vmaMergeExistingRange(current: TaskStruct, range: MergeRange): Task<VmArea | null> {
   if (range.middle === null) throw new Error('no VMA to change');
   if ((range.flags & VM_SPECIAL) !== 0) return null;
   const plan = planExistingRange(range, range.middle);
-  return plan === null ? null : yield* commitMerge(range, plan);
+  return plan === null ? null : yield* commitMerge(current, range, plan);
 }

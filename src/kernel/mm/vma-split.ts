@@ -5,6 +5,7 @@
  */
 import type { Task } from '../../base/task.ts';
 import { ENOMEM } from '../errno.ts';
+import type { TaskStruct } from '../task-struct.ts';
 import { anonVmaClone } from './anon-vma.ts';
 import type { MmStruct } from './mm.ts';
 import { VmArea } from './vma.ts';
@@ -29,13 +30,19 @@ function duplicateForSplit(mm: MmStruct, vma: VmArea, start: number, end: number
  * Returns 0, or what the mapping's `maySplit` says.
  * @see mm/vma.c, `__split_vma`
  */
-export function* splitVmaUnlimited(mm: MmStruct, vma: VmArea, at: number, newBelow: boolean): Task<number> {
+export function* splitVmaUnlimited(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  at: number,
+  newBelow: boolean,
+): Task<number> {
   if (at <= vma.start || at >= vma.end)
     throw new Error(`${vma.name} cannot be split at page 0x${at.toString(16)}`);
   const error = vma.ops?.maySplit?.(vma, at) ?? 0;
   if (error !== 0) return error;
   const part = newBelow ? duplicateForSplit(mm, vma, vma.start, at) : duplicateForSplit(mm, vma, at, vma.end);
-  yield* vmaStartWrite(mm, vma);
+  yield* vmaStartWrite(current, mm, vma);
   vmaInitWriteLocked(mm, part);
   const from = vma.start;
   if (newBelow) {
@@ -53,9 +60,15 @@ export function* splitVmaUnlimited(mm: MmStruct, vma: VmArea, at: number, newBel
 }
 
 /** `splitVmaUnlimited`, unless the mm has as many VMAs as it may: -ENOMEM. @see mm/vma.c, `split_vma` */
-function* splitVma(mm: MmStruct, vma: VmArea, at: number, newBelow: boolean): Task<number> {
+function* splitVma(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  at: number,
+  newBelow: boolean,
+): Task<number> {
   if (mm.mapCount >= mm.kernel.config.maxMapCount) return -ENOMEM;
-  return yield* splitVmaUnlimited(mm, vma, at, newBelow);
+  return yield* splitVmaUnlimited(current, mm, vma, at, newBelow);
 }
 
 /** What `vmaModify` is to change. */
@@ -81,6 +94,7 @@ export interface ModifiedVma {
  * @see mm/vma.c, `vma_modify`, `vma_modify_flags`
  */
 export function* vmaModify(
+  current: TaskStruct,
   mm: MmStruct,
   prev: VmArea | null,
   vma: VmArea,
@@ -89,7 +103,7 @@ export function* vmaModify(
   change: VmaChange,
 ): Task<ModifiedVma> {
   const next = end === vma.end ? mm.vmas.find(vma.end) : null;
-  const merged = yield* vmaMergeExistingRange({
+  const merged = yield* vmaMergeExistingRange(current, {
     mm,
     start,
     end,
@@ -105,11 +119,11 @@ export function* vmaModify(
   });
   if (merged !== null) return { error: 0, vma: merged, merged: true };
   if (vma.start < start) {
-    const error = yield* splitVma(mm, vma, start, true);
+    const error = yield* splitVma(current, mm, vma, start, true);
     if (error !== 0) return { error, vma, merged: false };
   }
   if (vma.end > end) {
-    const error = yield* splitVma(mm, vma, end, false);
+    const error = yield* splitVma(current, mm, vma, end, false);
     if (error !== 0) return { error, vma, merged: false };
   }
   return { error: 0, vma, merged: false };

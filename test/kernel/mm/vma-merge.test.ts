@@ -123,7 +123,7 @@ function protect(before: string, anon: string, changed: string, extra: Extra = {
   finish(mmapWriteLock(task, mm));
   const prev = start > vma.start ? vma : mm.vmas.findPrevious(vma.start);
   const flags = RW | (extra.flags?.[drawing.letters.get(vma) as string] ?? 0);
-  const modified = finish(vmaModify(mm, prev, vma, start, end, { flags, flagsHigh: 0 }));
+  const modified = finish(vmaModify(task, mm, prev, vma, start, end, { flags, flagsHigh: 0 }));
   if (!modified.merged) modified.vma.flags = flags;
   finish(mmapWriteUnlock(task, mm));
   checkSound(drawing);
