@@ -21,8 +21,10 @@ export class Cpu {
   readonly id: number;
   /** Virtual time, in cycles since the machine was switched on. Never goes back. */
   time = 0;
-  /** Depth of local_irq_save and of interrupt handlers; interrupts are taken only at 0. */
+  /** Depth of local_irq_save and of interrupt handlers; interrupts are taken only at 0. Moved by the two methods only. */
   interruptsDisabled = 0;
+  /** Told whenever interrupts are enabled again, while it is set: an RCU grace period waits for that. */
+  onInterruptsEnabled: (() => void) | null = null;
   /**
    * Depth of get_cpu / preempt_disable by code that knows its CPU and not its task; above 0 the CPU's task stays on it
    * and a wait is a spin. Tasks have a depth of their own, which adds to this one.
@@ -36,6 +38,15 @@ export class Cpu {
   constructor(id: number) {
     this.id = id;
     this.interruptLine = new SharedObject(`interrupts of cpu ${id}`);
+  }
+
+  disableInterrupts(): void {
+    this.interruptsDisabled++;
+  }
+
+  enableInterrupts(): void {
+    this.interruptsDisabled--;
+    if (this.onInterruptsEnabled !== null && this.interruptsDisabled === 0) this.onInterruptsEnabled();
   }
 
   /** Charges work to this CPU. */

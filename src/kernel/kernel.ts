@@ -6,6 +6,8 @@ import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { FrameTable } from './frame/frame-table.ts';
+import { SwapArea } from './frame/swap-area.ts';
+import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { PageTables } from './mm/page-table.ts';
 import { PageTags } from './mm/page-tags.ts';
@@ -25,6 +27,10 @@ export interface KernelConfig {
   readonly perVmaLocks: boolean;
   /** `sysctl vm.overcommit_memory`: 0 heuristic, 1 always, 2 never. */
   readonly overcommitMemory: 0 | 1 | 2;
+  /** Pages of the swap area, which is in memory of its own; 0: no swap. */
+  readonly swapPages: number;
+  /** Frames in use, of any kind, above which a page for user space is paid for by reclaim; 0: the machine's memory. */
+  readonly frameLimit: number;
 }
 
 export const defaultKernelConfig: KernelConfig = {
@@ -33,6 +39,8 @@ export const defaultKernelConfig: KernelConfig = {
   stackGuardGapPages: 256,
   perVmaLocks: false,
   overcommitMemory: 0,
+  swapPages: 0,
+  frameLimit: 0,
 };
 
 export class Kernel {
@@ -42,8 +50,11 @@ export class Kernel {
   readonly pageTables: PageTables;
   /** Memory tags of pages; null on a machine without. */
   readonly pageTags: PageTags | null;
+  /** Where pages go that memory has no room for; null without swap. */
+  readonly swap: SwapArea | null;
   readonly config: KernelConfig;
   readonly events: EventSink;
+  readonly rcu: Rcu;
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
   remoteAccess: RemoteAccessDesign | null = null;
   /** The address space that each CPU has loaded. */
@@ -71,8 +82,10 @@ export class Kernel {
     this.pageTags = arch.memoryTags === null ? null : new PageTags(frames, arch.memoryTags);
     this.pageTables = new PageTables(machine.memory, arch.format, this.pageTags);
     this.config = config;
+    this.swap = config.swapPages === 0 ? null : new SwapArea(config.swapPages);
     this.activeMm = machine.cpus.map(() => new ActiveMm());
     this.events = machine.events;
+    this.rcu = new Rcu(machine.cpus);
   }
 
   /** The next number for an object of `kind`, from 1. */

@@ -285,7 +285,7 @@ export class RunLoop implements RunView {
     task.frames.pop();
     const { events } = this.machine;
     if (frame.kind !== FrameKind.Body) {
-      slot.cpu.interruptsDisabled--;
+      slot.cpu.enableInterrupts();
       task.preemptDisabled--;
       if (frame.kind === FrameKind.Interrupt && events.enabled) {
         events.emit({ kind: 'interrupt-done', time: slot.cpu.time, cpu: slot.cpu.id, name: frame.name });
@@ -348,7 +348,7 @@ export class RunLoop implements RunView {
     point: SchedPoint,
   ): void {
     task.preemptDisabled++;
-    slot.cpu.interruptsDisabled++;
+    slot.cpu.disableInterrupts();
     task.frames.push({ kind, name, generator, point });
     this.#resume(slot, task);
   }

@@ -38,6 +38,8 @@ export class SchedTask {
   readonly frames: Frame[] = [];
   /** Depth of preempt_disable; above 0 no other task of its CPU runs, and a wait is a spin. */
   preemptDisabled = 0;
+  /** Depth of rcu_read_lock; above 0 it may lose its CPU and must not sleep. */
+  rcuReadDepth = 0;
   /** A service task: a run does not wait for it to end, and it may wait for ever without being a deadlock. Set before the start. */
   background = false;
   /** It offered its CPU to others (sched_yield); policies of the CPU's time look at it. */
@@ -86,9 +88,9 @@ export class SchedTask {
     return this.frames.length === 0 ? null : (this.frames[this.frames.length - 1] as Frame).point;
   }
 
-  /** May it neither sleep nor lose its CPU? (in_atomic or irqs_disabled) */
+  /** Must it not sleep? (in_atomic, irqs_disabled, or inside rcu_read_lock) */
   atomic(): boolean {
-    if (this.preemptDisabled > 0) return true;
+    if (this.preemptDisabled > 0 || this.rcuReadDepth > 0) return true;
     const cpu = this.processor;
     return cpu !== null && (cpu.interruptsDisabled > 0 || cpu.preemptDisabled > 0);
   }
@@ -96,7 +98,8 @@ export class SchedTask {
 
 /**
  * To be called where a path may sleep, whether or not it does this time.
- * @throws Error when it must not: a spinlock is held or interrupts are off. @see Linux `might_sleep`
+ * @throws Error when it must not: a spinlock is held, interrupts are off, or it is inside an RCU read section.
+ * @see Linux `might_sleep`
  */
 export function mightSleep(current: SchedTask, operation: string, object: SharedObject): void {
   if (!current.atomic()) return;
@@ -104,8 +107,12 @@ export function mightSleep(current: SchedTask, operation: string, object: Shared
   const preempt = current.preemptDisabled + (current.processor?.preemptDisabled ?? 0);
   throw new Error(
     `sleeping in atomic context: ${current.name} in ${operation} on ${object.name} ` +
-      `(preempt disabled ${preempt}, interrupts disabled ${interrupts})`,
+      `(preempt disabled ${preempt}, interrupts disabled ${interrupts}${rcuText(current)})`,
   );
+}
+
+function rcuText({ rcuReadDepth }: SchedTask): string {
+  return rcuReadDepth === 0 ? '' : `, rcu read depth ${rcuReadDepth}`;
 }
 
 /** Offers the CPU to the other tasks on it. @see Linux `sched_yield` */

@@ -8,7 +8,7 @@ import type { SchedTask } from '../../sched/task.ts';
 /** @see Linux `local_irq_save` */
 export function localIrqSave(current: SchedTask): void {
   if (current.processor === null) throw new Error(`${current.name} is on no cpu`);
-  current.processor.interruptsDisabled++;
+  current.processor.disableInterrupts();
 }
 
 /** @throws Error when interrupts are not disabled @see Linux `local_irq_restore` */
@@ -17,7 +17,7 @@ export function localIrqRestore(current: SchedTask): void {
   if (cpu === null || cpu.interruptsDisabled === 0) {
     throw new Error(`${current.name} restores interrupts that are not disabled`);
   }
-  cpu.interruptsDisabled--;
+  cpu.enableInterrupts();
 }
 
 /** @see Linux `preempt_disable` */

@@ -31,11 +31,11 @@ export interface Arm64KernelCpu {
 /** `switch_mm`: for the scheduler; turns interrupts off around it. */
 export function* switchMm(asids: AsidAllocator, own: Arm64KernelCpu, next: Arm64MmContext): Task<void> {
   if (own.activeMm === next) return;
-  own.cpu.interruptsDisabled++;
+  own.cpu.disableInterrupts();
   if (next === own.initMm) own.port.setReservedTtbr0();
   else yield* checkAndSwitchContext(asids, own, next);
   own.activeMm = next;
-  own.cpu.interruptsDisabled--;
+  own.cpu.enableInterrupts();
 }
 
 /** Interrupts must be off. */

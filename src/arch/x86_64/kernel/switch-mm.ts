@@ -68,9 +68,9 @@ export function* switchMmIrqsOff(kernelCpu: X86KernelCpu, next: X86MmContext): T
 
 /** `switch_mm`: for the scheduler; turns interrupts off around it. */
 export function* switchMm(kernelCpu: X86KernelCpu, next: X86MmContext): Task<void> {
-  kernelCpu.cpu.interruptsDisabled++;
+  kernelCpu.cpu.disableInterrupts();
   yield* switchMmIrqsOff(kernelCpu, next);
-  kernelCpu.cpu.interruptsDisabled--;
+  kernelCpu.cpu.enableInterrupts();
 }
 
 /** A kernel thread is about to run: nothing is loaded, flushes need not come here any more. */

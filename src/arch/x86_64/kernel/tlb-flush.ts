@@ -110,9 +110,9 @@ export function* flushTlbMmRange(
 
 function* flushLocally(all: X86KernelCpus, cpu: number, request: FlushRequest): Task<void> {
   const own = all.cpus[cpu] as X86KernelCpu;
-  own.cpu.interruptsDisabled++;
+  own.cpu.disableInterrupts();
   yield* flushTlbFunc(own, request);
-  own.cpu.interruptsDisabled--;
+  own.cpu.enableInterrupts();
 }
 
 /**

@@ -1,0 +1,54 @@
+/**
+ * One task that waits for a condition, woken by whoever makes it true: `struct rcuwait`. The waiter shows itself first
+ * and looks then, so that no wake-up is lost; a change of which nobody tells it leaves it asleep.
+ * @see Linux include/linux/rcuwait.h, `rcuwait_wait_event`; kernel/exit.c, `rcuwait_wake_up`
+ */
+import { PointKind, SchedPoint, type SharedObject, StepCost, type Task } from '../../base/task.ts';
+import { mightSleep, type SchedTask } from '../../sched/task.ts';
+import { EINTR } from '../errno.ts';
+import { lockAcquired, lockWait } from './lock-events.ts';
+
+export class RcuWait {
+  #task: SchedTask | null = null;
+  #woken = false;
+
+  /**
+   * Sleeps until `condition` holds at a time when it is looked at, or, if `killable`, until a fatal signal comes.
+   * Looking needs no point: the caller's last step was a write to `object`, on which the condition depends.
+   * @param object what reports say is waited for
+   * @returns 0 or -EINTR
+   */
+  *waitEvent(
+    current: SchedTask,
+    object: SharedObject,
+    operation: string,
+    condition: () => boolean,
+    killable = false,
+  ): Task<number> {
+    mightSleep(current, operation, object);
+    if (condition()) return 0;
+    if (this.#task !== null) throw new Error(`${current.name} and ${this.#task.name} wait in one place`);
+    this.#task = current;
+    lockWait(current, object, operation);
+    const ready = killable ? () => this.#woken || current.fatalSignalPending() : () => this.#woken;
+    const sleep = new SchedPoint(PointKind.Wait, object, operation, StepCost.ContextSwitch, ready);
+    while (!condition()) {
+      if (killable && current.fatalSignalPending()) {
+        this.#task = null;
+        return -EINTR;
+      }
+      this.#woken = false;
+      yield sleep;
+    }
+    this.#task = null;
+    this.#woken = false;
+    lockAcquired(current, object, operation);
+    return 0;
+  }
+
+  /** Wakes whoever waits. */
+  *wakeUp(object: SharedObject): Task<void> {
+    yield new SchedPoint(PointKind.Write, object, 'rcuwait_wake_up', StepCost.AtomicUpdate);
+    if (this.#task !== null) this.#woken = true;
+  }
+}
