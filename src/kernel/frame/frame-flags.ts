@@ -37,4 +37,19 @@ export const FrameFlag = {
   HwPoison: 1 << 15,
   /** Its memory tags are its own: cleared or copied since the frame was handed out (arm64 `PG_mte_tagged`). */
   Tagged: 1 << 16,
+  /** In use, in the eyes of reclaim: on an active list, or bound for one (`PG_active`). */
+  Active: 1 << 17,
+  /** Locked into memory, so on no list that reclaim looks at (`PG_unevictable`). */
+  Unevictable: 1 << 18,
 } as const;
+
+/** Flags that each frame of a large folio has for itself; all others are the folio's. */
+export const PER_FRAME_FLAGS =
+  FrameFlag.AnonExclusive |
+  FrameFlag.PageTable |
+  FrameFlag.Zero |
+  FrameFlag.Reserved |
+  FrameFlag.Head |
+  FrameFlag.Tail |
+  FrameFlag.HwPoison |
+  FrameFlag.Tagged;

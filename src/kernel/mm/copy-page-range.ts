@@ -11,6 +11,7 @@ import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
+import { allocUserFolio } from './alloc-folio.ts';
 import { endsRun, flagsInRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
 import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
@@ -94,7 +95,7 @@ class PteCopier {
       // Stopped early: a spare page is needed, or the locks were held long enough.
       if (next < end && this.#wantsSpare) {
         this.#wantsSpare = false;
-        this.#spare = this.#current.kernel.frames.allocate();
+        this.#spare = yield* allocUserFolio(this.#current, this.#child, 0, false);
         if (this.#spare === NO_FRAME) return -ENOMEM;
       }
       page = next;
@@ -189,9 +190,9 @@ class PteCopier {
     yield frames.refPoint(frame);
     if (frames.hasFlag(frame, FrameFlag.Anon)) {
       const pinned = (this.#parent.mm.flagBits & MMF_HAS_PINNED) !== 0 && frames.maybeDmaPinned(frame);
-      if (!tryDupAnonRmap(frames, frame, pinned)) return false;
+      if (!tryDupAnonRmap(frames, frame, pinned, mm)) return false;
     } else {
-      addFileRmap(frames, frame);
+      addFileRmap(frames, frame, mm);
     }
     frames.get(frame);
     addMmCounter(mm, mmCounter(frames, frame), 1);

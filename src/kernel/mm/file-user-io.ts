@@ -120,7 +120,7 @@ function* writePage(
   count: number,
 ): Task<number> {
   const { frames, machine } = current.kernel;
-  const frame = yield* getFolio(current.kernel, mapping, Math.floor(at / PAGE_BYTES));
+  const frame = yield* getFolio(current, mapping, Math.floor(at / PAGE_BYTES));
   if (frame === -1) return -ENOMEM;
   const bytes = new Uint8Array(count);
   const copied = count - copyFromUserInatomic(current, bytes, from);

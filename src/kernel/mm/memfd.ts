@@ -64,7 +64,7 @@ function* zeroTail(current: TaskStruct, mapping: AddressSpace, bytes: number): T
   const inPage = bytes % PAGE_BYTES;
   const index = Math.floor(bytes / PAGE_BYTES);
   if (inPage === 0 || mapping.frameAt(index) === -1) return;
-  const frame = yield* getFolio(current.kernel, mapping, index);
+  const frame = yield* getFolio(current, mapping, index);
   machine.memory.writeBytes(frame, inPage, new Uint8Array(PAGE_BYTES - inPage));
   yield* folioUnlock(frames, frame);
   frames.put(frame);
@@ -110,7 +110,7 @@ export function* fileWrite(
     const at = offset + done;
     const inPage = at % PAGE_BYTES;
     const count = Math.min(PAGE_BYTES - inPage, bytes.length - done);
-    const frame = yield* getFolio(current.kernel, mapping, Math.floor(at / PAGE_BYTES));
+    const frame = yield* getFolio(current, mapping, Math.floor(at / PAGE_BYTES));
     if (frame === -1) return done > 0 ? done : -ENOMEM;
     machine.memory.writeBytes(frame, inPage, bytes.subarray(done, done + count));
     frames.setFlags(frame, FrameFlag.Dirty);

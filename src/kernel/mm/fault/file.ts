@@ -10,11 +10,14 @@ import type { AddressSpace } from '../../frame/address-space.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { Kernel } from '../../kernel.ts';
+import type { TaskStruct } from '../../task-struct.ts';
 import { Unsupported } from '../../unsupported.ts';
+import { allocUserFolio } from '../alloc-folio.ts';
 import { anonVmaPrepare } from '../anon-vma-prepare.ts';
 import { endsRun, foldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
+import { folioAddLru } from '../reclaim/lru.ts';
 import { addMmCounter, mmCounter } from '../rmap.ts';
 import { VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
 import { doFaultAround } from './fault-around.ts';
@@ -54,12 +57,13 @@ function mappingOf(fault: VmFault): AddressSpace {
  * The page of an object at `index`, with a reference and locked; made, zeroed, when there is none. -1: no memory.
  * @see mm/shmem.c, `shmem_get_folio_gfp` with SGP_CACHE
  */
-export function* getFolio(kernel: Kernel, mapping: AddressSpace, index: number): Task<number> {
+export function* getFolio(current: TaskStruct, mapping: AddressSpace, index: number): Task<number> {
+  const { kernel } = current;
   const { frames } = kernel;
   for (;;) {
     const frame = mapping.frameAt(index);
     if (frame === -1) {
-      const fresh = yield* addFolio(kernel, mapping, index);
+      const fresh = yield* addFolio(current, mapping, index);
       if (fresh === -1) return -1;
       if (fresh === -2) continue;
       return fresh;
@@ -85,17 +89,18 @@ function makeUptodate(kernel: Kernel, frame: number): void {
 }
 
 /** A new page in the cache, locked, with a reference for the caller. -1: no memory; -2: somebody was faster. */
-function* addFolio(kernel: Kernel, mapping: AddressSpace, index: number): Task<number> {
-  const { frames } = kernel;
-  const frame = frames.allocateZeroed();
+function* addFolio(current: TaskStruct, mapping: AddressSpace, index: number): Task<number> {
+  const { frames } = current.kernel;
+  const frame = yield* allocUserFolio(current, null, 0, true);
   if (frame === NO_FRAME) return -1;
   yield mapping.change;
   if (mapping.frameAt(index) !== -1) {
     frames.put(frame);
     return -2;
   }
-  frames.setFlags(frame, FrameFlag.Locked | FrameFlag.Uptodate | FrameFlag.Lru);
+  frames.setFlags(frame, FrameFlag.Locked | FrameFlag.Uptodate);
   if (mapping.shmem) frames.setFlags(frame, FrameFlag.SwapBacked);
+  folioAddLru(frames, frame);
   mapping.add(frames, index, frame);
   frames.get(frame);
   return frame;
@@ -105,7 +110,7 @@ function* addFolio(kernel: Kernel, mapping: AddressSpace, index: number): Task<n
 function* callFault(fault: VmFault): Task<number> {
   const mapping = mappingOf(fault);
   if (fault.pgoff >= mapping.sizePages) return VM_FAULT_SIGBUS;
-  const frame = yield* getFolio(fault.kernel, mapping, fault.pgoff);
+  const frame = yield* getFolio(fault.current, mapping, fault.pgoff);
   if (frame === -1) return VM_FAULT_OOM;
   fault.frame = frame;
   return VM_FAULT_LOCKED;
@@ -137,7 +142,7 @@ function* doCowFault(fault: VmFault): Task<number> {
   const { current, kernel, vma } = fault;
   const { frames } = kernel;
   yield* anonVmaPrepare(current, vma);
-  fault.cowFrame = frames.allocate();
+  fault.cowFrame = yield* allocUserFolio(current, vma, 0, false);
   if (fault.cowFrame === NO_FRAME) return VM_FAULT_OOM;
   let result = yield* callFault(fault);
   if ((result & ENDED) === 0) {

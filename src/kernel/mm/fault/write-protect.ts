@@ -8,6 +8,7 @@ import type { Task } from '../../../base/task.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import { Unsupported } from '../../unsupported.ts';
+import { allocUserFolio } from '../alloc-folio.ts';
 import { anonVmaPrepare } from '../anon-vma-prepare.ts';
 import { inRun, setAccessFlagsInRun, unfoldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
@@ -15,7 +16,6 @@ import type { TablePage } from '../page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonRmap, mmCounter, moveAnonRmap, removeRmap } from '../rmap.ts';
 import { flushAccessFlags, flushTlbPage } from '../tlb.ts';
-import { vmaAllocZeroedFrame } from '../user-highpage.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
@@ -99,7 +99,7 @@ function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   const { current, kernel, vma, page } = fault;
   const { frames } = kernel;
   yield* anonVmaPrepare(current, vma);
-  const copy = old === -1 ? vmaAllocZeroedFrame(vma) : frames.allocate();
+  const copy = yield* allocUserFolio(current, vma, 0, old === -1);
   if (copy === NO_FRAME) {
     if (old !== -1) yield* putFrame(fault, old);
     return VM_FAULT_OOM;
@@ -151,5 +151,5 @@ function* replaceByCopy(fault: VmFault, table: TablePage, old: number, copy: num
   addNewAnonRmap(frames, copy, vma, page);
   yield table.setEntry;
   pageTables.setLeaf(table, index, copy, flags);
-  if (old !== -1) removeRmap(frames, old);
+  if (old !== -1) removeRmap(frames, old, mm);
 }
