@@ -5,6 +5,7 @@ import { memoryOperations } from './memory.ts';
 import type { Operation } from './operation.ts';
 import { processOperations } from './process.ts';
 import { ptraceOperations } from './ptrace.ts';
+import { remapOperations } from './remap.ts';
 import { remoteOperations } from './remote.ts';
 import { taggedAddressOperations } from './tagged-address.ts';
 import { tagOperations } from './tags.ts';
@@ -16,6 +17,7 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...limitOperations,
   ...fileOperations,
   ...processOperations,
+  ...remapOperations,
   ...remoteOperations,
   ...ptraceOperations,
   ...taggedAddressOperations,
