@@ -225,7 +225,7 @@ function describeMapping(
 }
 
 /** @see mm/mmap.c, `do_mmap`; needs mmap_lock for writing */
-function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments): Task<MmapResult> {
+export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments): Task<MmapResult> {
   if (args.length === 0n) return failed(-EINVAL);
   const noReplace = (args.flags & MAP_FIXED_NOREPLACE) !== 0;
   const flags = noReplace ? args.flags | MAP_FIXED : args.flags;
