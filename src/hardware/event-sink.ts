@@ -30,6 +30,13 @@ export type MachineEvent = EventPlace &
     | { readonly kind: 'interrupt-done'; readonly name: string }
     | ({ readonly kind: 'lock-wait'; readonly lock: string; readonly operation: string } & ByTask)
     | ({ readonly kind: 'lock-acquire'; readonly lock: string; readonly operation: string } & ByTask)
+    | ({
+        readonly kind: 'vma-lock';
+        /** Page number for which a VMA's own lock was wanted. */
+        readonly page: number;
+        /** Why it was not to be had, or that what was begun under it must be done again: `retry`. */
+        readonly reason: string;
+      } & ByTask)
     | ({ readonly kind: 'syscall-enter'; readonly name: string; readonly args: readonly string[] } & ByTask)
     | ({ readonly kind: 'syscall-exit'; readonly name: string; readonly result: string } & ByTask)
     | ({

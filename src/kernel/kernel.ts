@@ -9,9 +9,11 @@ import type { FrameTable } from './frame/frame-table.ts';
 import { SwapArea } from './frame/swap-area.ts';
 import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
+import { HugetlbPools } from './mm/hugetlb/hstate.ts';
 import { PageTables } from './mm/page-table.ts';
 import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
+import { VmAreaSlab } from './mm/vma-slab.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
 import type { TaskStruct } from './task-struct.ts';
 
@@ -31,6 +33,13 @@ export interface KernelConfig {
   readonly swapPages: number;
   /** Frames in use, of any kind, above which a page for user space is paid for by reclaim; 0: the machine's memory. */
   readonly frameLimit: number;
+  /** The boot parameters hugepages= of 2 MiB and of 1 GiB: pages that the pools take from memory at once. */
+  readonly hugepages2M: number;
+  readonly hugepages1G: number;
+  /** CONFIG_MEMORY_FAILURE: broken memory is a kind of its own (BUS_MCEERR_AR), and madvise can pretend it. */
+  readonly memoryFailure: boolean;
+  /** Guards are known to their VMA by a sticky flag, VM_MAYBE_GUARD, as in stable kernels of late 6.18. */
+  readonly maybeGuardFlag: boolean;
 }
 
 export const defaultKernelConfig: KernelConfig = {
@@ -41,6 +50,10 @@ export const defaultKernelConfig: KernelConfig = {
   overcommitMemory: 0,
   swapPages: 0,
   frameLimit: 0,
+  hugepages2M: 0,
+  hugepages1G: 0,
+  memoryFailure: true,
+  maybeGuardFlag: true,
 };
 
 export class Kernel {
@@ -52,9 +65,13 @@ export class Kernel {
   readonly pageTags: PageTags | null;
   /** Where pages go that memory has no room for; null without swap. */
   readonly swap: SwapArea | null;
+  /** The pools of huge pages. */
+  readonly hugetlb: HugetlbPools;
   readonly config: KernelConfig;
   readonly events: EventSink;
   readonly rcu: Rcu;
+  /** VMAs that are given back and not yet another's. */
+  readonly vmAreas = new VmAreaSlab();
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
   remoteAccess: RemoteAccessDesign | null = null;
   /** The address space that each CPU has loaded. */
@@ -82,6 +99,7 @@ export class Kernel {
     this.pageTags = arch.memoryTags === null ? null : new PageTags(frames, arch.memoryTags);
     this.pageTables = new PageTables(machine.memory, arch.format, this.pageTags);
     this.config = config;
+    this.hugetlb = new HugetlbPools(frames, arch.format, config, machine.cpus.length);
     this.swap = config.swapPages === 0 ? null : new SwapArea(config.swapPages);
     this.activeMm = machine.cpus.map(() => new ActiveMm());
     this.events = machine.events;

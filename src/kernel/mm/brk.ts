@@ -14,10 +14,11 @@ import { MAP_FIXED } from './mman.ts';
 import { doVmiAlignMunmap } from './munmap.ts';
 import { securityVmEnoughMemory } from './overcommit.ts';
 import { populateOperations } from './populate.ts';
-import { VmArea, vmStartGap } from './vma.ts';
+import { type VmArea, vmStartGap } from './vma.ts';
 import { VM_ACCOUNT, VM_DATA_DEFAULT_FLAGS, VM_LOCKED } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
+import { vmAreaAlloc } from './vma-slab.ts';
 
 /** The page after the last one below `address`, bytes (`PAGE_ALIGN` as a page number). */
 const pageAlign = (address: bigint): number => Number((address + 0xfffn) >> 12n);
@@ -70,7 +71,7 @@ function* doBrkFlags(
   };
   let vma = yield* vmaMergeNewRange(current, range, true);
   if (vma === null) {
-    vma = new VmArea(mm, start, end, flags, flagsHigh, start);
+    vma = vmAreaAlloc(mm, start, end, flags, flagsHigh, start);
     vmaInitWriteLocked(mm, vma);
     yield mm.treeStore;
     mm.vmas.insert(vma);

@@ -7,7 +7,7 @@ import type { Task } from '../../base/task.ts';
 import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { ActiveMm } from './active-mm.ts';
-import { mmdrop, mmgrab } from './mm-lifetime.ts';
+import { mmdrop, mmgrab } from './mm-count.ts';
 
 function activeMm(kernel: Kernel, cpu: number): ActiveMm {
   return kernel.activeMm[cpu] as ActiveMm;

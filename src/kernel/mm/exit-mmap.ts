@@ -32,7 +32,7 @@ export function* exitMmap(current: TaskStruct, mm: MmStruct): Task<void> {
   for (const vma of vmas) {
     if ((vma.flags & VM_ACCOUNT) !== 0) vmUnacctMemory(mm.kernel, vma.pages);
     yield* vmaStartWrite(current, mm, vma);
-    vmaMarkDetached(vma);
+    yield* vmaMarkDetached(current, vma);
     mm.vmas.remove(vma.start);
     mm.mapCount--;
     yield* removeVma(current, vma);

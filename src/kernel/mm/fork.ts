@@ -14,7 +14,7 @@ import { MMF_UNSTABLE, type MmStruct, vmStatAccount } from './mm.ts';
 import { mmAlloc, mmput } from './mm-lifetime.ts';
 import { securityVmEnoughMemory } from './overcommit.ts';
 import { flushTlbMm } from './tlb.ts';
-import { VmArea } from './vma.ts';
+import type { VmArea } from './vma.ts';
 import {
   VM_ACCOUNT,
   VM_DONTCOPY,
@@ -24,6 +24,7 @@ import {
   VMH_UFFD_FLAGS,
 } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.ts';
+import { vmAreaAlloc } from './vma-slab.ts';
 
 /**
  * A copy of `parent`'s address space for the process called `name`, with one user; -EINTR (killed while waiting for mmap_lock) or -ENOMEM.
@@ -76,7 +77,7 @@ function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<
 function* dupVma(current: TaskStruct, mm: MmStruct, parent: VmArea): Task<number> {
   if ((parent.flags & VM_ACCOUNT) !== 0 && securityVmEnoughMemory(parent.mm, parent.pages) !== 0)
     return -ENOMEM;
-  const vma = new VmArea(mm, parent.start, parent.end, parent.flags, parent.flagsHigh, parent.pgoff);
+  const vma = vmAreaAlloc(mm, parent.start, parent.end, parent.flags, parent.flagsHigh, parent.pgoff);
   vma.file = parent.file;
   vma.ops = parent.ops;
   vmaInitWriteLocked(mm, vma);

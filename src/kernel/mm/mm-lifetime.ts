@@ -8,7 +8,8 @@ import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { exitMmap } from './exit-mmap.ts';
 import { MmStruct } from './mm.ts';
-import { allocateTable, freeTable, rootTable } from './page-table-alloc.ts';
+import { mmdrop } from './mm-count.ts';
+import { allocateTable } from './page-table-alloc.ts';
 
 /**
  * An empty address space with its root table; null when there is no memory.
@@ -42,28 +43,6 @@ export function* mmgetNotZero(mm: MmStruct): Task<boolean> {
   if (mm.mmUsers === 0) return false;
   mm.mmUsers++;
   return true;
-}
-
-/** Keeps the structure, not the contents. */
-export function* mmgrab(mm: MmStruct): Task<void> {
-  yield mm.usersWrite;
-  mm.mmCount++;
-}
-
-/** With the last reference the root table goes. No CPU may have it loaded. */
-export function* mmdrop(mm: MmStruct): Task<void> {
-  yield mm.usersWrite;
-  mm.mmCount--;
-  if (mm.mmCount < 0) throw new Error(`${mm.name} is dropped once too often`);
-  if (mm.mmCount > 0) return;
-  freeMm(mm);
-}
-
-function freeMm(mm: MmStruct): void {
-  if (mm.context !== null) mm.kernel.arch.destroyMmContext(mm.context);
-  if (mm.pgd === -1) return;
-  freeTable(mm.kernel, rootTable(mm));
-  mm.pgd = -1;
 }
 
 /** One user less; the last one tears the address space down. May sleep. */

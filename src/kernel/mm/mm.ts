@@ -6,15 +6,16 @@
 import type { MmContext } from '../../arch/kernel-arch.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { Kernel } from '../kernel.ts';
+import { RcuWait } from '../lock/rcuwait.ts';
 import { RwSemaphore } from '../lock/rwsem.ts';
 import { SpinLock } from '../lock/spinlock.ts';
 import { isDataMapping, isExecMapping, isStackMapping } from './vma-flags.ts';
+import { VmaLockCounters } from './vma-lock-counters.ts';
 import { VmaTree } from './vma-tree.ts';
 
 /** Indexes of the resident-set counters. @see include/linux/mm_types_task.h */
 export const MM_FILEPAGES = 0;
 export const MM_ANONPAGES = 1;
-/** @public Nothing is swapped out yet. */
 export const MM_SWAPENTS = 2;
 export const MM_SHMEMPAGES = 3;
 const NR_MM_COUNTERS = 4;
@@ -64,6 +65,12 @@ export class MmStruct {
   tlbFlushPending = 0;
 
   readonly vmas: VmaTree;
+  /** `mm->vma_writer_wait`: where a writer waits for the readers of a VMA. */
+  readonly vmaWriterWait = new RcuWait();
+  /** What became of attempts to use the VMAs' own locks. */
+  readonly vmaLockCounters = new VmaLockCounters();
+  /** Just before a lockless walk of the tree. */
+  readonly treeLoad: SchedPoint;
   /** Just before the tree is replaced by its next version. */
   readonly treeStore: SchedPoint;
   /** Number of VMAs. */
@@ -73,6 +80,8 @@ export class MmStruct {
   pgd = -1;
   /** Set together with `pgd`. */
   context: MmContext | null = null;
+  /** Small pages that huge pages map (`mm->hugetlb_usage`); no other counter of resident memory has them. */
+  hugetlbUsage = 0;
   /** Bytes of page tables (`mm->pgtables_bytes`). */
   pgtablesBytes = 0;
 
@@ -119,6 +128,7 @@ export class MmStruct {
     this.usersWrite = new SchedPoint(PointKind.Write, users, 'mm_users', StepCost.AtomicUpdate);
     const tree = new SharedObject(`mm_mt ${init.name}`);
     this.treeStore = new SchedPoint(PointKind.Write, tree, 'vma_iter_store', StepCost.AtomicUpdate);
+    this.treeLoad = new SchedPoint(PointKind.Read, tree, 'mas_walk', StepCost.SharedLoad);
     this.vmas = new VmaTree();
   }
 

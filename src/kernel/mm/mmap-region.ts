@@ -19,10 +19,11 @@ import {
 } from './munmap.ts';
 import { accountableMapping, securityVmEnoughMemory } from './overcommit.ts';
 import { shmemVmOperations, shmemZeroSetup } from './shmem.ts';
-import { VmArea } from './vma.ts';
+import type { VmArea } from './vma.ts';
 import { VM_ACCOUNT, VM_LOCKED, VM_LOCKED_MASK, VM_SHARED, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
+import { vmAreaAlloc } from './vma-slab.ts';
 
 /** What is to be mapped. Pages. */
 export interface NewMapping {
@@ -73,7 +74,7 @@ function* insertNewVma(
   flags: number,
   old: VmasToUnmap,
 ): Task<VmArea> {
-  const vma = new VmArea(mm, mapping.start, mapping.end, flags, mapping.flagsHigh, mapping.pgoff);
+  const vma = vmAreaAlloc(mm, mapping.start, mapping.end, flags, mapping.flagsHigh, mapping.pgoff);
   if (mapping.file !== null) {
     vma.file = mapping.file;
     vma.ops = shmemVmOperations;

@@ -29,6 +29,7 @@ import {
   VMH_SEALED,
 } from './vma-flags.ts';
 import { vmaMarkAttached, vmaMarkDetached, vmaStartWrite } from './vma-lock.ts';
+import { vmAreaFree } from './vma-slab.ts';
 import { splitVmaUnlimited } from './vma-split.ts';
 import { zapRange } from './zap-range.ts';
 
@@ -93,11 +94,7 @@ export function reattachVmas(range: VmasToUnmap): void {
  * limit), -EPERM (sealed) with everything attached as before.
  * @see mm/vma.c, `vms_gather_munmap_vmas`
  */
-export function* vmsGatherMunmapVmas(
-  current: TaskStruct,
-  range: VmasToUnmap,
-  first: VmArea,
-): Task<number> {
+export function* vmsGatherMunmapVmas(current: TaskStruct, range: VmasToUnmap, first: VmArea): Task<number> {
   const { mm, start, end } = range;
   let error = yield* splitFirst(current, range, first);
   if (error !== 0) return error;
@@ -110,7 +107,7 @@ export function* vmsGatherMunmapVmas(
       return error;
     }
     yield* vmaStartWrite(current, mm, vma);
-    vmaMarkDetached(vma);
+    yield* vmaMarkDetached(current, vma);
     range.add(vma);
     vma = mm.vmas.findIntersection(vma.end, end);
   }
@@ -136,6 +133,7 @@ export function* vmsClearPtes(current: TaskStruct, range: VmasToUnmap): Task<voi
 export function* removeVma(_current: TaskStruct, vma: VmArea): Task<void> {
   unlinkAnonVmas(vma);
   if (vma.file !== null) yield* fput(vma.mm.kernel.frames, vma.file);
+  vmAreaFree(vma);
 }
 
 /**

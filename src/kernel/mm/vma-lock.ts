@@ -1,34 +1,178 @@
 /**
- * The writer's half of per-VMA locking: marking a VMA as write-locked for the rest of the mmap_lock write section.
- * Readers of VMA locks are not built yet; the marks, the places where they are made and the places where a VMA becomes
- * attached or detached are those of Linux, so that readers can be added without touching the callers.
- * @see Linux mm/mmap_lock.c and include/linux/mmap_lock.h, `__vma_start_write`, `vma_mark_attached`, `vma_mark_detached`
+ * The lock of one VMA: a reference count that readers raise, and a sequence number by which a writer, who holds
+ * mmap_lock for writing, marks the VMA as its own until it lets mmap_lock go. There is no unlocking of a single written
+ * VMA: the end of the mmap_lock write section unlocks them all.
+ * Values of `refcount`: 0 detached, nobody may raise it; 1 attached, no readers; above, readers (a few may come and go
+ * while it is write-locked); with bit 30 set a writer, or whoever detaches it, waits for readers and lets none in.
+ * Left out: saturation of the count (a reader is refused below it); memory order.
+ * @see Linux include/linux/mmap_lock.h and mm/mmap_lock.c, `vma_start_read`, `vma_refcount_put`, `__vma_start_write`,
+ * `vma_mark_attached`, `vma_mark_detached`; include/linux/mm_types.h on `vm_refcnt`
  */
 import type { Task } from '../../base/task.ts';
+import { mmapAssertLocked } from '../lock/mmap-lock.ts';
+import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
+import { mmdrop, mmgrab } from './mm-count.ts';
 import type { VmArea } from './vma.ts';
+import { VmaLockFailure } from './vma-lock-counters.ts';
+
+/** Set in `refcount` while readers are kept out; formerly called VMA_LOCK_OFFSET. */
+export const VM_REFCNT_EXCLUDE_READERS_FLAG = 0x4000_0000;
+/** Above this no reader may raise the count. */
+export const VM_REFCNT_LIMIT = VM_REFCNT_EXCLUDE_READERS_FLAG - 1;
 
 /** Is the VMA write-locked? Meaningful only under mmap_lock held for writing. */
 function isVmaWriteLocked(mm: MmStruct, vma: VmArea): boolean {
   return vma.vmLockSeq === mm.lockSequence;
 }
 
+// --- readers ---
+
 /**
- * Write-locks the VMA until mmap_lock is released or downgraded. Needs mmap_lock for writing. Nothing when it is
- * write-locked already.
+ * Takes the lock of a VMA that was found under RCU, whose section goes on. Between the look-up and the count anything
+ * may have happened to the object: only its mm, count and sequence are looked at before it is counted.
+ * @returns null with the lock held, or why not; `Detached` means: look up again
  */
-export function* vmaStartWrite(_current: TaskStruct, mm: MmStruct, vma: VmArea): Task<void> {
+export function* vmaStartRead(current: TaskStruct, mm: MmStruct, vma: VmArea): Task<VmaLockFailure | null> {
+  // Only a hint, which spares writers a cache line that bounces: the look that counts comes below.
+  if (isVmaWriteLocked(mm, vma)) return VmaLockFailure.WriteLocked;
+  yield vma.startRead;
+  if (vma.refcount === 0) return VmaLockFailure.Detached;
+  if (vma.refcount >= VM_REFCNT_EXCLUDE_READERS_FLAG) return VmaLockFailure.Excluded;
+  if (vma.refcount >= VM_REFCNT_LIMIT) return VmaLockFailure.Overflow;
+  vma.refcount++;
+  vma.readers.push(current);
+  yield vma.recheck;
+  if (vma.mm !== mm) {
+    yield* putForeign(current, vma);
+    return VmaLockFailure.ForeignMm;
+  }
+  // A writer that has come since sees our count, or we see its mark. A wrapped number can only refuse us.
+  if (!isVmaWriteLocked(mm, vma)) return null;
+  yield* vmaRefcountPut(current, vma);
+  return VmaLockFailure.WriteLockedMeanwhile;
+}
+
+/**
+ * The object is a VMA of another process now, whose writer may wait for the count that we raised: its mm must outlive
+ * the wake-up, and our count alone does not keep it.
+ */
+function* putForeign(current: TaskStruct, vma: VmArea): Task<void> {
+  const { mm: other } = vma;
+  // Dropping an mm may be much work; nothing here needs the section.
+  rcuReadUnlock(current);
+  yield* mmgrab(other);
+  yield* vmaRefcountPut(current, vma);
+  yield* mmdrop(other);
+  rcuReadLock(current);
+}
+
+/** One reader less; wakes a writer that now has the VMA to itself. The VMA may be gone afterwards. */
+function* vmaRefcountPut(current: TaskStruct, vma: VmArea): Task<void> {
+  const { mm } = vma;
+  yield vma.endRead;
+  const at = vma.readers.lastIndexOf(current);
+  if (at < 0) throw new Error(`${current.name} ends a read of ${vma.name} that it has not begun`);
+  vma.readers.splice(at, 1);
+  vma.refcount--;
+  const writerOnly = (vma.refcount | 1) === (VM_REFCNT_EXCLUDE_READERS_FLAG | 1);
+  if (writerOnly) yield* mm.vmaWriterWait.wakeUp(vma);
+}
+
+/** Releases the lock. `vma` is not to be looked at afterwards. */
+export function* vmaEndRead(current: TaskStruct, vma: VmArea): Task<void> {
+  yield* vmaRefcountPut(current, vma);
+}
+
+/**
+ * Takes the lock under mmap_lock held for reading, so that no writer can be there.
+ * @returns false when there are too many readers
+ */
+export function* vmaStartReadLocked(current: TaskStruct, vma: VmArea): Task<boolean> {
+  mmapAssertLocked(vma.mm);
+  yield vma.startRead;
+  if (vma.refcount === 0) throw new Error(`${vma.name} is detached`);
+  if (vma.refcount >= VM_REFCNT_LIMIT) return false;
+  vma.refcount++;
+  vma.readers.push(current);
+  return true;
+}
+
+// --- writers ---
+
+/**
+ * Write-locks the VMA until mmap_lock is released or downgraded: no new readers, and those inside have left. Needs
+ * mmap_lock for writing. Nothing when it is write-locked already. Sleeps; a fatal signal does not end that.
+ */
+export function* vmaStartWrite(current: TaskStruct, mm: MmStruct, vma: VmArea): Task<void> {
+  yield* startWrite(current, mm, vma, false);
+}
+
+/** As `vmaStartWrite`, but a fatal signal ends the wait. @returns 0 or -EINTR, the VMA as before */
+export function* vmaStartWriteKillable(current: TaskStruct, mm: MmStruct, vma: VmArea): Task<number> {
+  return yield* startWrite(current, mm, vma, true);
+}
+
+function* startWrite(current: TaskStruct, mm: MmStruct, vma: VmArea, killable: boolean): Task<number> {
   if (!mm.mmapWriteLocked) throw new Error(`${vma.name} write-locked without mmap_lock held for writing`);
-  if (isVmaWriteLocked(mm, vma)) return;
+  if (isVmaWriteLocked(mm, vma)) return 0;
   yield vma.change;
+  const attached = vma.refcount !== 0;
+  if (attached) {
+    const error = yield* excludeReaders(current, vma, 1, killable);
+    if (error !== 0) return error;
+  }
   vma.vmLockSeq = mm.lockSequence;
+  if (attached) {
+    yield vma.change;
+    vma.refcount -= VM_REFCNT_EXCLUDE_READERS_FLAG;
+  }
+  return 0;
+}
+
+/**
+ * Keeps new readers out and waits until those inside have left.
+ * @param own what the count is without readers: 1 for a VMA that stays attached, 0 for one that is being detached
+ */
+function* excludeReaders(current: TaskStruct, vma: VmArea, own: number, killable: boolean): Task<number> {
+  vma.refcount += VM_REFCNT_EXCLUDE_READERS_FLAG;
+  const alone = VM_REFCNT_EXCLUDE_READERS_FLAG + own;
+  if (vma.refcount === alone) return 0;
+  const left = () => vma.refcount === alone;
+  const operation = own === 0 ? 'vma_mark_detached' : 'vma_start_write';
+  const error = yield* vma.mm.vmaWriterWait.waitEvent(current, vma, operation, left, killable);
+  if (error !== 0) vma.refcount -= VM_REFCNT_EXCLUDE_READERS_FLAG;
+  return error;
 }
 
 /** A new VMA that nobody can reach yet: write-locked without a step that others could see. */
 export function vmaInitWriteLocked(mm: MmStruct, vma: VmArea): void {
   vma.vmLockSeq = mm.lockSequence;
 }
+
+/** The VMA is about to be put into the tree. Everything else in it is written before. */
+export function vmaMarkAttached(vma: VmArea): void {
+  vmaAssertWriteLocked(vma.mm, vma);
+  vmaAssertDetached(vma);
+  vma.refcount = 1;
+}
+
+/**
+ * The VMA leaves the tree: no reader can take its lock any more. One that has counted itself and not yet seen the
+ * writer's mark is waited for. Needs the VMA write-locked.
+ */
+export function* vmaMarkDetached(current: TaskStruct, vma: VmArea): Task<void> {
+  vmaAssertWriteLocked(vma.mm, vma);
+  vmaAssertAttached(vma);
+  yield vma.detach;
+  vma.refcount--;
+  if (vma.refcount === 0) return;
+  yield* excludeReaders(current, vma, 0, false);
+  vma.refcount -= VM_REFCNT_EXCLUDE_READERS_FLAG;
+}
+
+// --- what must hold ---
 
 /** @throws Error when `vmaStartWrite` was not called in this write section */
 export function vmaAssertWriteLocked(mm: MmStruct, vma: VmArea): void {
@@ -37,14 +181,24 @@ export function vmaAssertWriteLocked(mm: MmStruct, vma: VmArea): void {
   }
 }
 
-/** The VMA is in the tree now. */
-export function vmaMarkAttached(vma: VmArea): void {
-  if (!vma.detached) throw new Error(`${vma.name} is attached twice`);
-  vma.detached = false;
+/** @throws Error when the VMA is out of the tree */
+export function vmaAssertAttached(vma: VmArea): void {
+  if (vma.refcount === 0) throw new Error(`${vma.name} is detached`);
 }
 
-/** The VMA left the tree. */
-export function vmaMarkDetached(vma: VmArea): void {
-  if (vma.detached) throw new Error(`${vma.name} is detached twice`);
-  vma.detached = true;
+/** @throws Error when the VMA is in the tree */
+export function vmaAssertDetached(vma: VmArea): void {
+  if (vma.refcount !== 0) throw new Error(`${vma.name} is attached`);
+}
+
+/** @throws Error when `current` has not read-locked the VMA, and it is not write-locked */
+export function assertVmaLocked(current: TaskStruct, vma: VmArea): void {
+  if (vma.readers.includes(current)) return;
+  vmaAssertWriteLocked(vma.mm, vma);
+}
+
+/** @throws Error when nothing that `current` holds keeps the VMA as it is: neither mmap_lock nor the VMA's own */
+export function assertVmaStabilised(current: TaskStruct, vma: VmArea): void {
+  if (vma.mm.mmapLock.isHeldBy(current)) return;
+  assertVmaLocked(current, vma);
 }

@@ -13,6 +13,7 @@ import type { MmStruct } from './mm.ts';
 import type { VmArea } from './vma.ts';
 import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vma-flags.ts';
 import { vmaMarkDetached, vmaStartWrite } from './vma-lock.ts';
+import { vmAreaFree } from './vma-slab.ts';
 
 /** A range and the attributes it is to have (`struct vma_merge_struct`). Pages, `end` exclusive. */
 export interface MergeRange {
@@ -204,10 +205,11 @@ function* commitMerge(current: TaskStruct, range: MergeRange, plan: MergePlan): 
   yield mm.treeStore;
   changeTree(range, plan, targetFrom, shrunkFrom);
   for (const vma of removed) {
-    vmaMarkDetached(vma);
+    yield* vmaMarkDetached(current, vma);
     unlinkAnonVmas(vma);
     if (vma.file !== null) vma.file.count--;
     mm.mapCount--;
+    vmAreaFree(vma);
   }
   return target;
 }

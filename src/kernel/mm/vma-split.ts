@@ -8,13 +8,14 @@ import { ENOMEM } from '../errno.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { anonVmaClone } from './anon-vma.ts';
 import type { MmStruct } from './mm.ts';
-import { VmArea } from './vma.ts';
+import type { VmArea } from './vma.ts';
 import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.ts';
 import { vmaMergeExistingRange } from './vma-merge.ts';
+import { vmAreaAlloc } from './vma-slab.ts';
 
 /** A VMA like `vma` over [start, end), not in the tree; it holds the file and is chained to the same anon_vmas. */
 function duplicateForSplit(mm: MmStruct, vma: VmArea, start: number, end: number): VmArea {
-  const copy = new VmArea(mm, start, end, vma.flags, vma.flagsHigh, vma.indexOf(start));
+  const copy = vmAreaAlloc(mm, start, end, vma.flags, vma.flagsHigh, vma.indexOf(start));
   copy.ops = vma.ops;
   copy.userfaultfd = vma.userfaultfd;
   copy.file = vma.file;

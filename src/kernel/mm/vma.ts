@@ -1,10 +1,12 @@
 /**
  * One VMA: a range of pages with one set of attributes. Start and end are page numbers; only mm code that holds
- * mmap_lock for writing and has called `vmaStartWrite` may change a VMA that is in a tree.
+ * mmap_lock for writing and has called `vmaStartWrite` may change a VMA that is in a tree. Objects come from
+ * `vmAreaAlloc` and go to `vmAreaFree` (vma-slab.ts), which may make another VMA of them at once.
  * Left out so far: memory policy, anonymous VMA names, userfaultfd contexts other than their flags.
  * @see Linux include/linux/mm_types.h, `struct vm_area_struct`
  */
-import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import { type Holder, PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import type { SchedTask } from '../../sched/task.ts';
 import type { AnonVma, AnonVmaChain } from './anon-vma.ts';
 import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
@@ -19,6 +21,10 @@ export interface VmOperations {
   readonly hasMapPages: boolean;
   /** `->may_split`: 0, or a negative errno. */
   readonly maySplit?: (vma: VmArea, page: number) => number;
+  /** `->open`: the VMA is a copy of another one, made by a split, a move or fork. */
+  readonly open?: (vma: VmArea) => void;
+  /** `->close`: the VMA goes; called once. */
+  readonly close?: (vma: VmArea) => void;
 }
 
 export class VmArea extends SharedObject {
@@ -44,12 +50,22 @@ export class VmArea extends SharedObject {
   ops: VmOperations | null = null;
   /** The userfaultfd this range is registered with (`vm_userfaultfd_ctx`); VMAs of different ones do not merge. */
   userfaultfd: object | null = null;
-  /** Out of the tree: a reader that still sees it must look again. */
-  detached = true;
+  /** Of the kind of mapping (`vm_private_data`). */
+  privateData: object | null = null;
+  /**
+   * `vm_refcnt`: 0 detached, 1 attached, one more for each reader, with bit 30 while a writer keeps readers out. Moved
+   * by the functions of `vma-lock.ts` only.
+   */
+  refcount = 0;
   /** Equal to the mm's lock sequence while write-locked (`vm_lock_seq`). */
   vmLockSeq = -1;
-  /** Just before start, end, flags, pgoff … of a VMA in a tree change. */
-  readonly change: SchedPoint;
+  /** Who holds the VMA's lock for reading, for reports. */
+  readonly readers: SchedTask[] = [];
+  #change: SchedPoint | null = null;
+  #startRead: SchedPoint | null = null;
+  #recheck: SchedPoint | null = null;
+  #endRead: SchedPoint | null = null;
+  #detach: SchedPoint | null = null;
 
   constructor(mm: MmStruct, start: number, end: number, flags: number, flagsHigh: number, pgoff: number) {
     super(`vma ${mm.nextVmaSerial()} of ${mm.name}`);
@@ -59,7 +75,45 @@ export class VmArea extends SharedObject {
     this.flags = flags;
     this.flagsHigh = flagsHigh;
     this.pgoff = pgoff;
-    this.change = new SchedPoint(PointKind.Write, this, 'vma_start_write', StepCost.AtomicUpdate);
+  }
+
+  /** Just before start, end, flags, pgoff … of a VMA in a tree change. */
+  get change(): SchedPoint {
+    this.#change ??= new SchedPoint(PointKind.Write, this, 'vma_start_write', StepCost.AtomicUpdate);
+    return this.#change;
+  }
+
+  /** Just before a reader counts itself. */
+  get startRead(): SchedPoint {
+    this.#startRead ??= new SchedPoint(PointKind.Write, this, 'vma_start_read', StepCost.AtomicUpdate);
+    return this.#startRead;
+  }
+
+  /** Just before a reader that has counted itself looks whether it may stay. */
+  get recheck(): SchedPoint {
+    this.#recheck ??= new SchedPoint(PointKind.Read, this, 'vma_start_read', StepCost.SharedLoad);
+    return this.#recheck;
+  }
+
+  /** Just before the VMA becomes detached. */
+  get detach(): SchedPoint {
+    this.#detach ??= new SchedPoint(PointKind.Write, this, 'vma_mark_detached', StepCost.AtomicUpdate);
+    return this.#detach;
+  }
+
+  /** Just before a reader is counted off. */
+  get endRead(): SchedPoint {
+    this.#endRead ??= new SchedPoint(PointKind.Write, this, 'vma_end_read', StepCost.AtomicUpdate);
+    return this.#endRead;
+  }
+
+  override holders(): readonly Holder[] {
+    return this.readers.map(({ name }) => ({ name, mode: 'vma read' }));
+  }
+
+  /** Out of the tree: a reader that still sees it must look again. */
+  get detached(): boolean {
+    return this.refcount === 0;
   }
 
   /** Number of pages (`vma_pages`). */

@@ -23,7 +23,7 @@ import {
   VM_MAYBE_GUARD,
   VM_WRITE,
 } from '../../../src/kernel/mm/vma-flags.ts';
-import { vmaMarkAttached } from '../../../src/kernel/mm/vma-lock.ts';
+import { vmaInitWriteLocked, vmaMarkAttached } from '../../../src/kernel/mm/vma-lock.ts';
 import { vmaModify } from '../../../src/kernel/mm/vma-split.ts';
 import { finish, type VmaWorld, vmaWorld } from './support.ts';
 
@@ -64,6 +64,7 @@ function parse(picture: string, anon: string, extra: Extra): Drawing {
   const world = vmaWorld();
   const letters = new Map<VmArea, string>();
   const anonVmas = new Map<string, AnonVma>();
+  finish(mmapWriteLock(world.task, world.mm));
   for (const { letter, start, end } of runsOf(picture)) {
     const name = letter.toUpperCase();
     const flags = (letter === name ? RW : RO) | (extra.flags?.[name] ?? 0);
@@ -72,10 +73,12 @@ function parse(picture: string, anon: string, extra: Extra): Drawing {
     if (extra.close?.includes(name) === true) vma.ops = closing;
     giveAnonVma(vma, anon[start] ?? ' ', anonVmas);
     world.mm.vmas.insert(vma);
+    vmaInitWriteLocked(world.mm, vma);
     vmaMarkAttached(vma);
     world.mm.mapCount++;
     letters.set(vma, name);
   }
+  finish(mmapWriteUnlock(world.task, world.mm));
   return { world, letters };
 }
 
