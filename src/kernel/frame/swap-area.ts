@@ -120,6 +120,11 @@ export class SwapArea extends SharedObject {
     return found;
   }
 
+  /** The tags that were stored with the page; null when there are none, or it was not written yet. */
+  tagsOf(slot: number): Uint8Array | null {
+    return this.#contents.get(slot)?.tags ?? null;
+  }
+
   #cache(slot: number, frame: number): void {
     if (this.#frames.has(slot) || this.#slots.has(frame)) throw new Error(`swap slot ${slot} is cached twice`);
     this.#frames.set(slot, frame);

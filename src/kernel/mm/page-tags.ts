@@ -3,14 +3,15 @@
  * where user space can get at them, and go along when a page is copied. A page that was never mapped so has tags of
  * whoever had the frame before; no program can see those. A debugger can: of shared memory that has only ever been mapped
  * with PROT_NONE, where Linux does not call `mte_sync_tags`, gives a warning (WARN_ON_ONCE) and shows the tags.
- * Left out: tags of pages in swap (there is no swap yet; `mte_save_tags` and `mte_restore_tags` belong where a page is
- * written out and read back), tags of hugetlb pages.
+ * Left out: tags of hugetlb pages.
  * @see Linux arch/arm64/kernel/mte.c `mte_sync_tags`; arch/arm64/mm/copypage.c `copy_highpage`; arch/arm64/mm/fault.c
- * `tag_clear_highpage`; arch/arm64/kernel/cpufeature.c `cpu_enable_mte`
+ * `tag_clear_highpage`; arch/arm64/mm/mteswap.c; arch/arm64/kernel/cpufeature.c `cpu_enable_mte`
  */
 import type { MemoryTags } from '../../arch/thread-state.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { FrameTable } from '../frame/frame-table.ts';
+
+const PAGE_BYTES = 4096;
 
 export class PageTags {
   readonly #frames: FrameTable;
@@ -43,6 +44,24 @@ export class PageTags {
     if (!this.isTagged(from)) return;
     this.#tags.copyFrame(from, to);
     this.#frames.setFlags(to, FrameFlag.Tagged);
+  }
+
+  /** Tags of a page that goes to swap, one a granule; null when it has none of its own (`mte_save_tags`). */
+  save(frame: number): Uint8Array | null {
+    if (!this.isTagged(frame)) return null;
+    const saved = new Uint8Array(PAGE_BYTES / this.#tags.granuleBytes);
+    for (let granule = 0; granule < saved.length; granule++) {
+      saved[granule] = this.#tags.readTag(frame, granule);
+    }
+    return saved;
+  }
+
+  /** The page is back from swap in a new frame (`mte_restore_tags`). */
+  restore(frame: number, saved: Uint8Array): void {
+    saved.forEach((tag, granule) => {
+      this.#tags.writeTag(frame, granule, tag);
+    });
+    this.#frames.setFlags(frame, FrameFlag.Tagged);
   }
 
   #clear(frame: number): void {

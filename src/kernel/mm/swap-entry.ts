@@ -5,6 +5,15 @@
 
 /** Of the 32 types, the topmost: below it are 4 of devices, 3 of migration, 1 of broken memory, and the swap areas. */
 export const SWP_PTE_MARKER = 31;
+/** Types below are swap areas (`MAX_SWAPFILES`). */
+const MAX_SWAPFILES = 23;
+/** The type of entries of the one swap area that there can be; their offset is the slot. */
+export const SWP_AREA = 0;
+
+/** Does an entry of this type stand for a page in swap (not `non_swap_entry`)? */
+export function isSwapType(type: number): boolean {
+  return type < MAX_SWAPFILES;
+}
 
 /** Bits of a marker entry's offset. */
 export const PTE_MARKER_UFFD_WP = 1 << 0;

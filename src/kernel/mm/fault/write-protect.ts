@@ -15,6 +15,7 @@ import { MM_ANONPAGES } from '../mm.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonRmap, mmCounter, moveAnonRmap, removeRmap } from '../rmap.ts';
+import { folioFreeSwap, freeSwapCache } from '../swap-cache.ts';
 import { flushAccessFlags, flushTlbPage } from '../tlb.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
@@ -53,14 +54,15 @@ export function* doWpPage(fault: VmFault, table: TablePage): Task<number> {
 
 /**
  * Is our pte's the only reference? A second look under the folio lock, since the first was without anything held.
- * Further references below 3 could be of the swap cache or of the CPU's list of new pages; neither is modelled.
+ * The swap cache may have one beside it; it is asked to give it up.
  */
 function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
-  const { kernel, vma } = fault;
+  const { current, kernel, vma } = fault;
   const { frames } = kernel;
   yield frames.refPoint(frame);
-  if (frames.refcount(frame) > 1) return false;
+  if (frames.refcount(frame) > (frames.hasFlag(frame, FrameFlag.SwapCache) ? 2 : 1)) return false;
   if (!(yield* folioTrylock(frames, frame))) return false;
+  yield* folioFreeSwap(current, frame);
   const alone = frames.refcount(frame) === 1;
   if (alone) moveAnonRmap(frames, frame, vma);
   yield* folioUnlock(frames, frame);
@@ -115,6 +117,8 @@ function* wpPageCopy(fault: VmFault, old: number): Task<number> {
     }
     yield* pteUnmapUnlock(current, table);
   }
+  // The last one to leave a page that was read from swap gives its slot up.
+  if (leftOver === old && old !== -1) yield* freeSwapCache(current, old);
   // Either the copy that came too late, or the pte's reference on the old page.
   if (leftOver !== -1) yield* putFrame(fault, leftOver);
   if (old !== -1) yield* putFrame(fault, old);
