@@ -8,9 +8,10 @@ import type { Task } from '../../base/task.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { anonVmaClone } from './anon-vma.ts';
 import { getFile } from './mapped-file.ts';
-import { VmArea } from './vma.ts';
+import type { VmArea } from './vma.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
+import { vmAreaAlloc } from './vma-slab.ts';
 
 /** How `copyVma` ended. */
 export interface CopiedVma {
@@ -68,7 +69,7 @@ function* insertCopy(
   pgoff: number,
 ): Task<VmArea> {
   const { mm } = vma;
-  const copy = new VmArea(mm, start, start + pages, vma.flags, vma.flagsHigh, pgoff);
+  const copy = vmAreaAlloc(mm, start, start + pages, vma.flags, vma.flagsHigh, pgoff);
   copy.ops = vma.ops;
   copy.userfaultfd = vma.userfaultfd;
   copy.anonVma = vma.anonVma;
