@@ -37,6 +37,11 @@ export const EntryFlag = {
   PrivilegedExec: 1 << 17,
   /** arm64: instruction fetch only to BTI landing pads. */
   Guarded: 1 << 18,
+  /**
+   * A huge leaf that the hardware does not see while it is split (`pmd_mkinvalid`): present to the kernel, with all it
+   * said before. Set by `change` only.
+   */
+  Invalid: 1 << 19,
 } as const;
 
 /** The protection key of a leaf: bits 23:20 of the flags. */

@@ -10,6 +10,7 @@ import { SwapArea } from './frame/swap-area.ts';
 import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { HugetlbPools } from './mm/hugetlb/hstate.ts';
+import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import { PageTables } from './mm/page-table.ts';
 import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
@@ -25,7 +26,7 @@ export interface KernelConfig {
   readonly mmapMinPage: number;
   /** The boot parameter stack_guard_gap, in pages. */
   readonly stackGuardGapPages: number;
-  /** CONFIG_PER_VMA_LOCK: user-mode faults try the VMA's own lock before mmap_lock. Not built yet: must be false. */
+  /** CONFIG_PER_VMA_LOCK: user-mode faults try the VMA's own lock before mmap_lock. */
   readonly perVmaLocks: boolean;
   /** `sysctl vm.overcommit_memory`: 0 heuristic, 1 always, 2 never. */
   readonly overcommitMemory: 0 | 1 | 2;
@@ -40,13 +41,16 @@ export interface KernelConfig {
   readonly memoryFailure: boolean;
   /** Guards are known to their VMA by a sticky flag, VM_MAYBE_GUARD, as in stable kernels of late 6.18. */
   readonly maybeGuardFlag: boolean;
+  /** /sys/kernel/mm/transparent_hugepage/enabled: which private anonymous memory may have huge pages. */
+  readonly transparentHugepage: 'never' | 'madvise' | 'always';
 }
 
 export const defaultKernelConfig: KernelConfig = {
+  transparentHugepage: 'madvise',
   maxMapCount: 65530,
   mmapMinPage: 16,
   stackGuardGapPages: 256,
-  perVmaLocks: false,
+  perVmaLocks: true,
   overcommitMemory: 0,
   swapPages: 0,
   frameLimit: 0,
@@ -70,6 +74,8 @@ export class Kernel {
   readonly config: KernelConfig;
   readonly events: EventSink;
   readonly rcu: Rcu;
+  /** What khugepaged scans. */
+  readonly khugepaged = new KhugepagedScan();
   /** VMAs that are given back and not yet another's. */
   readonly vmAreas = new VmAreaSlab();
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */

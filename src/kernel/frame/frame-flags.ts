@@ -41,6 +41,8 @@ export const FrameFlag = {
   Active: 1 << 17,
   /** Locked into memory, so on no list that reclaim looks at (`PG_unevictable`). */
   Unevictable: 1 << 18,
+  /** Of a pool of huge pages (`PageHugetlb`): it goes back there and not to the allocator. */
+  Hugetlb: 1 << 19,
 } as const;
 
 /** Flags that each frame of a large folio has for itself; all others are the folio's. */

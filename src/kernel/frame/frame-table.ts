@@ -3,14 +3,17 @@
  * field (Linux's `mem_map`, turned round). A frame goes back to the buddy allocator in the very step in which its
  * reference count reaches 0; a count that would become negative is our mistake and throws.
  * A block of more than one frame (order > 0) is one folio: references and pins are counted at its first frame, map
- * counts per frame.
+ * counts per frame and for the whole. Most flags are the folio's, whichever of its frames is asked; `PER_FRAME_FLAGS`
+ * are each frame's own.
  * Left out: NUMA nodes and zones, memory control groups; the table covers one contiguous range of frames.
  * @see Linux include/linux/mm_types.h `struct page`, include/linux/page_ref.h, mm/gup.c `try_grab_folio`
  */
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { BuddyAllocator, NO_FRAME } from './buddy.ts';
-import { FrameFlag } from './frame-flags.ts';
+import { FrameFlag, PER_FRAME_FLAGS } from './frame-flags.ts';
+import { LargeMapcount } from './large-mapcount.ts';
+import { LruLists } from './lru-lists.ts';
 
 /** A pin counts as this many references on a folio of one frame. @see include/linux/mm.h */
 export const GUP_PIN_COUNTING_BIAS = 1024;
@@ -34,6 +37,9 @@ export interface FrameTableInit {
   readonly poisonFreed?: boolean;
 }
 
+/** Frames of the huge zero folio. */
+const HUGE_ZERO_FRAMES = 512;
+
 const INITIAL_CAPACITY = 256;
 /** @see Linux include/linux/poison.h, `PAGE_POISON` */
 const PAGE_POISON = 0xaa;
@@ -49,7 +55,15 @@ export class FrameTable {
   readonly buddy: BuddyAllocator;
   /** The frame that read faults of untouched anonymous memory map. Never pinned, never writable. */
   readonly zeroFrame: number;
+  /** First frame of the huge zero folio while there is one, else -1. What is said of the zero page holds for it too. */
+  hugeZeroFrame = NO_FRAME;
+  /** First frames of large anonymous folios of which a part is mapped no more: worth splitting when memory is short. */
+  readonly deferredSplit = new Set<number>();
+  /** The lists of reclaim; a folio that is freed leaves its list. */
+  readonly lru: LruLists;
   observer: FrameObserver | null = null;
+  /** Told of a huge page whose last reference is gone; its pool sets it (`free_huge_folio`). */
+  freeHugetlb: ((frame: number, order: number) => void) | null = null;
   readonly #memory: PhysicalMemory;
   readonly #poison: Uint8Array | null;
   /** Entries of the arrays below; they grow with the highest frame ever handed out. */
@@ -63,6 +77,8 @@ export class FrameTable {
   #order = new Uint8Array(INITIAL_CAPACITY);
   #index = new Float64Array(INITIAL_CAPACITY);
   readonly #mapping: (FrameMapping | null)[] = [];
+  /** Of folios of more than one frame, by index of the first. */
+  readonly #large = new Map<number, LargeMapcount>();
   readonly #points = new Map<number, SchedPoint>();
 
   /** Takes one frame at once, for the zero page. */
@@ -72,6 +88,7 @@ export class FrameTable {
     this.#memory = init.memory;
     this.#poison = init.poisonFreed === true ? new Uint8Array(4096).fill(PAGE_POISON) : null;
     this.buddy = new BuddyAllocator(init.firstFrame, init.frameCount);
+    this.lru = new LruLists(init.firstFrame);
     this.zeroFrame = this.allocateZeroed();
     this.#flags[this.zeroFrame - this.firstFrame] = FrameFlag.Zero | FrameFlag.Reserved | FrameFlag.Uptodate;
   }
@@ -107,6 +124,7 @@ export class FrameTable {
       this.#flags[at + tail] = FrameFlag.Tail;
       this.#index[at + tail] = at;
     }
+    if (order > 0) this.#large.set(at, new LargeMapcount());
     this.observer?.allocated(frame, order);
     return frame;
   }
@@ -117,6 +135,39 @@ export class FrameTable {
     if (frame === NO_FRAME) return NO_FRAME;
     for (let i = 0; i < 2 ** order; i++) this.#memory.zeroFrame(frame + i);
     return frame;
+  }
+
+  /**
+   * A block of 2^order frames, however large, for a pool of huge pages; `NO_FRAME` when there is none. It has no
+   * reference until `useHugetlb`.
+   */
+  allocateHugetlb(order: number): number {
+    const frame = this.buddy.allocateContiguous(order);
+    if (frame === NO_FRAME) return NO_FRAME;
+    const at = frame - this.firstFrame;
+    this.#grow(at + 2 ** order);
+    this.#order[at] = order;
+    this.#resetHugetlb(at, 2 ** order);
+    this.observer?.allocated(frame, order);
+    return frame;
+  }
+
+  /** A huge page leaves its pool, with one reference. */
+  useHugetlb(frame: number): void {
+    const at = this.#at(frame);
+    if (this.#refcount[at] !== 0 || !this.hasFlag(frame, FrameFlag.Hugetlb)) {
+      throw new Error(`frame 0x${frame.toString(16)} is no free huge page`);
+    }
+    this.#refcount[at] = 1;
+    this.#large.set(at, new LargeMapcount());
+    this.observer?.allocated(frame, this.#order[at] as number);
+  }
+
+  #resetHugetlb(at: number, count: number): void {
+    this.#flags[at] = FrameFlag.Head | FrameFlag.Hugetlb;
+    this.#mapping[at] = null;
+    this.#flags.fill(FrameFlag.Tail, at + 1, at + count);
+    this.#index.fill(at, at + 1, at + count);
   }
 
   // --- references ---
@@ -217,50 +268,162 @@ export class FrameTable {
 
   // --- mappings in page tables ---
 
-  /** Page-table entries that map this frame. */
+  /** Page-table entries that map this frame, alone or with all of its folio (`folio_precise_page_mapcount`). */
   mapcount(frame: number): number {
-    return this.#mapcount[this.#at(frame)] as number;
+    const at = this.#at(frame);
+    const alone = this.#mapcount[at] as number;
+    if (((this.#flags[at] as number) & (FrameFlag.Head | FrameFlag.Tail)) === 0) return alone;
+    return alone + this.large(frame).entire;
   }
 
-  /** One more entry maps the frame; the entry holds a reference of its own. Not for the zero page. */
-  addMap(frame: number): void {
+  /** Map counts of the folio of more than one frame that `frame` belongs to. */
+  large(frame: number): LargeMapcount {
+    const large = this.#large.get(this.#at(this.head(frame)));
+    if (large === undefined) throw new Error(`frame 0x${frame.toString(16)} is no large folio's`);
+    return large;
+  }
+
+  /** Is the frame one of a folio of more than one (`folio_test_large`)? */
+  isLarge(frame: number): boolean {
+    return this.hasFlag(frame, FrameFlag.Head | FrameFlag.Tail);
+  }
+
+  /** All entries that map the folio or a part of it (`folio_mapcount`). */
+  folioMapcount(frame: number): number {
+    return this.isLarge(frame) ? this.large(frame).total : this.mapcount(frame);
+  }
+
+  /** Does an entry map the folio, or any page of it (`folio_mapped`)? */
+  isMapped(frame: number): boolean {
+    return this.folioMapcount(frame) > 0;
+  }
+
+  /**
+   * May the folio be mapped by more than one mm? False is certain. @see include/linux/mm.h, `folio_maybe_mapped_shared`
+   */
+  maybeMappedShared(frame: number): boolean {
+    if (!this.isLarge(frame)) return this.mapcount(frame) > 1;
+    const large = this.large(frame);
+    return large.total > 1 && large.maybeMappedShared;
+  }
+
+  /**
+   * One more pte maps the frame; it holds a reference of its own. Not for the zero page.
+   * @param mm whose pte it is; of a large folio it must be known
+   */
+  addMap(frame: number, mm: object | null = null): void {
     const at = this.#at(frame);
     if (this.isZeroFrame(frame)) throw new Error('the zero page has no map count');
-    this.#mapcount[at] = (this.#mapcount[at] as number) + 1;
+    const count = (this.#mapcount[at] as number) + 1;
+    this.#mapcount[at] = count;
+    if (!this.isLarge(frame)) return;
+    if (mm === null) throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, mapped by no mm`);
+    const large = this.large(frame);
+    if (count === 1) large.pagesMapped++;
+    large.add(mm, 1);
   }
 
-  /** One entry less maps the frame. */
-  removeMap(frame: number): void {
+  /** One pte less maps the frame. */
+  removeMap(frame: number, mm: object | null = null): void {
     const at = this.#at(frame);
     const count = (this.#mapcount[at] as number) - 1;
     if (count < 0) throw new Error(`frame 0x${frame.toString(16)} is unmapped more often than mapped`);
     this.#mapcount[at] = count;
+    if (!this.isLarge(frame)) return;
+    if (mm === null) throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, unmapped by no mm`);
+    const large = this.large(frame);
+    if (count === 0) large.pagesMapped--;
+    large.remove(mm, 1);
+  }
+
+  /** One more entry above the last level maps the whole folio. */
+  addEntireMap(head: number, mm: object): void {
+    const large = this.large(head);
+    large.entire++;
+    large.add(mm, 1);
+  }
+
+  /** One entry less maps the whole folio. */
+  removeEntireMap(head: number, mm: object): void {
+    const large = this.large(head);
+    large.remove(mm, 1);
+    large.entire--;
+    if (large.entire < 0) throw new Error(`frame 0x${head.toString(16)} is unmapped more often than mapped`);
+  }
+
+  /**
+   * Makes each frame of a large folio a folio of its own, of the same mapping, with `references` each. Nothing may map
+   * it, and nobody but the caller have a reference. @see Linux mm/huge_memory.c, `__split_unmapped_folio`
+   */
+  splitLarge(head: number, references: number): void {
+    const at = this.#at(head);
+    const count = 2 ** (this.#order[at] as number);
+    const index = this.#index[at] as number;
+    const folioFlags = (this.#flags[at] as number) & ~PER_FRAME_FLAGS;
+    if (this.large(head).total !== 0) throw new Error(`frame 0x${head.toString(16)} is split while mapped`);
+    if (this.maybeDmaPinned(head)) throw new Error(`frame 0x${head.toString(16)} is split while pinned`);
+    this.#large.delete(at);
+    this.deferredSplit.delete(head);
+    const list = this.lru.listOf(head);
+    if (list !== -1) this.lru.remove(head, count);
+    for (let i = 0; i < count; i++) {
+      if (list !== -1) this.lru.add(head + i, list, 1);
+      const own = (this.#flags[at + i] as number) & PER_FRAME_FLAGS & ~(FrameFlag.Head | FrameFlag.Tail);
+      this.#flags[at + i] = own | folioFlags;
+      this.#refcount[at + i] = references;
+      this.#order[at + i] = 0;
+      this.#mapping[at + i] = this.#mapping[at] ?? null;
+      this.#index[at + i] = index + i;
+    }
   }
 
   // --- flags and owner ---
 
-  /** `FrameFlag` bits of exactly this frame. */
+  /** `FrameFlag` bits of the frame, and of its folio. */
   flags(frame: number): number {
-    return this.#flags[this.#at(frame)] as number;
+    const own = this.#flags[this.#at(frame)] as number;
+    if ((own & FrameFlag.Tail) === 0) return own;
+    const head = this.#flags[this.#index[this.#at(frame)] as number] as number;
+    return (own & PER_FRAME_FLAGS) | (head & ~(PER_FRAME_FLAGS | FrameFlag.Head));
   }
 
   /** Is any of these flags set? */
   hasFlag(frame: number, flag: number): boolean {
-    return ((this.#flags[this.#at(frame)] as number) & flag) !== 0;
+    return (this.flags(frame) & flag) !== 0;
   }
 
   setFlags(frame: number, flags: number): void {
     const at = this.#at(frame);
-    this.#flags[at] = (this.#flags[at] as number) | flags;
+    const own = this.#flags[at] as number;
+    if ((own & FrameFlag.Tail) === 0) {
+      this.#flags[at] = own | flags;
+      return;
+    }
+    const head = this.#index[at] as number;
+    this.#flags[at] = own | (flags & PER_FRAME_FLAGS);
+    this.#flags[head] = (this.#flags[head] as number) | (flags & ~PER_FRAME_FLAGS);
   }
 
   clearFlags(frame: number, flags: number): void {
     const at = this.#at(frame);
-    this.#flags[at] = (this.#flags[at] as number) & ~flags;
+    const own = this.#flags[at] as number;
+    if ((own & FrameFlag.Tail) === 0) {
+      this.#flags[at] = own & ~flags;
+      return;
+    }
+    const head = this.#index[at] as number;
+    this.#flags[at] = own & ~(flags & PER_FRAME_FLAGS);
+    this.#flags[head] = (this.#flags[head] as number) & ~(flags & ~PER_FRAME_FLAGS);
   }
 
+  /** The zero page, or one of the huge zero folio. */
   isZeroFrame(frame: number): boolean {
-    return frame === this.zeroFrame;
+    return frame === this.zeroFrame || this.isHugeZero(frame);
+  }
+
+  isHugeZero(frame: number): boolean {
+    const { hugeZeroFrame } = this;
+    return hugeZeroFrame !== NO_FRAME && frame >= hugeZeroFrame && frame < hugeZeroFrame + HUGE_ZERO_FRAMES;
   }
 
   /** What the folio belongs to (`folio->mapping`). */
@@ -303,6 +466,13 @@ export class FrameTable {
     if (((this.#flags[at] as number) & FrameFlag.Reserved) !== 0) {
       throw new Error(`reserved frame 0x${head.toString(16)} is freed`);
     }
+    const hugetlb = ((this.#flags[at] as number) & FrameFlag.Hugetlb) !== 0;
+    if (((this.#flags[at] as number) & FrameFlag.Lru) !== 0) this.lru.remove(head, count);
+    if (order > 0 && this.#large.get(at)?.entire !== 0) {
+      throw new Error(`frame 0x${head.toString(16)} is freed while it is mapped whole`);
+    }
+    this.#large.delete(at);
+    this.deferredSplit.delete(head);
     for (let i = 0; i < count; i++) {
       if ((this.#mapcount[at + i] as number) !== 0) {
         throw new Error(
@@ -316,9 +486,14 @@ export class FrameTable {
     if ((this.#pincount[at] as number) !== 0)
       throw new Error(`frame 0x${head.toString(16)} is freed while pinned`);
     this.#refcount[at] = 0;
-    this.#order[at] = 0;
-    this.#mapping[at] = null;
-    this.buddy.free(head, order);
+    if (hugetlb) {
+      this.#resetHugetlb(at, count);
+      this.freeHugetlb?.(head, order);
+    } else {
+      this.#order[at] = 0;
+      this.#mapping[at] = null;
+      this.buddy.free(head, order);
+    }
     this.observer?.freed(head, order);
   }
 

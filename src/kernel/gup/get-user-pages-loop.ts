@@ -11,7 +11,8 @@ import type { TaskStruct } from '../task-struct.ts';
 import { checkVmaFlags } from './check-vma-flags.ts';
 import { faultinPage } from './faultin-page.ts';
 import { FOLL_MADV_POPULATE, type MmapLocked, NO_PAGE, type PageArray } from './foll-flags.ts';
-import { type FollowedPage, followPageMask } from './follow-page.ts';
+import type { FollowedPage } from './follow-huge-pmd.ts';
+import { followPageMask } from './follow-page.ts';
 import { grabFollowingPages } from './pin.ts';
 
 /**

@@ -1,6 +1,6 @@
 /**
  * Giving the present pages of a range the protection of their VMA's flags: the page-table half of mprotect.
- * Left out: NUMA hints, userfaultfd write protection, huge pages, hugetlb, swap and migration entries.
+ * Left out: NUMA hints, userfaultfd write protection, hugetlb, swap and migration entries.
  * @see Linux mm/mprotect.c, `change_protection`, `change_pte_range`, `can_change_pte_writable`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -12,9 +12,11 @@ import { Unsupported } from '../unsupported.ts';
 import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
-import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
-import { SWP_PTE_MARKER } from './swap-entry.ts';
+import { isSwapType, SWP_PTE_MARKER } from './swap-entry.ts';
+import { changeHugePmd, type EntryChange } from './thp/change-huge-pmd.ts';
+import { splitHugePmd } from './thp/split-pmd.ts';
 import type { VmArea } from './vma.ts';
 import { VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
 import { entryWritable, maybeWritable, vmaPageProtection, vmaWantsWriteNotify } from './vma-protection.ts';
@@ -47,21 +49,50 @@ export function* changeProtection(
   const { pageTables } = mm.kernel;
   const { format, lastLevel } = pageTables;
   const root = rootTable(mm);
+  const modify: EntryChange = (old, level, entry) => modifyEntry(vma, changeFlags, old, level, entry);
   let changed = 0;
   for (let page = start; page < end; ) {
-    if (pageTables.lookup(root, page, lastLevel) === null) {
+    const kind = pageTables.pmdKind(root, page);
+    if (kind === PmdKind.None) {
       page = endOfHole(pageTables, root, page, end);
       continue;
     }
     const spanEnd = entryEnd(format, page, end, lastLevel - 1);
+    if (kind === PmdKind.Huge && isWholeHugePage(pageTables, page, spanEnd)) {
+      const pages = yield* changeHugePmd(current, vma, page, gather, modify);
+      changed += pages;
+      if (pages > 0) page = spanEnd;
+      continue;
+    }
+    if (kind === PmdKind.Huge) {
+      yield* splitHugePmd(current, vma, page);
+      continue;
+    }
     const table = yield* pteOffsetMapLock(current, mm, page);
     if (table === null) continue;
     for (; page < spanEnd; page++) {
-      if (yield* changePte(current, vma, table, page, gather, changeFlags)) changed++;
+      if (yield* changePte(current, vma, table, page, gather, modify)) changed++;
     }
     yield* pteUnmapUnlock(current, table);
   }
   return changed;
+}
+
+/** Makes the new entry of a present leaf from the old one: `pte_modify` or `pmd_modify`, and the writable upgrade. */
+function modifyEntry(
+  vma: VmArea,
+  changeFlags: number,
+  old: Readonly<Halves>,
+  level: number,
+  entry: Halves,
+): void {
+  const { pageTables, arch } = vma.mm.kernel;
+  const { format } = pageTables;
+  const mask = arch.protectionMask;
+  format.change(old.hi, old.lo, level, vmaPageProtection(vma) & mask, mask, entry);
+  if ((changeFlags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && canChangePteWritable(vma, entry, level)) {
+    format.change(entry.hi, entry.lo, level, maybeWritable(vma), 0, entry);
+  }
 }
 
 /** @see `change_pte_range`: one pte; false when there is nothing to change */
@@ -71,15 +102,16 @@ function* changePte(
   table: TablePage,
   page: number,
   gather: MmuGather,
-  changeFlags: number,
+  modify: EntryChange,
 ): Task<boolean> {
-  const { pageTables, arch } = vma.mm.kernel;
+  const { pageTables } = vma.mm.kernel;
   const { format } = pageTables;
   const index = pteIndex(pageTables, page);
   pageTables.read(table, index);
   if (format.isNone(pageTables.hi, pageTables.lo)) return false;
   if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) {
-    if (format.swapTypeOf(pageTables.hi, pageTables.lo) === SWP_PTE_MARKER) return false;
+    const type = format.swapTypeOf(pageTables.hi, pageTables.lo);
+    if (type === SWP_PTE_MARKER || isSwapType(type)) return false;
     throw new Unsupported('mprotect of swap entries');
   }
   if (inRun(vma.mm.kernel, table, index)) yield* unfoldRun(current, vma.mm, table, page);
@@ -88,12 +120,7 @@ function* changePte(
   pageTables.getAndClear(table, index);
   const { hi, lo } = pageTables;
   const entry: Halves = { hi: 0, lo: 0 };
-  // `pte_modify`.
-  const mask = arch.protectionMask;
-  format.change(hi, lo, table.level, vmaPageProtection(vma) & mask, mask, entry);
-  if ((changeFlags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && canChangePteWritable(vma, entry, table.level)) {
-    format.change(entry.hi, entry.lo, table.level, maybeWritable(vma), 0, entry);
-  }
+  modify({ hi, lo }, table.level, entry);
   yield table.setEntry;
   pageTables.setEntry(table, index, entry.hi, entry.lo);
   if (format.needsFlush(hi, lo, entry.hi, entry.lo, table.level)) gather.noteEntry(page, table.level);
@@ -102,7 +129,7 @@ function* changePte(
   return true;
 }
 
-/** @see `can_change_pte_writable` */
+/** @see `can_change_pte_writable`, `can_change_pmd_writable` */
 function canChangePteWritable(vma: VmArea, entry: Readonly<Halves>, level: number): boolean {
   const { frames, pageTables } = vma.mm.kernel;
   const flags = pageTables.format.flagsOf(entry.hi, entry.lo, level);

@@ -1,7 +1,7 @@
 /**
  * The page-table half of fork: the child maps the parent's pages, private ones read-only in both. A page that the parent
  * may have pinned is copied instead, so that the pin keeps its page.
- * Left out: huge pages, hugetlb, swap entries other than markers, userfaultfd write protection.
+ * Left out: hugetlb, swap entries other than markers, userfaultfd write protection.
  * @see Linux mm/memory.c, `copy_page_range`, `copy_pte_range`, `copy_present_ptes`, `copy_present_page`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -14,10 +14,12 @@ import { Unsupported } from '../unsupported.ts';
 import { allocUserFolio } from './alloc-folio.ts';
 import { endsRun, flagsInRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
-import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { endOfHole, entryEnd, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { addFileRmap, addMmCounter, addNewAnonRmap, mmCounter, tryDupAnonRmap } from './rmap.ts';
 import { SWP_PTE_MARKER } from './swap-entry.ts';
+import { copyHugePmd } from './thp/copy-huge-pmd.ts';
+import { copySwapPte, swapSlotRead } from './swap-pte.ts';
 import { copyHighpage } from './user-highpage.ts';
 import type { VmArea } from './vma.ts';
 import { VM_MAYBE_GUARD, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
@@ -61,11 +63,18 @@ function* copyTables(current: TaskStruct, child: VmArea, parent: VmArea): Task<n
   const copier = new PteCopier(current, child, parent);
   let page = parent.start;
   while (page < parent.end) {
-    if (pageTables.lookup(root, page, lastLevel) === null) {
+    const kind = pageTables.pmdKind(root, page);
+    if (kind === PmdKind.None) {
       page = endOfHole(pageTables, root, page, parent.end);
       continue;
     }
     const end = entryEnd(format, page, parent.end, lastLevel - 1);
+    if (kind === PmdKind.Huge) {
+      const error = yield* copyHugePmd(current, child, parent, page);
+      if (error === -ENOMEM) return error;
+      if (error === 0) page = end;
+      continue;
+    }
     const next = yield* copier.copyRange(page, end);
     if (next < 0) return next;
     page = next;
@@ -147,6 +156,11 @@ class PteCopier {
     const { hi, lo } = pageTables;
     if (format.isNone(hi, lo)) return 1;
     if ((pageTables.flags(source.level) & EntryFlag.Present) === 0) {
+      const slot = swapSlotRead(this.#parent.mm, source.level);
+      if (slot !== -1) {
+        yield* copySwapPte(this.#child, source, target, index, slot);
+        return COPIED_UNITS;
+      }
       if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('fork with swapped pages');
       yield target.setEntry;
       pageTables.write(target, index, hi, lo);

@@ -10,6 +10,7 @@ import { exitMmap } from './exit-mmap.ts';
 import { MmStruct } from './mm.ts';
 import { mmdrop } from './mm-count.ts';
 import { allocateTable } from './page-table-alloc.ts';
+import { khugepagedExit } from './thp/khugepaged-list.ts';
 
 /**
  * An empty address space with its root table; null when there is no memory.
@@ -51,6 +52,7 @@ export function* mmput(current: TaskStruct, mm: MmStruct): Task<void> {
   mm.mmUsers--;
   if (mm.mmUsers < 0) throw new Error(`${mm.name} is put once too often`);
   if (mm.mmUsers > 0) return;
+  yield* khugepagedExit(current, mm);
   yield* exitMmap(current, mm);
   yield* mmdrop(mm);
 }

@@ -13,6 +13,7 @@ import type { MmStruct } from './mm.ts';
 import type { TablePage } from './page-table.ts';
 import { freeTable } from './page-table-alloc.ts';
 import { removeRmap } from './rmap.ts';
+import { freeSwapCache } from './swap-cache.ts';
 import { flushTlbRange } from './tlb.ts';
 
 /** MMU_GATHER_BUNDLE pages in the structure itself, then 19 batches of 510. More must be flushed before going on. */
@@ -27,6 +28,8 @@ export class MmuGather {
   start = Number.POSITIVE_INFINITY;
   end = 0;
   freedTables = false;
+  /** Tables were left that other address spaces go on using: no walker may be in them after the flush. */
+  unsharedTables = false;
   /** The largest level index of a cleared entry; the format's last level is the finest. -1: none. */
   clearedLevel = -1;
   /** Pages whose pte's reference is dropped after the flush. */
@@ -101,7 +104,7 @@ export function* tlbFlushMmuTlbOnly(current: TaskStruct, gather: MmuGather): Tas
 /** The rmap removals that waited for the flush; the ptl is still held. @see `tlb_flush_rmaps` */
 export function tlbFlushRmaps(gather: MmuGather): void {
   const { frames } = gather.mm.kernel;
-  for (const frame of gather.delayedRmaps) removeRmap(frames, frame);
+  for (const frame of gather.delayedRmaps) removeRmap(frames, frame, gather.mm);
   gather.delayedRmaps.length = 0;
 }
 
@@ -112,6 +115,8 @@ export function* tlbFlushMmu(current: TaskStruct, gather: MmuGather): Task<void>
   for (const table of gather.tables) freeTable(kernel, table);
   gather.tables.length = 0;
   for (const frame of gather.pages) {
+    // `free_pages_and_swap_cache`.
+    if (kernel.swap !== null) yield* freeSwapCache(current, kernel.frames.head(frame));
     yield kernel.frames.refPoint(frame);
     kernel.frames.put(frame);
   }

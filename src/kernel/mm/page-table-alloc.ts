@@ -10,6 +10,8 @@ import type { Halves } from '../../base/u64.ts';
 import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { Kernel } from '../kernel.ts';
+import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
+import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import { TablePage } from './page-table.ts';
@@ -71,8 +73,8 @@ function* addTable(current: TaskStruct, mm: MmStruct, upper: TablePage, index: n
 }
 
 /**
- * The table of `level` that covers `page`, with all tables on the way; null without memory, or when a leaf is in the
- * way. Needs mmap_lock or a VMA lock.
+ * The table of `level` that covers `page`, with all tables on the way; null without memory. When a leaf is in the way, as
+ * somebody else was faster with a huge page, the table that holds the leaf. Needs mmap_lock or a VMA lock.
  */
 export function* tableAlloc(
   current: TaskStruct,
@@ -90,34 +92,49 @@ export function* tableAlloc(
       if (!(yield* addTable(current, mm, table, index))) return null;
       pageTables.read(table, index);
     }
-    if (!format.isTable(pageTables.hi, pageTables.lo, table.level)) return null;
+    if (!format.isTable(pageTables.hi, pageTables.lo, table.level)) return table;
     table = pageTables.tableAt(pageTables.frame(table.level));
   }
   return table;
 }
 
-/** The pte table of `page`, allocated if need be (`pte_alloc`). */
+/**
+ * Sees to a pte table for `page` (`pte_alloc`); null without memory. It may be gone, or a huge page be there, when its lock
+ * is taken: `pteOffsetMapLock` says so.
+ */
 export function pteAlloc(current: TaskStruct, mm: MmStruct, page: number): Task<TablePage | null> {
   return tableAlloc(current, mm, page, mm.kernel.pageTables.lastLevel);
 }
 
 /**
- * Finds the pte table of `page` and takes its lock; null when there is none. The upper entry is read again under the
- * lock, since a collapse or the freeing of empty tables may have taken the table away meanwhile.
+ * Finds the pte table of `page` and takes its lock; null when there is none, or a huge page instead. Until the lock is
+ * let go an RCU section keeps the table from being freed. The upper entry is read again under the lock, since a collapse
+ * or the freeing of empty tables may have taken the table out meanwhile.
+ * @param subclass for lockdep: `SINGLE_DEPTH_NESTING` where another table's lock is held already
  */
-export function* pteOffsetMapLock(current: TaskStruct, mm: MmStruct, page: number): Task<TablePage | null> {
+export function* pteOffsetMapLock(
+  current: TaskStruct,
+  mm: MmStruct,
+  page: number,
+  subclass = 0,
+): Task<TablePage | null> {
   const { pageTables } = mm.kernel;
   const root = rootTable(mm);
+  rcuReadLock(current);
   for (;;) {
     const table = pageTables.lookup(root, page, pageTables.lastLevel);
-    if (table === null) return null;
-    yield* table.lock.lock(current);
-    if (!table.freed && pageTables.lookup(root, page, pageTables.lastLevel) === table) return table;
+    if (table === null) {
+      rcuReadUnlock(current);
+      return null;
+    }
+    yield* table.lock.lock(current, subclass);
+    if (pageTables.lookup(root, page, pageTables.lastLevel) === table) return table;
     yield* table.lock.unlock(current);
   }
 }
 
-/** Lets the lock of `pteOffsetMapLock` go. */
-export function pteUnmapUnlock(current: TaskStruct, table: TablePage): Task<void> {
-  return table.lock.unlock(current);
+/** Lets the lock of `pteOffsetMapLock` go, and the table. */
+export function* pteUnmapUnlock(current: TaskStruct, table: TablePage): Task<void> {
+  yield* table.lock.unlock(current);
+  rcuReadUnlock(current);
 }

@@ -10,7 +10,6 @@ import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.t
 import type { Halves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { SpinLock } from '../lock/spinlock.ts';
-import { Unsupported } from '../unsupported.ts';
 import type { PageTags } from './page-tags.ts';
 
 /** One page-table page. Entries are in physical memory; here is what Linux keeps in its `struct ptdesc`. */
@@ -26,6 +25,13 @@ export class TablePage extends SharedObject {
   readonly readEntry: SchedPoint;
   /** The table went back to the allocator. */
   freed = false;
+  /**
+   * Of a pmd table: pte tables put by for the huge pages below it, one for each (`pmd_huge_pte`), oldest first. A split
+   * must not fail for want of memory.
+   */
+  readonly deposited: TablePage[] = [];
+  /** Of a pmd table of huge pages: further address spaces that use it (`pt_share_count`). */
+  sharers = 0;
 
   constructor(frame: number, level: number, name: string, sharedLock: SpinLock | null) {
     super(`${name}@${frame.toString(16)}`);
@@ -36,6 +42,16 @@ export class TablePage extends SharedObject {
     this.readEntry = new SchedPoint(PointKind.Read, this, 'ptep_get', StepCost.SharedLoad);
   }
 }
+
+/** What the pmd of a page is (`pmd_none`, a table of ptes, `pmd_trans_huge`). */
+export const PmdKind = {
+  /** Nothing; or a table above is missing. */
+  None: 0,
+  Table: 1,
+  /** A leaf. In a hugetlb VMA of hugetlb, else of a transparent huge page; `EntryFlag.Invalid` while it is being split. */
+  Huge: 2,
+} as const;
+export type PmdKind = (typeof PmdKind)[keyof typeof PmdKind];
 
 /** Told of tables and of every entry that software writes, for checks. */
 export interface TableWatcher {
@@ -127,7 +143,7 @@ export class PageTables implements Halves {
 
   /** Writes a leaf made of a frame and `EntryFlag` bits (`set_pte_at`); alone it is never one of a run. */
   setLeaf(table: TablePage, index: number, frame: number, flags: number): void {
-    this.#pageTags?.sync(frame, flags);
+    this.#syncTags(frame, flags, table.level);
     this.format.pack(frame, flags & ~EntryFlag.Cont, table.level, this.#made);
     this.write(table, index, this.#made.hi, this.#made.lo);
   }
@@ -135,8 +151,15 @@ export class PageTables implements Halves {
   /** Writes a leaf that was made before (`set_pte_at`). */
   setEntry(table: TablePage, index: number, hi: number, lo: number): void {
     const { format } = this;
-    this.#pageTags?.sync(format.frameOf(hi, lo, table.level), format.flagsOf(hi, lo, table.level));
+    this.#syncTags(format.frameOf(hi, lo, table.level), format.flagsOf(hi, lo, table.level), table.level);
     this.write(table, index, hi, lo);
+  }
+
+  /** Of every frame that a leaf maps. */
+  #syncTags(frame: number, flags: number, level: number): void {
+    if (this.#pageTags === null) return;
+    const frames = level === this.lastLevel ? 1 : pagesPerEntry(this.format, level);
+    for (let i = 0; i < frames; i++) this.#pageTags.sync(frame + i, flags);
   }
 
   /** `ptep_get_and_clear`: the old entry, with what the hardware set last, is in `hi` and `lo`; the entry is none. */
@@ -181,6 +204,16 @@ export class PageTables implements Halves {
     return table;
   }
 
+  /** What the pmd that covers `page` is: a snapshot. Unless it is none, the entry is in `hi` and `lo`. */
+  pmdKind(root: TablePage, page: number): PmdKind {
+    const level = this.lastLevel - 1;
+    const table = this.lookup(root, page, level);
+    if (table === null) return PmdKind.None;
+    this.read(table, tableIndex(this.format, page, level));
+    if (this.format.isNone(this.hi, this.lo)) return PmdKind.None;
+    return this.format.isTable(this.hi, this.lo, level) ? PmdKind.Table : PmdKind.Huge;
+  }
+
   /** The pte of `page` as the hardware would find it, into `hi` and `lo`: a snapshot. False when there is no pte table. */
   lookupPte(root: TablePage, page: number): boolean {
     const table = this.lookup(root, page, this.lastLevel);
@@ -202,15 +235,26 @@ export function entryEnd(format: PagingFormat, page: number, end: number, level:
   return next < end ? next : end;
 }
 
+/** Pages of a huge page (HPAGE_PMD_NR). */
+export function hugePages(pageTables: PageTables): number {
+  return pagesPerEntry(pageTables.format, pageTables.lastLevel - 1);
+}
+
+/** Is [start, end) a whole huge page? */
+export function isWholeHugePage(pageTables: PageTables, start: number, end: number): boolean {
+  const pages = hugePages(pageTables);
+  return end - start === pages && start % pages === 0;
+}
+
 /**
- * There is no pte table for `page`: the page up to which the missing entry above leaves a hole, at most `end`.
- * @throws Unsupported when a huge page is there instead
+ * The pmd of `page` is none: the page up to which the missing entry above leaves a hole, at most `end`. A leaf is no hole:
+ * ask `pmdKind` first.
  */
 export function endOfHole(pageTables: PageTables, root: TablePage, page: number, end: number): number {
   const { format } = pageTables;
   let level = 1;
   while (pageTables.lookup(root, page, level) !== null) level++;
   // The entry that `lookup` read last is the one that leads nowhere.
-  if (!format.isNone(pageTables.hi, pageTables.lo)) throw new Unsupported('huge pages');
+  if (!format.isNone(pageTables.hi, pageTables.lo)) throw new Error('a huge page where a hole should be');
   return entryEnd(format, page, end, level - 1);
 }

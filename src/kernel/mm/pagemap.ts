@@ -1,14 +1,13 @@
 /**
  * What /proc/pid/pagemap, /proc/kpagecount and /proc/kpageflags together say of each page of a process, as runs of
  * pages that look the same. A snapshot, read without locks.
- * Left out: huge pages, soft-dirty, swap offsets (a swap-type entry is one of `swap`, `guard`).
+ * Left out: soft-dirty, swap offsets (a swap-type entry is one of `swap`, `guard`).
  * @see Linux fs/proc/task_mmu.c, `pte_to_pagemap_entry`; Documentation/admin-guide/mm/pagemap.rst
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
-import { Unsupported } from '../unsupported.ts';
 import type { MmStruct } from './mm.ts';
-import { endOfHole, pteIndex } from './page-table.ts';
+import { endOfHole, entryEnd, hugePages, PmdKind, pteIndex } from './page-table.ts';
 import { rootTable } from './page-table-alloc.ts';
 import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
 
@@ -29,8 +28,10 @@ export interface PageView {
   readonly uffdWp: boolean;
   /** Bit 58: a guard marker. */
   readonly guard: boolean;
-  /** The shared zero page. */
+  /** The shared zero page, or one of the huge zero folio. */
   readonly zero: boolean;
+  /** A page of a transparent huge page, however it is mapped. */
+  readonly huge: boolean;
   /** Entries that map the page; 0 for the zero page and for swap-type entries. */
   readonly mapcount: number;
   /** The frame, -1 for swap-type entries. */
@@ -42,7 +43,7 @@ export interface PageRun {
   readonly start: number;
   readonly count: number;
   /**
-   * `P` present, `S` swap-type, `F` file, `X` exclusive, `W` write-protected, `G` guard, `Z` zero page, `mN` mapped
+   * `P` present, `S` swap-type, `F` file, `X` exclusive, `W` write-protected, `G` guard, `Z` zero page, `H` transparent huge page, `mN` mapped
    * by N > 1 entries; in this order.
    */
   readonly flags: string;
@@ -62,9 +63,28 @@ function presentView(mm: MmStruct, page: number, flags: number, frame: number): 
     uffdWp: (flags & EntryFlag.UffdWp) !== 0,
     guard: false,
     zero,
+    huge: frames.isHugeZero(frame) || (frames.isLarge(frame) && !frames.hasFlag(frame, FrameFlag.Hugetlb)),
     mapcount,
     frame,
   };
+}
+
+/**
+ * The pages of one pmd that maps a huge page. Whether they are exclusive is asked of the first only.
+ * @see `pagemap_pmd_range_thp`
+ */
+function* hugeViews(mm: MmStruct, start: number, end: number): Generator<PageView, void, void> {
+  const { frames, pageTables } = mm.kernel;
+  const level = pageTables.lastLevel - 1;
+  const flags = pageTables.flags(level);
+  const head = pageTables.frame(level);
+  const zero = frames.isHugeZero(head);
+  const exclusive = !zero && frames.mapcount(head) === 1;
+  const first = start - (start % hugePages(pageTables));
+  for (let page = start; page < end; page++) {
+    const view = presentView(mm, page, flags, head + (page - first));
+    yield { ...view, exclusive, file: zero || view.file };
+  }
 }
 
 function swapView(mm: MmStruct, page: number, flags: number): PageView {
@@ -82,6 +102,7 @@ function swapView(mm: MmStruct, page: number, flags: number): PageView {
     uffdWp: (flags & EntryFlag.UffdWp) !== 0 || (marker & PTE_MARKER_UFFD_WP) !== 0,
     guard: (marker & PTE_MARKER_GUARD) !== 0,
     zero: false,
+    huge: false,
     mapcount: 0,
     frame: -1,
   };
@@ -95,8 +116,13 @@ export function* pageViews(mm: MmStruct, start: number, end: number): Generator<
   const root = rootTable(mm);
   for (let page = start; page < end; ) {
     const table = pageTables.lookup(root, page, lastLevel);
+    if (table === null && pageTables.pmdKind(root, page) === PmdKind.Huge) {
+      const hugeEnd = entryEnd(format, page, end, lastLevel - 1);
+      yield* hugeViews(mm, page, hugeEnd);
+      page = hugeEnd;
+      continue;
+    }
     if (table === null) {
-      if (!format.isNone(pageTables.hi, pageTables.lo)) throw new Unsupported('a view of huge pages');
       page = endOfHole(pageTables, root, page, end);
       continue;
     }
@@ -118,6 +144,7 @@ function pageFlagText(view: PageView): string {
     [view.uffdWp, 'W'],
     [view.guard, 'G'],
     [view.zero, 'Z'],
+    [view.huge, 'H'],
     [view.mapcount > 1, `m${view.mapcount}`],
   ];
   return letters.map(([set, letter]) => (set ? letter : '')).join('');

@@ -1,6 +1,6 @@
 /**
  * Taking the pages of a range out of the page tables: what munmap, MADV_DONTNEED and exit do.
- * Left out: huge pages, hugetlb, swap entries other than markers, freeing tables that became empty (PT_RECLAIM).
+ * Left out: hugetlb, swap entries other than markers, freeing tables that became empty (PT_RECLAIM).
  * @see Linux mm/memory.c, `unmap_page_range`, `zap_pte_range`, `zap_present_folio_ptes`, `zap_nonpresent_ptes`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -10,6 +10,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
 import { inRun, unfoldRun } from './contiguous-ptes.ts';
 import type { MmStruct } from './mm.ts';
+import { zapHugetlbRange } from './hugetlb/zap.ts';
 import {
   type MmuGather,
   tlbFinishMmu,
@@ -18,15 +19,21 @@ import {
   tlbFlushRmaps,
   tlbGatherMmu,
 } from './mmu-gather.ts';
-import { endOfHole, entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { addMmCounter, mmCounter, removeRmap } from './rmap.ts';
 import { PTE_MARKER_GUARD, SWP_PTE_MARKER } from './swap-entry.ts';
+import { splitHugePmd } from './thp/split-pmd.ts';
+import { zapHugePmd } from './thp/zap-huge-pmd.ts';
+import { swapSlotRead, zapSwapPte } from './swap-pte.ts';
 import type { VmArea } from './vma.ts';
+import { VM_HUGETLB } from './vma-flags.ts';
 
 export interface ZapDetails {
   /** Markers that protect against access (guard) stay: MADV_DONTNEED. munmap takes them too. */
   readonly keepMarkers: boolean;
+  /** Private copies of file pages stay, with their swap entries: a hole punched into the file. Default: they go too. */
+  readonly keepCows?: boolean;
 }
 
 const ZAP_ALL: ZapDetails = { keepMarkers: false };
@@ -46,16 +53,23 @@ export function* zapRange(
   details: ZapDetails = ZAP_ALL,
 ): Task<void> {
   if (mm.pgd === -1) return;
+  if ((vma.flags & VM_HUGETLB) !== 0) {
+    yield* zapHugetlbRange(current, vma, start, end, gather, !details.keepMarkers);
+    return;
+  }
   const { pageTables } = mm.kernel;
   const { format, lastLevel } = pageTables;
   const root = rootTable(mm);
   for (let page = start; page < end; ) {
-    if (pageTables.lookup(root, page, lastLevel) === null) {
+    const kind = pageTables.pmdKind(root, page);
+    if (kind === PmdKind.None) {
       page = endOfHole(pageTables, root, page, end);
-    } else {
-      const spanEnd = entryEnd(format, page, end, lastLevel - 1);
-      page = yield* zapPteRange(current, mm, vma, page, spanEnd, gather, details);
+      continue;
     }
+    const spanEnd = entryEnd(format, page, end, lastLevel - 1);
+    if (kind === PmdKind.Table) page = yield* zapPteRange(current, mm, vma, page, spanEnd, gather, details);
+    else if (!isWholeHugePage(pageTables, page, spanEnd)) yield* splitHugePmd(current, vma, page);
+    else if (yield* zapHugePmd(current, vma, page, gather)) page = spanEnd;
   }
 }
 
@@ -79,9 +93,10 @@ function* zapPteRange(
     pageTables.read(table, index);
     if (pageTables.format.isNone(pageTables.hi, pageTables.lo)) continue;
     if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) {
-      yield* zapNonPresent(mm, table, index, details);
+      yield* zapNonPresent(current, mm, table, index, details);
       continue;
     }
+    if (details.keepCows === true && isPrivateCopy(mm, table)) continue;
     if (inRun(mm.kernel, table, index)) yield* unfoldRun(current, mm, table, page);
     forceFlush = (yield* zapPresent(mm, vma, table, page, gather)) || forceFlush;
     if (gather.full) {
@@ -98,6 +113,13 @@ function* zapPteRange(
   yield* pteUnmapUnlock(current, table);
   if (forceFlush) yield* tlbFlushMmu(current, gather);
   return page;
+}
+
+/** Is the page of the pte read last anonymous? @see `should_zap_folio` */
+function isPrivateCopy({ kernel }: MmStruct, table: TablePage): boolean {
+  const { frames, pageTables } = kernel;
+  if ((pageTables.flags(table.level) & EntryFlag.Special) !== 0) return false;
+  return frames.hasFlag(pageTables.frame(table.level), FrameFlag.Anon);
 }
 
 /** One present pte; true when the TLB must be flushed before the lock is let go. */
@@ -127,15 +149,23 @@ function* zapPresent(
     if ((flags & EntryFlag.Young) !== 0) frames.setFlags(frame, FrameFlag.Referenced);
   }
   if (delayed) gather.delayedRmaps.push(frame);
-  else removeRmap(frames, frame);
+  else removeRmap(frames, frame, mm);
   gather.addPage(frame);
   return delayed;
 }
 
-/** Markers hold nothing that could be freed or cached. */
-function* zapNonPresent(mm: MmStruct, table: TablePage, index: number, details: ZapDetails): Task<void> {
+/** A page in swap gives its slot up; markers hold nothing that could be freed or cached. */
+function* zapNonPresent(
+  current: TaskStruct,
+  mm: MmStruct,
+  table: TablePage,
+  index: number,
+  details: ZapDetails,
+): Task<void> {
   const { pageTables } = mm.kernel;
   const { format, hi, lo } = pageTables;
+  const slot = swapSlotRead(mm, table.level);
+  if (slot !== -1) return yield* zapSwapPte(current, mm, table, index, slot);
   if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('zapping swap entries');
   if (details.keepMarkers && (format.swapOffsetOf(hi, lo) & PTE_MARKER_GUARD) !== 0) return;
   yield table.setEntry;

@@ -2,9 +2,9 @@
  * The arm64 page-table format as Linux reads and writes it, for each granule and for addresses of 48 and 52 bits (4 and
  * 16 KiB: FEAT_LPA2, 64 KiB: FEAT_LPA). A leaf is dirty when software noted it (DIRTY), or when it is writable and
  * RDONLY is clear, which hardware does (FEAT_HAFDBS); taking write permission away moves the latter to the former. A
- * PROT_NONE page keeps its frame and attributes; VALID is clear and NG set. Contiguous runs are in `contpte.ts`.
- * Left out: guarded control stacks, invalidated huge leaves that are no PROT_NONE (`pmd_mkinvalid`) keep their bits
- * and show no flag of their own.
+ * PROT_NONE page keeps its frame and attributes; VALID is clear and NG set; so it is with a huge leaf that is being
+ * split, which keeps all other bits as well. Contiguous runs are in `contpte.ts`.
+ * Left out: guarded control stacks.
  * @see Linux arch/arm64/include/asm/pgtable.h and pgtable-prot.h, as of 6.18
  */
 import type { Halves } from '../../../base/u64.ts';
@@ -188,8 +188,9 @@ export class Arm64PagingFormat implements PagingFormat {
 
   #leafFlags(hi: number, lo: number, level: number): number {
     let flags = accessFlags(hi, lo) | (((hi & PO_IDX) >>> PO_IDX_SHIFT) << ENTRY_KEY_SHIFT);
-    if (level !== this.#last) flags |= EntryFlag.Huge;
-    return flags;
+    if (level === this.#last) return flags;
+    const hidden = (lo & VALID) === 0 && (flags & EntryFlag.Protnone) === 0;
+    return flags | (hidden ? EntryFlag.Huge | EntryFlag.Invalid : EntryFlag.Huge);
   }
 
   frameOf(hi: number, lo: number, _level: number): number {
@@ -264,6 +265,7 @@ export class Arm64PagingFormat implements PagingFormat {
     if ((set & EntryFlag.Write) !== 0) makeWritable(out);
     if ((set & EntryFlag.Dirty) !== 0) makeDirty(out);
     if (hidden || (set & EntryFlag.Protnone) !== 0) hideFromHardware(out);
+    if ((set & EntryFlag.Invalid) !== 0) out.lo = (out.lo & ~VALID) | NG;
   }
 
   /**

@@ -2,7 +2,8 @@
  * The x86-64 page-table format as Linux reads and writes it, with 4 or 5 levels. Leaves without P that still hold a page
  * (PROT_NONE) carry their frame inverted, against speculation through not-present entries (L1TF). A dirty leaf
  * without RW keeps its dirt in a software bit, as the pair RW = 0, D = 1 is a shadow-stack page.
- * Left out: pmds invalidated while being split, memory encryption bits.
+ * A huge leaf that is being split has neither P nor PROT_NONE; PSE tells it from other entries, none of which has it.
+ * Left out: memory encryption bits.
  * @see Linux arch/x86/include/asm/pgtable.h, pgtable_64.h, pgtable-invert.h
  */
 import type { Halves } from '../../../base/u64.ts';
@@ -72,6 +73,7 @@ const FLAGS_OF_LOW_BITS = tableOf(LOW_BITS + 1, (bits) => {
 function lowBitsOf(flags: number): number {
   let bits = (flags & EntryFlag.Protnone) !== 0 ? PROTNONE : PRESENT;
   if ((flags & EntryFlag.Global) !== 0) bits |= PROTNONE;
+  if ((flags & EntryFlag.Invalid) !== 0) bits = 0;
   for (const [bit, flag] of FLAG_OF_BIT) if ((flags & flag) !== 0) bits |= bit;
   if ((flags & EntryFlag.ShadowStack) !== 0) bits &= ~RW;
   return bits;
@@ -137,7 +139,7 @@ export class X86PagingFormat implements PagingFormat {
   /** A leaf: `pte_present`, or `pmd_present` that is not a table. */
   #isLeaf(lo: number, level: number): boolean {
     if (level === this.#last) return (lo & (PRESENT | PROTNONE)) !== 0;
-    return (lo & PSE) !== 0 && (lo & (PRESENT | PROTNONE)) !== 0;
+    return (lo & PSE) !== 0;
   }
 
   flagsOf(hi: number, lo: number, level: number): number {
@@ -159,6 +161,7 @@ export class X86PagingFormat implements PagingFormat {
     let pat = (lo & PSE) !== 0;
     if (level !== this.#last) {
       flags |= EntryFlag.Huge;
+      if ((lo & (PRESENT | PROTNONE)) === 0) flags |= EntryFlag.Invalid;
       pat = (lo & PAT_LARGE) !== 0;
     }
     if (pat) flags |= 4 << ENTRY_MEMORY_TYPE_SHIFT;
@@ -174,9 +177,9 @@ export class X86PagingFormat implements PagingFormat {
   }
 
   pack(frame: number, flags: number, level: number, out: Halves): void {
-    const protnone = (flags & EntryFlag.Protnone) !== 0;
+    const hidden = (flags & (EntryFlag.Protnone | EntryFlag.Invalid)) !== 0;
     const huge = level !== this.#last;
-    const invert = protnone ? -1 : 0;
+    const invert = hidden ? -1 : 0;
     const frameLow = ((frame % 0x10_0000) * 0x1000) | 0;
     let lo = ((frameLow ^ invert) & (huge ? PFN_LOW & ~PAT_LARGE : PFN_LOW)) | lowBitsOf(flags);
     let hi = (Math.floor(frame / 0x10_0000) ^ invert) & PFN_HIGH;

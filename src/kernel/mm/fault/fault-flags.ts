@@ -30,7 +30,8 @@ export const VM_FAULT_NOPAGE = 0x100;
 export const VM_FAULT_LOCKED = 0x200;
 /** The mmap or VMA lock was let go (except with RETRY_NOWAIT): look the VMA up again. */
 export const VM_FAULT_RETRY = 0x400;
-const VM_FAULT_FALLBACK = 0x800;
+/** A handler of huge pages found nothing to do: ptes are next. */
+export const VM_FAULT_FALLBACK = 0x800;
 /** Handled, and the lock was let go. */
 export const VM_FAULT_COMPLETED = 0x4000;
 export const VM_FAULT_ERROR =

@@ -1,6 +1,6 @@
 /**
  * The way into the page-fault handlers: is the fault one this VMA may have, which handler is it for, and who counts it.
- * Left out: huge pages (pud, pmd), hugetlb, memory control groups, NUMA hints, swap: what would need one is reported as
+ * Left out: huge pages of a pud, hugetlb, memory control groups, NUMA hints, swap: what would need one is reported as
  * unsupported, never answered.
  * @see Linux mm/memory.c, `handle_mm_fault`, `__handle_mm_fault`, `handle_pte_fault`
  */
@@ -10,11 +10,16 @@ import { mmapAssertLocked } from '../../lock/mmap-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { inRun, setAccessFlagsInRun } from '../contiguous-ptes.ts';
-import type { TablePage } from '../page-table.ts';
+import { PmdKind, type TablePage } from '../page-table.ts';
 import { pteUnmapUnlock, rootTable, tableAlloc } from '../page-table-alloc.ts';
+import { doHugePmdAnonymousPage } from '../thp/huge-fault.ts';
+import { handleHugePmd } from '../thp/huge-wp.ts';
+import { thpVmaAllowable } from '../thp/policy.ts';
 import { flushAccessFlags } from '../tlb.ts';
 import type { VmArea } from '../vma.ts';
+import { hugetlbFault } from '../hugetlb/fault.ts';
 import { VM_HUGETLB, VM_MAYWRITE, VM_WRITE, VMH_DROPPABLE } from '../vma-flags.ts';
+import { assertVmaLocked } from '../vma-lock.ts';
 import { entryWritable, vmaIsAccessible } from '../vma-protection.ts';
 import { doAnonymousPage } from './anonymous.ts';
 import {
@@ -27,6 +32,7 @@ import {
   FAULT_FLAG_VMA_LOCK,
   FAULT_FLAG_WRITE,
   VM_FAULT_ERROR,
+  VM_FAULT_FALLBACK,
   VM_FAULT_MAJOR,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
@@ -38,7 +44,7 @@ import { VmFault } from './vm-fault.ts';
 import { doWpPage } from './write-protect.ts';
 
 /**
- * Handles one fault. Needs mmap_lock for reading (or, later, the VMA's lock). Counts the fault for `current`, whoever's
+ * Handles one fault. Needs mmap_lock for reading or, with FAULT_FLAG_VMA_LOCK, the VMA's own lock. Counts the fault for `current`, whoever's
  * memory it is.
  * @param page page number of the fault, inside the VMA
  * @param flags FAULT_FLAG_*
@@ -46,14 +52,17 @@ import { doWpPage } from './write-protect.ts';
  *   be looked at
  */
 export function* handleMmFault(current: TaskStruct, vma: VmArea, page: number, flags: number): Task<number> {
-  mmapAssertLocked(vma.mm);
+  if ((flags & FAULT_FLAG_VMA_LOCK) === 0) mmapAssertLocked(vma.mm);
+  else assertVmaLocked(current, vma);
   const droppable = (vma.flagsHigh & VMH_DROPPABLE) !== 0;
   const clean = sanitizeFaultFlags(vma, flags);
   let result = clean < 0 ? VM_FAULT_SIGSEGV : 0;
   if (result === 0 && !accessPermitted(current, vma, clean)) result = VM_FAULT_SIGSEGV;
   if (result === 0) {
-    if ((vma.flags & VM_HUGETLB) !== 0) throw new Unsupported('a fault in hugetlb memory');
-    result = yield* handlePageTables(new VmFault(current, vma, page, clean));
+    result =
+      (vma.flags & VM_HUGETLB) !== 0
+        ? yield* hugetlbFault(current, vma, page, clean)
+        : yield* handlePageTables(new VmFault(current, vma, page, clean));
     // A mapping whose pages may vanish does not fail for want of memory.
     if (droppable) result &= ~VM_FAULT_OOM;
   }
@@ -99,13 +108,28 @@ function* handlePageTables(fault: VmFault): Task<number> {
   const { current, kernel, mm, page } = fault;
   const { pageTables } = kernel;
   const pmdLevel = pageTables.lastLevel - 1;
-  const pmdTable = yield* tableAlloc(current, mm, page, pmdLevel);
-  if (pmdTable === null) return VM_FAULT_OOM;
+  if ((yield* tableAlloc(current, mm, page, pmdLevel)) === null) return VM_FAULT_OOM;
+  const huge = yield* handlePmd(fault);
+  if ((huge & VM_FAULT_FALLBACK) === 0) return huge;
   fault.table = pageTables.lookup(rootTable(mm), page, pageTables.lastLevel);
-  if (fault.table === null && !pageTables.format.isNone(pageTables.hi, pageTables.lo)) {
-    throw new Unsupported('a fault on a huge page');
-  }
   return yield* handlePteFault(fault);
+}
+
+/** What the pmd is makes it a fault of a huge page, or (FALLBACK) one of a pte. */
+function* handlePmd(fault: VmFault): Task<number> {
+  const { kernel, vma, mm, page } = fault;
+  const { pageTables } = kernel;
+  const kind = pageTables.pmdKind(rootTable(mm), page);
+  if (kind === PmdKind.Table) return VM_FAULT_FALLBACK;
+  if (kind === PmdKind.None) {
+    return thpVmaAllowable(vma, 'fault') ? yield* doHugePmdAnonymousPage(fault) : VM_FAULT_FALLBACK;
+  }
+  fault.originalHi = pageTables.hi;
+  fault.originalLo = pageTables.lo;
+  const result = yield* handleHugePmd(fault);
+  fault.originalHi = 0;
+  fault.originalLo = 0;
+  return result;
 }
 
 function* handlePteFault(fault: VmFault): Task<number> {

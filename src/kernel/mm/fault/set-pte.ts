@@ -9,7 +9,7 @@ import { addFileRmap, addNewAnonRmap } from '../rmap.ts';
 import { VM_SHARED } from '../vma-flags.ts';
 import { entryWritable, maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_WRITE } from './fault-flags.ts';
-import type { VmFault } from './vm-fault.ts';
+import { type VmFault, withOriginalUffdWp } from './vm-fault.ts';
 
 /**
  * Writes one pte for a page of a file or for the private copy of one; the pte takes the caller's reference over.
@@ -33,7 +33,7 @@ export function setPte(
   if (write && (vma.flags & VM_SHARED) === 0) {
     addNewAnonRmap(frames, frame, vma, fault.page);
   } else {
-    addFileRmap(frames, frame);
+    addFileRmap(frames, frame, vma.mm);
   }
-  kernel.pageTables.setLeaf(table, index, frame, flags);
+  kernel.pageTables.setLeaf(table, index, frame, withOriginalUffdWp(fault, flags));
 }

@@ -1,6 +1,6 @@
 /**
  * A write, or an unsharing read, on a page that is mapped read-only: reuse it when nobody else has it, else copy it.
- * Left out: KSM, large folios, userfaultfd write protection, `page_mkwrite` of files that are written back.
+ * Left out: KSM, large folios, `page_mkwrite` of files that are written back.
  * @see Linux mm/memory.c, `do_wp_page`, `wp_can_reuse_anon_folio`, `wp_page_reuse`, `wp_page_copy`
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
@@ -17,6 +17,8 @@ import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonRmap, mmCounter, moveAnonRmap, removeRmap } from '../rmap.ts';
 import { folioFreeSwap, freeSwapCache } from '../swap-cache.ts';
 import { flushAccessFlags, flushTlbPage } from '../tlb.ts';
+import { userfaultfdWpAsync } from '../userfaultfd/context.ts';
+import { handleUserfault } from '../userfaultfd/handle-userfault.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
@@ -30,7 +32,19 @@ export function* doWpPage(fault: VmFault, table: TablePage): Task<number> {
   const { frames } = kernel;
   const unshare = fault.has(FAULT_FLAG_UNSHARE);
   if (!unshare && (fault.originalFlags & EntryFlag.UffdWp) !== 0 && (vma.flags & VM_UFFD_WP) !== 0) {
-    throw new Unsupported('userfaultfd write-protect faults');
+    if (!userfaultfdWpAsync(vma)) {
+      yield* pteUnmapUnlock(current, table);
+      return yield* handleUserfault(fault, 'write-protect');
+    }
+    // Nobody is asked: the write only has to be seen.
+    yield table.setEntry;
+    kernel.pageTables.change(table, fault.index, 0, EntryFlag.UffdWp);
+    fault.originalHi = kernel.pageTables.hi;
+    fault.originalLo = kernel.pageTables.lo;
+  }
+  // Protecting a range flushes at its end: a CPU may still write through an old translation that we are about to copy.
+  if (!unshare && (vma.flags & VM_UFFD_WP) !== 0 && fault.mm.tlbFlushPending > 0) {
+    yield* flushTlbPage(current, fault.mm, fault.page);
   }
   // The zero page and other special entries have no page to look at (`vm_normal_page`).
   const frame = (fault.originalFlags & EntryFlag.Special) !== 0 ? -1 : fault.originalFrame;
