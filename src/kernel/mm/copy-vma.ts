@@ -71,11 +71,13 @@ function* insertCopy(
   const { mm } = vma;
   const copy = vmAreaAlloc(mm, start, start + pages, vma.flags, vma.flagsHigh, pgoff);
   copy.ops = vma.ops;
+  copy.privateData = vma.privateData;
   copy.userfaultfd = vma.userfaultfd;
   copy.anonVma = vma.anonVma;
   anonVmaClone(copy, vma);
   copy.file = vma.file;
   if (copy.file !== null) getFile(copy.file);
+  copy.ops?.open?.(copy);
   vmaInitWriteLocked(mm, copy);
   yield mm.treeStore;
   mm.vmas.insert(copy);

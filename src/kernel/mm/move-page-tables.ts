@@ -9,13 +9,15 @@
 import { EntryFlag, pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
+import { SINGLE_DEPTH_NESTING } from '../lock/lock-classes.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { Unsupported } from '../unsupported.ts';
 import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import type { MmStruct } from './mm.ts';
 import { type PageTables, pteIndex, type TablePage } from './page-table.ts';
-import { pteAlloc, pteOffsetMapLock, rootTable, tableAlloc } from './page-table-alloc.ts';
+import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable, tableAlloc } from './page-table-alloc.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
+import { moveHugePmd } from './thp/move-huge-pmd.ts';
+import { splitHugePmd } from './thp/split-pmd.ts';
 import { flushTlbRange } from './tlb.ts';
 import type { VmArea } from './vma.ts';
 
@@ -136,17 +138,31 @@ function* moveAtLevel(cursor: MoveCursor, level: number): Task<number> {
   const target = yield* tableAlloc(cursor.current, cursor.mm, cursor.newPage, level);
   if (target === null) return 0;
   if (extent < pagesPerEntry(cursor.pageTables.format, level)) return -1;
-  return (yield* moveTable(cursor, target, level)) ? extent : -1;
+  return (yield* moveWhole(cursor, target, level)) ? extent : -1;
 }
 
+/** An entry of `level` as it is: a huge page, or the table below it. */
+function* moveWhole(cursor: MoveCursor, target: TablePage, level: number): Task<boolean> {
+  const { current, move, pageTables, oldPage, newPage } = cursor;
+  if (!cursor.readOld(level)) return false;
+  if (pageTables.format.isTable(pageTables.hi, pageTables.lo, level)) {
+    return yield* moveTable(cursor, target, level);
+  }
+  return yield* moveHugePmd(current, move.old, oldPage, newPage, target);
+}
+
+/** A huge page that cannot move as one is split. */
 function* moveByPtes(cursor: MoveCursor, pmd: number): Task<number> {
-  const { pageTables } = cursor;
+  const { current, move, pageTables } = cursor;
   const extent = cursor.extent(pmd);
   for (;;) {
     if (!cursor.readOld(pmd)) return extent;
-    if (!pageTables.format.isTable(pageTables.hi, pageTables.lo, pmd)) throw new Unsupported('huge pages');
-    if ((yield* pteAlloc(cursor.current, cursor.mm, cursor.newPage)) === null) return 0;
-    if (yield* movePtes(cursor, extent)) return extent;
+    if (!pageTables.format.isTable(pageTables.hi, pageTables.lo, pmd)) {
+      yield* splitHugePmd(current, move.old, cursor.oldPage);
+    } else {
+      if ((yield* pteAlloc(current, cursor.mm, cursor.newPage)) === null) return 0;
+      if (yield* movePtes(cursor, extent)) return extent;
+    }
   }
 }
 
@@ -167,7 +183,7 @@ function* moveTable(cursor: MoveCursor, target: TablePage, level: number): Task<
   const oldIndex = tableIndex(format, oldPage, level);
   const nested = source.lock !== target.lock;
   yield* source.lock.lock(current);
-  if (nested) yield* target.lock.lock(current);
+  if (nested) yield* target.lock.lock(current, SINGLE_DEPTH_NESTING);
   pageTables.read(source, oldIndex);
   const isTable = format.isTable(pageTables.hi, pageTables.lo, level);
   if (isTable) {
@@ -200,15 +216,15 @@ function* movePtes(cursor: MoveCursor, extent: number): Task<boolean> {
   // Holding mmap_lock for writing, nobody else can take this one away again.
   const target = pageTables.lookup(cursor.root, newPage, pageTables.lastLevel);
   if (target === null) {
-    yield* source.lock.unlock(current);
+    yield* pteUnmapUnlock(current, source);
     return false;
   }
-  if (target !== source) yield* target.lock.lock(current);
+  if (target !== source) yield* target.lock.lock(current, SINGLE_DEPTH_NESTING);
   let flush = false;
   for (let i = 0; i < extent; i++) flush = (yield* movePte(cursor, source, target, i)) || flush;
   if (flush) yield* flushOld(current, mm, oldPage, oldPage + extent);
   if (target !== source) yield* target.lock.unlock(current);
-  yield* source.lock.unlock(current);
+  yield* pteUnmapUnlock(current, source);
   return true;
 }
 

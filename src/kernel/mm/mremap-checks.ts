@@ -4,6 +4,7 @@
  * @see Linux mm/mremap.c, `check_mremap_params`, `check_prep_vma`, `vma_multi_allowed`
  */
 import { EAGAIN, EFAULT, EINVAL, ENOMEM, EPERM } from '../errno.ts';
+import { hstateOfVma } from './hugetlb/hugetlb-vma.ts';
 import { mayExpandVm, mlockFutureOk } from './limits.ts';
 import type { MmStruct } from './mm.ts';
 import {
@@ -16,6 +17,7 @@ import {
 import type { VmArea } from './vma.ts';
 import {
   VM_DONTEXPAND,
+  VM_HUGETLB,
   VM_LOCKED,
   VM_MAYSHARE,
   VM_PFNMAP,
@@ -69,6 +71,18 @@ const userfaultfdArmed = (vma: VmArea): boolean =>
 /** May the VMA move together with others? @see `vma_multi_allowed`: every file here is one of tmpfs or hugetlbfs */
 export const isMultiMoveAllowed = (vma: VmArea): boolean => !userfaultfdArmed(vma);
 
+/**
+ * Of huge pages: lengths are rounded up to whole ones; addresses must be of whole ones, and the mapping may not grow.
+ * @see `align_hugetlb`
+ */
+function alignHugetlb(operation: MremapOperation, vma: VmArea): boolean {
+  const { pages } = hstateOfVma(vma);
+  operation.oldPages = Math.ceil(operation.oldPages / pages) * pages;
+  operation.newPages = Math.ceil(operation.newPages / pages) * pages;
+  if (operation.page % pages !== 0 || operation.newPage % pages !== 0) return false;
+  return operation.newPages <= operation.oldPages;
+}
+
 /** The mapping grows by `operation.delta`. */
 function checkGrowth(operation: MremapOperation, vma: VmArea): number {
   const { current, mm, delta } = operation;
@@ -87,6 +101,7 @@ export function checkPrepVma(operation: MremapOperation): number {
   const { vma } = operation;
   if (vma === null) return -EFAULT;
   if ((vma.flagsHigh & VMH_SEALED) !== 0) return -EPERM;
+  if ((vma.flags & VM_HUGETLB) !== 0 && !alignHugetlb(operation, vma)) return -EINVAL;
   const { type } = operation;
   if (!operation.impliesNewAddress) operation.newPage = operation.page;
   if (type !== MremapType.Expand && !operation.impliesNewAddress) return 0;
