@@ -151,6 +151,11 @@ export interface KernelArch {
   readonly hardwareDirty: boolean;
   /** New mappings of file pages around a fault are installed old (`arch_wants_old_prefaulted_pte`). */
   readonly wantsOldPrefaultedPte: boolean;
+  /**
+   * Does `ptep_clear_flush_young` flush? Without, a page that is used through a translation the TLB has seems unused
+   * until that goes; it costs a bad choice of reclaim, nothing else.
+   */
+  readonly flushesAgedPte: boolean;
 
   /** VM_SHADOW_STACK in the high half of a VMA's flag word; 0 where there are no shadow stacks. */
   readonly vmShadowStackHigh: number;

@@ -8,7 +8,11 @@ import type { Task } from '../../base/task.ts';
 import { NO_FRAME } from '../frame/buddy.ts';
 import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { tryToFreePages } from './reclaim/direct.ts';
 import type { VmArea } from './vma.ts';
+
+/** Attempts without any progress before an allocation gives up. @see Linux mm/internal.h, `MAX_RECLAIM_RETRIES` */
+const MAX_RECLAIM_RETRIES = 16;
 
 /** Frames that must go before 2^order more may be in use. */
 function framesOverLimit({ frames, config }: Kernel, order: number): number {
@@ -30,7 +34,6 @@ function takeFrame(kernel: Kernel, vma: VmArea | null, order: number, zeroed: bo
  * @param vma where it will be mapped: memory tags of a zeroed page are cleared if the VMA has tags. Null: page cache
  * @param zeroed filled with zeros; else it holds anything, and the caller fills all of it
  */
-// biome-ignore lint/correctness/useYield: reclaim comes next
 export function* allocUserFolio(
   current: TaskStruct,
   vma: VmArea | null,
@@ -38,5 +41,30 @@ export function* allocUserFolio(
   zeroed: boolean,
 ): Task<number> {
   const { kernel } = current;
-  return framesOverLimit(kernel, order) <= 0 ? takeFrame(kernel, vma, order, zeroed) : NO_FRAME;
+  if (framesOverLimit(kernel, order) <= 0) {
+    const frame = takeFrame(kernel, vma, order, zeroed);
+    if (frame !== NO_FRAME) return frame;
+  }
+  return yield* allocSlowly(current, vma, order, zeroed);
+}
+
+function* allocSlowly(
+  current: TaskStruct,
+  vma: VmArea | null,
+  order: number,
+  zeroed: boolean,
+): Task<number> {
+  const { kernel } = current;
+  for (let failures = 0; failures < MAX_RECLAIM_RETRIES; ) {
+    const wanted = Math.max(framesOverLimit(kernel, order), 2 ** order);
+    const outcome = yield* tryToFreePages(current, wanted);
+    if (framesOverLimit(kernel, order) <= 0) {
+      const frame = takeFrame(kernel, vma, order, zeroed);
+      if (frame !== NO_FRAME) return frame;
+    }
+    if (outcome.reclaimed > 0) failures = 0;
+    else if (outcome.contended) failures++;
+    else return NO_FRAME;
+  }
+  return NO_FRAME;
 }

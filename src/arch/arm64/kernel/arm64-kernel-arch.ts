@@ -94,6 +94,7 @@ export class Arm64KernelArch implements KernelArch {
   readonly hardwareDirty: boolean;
   /** `cpu_has_hw_af`: an old entry costs no fault. */
   readonly wantsOldPrefaultedPte: boolean;
+  readonly flushesAgedPte = true;
   readonly vmShadowStackHigh = 0;
   readonly vmFlagsClear = vmFlagsClear;
   readonly dataDefaultFlags = dataDefaultFlags;

@@ -111,6 +111,7 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly initMm: X86MmContext;
   readonly hardwareDirty = true;
   readonly wantsOldPrefaultedPte = false;
+  readonly flushesAgedPte = false;
   readonly vmShadowStackHigh = VMH_SHADOW_STACK;
   /** ARCH_VM_PKEY_FLAGS would be among them; mprotect keeps the key of a VMA, and pkey_mprotect is not built. */
   readonly vmFlagsClear = NO_VM_FLAGS;

@@ -1,0 +1,85 @@
+/**
+ * Has a page been used since reclaim looked at it last? The Young bits of all ptes that map it say so, and are cleared.
+ * @see Linux mm/rmap.c, `folio_referenced`; mm/vmscan.c, `folio_check_references`
+ */
+import { EntryFlag } from '../../../arch/paging-format.ts';
+import type { Task } from '../../../base/task.ts';
+import { FrameFlag } from '../../frame/frame-flags.ts';
+import type { TaskStruct } from '../../task-struct.ts';
+import { pteIndex, type TablePage } from '../page-table.ts';
+import { pteUnmapUnlock } from '../page-table-alloc.ts';
+import { rmapWalk } from '../rmap-walk.ts';
+import { flushTlbPage } from '../tlb.ts';
+import type { VmArea } from '../vma.ts';
+import { VM_EXEC, VM_LOCKED, VM_RAND_READ, VM_SEQ_READ } from '../vma-flags.ts';
+import { mlockFolio } from './lru.ts';
+import { lockMappedPte } from './mapped-pte.ts';
+
+/** What the page tables say of a folio. */
+interface References {
+  /** Ptes that were young. */
+  ptes: number;
+  /** VM_* flags of the VMAs they belong to; VM_LOCKED when one of all is locked, which ends the count. */
+  flags: number;
+}
+
+/** Counts and clears Young bits. The folio is locked, and of one page. @see `folio_referenced` */
+export function* folioReferenced(current: TaskStruct, folio: number): Task<References> {
+  const references: References = { ptes: 0, flags: 0 };
+  const { frames } = current.kernel;
+  if (!frames.isMapped(folio)) return references;
+  yield* rmapWalk(current, folio, function* (vma, page) {
+    const table = yield* lockMappedPte(current, vma, page, folio);
+    if (table === null) return true;
+    const locked = (vma.flags & VM_LOCKED) !== 0;
+    if (locked) {
+      mlockFolio(frames, folio);
+      references.flags |= VM_LOCKED;
+    } else if (yield* clearYoung(current, vma, table, page)) {
+      references.ptes++;
+      references.flags |= vma.flags;
+    }
+    yield* pteUnmapUnlock(current, table);
+    return !locked;
+  });
+  return references;
+}
+
+/** Was the pte young, in a VMA whose accesses say something about the next? */
+function* clearYoung(current: TaskStruct, vma: VmArea, table: TablePage, page: number): Task<boolean> {
+  const { arch, pageTables } = vma.mm.kernel;
+  yield table.setEntry;
+  if (!pageTables.change(table, pteIndex(pageTables, page), 0, EntryFlag.Young)) return false;
+  if (arch.flushesAgedPte) yield* flushTlbPage(current, vma.mm, page);
+  return vma.file === null || (vma.flags & (VM_SEQ_READ | VM_RAND_READ)) === 0;
+}
+
+/** What reclaim does with a folio. */
+export const FolioVerdict = {
+  /** It can go. */
+  Reclaim: 0,
+  /** It can go if it need not be written out. */
+  ReclaimClean: 1,
+  /** Once more around the inactive list. */
+  Keep: 2,
+  /** In use. */
+  Activate: 3,
+} as const;
+export type FolioVerdict = (typeof FolioVerdict)[keyof typeof FolioVerdict];
+
+/**
+ * A page used once since the last look gets a second chance, one used by several, or twice, is in use.
+ * @see `folio_check_references`
+ */
+export function* folioCheckReferences(current: TaskStruct, folio: number): Task<FolioVerdict> {
+  const { frames } = current.kernel;
+  const { ptes, flags } = yield* folioReferenced(current, folio);
+  const before = frames.hasFlag(folio, FrameFlag.Referenced);
+  const file = !frames.hasFlag(folio, FrameFlag.SwapBacked);
+  frames.clearFlags(folio, FrameFlag.Referenced);
+  if ((flags & VM_LOCKED) !== 0) return FolioVerdict.Activate;
+  if (ptes === 0) return before && file ? FolioVerdict.ReclaimClean : FolioVerdict.Reclaim;
+  frames.setFlags(folio, FrameFlag.Referenced);
+  if (before || ptes > 1 || ((flags & VM_EXEC) !== 0 && file)) return FolioVerdict.Activate;
+  return FolioVerdict.Keep;
+}

@@ -1,0 +1,147 @@
+/**
+ * Reclaiming one page: unmap it everywhere, write it out if its data is nowhere else, take it out of its cache; or find
+ * that it must stay.
+ * Left out: pages that others are writing back (a write to the swap area is over when it returns), demotion, folios of
+ * more than one page, which are split first or stay.
+ * @see Linux mm/vmscan.c, `shrink_folio_list`, `pageout`, `__remove_mapping`
+ */
+import type { Task } from '../../../base/task.ts';
+import { AddressSpace } from '../../frame/address-space.ts';
+import { FrameFlag } from '../../frame/frame-flags.ts';
+import type { TaskStruct } from '../../task-struct.ts';
+import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
+import { shmemWriteout } from '../shmem-swap.ts';
+import { folioAllocSwap, folioFreeSwap, removeFromSwapCache, swapAreaOf } from '../swap-cache.ts';
+import { swapWriteout } from '../swap-io.ts';
+import { folioPutbackLru } from './lru.ts';
+import { FolioVerdict, folioCheckReferences } from './referenced.ts';
+import type { ScanControl } from './scan-control.ts';
+import { tryToUnmap } from './try-to-unmap.ts';
+
+const { Active, Anon, Dirty, SwapBacked, SwapCache, Unevictable, Writeback } = FrameFlag;
+
+/** How it ended for a folio. */
+const Fate = {
+  /** Nobody has it any more but us; it is unlocked. */
+  Freed: 0,
+  /** It stays where it was; still locked. */
+  Keep: 1,
+  /** It is in use, or no candidate; still locked. */
+  Activate: 2,
+  /** It stays, and was unlocked on the way. */
+  Unlocked: 3,
+} as const;
+type Fate = (typeof Fate)[keyof typeof Fate];
+
+/**
+ * Reclaims a folio that the caller has isolated, or puts it back to its list; the caller's reference goes. It is freed
+ * when the scan is finished.
+ */
+export function* shrinkFolio(current: TaskStruct, folio: number, scan: ScanControl): Task<void> {
+  const { frames } = current.kernel;
+  if (!(yield* folioTrylock(frames, folio))) {
+    scan.contended = true;
+    folioPutbackLru(frames, folio);
+    return;
+  }
+  const fate = yield* decide(current, folio, scan);
+  if (fate === Fate.Freed) {
+    scan.release(folio);
+    return;
+  }
+  if (fate === Fate.Activate) yield* activate(current, folio);
+  if (fate !== Fate.Unlocked) yield* folioUnlock(frames, folio);
+  else scan.contended = true;
+  folioPutbackLru(frames, folio);
+}
+
+/** A page in use has no need of its slot when slots are short. */
+function* activate(current: TaskStruct, folio: number): Task<void> {
+  const { frames, swap } = current.kernel;
+  const unevictable = frames.hasFlag(folio, Unevictable);
+  if (swap?.full === true || unevictable) yield* folioFreeSwap(current, folio);
+  if (!unevictable) frames.setFlags(folio, Active);
+}
+
+/** With the folio locked. */
+function* decide(current: TaskStruct, folio: number, scan: ScanControl): Task<Fate> {
+  const { frames } = current.kernel;
+  if (frames.hasFlag(folio, Unevictable) || frames.isLarge(folio)) return Fate.Activate;
+  if (frames.hasFlag(folio, Writeback)) return Fate.Keep;
+  let verdict: FolioVerdict = FolioVerdict.Reclaim;
+  if (!scan.ignoreReferences) verdict = yield* folioCheckReferences(current, folio);
+  if (verdict === FolioVerdict.Activate) return Fate.Activate;
+  if (verdict === FolioVerdict.Keep) return Fate.Keep;
+  const prepared = yield* addToSwap(current, folio);
+  if (prepared !== Fate.Freed) return prepared;
+  if (frames.isMapped(folio)) {
+    yield* tryToUnmap(current, folio, scan.batch);
+    if (frames.isMapped(folio)) return Fate.Activate;
+  }
+  // Unmapped, so nobody can pin it any more who has not.
+  if (frames.maybeDmaPinned(folio)) return Fate.Activate;
+  if (!frames.hasFlag(folio, Dirty)) return yield* removeMapping(current, folio);
+  if (verdict === FolioVerdict.ReclaimClean) return Fate.Keep;
+  yield* scan.batch.flushDirty(current);
+  return yield* pageout(current, folio);
+}
+
+/** An anonymous page needs a slot before it is unmapped. `Freed`: go on. */
+function* addToSwap(current: TaskStruct, folio: number): Task<Fate> {
+  const { frames } = current.kernel;
+  if ((frames.flags(folio) & (Anon | SwapBacked | SwapCache)) !== (Anon | SwapBacked)) return Fate.Freed;
+  if (frames.maybeDmaPinned(folio)) return Fate.Keep;
+  if (!(yield* folioAllocSwap(current, folio))) return Fate.Activate;
+  // MADV_FREE may have cleaned its pte without making it lazily freed.
+  frames.setFlags(folio, Dirty);
+  return Fate.Freed;
+}
+
+/** Is the page neither in a cache nor of one? Then our reference and the cache's are all there should be. */
+const OURS_AND_CACHE = 2;
+
+/** Writes a dirty page out. @see `pageout` */
+function* pageout(current: TaskStruct, folio: number): Task<Fate> {
+  const { frames } = current.kernel;
+  const lazyfree = frames.hasFlag(folio, Anon) && !frames.hasFlag(folio, SwapBacked);
+  if (lazyfree) return yield* removeMapping(current, folio);
+  if (frames.refcount(folio) !== OURS_AND_CACHE) return Fate.Keep;
+  const mapping = frames.hasFlag(folio, SwapCache) ? null : frames.mapping(folio);
+  // Files that are written back are nobody's here; there is no flusher to wait for.
+  if (mapping instanceof AddressSpace && !mapping.shmem) return Fate.Activate;
+  if (mapping === null && !frames.hasFlag(folio, SwapCache)) return Fate.Keep;
+  frames.clearFlags(folio, Dirty);
+  if (mapping === null) yield* swapWriteout(current, folio);
+  else if (!(yield* shmemWriteout(current, folio))) return Fate.Activate;
+  if (!(yield* folioTrylock(frames, folio))) return Fate.Unlocked;
+  if (frames.hasFlag(folio, Dirty | Writeback)) return Fate.Keep;
+  return yield* removeMapping(current, folio);
+}
+
+/** Takes a clean page that nobody maps out of its cache, unless somebody else has a reference. */
+function* removeMapping(current: TaskStruct, folio: number): Task<Fate> {
+  const { kernel } = current;
+  const { frames } = kernel;
+  if (frames.hasFlag(folio, Anon) && !frames.hasFlag(folio, SwapBacked)) {
+    yield frames.refPoint(folio);
+    if (frames.refcount(folio) !== 1) return Fate.Keep;
+  } else if (frames.hasFlag(folio, SwapCache)) {
+    yield swapAreaOf(kernel).change;
+    if (!onlyOurs(current, folio)) return Fate.Keep;
+    removeFromSwapCache(kernel, folio);
+    frames.put(folio);
+  } else {
+    const mapping = frames.mapping(folio);
+    if (!(mapping instanceof AddressSpace)) return Fate.Keep;
+    yield mapping.change;
+    if (!onlyOurs(current, folio)) return Fate.Keep;
+    mapping.remove(frames, frames.index(folio));
+  }
+  yield* folioUnlock(frames, folio);
+  return Fate.Freed;
+}
+
+/** No reference but ours and the cache's, and not written to. Both in one step: nobody can come by a new one after. */
+function onlyOurs({ kernel: { frames } }: TaskStruct, folio: number): boolean {
+  return frames.refcount(folio) === OURS_AND_CACHE && !frames.hasFlag(folio, Dirty);
+}

@@ -1,0 +1,82 @@
+/**
+ * Going through the lists of pages: the tail of an inactive list is reclaimed or gets a second chance; when inactive
+ * pages are few, those that were active for longest become inactive.
+ * Left out: proportions by how much each kind was refaulted (file pages first, then anonymous ones), cgroups, nodes.
+ * @see Linux mm/vmscan.c, `shrink_inactive_list`, `shrink_active_list`, `inactive_is_low`, `shrink_lruvec`
+ */
+import type { Task } from '../../../base/task.ts';
+import { FrameFlag } from '../../frame/frame-flags.ts';
+import { LruList } from '../../frame/lru-lists.ts';
+import type { TaskStruct } from '../../task-struct.ts';
+import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
+import { VM_EXEC, VM_LOCKED } from '../vma-flags.ts';
+import { folioIsolateLru, folioPutbackLru } from './lru.ts';
+import { folioReferenced } from './referenced.ts';
+import type { ScanControl } from './scan-control.ts';
+import { shrinkFolio } from './shrink-folio.ts';
+
+/** Pages that are taken off a list at a time (`SWAP_CLUSTER_MAX`). */
+const SWAP_CLUSTER_MAX = 32;
+
+/** Up to `count` folios from the tail of a list, isolated. */
+function* isolate(current: TaskStruct, list: LruList, count: number): Task<number[]> {
+  const { frames } = current.kernel;
+  const isolated: number[] = [];
+  while (isolated.length < count) {
+    const folio = frames.lru.tail(list);
+    if (folio === -1) break;
+    yield frames.refPoint(folio);
+    // Others may have changed the list in between.
+    if (frames.lru.listOf(folio) === list && folioIsolateLru(frames, folio)) isolated.push(folio);
+  }
+  return isolated;
+}
+
+/** Looks at up to `count` pages of an inactive list. @see `shrink_inactive_list` */
+export function* shrinkInactiveList(
+  current: TaskStruct,
+  list: LruList,
+  count: number,
+  scan: ScanControl,
+): Task<void> {
+  for (let left = count; left > 0 && scan.reclaimed < scan.wanted; ) {
+    const folios = yield* isolate(current, list, Math.min(left, SWAP_CLUSTER_MAX));
+    if (folios.length === 0) break;
+    for (const folio of folios) yield* shrinkFolio(current, folio, scan);
+    yield* scan.finish(current);
+    left -= folios.length;
+  }
+}
+
+/** Are there too few inactive pages beside the active ones? @see `inactive_is_low` */
+export function inactiveIsLow(inactive: number, active: number): boolean {
+  const gigabytes = Math.floor((inactive + active) / 2 ** 18);
+  const ratio = gigabytes > 0 ? Math.floor(Math.sqrt(10 * gigabytes)) : 1;
+  return inactive * ratio < active;
+}
+
+/** Up to `count` pages become inactive, used or not, and look unused from now on. @see `shrink_active_list` */
+export function* shrinkActiveList(current: TaskStruct, list: LruList, count: number): Task<void> {
+  const { frames } = current.kernel;
+  for (let left = count; left > 0; ) {
+    const folios = yield* isolate(current, list, Math.min(left, SWAP_CLUSTER_MAX));
+    if (folios.length === 0) return;
+    for (const folio of folios) {
+      if (!(yield* staysActive(current, folio))) frames.clearFlags(folio, FrameFlag.Active);
+      folioPutbackLru(frames, folio);
+    }
+    left -= folios.length;
+  }
+}
+
+/** Programs in use stay active; whose Young bits could not be looked at stays so for now. */
+function* staysActive(current: TaskStruct, folio: number): Task<boolean> {
+  const { frames } = current.kernel;
+  if (!(yield* folioTrylock(frames, folio))) return false;
+  const { ptes, flags } = frames.isLarge(folio)
+    ? { ptes: 0, flags: 0 }
+    : yield* folioReferenced(current, folio);
+  yield* folioUnlock(frames, folio);
+  if ((flags & VM_LOCKED) !== 0) return false;
+  return ptes > 0 && (flags & VM_EXEC) !== 0 && !frames.hasFlag(folio, FrameFlag.SwapBacked);
+}
