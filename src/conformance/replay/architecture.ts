@@ -1,5 +1,6 @@
 /** Which of our machines a trace was recorded on. */
 import type { ProcessorOptions } from '../../arch/processor-options.ts';
+import type { KernelConfig } from '../../kernel/kernel.ts';
 import type { Trace } from './trace.ts';
 
 /** Names as `uname -m` gives them, and ours. */
@@ -16,4 +17,19 @@ export function architectureOfTrace({ arch }: Trace): string {
  */
 export function processorOfTrace(trace: Trace): ProcessorOptions {
   return architectureOfTrace(trace) === 'arm64' ? { levels: 5 } : {};
+}
+
+/** The last stable release that was recorded without VM_MAYBE_GUARD; 6.18.44 had it. */
+const LAST_WITHOUT_GUARD_FLAG = 15;
+
+/**
+ * What of the recorded kernel's configuration shows: the x86-64 one was built without CONFIG_MEMORY_FAILURE, the arm64 one
+ * is older than the flag of VMAs with guards.
+ */
+export function kernelOfTrace(trace: Trace): Partial<KernelConfig> {
+  const patch = /^6\.18\.(\d+)/.exec(trace.kernel)?.[1];
+  return {
+    memoryFailure: architectureOfTrace(trace) !== 'x86_64',
+    maybeGuardFlag: patch === undefined || Number(patch) > LAST_WITHOUT_GUARD_FLAG,
+  };
 }

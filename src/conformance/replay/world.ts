@@ -11,13 +11,16 @@ import type { MappedFile } from '../../kernel/mm/mapped-file.ts';
 import type { MmStruct } from '../../kernel/mm/mm.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, PROT_NONE } from '../../kernel/mm/mman.ts';
 import { sysMmap } from '../../kernel/mm/mmap.ts';
+import type { UserfaultfdContext } from '../../kernel/mm/userfaultfd/context.ts';
 import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credentials.ts';
 import { enterFromUserMode, exitToUserMode } from '../../kernel/process/user-mode.ts';
 import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { createSystem, type System, type SystemArchitecture } from '../../userland/system.ts';
-import { processorOfTrace } from './architecture.ts';
+import { kernelOfTrace, processorOfTrace } from './architecture.ts';
 import { explainAccess } from './explain.ts';
+import type { OperationResult } from './ops/operation.ts';
+import { PendingCalls } from './pending-calls.ts';
 import { processState } from './state.ts';
 import type { ProcessState, Step, StepResult, Trace } from './trace.ts';
 
@@ -42,6 +45,10 @@ export class ReplayWorld {
   readonly handles = new Map<number, ProcMemFile>();
   /** Open files by the process of the trace and the name that the trace gives the descriptor. */
   readonly files = new Map<number, Map<string, MappedFile>>();
+  /** The userfaultfd that each process opened, by its number. */
+  readonly userfaultfds = new Map<number, UserfaultfdContext>();
+  /** Calls that wait for user space. */
+  readonly calls: PendingCalls;
   readonly #trace: Trace;
   readonly #tasks = new Map<number, TaskStruct>();
   readonly #firstPage: number;
@@ -57,9 +64,11 @@ export class ReplayWorld {
       ...processorOfTrace(trace),
       cpus: 1,
       memoryBytes: MEMORY_BYTES,
+      kernel: kernelOfTrace(trace),
       ...(retention === undefined ? {} : { retention }),
       ...(events === undefined ? {} : { events }),
     });
+    this.calls = new PendingCalls(this.system.loop);
     const credentials = rootCredentials(trace.arch === 'x86_64' ? [CAP_SYS_RESOURCE] : []);
     const supervisor = this.system.createProcess('supervisor', 0, credentials);
     this.#tasks.set(SUPERVISOR, supervisor);
@@ -90,6 +99,20 @@ export class ReplayWorld {
   adopt(number: number, task: TaskStruct, parent: number): void {
     this.#tasks.set(number, task);
     this.files.set(number, new Map(this.files.get(parent)));
+  }
+
+  /**
+   * A system call of a process that may have to wait for user space (userfaultfd): its result, or that it is blocked, the
+   * result being for a later `collect`.
+   * @param answer the step's result, from what the call returned and the minor faults that it counted
+   */
+  call<T>(
+    step: Step,
+    task: TaskStruct,
+    body: Task<T>,
+    answer: (result: T, minflt: number) => OperationResult,
+  ): OperationResult {
+    return this.calls.run(step.op, task, systemCall(task, body), answer);
   }
 
   /** Runs a system call of a process to its end. */

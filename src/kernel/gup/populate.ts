@@ -1,6 +1,7 @@
 /**
- * Faulting in a range without taking pages: MAP_POPULATE, MAP_LOCKED, mlock, and mprotect of a locked mapping.
- * @see Linux mm/gup.c, `populate_vma_page_range` and `__mm_populate`
+ * Faulting in a range without taking pages: MAP_POPULATE, MAP_LOCKED, mlock, mprotect of a locked mapping, and
+ * MADV_POPULATE_*.
+ * @see Linux mm/gup.c, `populate_vma_page_range`, `__mm_populate` and `faultin_page_range`
  */
 import type { Task } from '../../base/task.ts';
 import { EFAULT } from '../errno.ts';
@@ -9,7 +10,16 @@ import type { PopulateOperations } from '../mm/populate.ts';
 import type { VmArea } from '../mm/vma.ts';
 import { VM_ACCESS_FLAGS, VM_IO, VM_LOCKONFAULT, VM_PFNMAP, VM_SHARED, VM_WRITE } from '../mm/vma-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { FOLL_FORCE, FOLL_TOUCH, FOLL_UNLOCKABLE, FOLL_WRITE, type MmapLocked } from './foll-flags.ts';
+import {
+  FOLL_FORCE,
+  FOLL_HWPOISON,
+  FOLL_MADV_POPULATE,
+  FOLL_TOUCH,
+  FOLL_UNLOCKABLE,
+  FOLL_WRITE,
+  type MmapLocked,
+} from './foll-flags.ts';
+import { getUserPagesLocked } from './get-user-pages-locked.ts';
 import { getUserPagesLoop } from './get-user-pages-loop.ts';
 
 /** To be put into `Kernel.populate`. */
@@ -18,6 +28,11 @@ export const gupPopulate: PopulateOperations = {
     yield* mmPopulateRange(current, start, start + pages, true);
   },
   populateVmaPageRange: (current, vma, start, end) => populateVmaPageRange(current, vma, start, end, null),
+  mmPopulateRange: (current, start, end) => mmPopulateRange(current, start, end, false),
+  faultinPageRange(current, mm, start, end, write, locked) {
+    const flags = FOLL_TOUCH | FOLL_HWPOISON | FOLL_UNLOCKABLE | FOLL_MADV_POPULATE | (write ? FOLL_WRITE : 0);
+    return getUserPagesLocked(current, mm, start, end - start, null, locked, flags);
+  },
 };
 
 /**

@@ -1,11 +1,12 @@
 /**
  * Faulting in a range that was just mapped or locked. mm/gup.c does it in Linux, and `src/kernel/gup/` here, a layer
- * above this one: the kernel is given the two functions when it is put together.
+ * above this one: the kernel is given these functions when it is put together.
  */
 import type { Task } from '../../base/task.ts';
 import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
+import type { MmStruct } from './mm.ts';
 import type { VmArea } from './vma.ts';
 
 export interface PopulateOperations {
@@ -19,6 +20,24 @@ export interface PopulateOperations {
    * Returns 0 or more, or a negative errno.
    */
   populateVmaPageRange(current: TaskStruct, vma: VmArea, start: number, end: number): Task<number>;
+  /**
+   * `__mm_populate` without ignoring errors: takes mmap_lock for reading itself and faults in pages [start, end) of the
+   * running process. 0, or the negative errno of the first mapping that could not be faulted in.
+   */
+  mmPopulateRange(current: TaskStruct, start: number, end: number): Task<number>;
+  /**
+   * `faultin_page_range`: faults pages [start, end) in as accesses of the program would, holes and mappings that do not
+   * allow it being errors. mmap_lock is held for reading and may be dropped: then `locked.held` is false. Pages done, or
+   * -ENOMEM (hole), -EINVAL (not allowed), -EFAULT, -EHWPOISON, -EINTR.
+   */
+  faultinPageRange(
+    current: TaskStruct,
+    mm: MmStruct,
+    start: number,
+    end: number,
+    write: boolean,
+    locked: { held: boolean },
+  ): Task<number>;
 }
 
 /** @throws Unsupported when the kernel was put together without them */

@@ -9,6 +9,8 @@ export const CAP_SETUID = 7;
 export const CAP_IPC_LOCK = 14;
 export const CAP_SYS_RAWIO = 17;
 export const CAP_SYS_PTRACE = 19;
+export const CAP_SYS_ADMIN = 21;
+export const CAP_SYS_NICE = 23;
 export const CAP_SYS_RESOURCE = 24;
 /** The highest capability number, CAP_CHECKPOINT_RESTORE. */
 export const CAP_LAST_CAP = 40;

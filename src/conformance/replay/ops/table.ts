@@ -1,4 +1,5 @@
 /** Every operation that can be replayed, by its name in traces. What is not here makes a trace unsupported. */
+import { adviceOperations } from './advice.ts';
 import { fileOperations } from './files.ts';
 import { limitOperations } from './limits.ts';
 import { memoryOperations } from './memory.ts';
@@ -9,11 +10,13 @@ import { remapOperations } from './remap.ts';
 import { remoteOperations } from './remote.ts';
 import { taggedAddressOperations } from './tagged-address.ts';
 import { tagOperations } from './tags.ts';
+import { userfaultfdOperations } from './userfaultfd.ts';
 
 export type { Operation } from './operation.ts';
 
 export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...memoryOperations,
+  ...adviceOperations,
   ...limitOperations,
   ...fileOperations,
   ...processOperations,
@@ -22,4 +25,5 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
   ...ptraceOperations,
   ...taggedAddressOperations,
   ...tagOperations,
+  ...userfaultfdOperations,
 };

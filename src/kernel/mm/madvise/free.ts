@@ -1,0 +1,144 @@
+/**
+ * MADV_FREE: the pages stay until memory is short; what was not written to again by then is dropped without being
+ * swapped out. Each pte becomes old and clean, so that a later write shows. Pages in swap go at once.
+ * @see Linux mm/madvise.c, `madvise_free_single_vma`, `madvise_free_pte_range`; mm/huge_memory.c,
+ * `madvise_free_huge_pmd`
+ */
+import { EntryFlag } from '../../../arch/paging-format.ts';
+import type { Task } from '../../../base/task.ts';
+import { EINVAL } from '../../errno.ts';
+import { FrameFlag } from '../../frame/frame-flags.ts';
+import type { TaskStruct } from '../../task-struct.ts';
+import { inRun, unfoldRun } from '../contiguous-ptes.ts';
+import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
+import type { MmuGather } from '../mmu-gather.ts';
+import { isWholeHugePage, type PageTables, pteIndex, type TablePage } from '../page-table.ts';
+import { folioMarkLazyfree } from '../reclaim/lru.ts';
+import { folioFreeSwap } from '../swap-cache.ts';
+import { PTE_MARKER_POISONED, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
+import { swapSlotRead, zapSwapPte } from '../swap-pte.ts';
+import { pmdIndex, pmdTransHugeLock } from '../thp/huge-pmd.ts';
+import { splitHugePmd } from '../thp/split-pmd.ts';
+import type { VmArea } from '../vma.ts';
+import { HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page-tables.ts';
+import type { MadviseState } from './madvise-state.ts';
+
+const YOUNG_OR_DIRTY = EntryFlag.Young | EntryFlag.Dirty;
+
+/** 0, or -EINVAL for memory that is not anonymous. */
+export function* madviseFreeSingleVma(
+  current: TaskStruct,
+  state: MadviseState,
+  gather: MmuGather,
+): Task<number> {
+  const { vma, start, end } = state;
+  if (!vma.anonymous) return -EINVAL;
+  yield* walkPageTables(current, vma, start, end, new FreeVisitor(current, vma, gather));
+  return 0;
+}
+
+/** The swap-type entry read last stands for broken memory. */
+function isBroken({ format, hi, lo }: PageTables): boolean {
+  const type = format.swapTypeOf(hi, lo);
+  if (type === SWP_HWPOISON) return true;
+  return type === SWP_PTE_MARKER && (format.swapOffsetOf(hi, lo) & PTE_MARKER_POISONED) !== 0;
+}
+
+class FreeVisitor implements PageTableVisitor {
+  readonly #current: TaskStruct;
+  readonly #vma: VmArea;
+  readonly #gather: MmuGather;
+
+  constructor(current: TaskStruct, vma: VmArea, gather: MmuGather) {
+    this.#current = current;
+    this.#vma = vma;
+    this.#gather = gather;
+  }
+
+  *ptes(table: TablePage, first: number, end: number): Task<number> {
+    const { pageTables } = this.#current.kernel;
+    for (let page = first; page < end; page++) {
+      pageTables.read(table, pteIndex(pageTables, page));
+      const flags = pageTables.flags(table.level);
+      if ((flags & EntryFlag.Present) !== 0) yield* this.#present(table, page, flags);
+      else if ((flags & EntryFlag.Swap) !== 0) yield* this.#nonPresent(table, page);
+    }
+    return 0;
+  }
+
+  /** The entry read last. */
+  *#present(table: TablePage, page: number, flags: number): Task<void> {
+    const current = this.#current;
+    const { kernel } = current;
+    const { frames, pageTables } = kernel;
+    if ((flags & EntryFlag.Special) !== 0) return;
+    const frame = pageTables.frame(table.level);
+    // The whole of a large folio, or nothing of it, is lazily freed; its parts stay.
+    if (frames.isLarge(frame) || !(yield* this.#forget(frame))) return;
+    const index = pteIndex(pageTables, page);
+    if (inRun(kernel, table, index)) yield* unfoldRun(current, this.#vma.mm, table, page);
+    if ((flags & YOUNG_OR_DIRTY) !== 0) {
+      yield table.setEntry;
+      pageTables.change(table, index, 0, YOUNG_OR_DIRTY);
+      this.#gather.noteEntry(page, table.level);
+    }
+    yield frames.refPoint(frame);
+    folioMarkLazyfree(frames, frame);
+  }
+
+  /** A copy in swap and the mark "newer than that copy" go; false when somebody else may need them. */
+  *#forget(folio: number): Task<boolean> {
+    const { frames } = this.#current.kernel;
+    if (!frames.hasFlag(folio, FrameFlag.SwapCache | FrameFlag.Dirty)) return true;
+    if (!(yield* folioTrylock(frames, folio))) return false;
+    const gone = frames.folioMapcount(folio) === 1 && (yield* this.#forgetSwap(folio));
+    if (gone) frames.clearFlags(folio, FrameFlag.Dirty);
+    yield* folioUnlock(frames, folio);
+    return gone;
+  }
+
+  *#forgetSwap(folio: number): Task<boolean> {
+    if (!this.#current.kernel.frames.hasFlag(folio, FrameFlag.SwapCache)) return true;
+    return yield* folioFreeSwap(this.#current, folio);
+  }
+
+  /** A page in swap is given up, broken memory is forgotten; guards and other markers stay. */
+  *#nonPresent(table: TablePage, page: number): Task<void> {
+    const { mm } = this.#vma;
+    const { pageTables } = mm.kernel;
+    const index = pteIndex(pageTables, page);
+    const slot = swapSlotRead(mm, table.level);
+    if (slot !== -1) {
+      yield* zapSwapPte(this.#current, mm, table, index, slot);
+    } else if (isBroken(pageTables)) {
+      yield table.setEntry;
+      pageTables.write(table, index, 0, 0);
+    }
+  }
+
+  /** @see `madvise_free_huge_pmd`; a part of a huge page, or one that others map, is left to its ptes */
+  *huge(page: number, end: number): Task<HugeVerdict> {
+    const current = this.#current;
+    const { frames, pageTables } = current.kernel;
+    if (!isWholeHugePage(pageTables, page, end)) {
+      yield* splitHugePmd(current, this.#vma, page);
+      return HugeVerdict.LookAgain;
+    }
+    const table = yield* pmdTransHugeLock(current, this.#vma.mm, page);
+    if (table === null) return HugeVerdict.LookAgain;
+    const flags = pageTables.flags(table.level);
+    const folio = pageTables.frame(table.level);
+    if (!frames.isZeroFrame(folio) && !frames.maybeMappedShared(folio)) {
+      frames.clearFlags(folio, FrameFlag.Dirty);
+      if ((flags & YOUNG_OR_DIRTY) !== 0) {
+        yield table.setEntry;
+        pageTables.change(table, pmdIndex(pageTables, page), 0, YOUNG_OR_DIRTY);
+        this.#gather.noteEntry(page, table.level);
+      }
+      yield frames.refPoint(folio);
+      folioMarkLazyfree(frames, folio);
+    }
+    yield* table.lock.unlock(current);
+    return HugeVerdict.Done;
+  }
+}
