@@ -1,11 +1,28 @@
 /**
- * The page cache of one object: a file, or the unlinked file behind shared anonymous memory. Pages by index, with
- * whether they hold data of the file yet, and the object's size.
- * Left out: tags, write-back, swap of shmem pages, readahead state, the rmap of mappings (`i_mmap`).
- * @see Linux include/linux/fs.h, `struct address_space`, and mm/shmem.c
+ * The page cache of one object, and the rest of its inode: a file, or the unlinked file behind shared anonymous memory.
+ * Pages by index, the object's size, its seals, and the mappings of it.
+ * Left out: tags, write-back, readahead state, times, owner and mode.
+ * @see Linux include/linux/fs.h, `struct address_space`, `struct inode`; mm/shmem.c, `struct shmem_inode_info`
  */
+import { type IntervalNode, IntervalTree } from '../../base/interval-tree.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import { RwSemaphore } from '../lock/rwsem.ts';
 import type { FrameTable } from './frame-table.ts';
+
+/** What a file of huge pages (hugetlbfs) has beside its page cache; the mm layer knows what it is. */
+export interface HugeObject {
+  /** Small pages of one of its pages. */
+  readonly pages: number;
+  /** The last open file of it is closed: its pages and what was promised of them go. */
+  evict(): void;
+}
+
+/** A hole that is being made: faults of its pages wait until it is there. @see mm/shmem.c, `struct shmem_falloc` */
+export interface PunchedHole {
+  /** Pages, the second one exclusive. */
+  readonly first: number;
+  readonly end: number;
+}
 
 export class AddressSpace extends SharedObject {
   readonly kind = 'address_space';
@@ -15,8 +32,28 @@ export class AddressSpace extends SharedObject {
   readonly shmem: boolean;
   /** Open files of it; with the last one an unlinked object goes away. */
   openFiles = 0;
+  /** Names of it (`i_nlink`): an object that has one outlives its open files. */
+  links = 0;
+  /** May it be executed (any of the mode's x bits)? */
+  executable = true;
+  /** F_SEAL_* bits: what must not be done to the object any more. */
+  seals = 0;
+  /** One write, truncation or fallocate at a time (`i_rwsem`). */
+  readonly iRwsem: RwSemaphore;
+  /** VMAs that map the object, by the pages of it that they cover; their nodes are `IMmapNode` of the mm layer. */
+  readonly iMmap = new IntervalTree<IntervalNode>();
+  /** For writing where `iMmap` changes, for reading where it is walked (`i_mmap_rwsem`). */
+  readonly iMmapRwsem: RwSemaphore;
+  /** Shared mappings that are writable or may be made so (`i_mmap_writable`); below 0 none may come any more. */
+  iMmapWritable = 0;
+  /** Set while fallocate punches a hole. */
+  hole: PunchedHole | null = null;
+  /** Set on a file of huge pages: pages are cached under the index of their first small page. */
+  huge: HugeObject | null = null;
   /** Frame by index, in no particular order. */
   readonly #pages = new Map<number, number>();
+  /** Swap slot by index, of pages that are in swap: an index is here or in `#pages`, never in both. */
+  readonly #swapped = new Map<number, number>();
   /** Just before a page is added or removed (`i_pages` lock). */
   readonly change: SchedPoint;
 
@@ -24,6 +61,8 @@ export class AddressSpace extends SharedObject {
     super(name);
     this.sizeBytes = sizeBytes;
     this.shmem = shmem;
+    this.iRwsem = new RwSemaphore(`i_rwsem ${name}`);
+    this.iMmapRwsem = new RwSemaphore(`i_mmap_rwsem ${name}`);
     this.change = new SchedPoint(PointKind.Write, this, 'i_pages', StepCost.AtomicUpdate);
   }
 
@@ -42,9 +81,15 @@ export class AddressSpace extends SharedObject {
     return this.#pages.get(index) ?? -1;
   }
 
-  /** Indexes of cached pages, ascending. */
-  indexes(): number[] {
-    return [...this.#pages.keys()].sort((a, b) => a - b);
+  /** Indexes of cached pages from `first` to before `end`, ascending. */
+  indexes(first = 0, end = Number.POSITIVE_INFINITY): number[] {
+    const found: number[] = [];
+    if (end - first < this.#pages.size) {
+      for (let index = first; index < end; index++) if (this.#pages.has(index)) found.push(index);
+      return found;
+    }
+    for (const index of this.#pages.keys()) if (index >= first && index < end) found.push(index);
+    return found.sort((a, b) => a - b);
   }
 
   /**
@@ -52,9 +97,37 @@ export class AddressSpace extends SharedObject {
    * @see mm/shmem.c, `shmem_add_to_page_cache`
    */
   add(frames: FrameTable, index: number, frame: number): void {
-    if (this.#pages.has(index)) throw new Error(`${this.name} has a page ${index} already`);
+    if (this.#pages.has(index) || this.#swapped.has(index))
+      throw new Error(`${this.name} has a page ${index} already`);
     this.#pages.set(index, frame);
     frames.setMapping(frame, this, index);
+  }
+
+  /** The swap slot in which page `index` lies, 0 when it is not in swap. */
+  swapSlotAt(index: number): number {
+    return this.#swapped.get(index) ?? 0;
+  }
+
+  /** Indexes of pages in swap from `first` to before `end`, ascending. */
+  swappedIndexes(first = 0, end = Number.POSITIVE_INFINITY): number[] {
+    const found = [...this.#swapped.keys()].filter((index) => index >= first && index < end);
+    return found.sort((a, b) => a - b);
+  }
+
+  /** Pages in swap (`info->swapped`). */
+  get swappedCount(): number {
+    return this.#swapped.size;
+  }
+
+  /** Page `index` goes to a swap slot: it leaves the cache, whose reference is dropped, and the slot is noted. */
+  moveToSwap(frames: FrameTable, index: number, slot: number): void {
+    this.remove(frames, index);
+    this.#swapped.set(index, slot);
+  }
+
+  /** Page `index` is in swap no longer: it comes back, or is dropped. */
+  forgetSwap(index: number): void {
+    this.#swapped.delete(index);
   }
 
   /** Takes page `index` out of the cache and drops the cache's reference. Nothing when it is not cached. */
@@ -67,12 +140,10 @@ export class AddressSpace extends SharedObject {
   }
 
   /**
-   * Drops every page from `firstIndex` on; ptes that map them must be gone.
-   * @see mm/truncate.c, `truncate_inode_pages_range`
+   * Drops every page from `firstIndex` on, of an object that nobody can reach any more.
+   * @see mm/shmem.c, `shmem_evict_inode`
    */
   truncate(frames: FrameTable, firstIndex: number): void {
-    for (const index of this.indexes()) {
-      if (index >= firstIndex) this.remove(frames, index);
-    }
+    for (const index of this.indexes(firstIndex)) this.remove(frames, index);
   }
 }

@@ -1,7 +1,6 @@
 /**
  * Giving a VMA its anon_vma before the first anonymous page. A neighbour's is taken over when the two could merge but
  * for their access rights, so that a later mprotect can still join them.
- * Left out: the anon_vma's own lock (see anon-vma.ts).
  * @see Linux mm/rmap.c `__anon_vma_prepare`, mm/vma.c `find_mergeable_anon_vma`
  */
 import type { Task } from '../../base/task.ts';
@@ -43,10 +42,12 @@ export function* anonVmaPrepare(current: TaskStruct, vma: VmArea): Task<void> {
   if (vma.anonVma !== null) return;
   const { mm } = vma;
   const found = findMergeableAnonVma(vma);
+  if (found !== null) yield* found.rwsem.downWrite(current);
   yield* mm.pageTableLock.lock(current);
   if (vma.anonVma === null) {
     if (found === null) attachNewAnonVma(vma, mm.kernel.nextSerial('anon_vma'));
     else attachAnonVma(vma, found);
   }
   yield* mm.pageTableLock.unlock(current);
+  if (found !== null) yield* found.rwsem.upWrite(current);
 }

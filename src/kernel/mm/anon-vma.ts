@@ -2,10 +2,16 @@
  * anon_vma: which VMAs may map the anonymous pages of a VMA. A VMA is chained to its own anon_vma and, after a fork, to
  * those of its ancestors, since it may still map pages that they faulted in. How many chain entries a VMA has decides
  * merges (a fork child does not merge with a VMA of no anon_vma), so the chains are kept exactly.
- * Left out: the interval tree (a set of chain entries is searched instead) and the anon_vma's lock, which the paths
- * that look pages up by it will bring along.
- * @see Linux mm/rmap.c, `anon_vma_clone`, `anon_vma_fork`, `unlink_anon_vmas`, `__anon_vma_prepare`
+ * The entries of an anon_vma lie in a tree by the offsets that their VMAs cover; the lock of the whole family, which its
+ * root has, protects the trees and keeps VMAs that a walk finds from being unlinked.
+ * Left out: reference counts of anon_vmas (what nobody can reach is gone), reuse of their memory.
+ * @see Linux mm/rmap.c, `anon_vma_clone`, `anon_vma_fork`, `unlink_anon_vmas`, `__anon_vma_prepare`; mm/vma.c,
+ * `anon_vma_interval_tree_pre_update_vma`
  */
+import { IntervalNode, IntervalTree } from '../../base/interval-tree.ts';
+import type { Task } from '../../base/task.ts';
+import { RwSemaphore } from '../lock/rwsem.ts';
+import type { TaskStruct } from '../task-struct.ts';
 import type { VmArea } from './vma.ts';
 
 export class AnonVma {
@@ -19,36 +25,51 @@ export class AnonVma {
   numChildren = 0;
   /** VMAs whose `anonVma` is this one. */
   numActiveVmas = 0;
-  /** One entry per VMA that may map pages of this anon_vma. */
-  readonly chains = new Set<AnonVmaChain>();
+  /** One entry per VMA that may map pages of this anon_vma (`rb_root`). Under the family's lock. */
+  readonly chains = new IntervalTree<AnonVmaChain>();
+  #rwsem: RwSemaphore | null = null;
 
   constructor(id: number, parent: AnonVma | null) {
     this.id = id;
     this.parent = parent ?? this;
     this.root = parent === null ? this : parent.root;
   }
+
+  /** The lock of the family, made when it is first needed: most anon_vmas of a large process never are anybody's aim. */
+  get rwsem(): RwSemaphore {
+    const { root } = this;
+    root.#rwsem ??= new RwSemaphore(`anon_vma ${root.id}`);
+    return root.#rwsem;
+  }
 }
 
 /** Links one VMA with one anon_vma. */
-export class AnonVmaChain {
+export class AnonVmaChain extends IntervalNode {
   readonly vma: VmArea;
   readonly anonVma: AnonVma;
 
   constructor(vma: VmArea, anonVma: AnonVma) {
+    super();
     this.vma = vma;
     this.anonVma = anonVma;
   }
 }
 
-/** Chains `vma` to `anonVma`: newest first in the VMA's list, as in Linux. */
+/** Puts an entry into the tree of its anon_vma, by the range that its VMA has now. */
+function insertChain(chain: AnonVmaChain): void {
+  const { vma, anonVma } = chain;
+  anonVma.chains.insert(chain, vma.pgoff, vma.pgoff + vma.pages - 1);
+}
+
+/** Chains `vma` to `anonVma`: newest first in the VMA's list, as in Linux. Needs the lock, where others can see them. */
 export function anonVmaChainLink(vma: VmArea, anonVma: AnonVma): void {
   const chain = new AnonVmaChain(vma, anonVma);
   vma.anonVmaChain.unshift(chain);
-  anonVma.chains.add(chain);
+  insertChain(chain);
 }
 
 /**
- * A fresh anon_vma for a VMA that has none: the top of a new family.
+ * A fresh anon_vma for a VMA that has none: the top of a new family. Nobody else can know its lock.
  * @see mm/rmap.c, `__anon_vma_prepare`
  */
 export function attachNewAnonVma(vma: VmArea, id: number): AnonVma {
@@ -58,7 +79,7 @@ export function attachNewAnonVma(vma: VmArea, id: number): AnonVma {
   return anonVma;
 }
 
-/** Gives `vma`, which has none, an existing anon_vma (that of a neighbour it could merge with). */
+/** Gives `vma`, which has none, an existing anon_vma (that of a neighbour it could merge with). Needs its lock. */
 export function attachAnonVma(vma: VmArea, anonVma: AnonVma): void {
   if (vma.anonVma !== null) throw new Error(`${vma.name} has an anon_vma already`);
   vma.anonVma = anonVma;
@@ -72,7 +93,10 @@ export function attachAnonVma(vma: VmArea, anonVma: AnonVma): void {
  * do not pile anon_vmas up.
  * @see mm/rmap.c, `anon_vma_clone`
  */
-export function anonVmaClone(target: VmArea, source: VmArea): void {
+export function* anonVmaClone(current: TaskStruct, target: VmArea, source: VmArea): Task<void> {
+  // All that a VMA is chained to is one family.
+  const family = source.anonVmaChain[0]?.anonVma ?? null;
+  if (family !== null) yield* family.rwsem.downWrite(current);
   for (let i = source.anonVmaChain.length - 1; i >= 0; i--) {
     const { anonVma } = source.anonVmaChain[i] as AnonVmaChain;
     anonVmaChainLink(target, anonVma);
@@ -86,6 +110,7 @@ export function anonVmaClone(target: VmArea, source: VmArea): void {
     }
   }
   if (target.anonVma !== null) target.anonVma.numActiveVmas++;
+  if (family !== null) yield* family.rwsem.upWrite(current);
 }
 
 /**
@@ -93,24 +118,29 @@ export function anonVmaClone(target: VmArea, source: VmArea): void {
  * fault in itself (unless it could take an old one over). Nothing when the parent's VMA has none.
  * @see mm/rmap.c, `anon_vma_fork`
  */
-export function anonVmaFork(child: VmArea, parent: VmArea, id: number): void {
+export function* anonVmaFork(current: TaskStruct, child: VmArea, parent: VmArea, id: number): Task<void> {
   if (parent.anonVma === null) return;
   child.anonVma = null;
-  anonVmaClone(child, parent);
+  yield* anonVmaClone(current, child, parent);
   if (child.anonVma !== null) return;
   const anonVma = new AnonVma(id, parent.anonVma);
-  anonVma.parent.numChildren++;
+  yield* anonVma.rwsem.downWrite(current);
   attachAnonVma(child, anonVma);
+  anonVma.parent.numChildren++;
+  yield* anonVma.rwsem.upWrite(current);
 }
 
 /**
  * Takes `vma` out of every anon_vma; it is about to be freed, or merged away. Doing it twice is harmless.
  * @see mm/rmap.c, `unlink_anon_vmas`
  */
-export function unlinkAnonVmas(vma: VmArea): void {
+export function* unlinkAnonVmas(current: TaskStruct, vma: VmArea): Task<void> {
+  const family = vma.anonVmaChain[0]?.anonVma ?? null;
+  if (family === null) return;
+  yield* family.rwsem.downWrite(current);
   for (const chain of vma.anonVmaChain) {
     const { anonVma } = chain;
-    anonVma.chains.delete(chain);
+    anonVma.chains.remove(chain);
     if (anonVma.chains.size === 0) anonVma.parent.numChildren--;
   }
   vma.anonVmaChain.length = 0;
@@ -118,6 +148,21 @@ export function unlinkAnonVmas(vma: VmArea): void {
     vma.anonVma.numActiveVmas--;
     vma.anonVma = null;
   }
+  yield* family.rwsem.upWrite(current);
+}
+
+/**
+ * Before the range of a VMA changes: its entries leave the trees, and come back with `anonVmaPostUpdate`. Needs the lock
+ * from before the one to after the other.
+ * @see `anon_vma_interval_tree_pre_update_vma`
+ */
+export function anonVmaPreUpdate(vma: VmArea): void {
+  for (const chain of vma.anonVmaChain) chain.anonVma.chains.remove(chain);
+}
+
+/** @see `anon_vma_interval_tree_post_update_vma` */
+export function anonVmaPostUpdate(vma: VmArea): void {
+  for (const chain of vma.anonVmaChain) insertChain(chain);
 }
 
 /**

@@ -7,6 +7,7 @@
 import type { Task } from '../../base/task.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { anonVmaClone } from './anon-vma.ts';
+import { vmaLinkFile } from './i-mmap.ts';
 import { getFile } from './mapped-file.ts';
 import type { VmArea } from './vma.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
@@ -62,7 +63,7 @@ export function* copyVma(
 }
 
 function* insertCopy(
-  _current: TaskStruct,
+  current: TaskStruct,
   vma: VmArea,
   start: number,
   pages: number,
@@ -74,7 +75,7 @@ function* insertCopy(
   copy.privateData = vma.privateData;
   copy.userfaultfd = vma.userfaultfd;
   copy.anonVma = vma.anonVma;
-  anonVmaClone(copy, vma);
+  yield* anonVmaClone(current, copy, vma);
   copy.file = vma.file;
   if (copy.file !== null) getFile(copy.file);
   copy.ops?.open?.(copy);
@@ -83,6 +84,7 @@ function* insertCopy(
   mm.vmas.insert(copy);
   vmaMarkAttached(copy);
   mm.mapCount++;
+  yield* vmaLinkFile(current, copy);
   return copy;
 }
 

@@ -2,18 +2,16 @@
  * pread and pwrite of a tmpfs file with a buffer of the caller's memory. A write copies with page faults off while it
  * holds the file's page, and faults the buffer in only when nothing could be copied: so a call that fails may leave a
  * page in the file and a larger size.
- * Left out: other file systems, RLIMIT_FSIZE, seals, large folios.
+ * Left out: other file systems, RLIMIT_FSIZE, large folios.
  * @see Linux fs/read_write.c, `ksys_pread64`, `ksys_pwrite64`; mm/shmem.c, `shmem_file_read_iter`, `shmem_write_begin`,
  * `shmem_write_end`; mm/filemap.c, `generic_perform_write`
  */
 import type { Task } from '../../base/task.ts';
-import { EBADF, EFAULT, EFBIG, EINTR, EINVAL, ENOMEM } from '../errno.ts';
-import { FrameFlag } from '../frame/frame-flags.ts';
+import { EBADF, EFAULT, EFBIG, EINTR, EINVAL } from '../errno.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { getFolio } from './fault/file.ts';
-import { folioUnlock } from './fault/folio-lock.ts';
 import type { MappedFile } from './mapped-file.ts';
-import { MAX_FILE_BYTES } from './memfd.ts';
+import { MAX_FILE_BYTES, readPart } from './memfd.ts';
+import { shmemWriteBegin, shmemWriteEnd } from './shmem-write.ts';
 import { accessOk, copyFromUserInatomic, copyToUser, faultInReadable } from './user-access.ts';
 
 const PAGE_BYTES = 4096;
@@ -50,20 +48,15 @@ export function* sysPread(
   const error = refused(current, file.readable, address, length, offset);
   if (error !== 0) return error;
   const { mapping } = file;
-  const { memory } = current.kernel.machine;
   const bounce = new Uint8Array(PAGE_BYTES);
   const wanted = limited(length);
   const start = Number(offset);
   let done = 0;
   while (done < wanted && start + done < mapping.sizeBytes) {
     const at = start + done;
-    const inPage = at % PAGE_BYTES;
-    const count = Math.min(PAGE_BYTES - inPage, wanted - done, mapping.sizeBytes - at);
+    const count = Math.min(PAGE_BYTES - (at % PAGE_BYTES), wanted - done, mapping.sizeBytes - at);
     const part = bounce.subarray(0, count);
-    yield mapping.change;
-    const frame = mapping.frameAt(Math.floor(at / PAGE_BYTES));
-    if (frame === -1) part.fill(0);
-    else memory.readBytes(frame, inPage, part);
+    yield* readPart(current, mapping, at, part);
     const missed = yield* copyToUser(current, address + BigInt(done), part);
     done += count - missed;
     if (missed > 0) return done === 0 ? -EFAULT : done;
@@ -72,8 +65,8 @@ export function* sysPread(
 }
 
 /**
- * pwrite64: bytes written, or -EINVAL, -EBADF (not open for writing), -EFBIG, -EFAULT (nothing could be read), -ENOMEM,
- * -EINTR (killed).
+ * pwrite64: bytes written, or -EINVAL, -EBADF (not open for writing), -EFBIG, -EPERM (sealed), -EFAULT (nothing could be
+ * read), -ENOMEM, -EINTR (killed).
  */
 export function* sysPwrite(
   current: TaskStruct,
@@ -85,6 +78,8 @@ export function* sysPwrite(
   const error = refused(current, file.writable, address, length, offset);
   if (error !== 0) return error;
   if (length > 0n && offset + length > MAX_FILE_BYTES) return -EFBIG;
+  const { iRwsem } = file.mapping;
+  yield* iRwsem.downWrite(current);
   const wanted = limited(length);
   let done = 0;
   let status = 0;
@@ -94,6 +89,7 @@ export function* sysPwrite(
     status = yield* writeChunk(current, file, at, address + BigInt(done), count);
     if (status > 0) done += status;
   }
+  yield* iRwsem.upWrite(current);
   return done > 0 ? done : status;
 }
 
@@ -111,7 +107,7 @@ function* writeChunk(
   return (yield* faultInReadable(current, from, count)) === count ? -EFAULT : 0;
 }
 
-/** At most up to the end of a page of the file: bytes copied, maybe 0, or -ENOMEM. */
+/** At most up to the end of a page of the file: bytes copied, maybe 0, -EPERM (sealed) or -ENOMEM. */
 function* writePage(
   current: TaskStruct,
   { mapping }: MappedFile,
@@ -119,16 +115,12 @@ function* writePage(
   from: bigint,
   count: number,
 ): Task<number> {
-  const { frames, machine } = current.kernel;
-  const frame = yield* getFolio(current, mapping, Math.floor(at / PAGE_BYTES));
-  if (frame === -1) return -ENOMEM;
+  const frame = yield* shmemWriteBegin(current, mapping, at, count);
+  if (frame < 0) return frame;
   const bytes = new Uint8Array(count);
   const copied = count - copyFromUserInatomic(current, bytes, from);
-  machine.memory.writeBytes(frame, at % PAGE_BYTES, bytes.subarray(0, copied));
+  current.kernel.machine.memory.writeBytes(frame, at % PAGE_BYTES, bytes.subarray(0, copied));
   // Even where nothing was copied.
-  if (at + copied > mapping.sizeBytes) mapping.sizeBytes = at + copied;
-  frames.setFlags(frame, FrameFlag.Dirty);
-  yield* folioUnlock(frames, frame);
-  frames.put(frame);
+  yield* shmemWriteEnd(current, mapping, frame, at, copied);
   return copied;
 }

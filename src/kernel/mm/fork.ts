@@ -5,10 +5,13 @@
  */
 import type { Task } from '../../base/task.ts';
 import { EINTR, ENOMEM } from '../errno.ts';
-import { mmapWriteLock, mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
+import { SINGLE_DEPTH_NESTING } from '../lock/lock-classes.ts';
+import { mmapWriteLockKillable, mmapWriteLockNested, mmapWriteUnlock } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { anonVmaFork } from './anon-vma.ts';
 import { copyPageRange } from './copy-page-range.ts';
+import { hugetlbDupVmaPrivate } from './hugetlb/hugetlb-vma.ts';
+import { vmaLinkFile } from './i-mmap.ts';
 import { getFile } from './mapped-file.ts';
 import { MMF_UNSTABLE, type MmStruct, vmStatAccount } from './mm.ts';
 import { mmAlloc, mmput } from './mm-lifetime.ts';
@@ -18,6 +21,7 @@ import type { VmArea } from './vma.ts';
 import {
   VM_ACCOUNT,
   VM_DONTCOPY,
+  VM_HUGETLB,
   VM_LOCKED_MASK,
   VM_UFFD_FLAGS,
   VM_WIPEONFORK,
@@ -52,7 +56,7 @@ function copyLayout(child: MmStruct, parent: MmStruct): void {
 function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<number> {
   if ((yield* mmapWriteLockKillable(current, parent)) !== 0) return -EINTR;
   // Nobody else can know the child: the second lock of the same class cannot deadlock.
-  yield* mmapWriteLock(current, child);
+  yield* mmapWriteLockNested(current, child, SINGLE_DEPTH_NESTING);
   child.totalVm = parent.totalVm;
   child.dataVm = parent.dataVm;
   child.execVm = parent.execVm;
@@ -80,17 +84,19 @@ function* dupVma(current: TaskStruct, mm: MmStruct, parent: VmArea): Task<number
   const vma = vmAreaAlloc(mm, parent.start, parent.end, parent.flags, parent.flagsHigh, parent.pgoff);
   vma.file = parent.file;
   vma.ops = parent.ops;
+  if ((parent.flags & VM_HUGETLB) !== 0) hugetlbDupVmaPrivate(vma);
   vmaInitWriteLocked(mm, vma);
   // Without userfaultfd's fork event the child is not registered (`dup_userfaultfd`).
   vma.flags &= ~VM_UFFD_FLAGS;
   vma.flagsHigh &= ~VMH_UFFD_FLAGS;
   const wiped = (vma.flags & VM_WIPEONFORK) !== 0;
-  if (!wiped) anonVmaFork(vma, parent, mm.kernel.nextSerial('anon_vma'));
+  if (!wiped) yield* anonVmaFork(current, vma, parent, mm.kernel.nextSerial('anon_vma'));
   vma.flags &= ~VM_LOCKED_MASK;
   yield mm.treeStore;
   mm.vmas.insert(vma);
   vmaMarkAttached(vma);
   mm.mapCount++;
   if (vma.file !== null) getFile(vma.file);
+  yield* vmaLinkFile(current, vma);
   return wiped ? 0 : yield* copyPageRange(current, vma, parent);
 }

@@ -8,6 +8,7 @@ import { pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
+import { unlinkFileVmas } from './i-mmap.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
 import { entryEnd, type TablePage } from './page-table.ts';
@@ -32,17 +33,23 @@ export function* freePgtables(
   if (mm.pgd === -1) return;
   const pmdPages = pagesPerEntry(gather.format, gather.format.levels.length - 2);
   for (let at = 0; at < vmas.length; ) {
+    const from = at;
     const first = vmas[at] as VmArea;
     let last = first;
-    unlinkAnonVmas(first);
     // VMAs close to each other share tables: one pass for all of them.
     for (at++; at < vmas.length && (vmas[at] as VmArea).start <= last.end + pmdPages; at++) {
       last = vmas[at] as VmArea;
-      unlinkAnonVmas(last);
     }
+    yield* hideFromRmap(current, vmas.slice(from, at));
     const limit = at < vmas.length ? (vmas[at] as VmArea).start : ceiling;
     yield* freePgdRange(current, mm, gather, first.start, last.end, floor, limit);
   }
+}
+
+/** Whoever comes by the rmap must not find VMAs whose tables are going. */
+function* hideFromRmap(current: TaskStruct, vmas: readonly VmArea[]): Task<void> {
+  for (const vma of vmas) yield* unlinkAnonVmas(current, vma);
+  yield* unlinkFileVmas(current, vmas);
 }
 
 function roundDown(page: number, span: number): number {

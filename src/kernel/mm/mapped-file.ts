@@ -1,7 +1,7 @@
 /**
  * An open file as mappings see it (`struct file` with its inode's page cache): VMAs and descriptors hold references,
  * and an unlinked one gives its pages back with the last reference.
- * Left out: descriptor tables (userland keeps them), paths, file systems other than tmpfs.
+ * Left out: descriptor tables (userland keeps them), file systems other than tmpfs.
  */
 import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
 import type { AddressSpace } from '../frame/address-space.ts';
@@ -13,15 +13,24 @@ export interface MappedFileInit {
   /** FMODE_READ, FMODE_WRITE. */
   readonly readable: boolean;
   readonly writable: boolean;
-  /** As smaps is summarised in traces: `shmem`, `memfd:NAME`, `path`. */
+  /** As smaps is summarised in traces: `shmem`, `memfd:NAME`, a path. */
   readonly kind: string;
+  /** Default: pages of its page cache. */
+  readonly mappedAs?: MappedAs;
 }
+
+/**
+ * What mmap makes of the file (`f_op->mmap`): pages of its page cache; anonymous memory, as of /dev/zero; nothing, since
+ * it cannot be mapped.
+ */
+export type MappedAs = 'cache' | 'anonymous' | 'nothing';
 
 export class MappedFile extends SharedObject {
   readonly mapping: AddressSpace;
   readonly readable: boolean;
   readonly writable: boolean;
   readonly kind: string;
+  readonly mappedAs: MappedAs;
   /** `f_count`. */
   count = 1;
   /** Just before `count` changes. */
@@ -33,6 +42,7 @@ export class MappedFile extends SharedObject {
     this.readable = init.readable;
     this.writable = init.writable;
     this.kind = init.kind;
+    this.mappedAs = init.mappedAs ?? 'cache';
     this.countWrite = new SchedPoint(PointKind.Write, this, 'f_count', StepCost.AtomicUpdate);
     this.mapping.openFiles++;
   }
@@ -53,7 +63,12 @@ export function* fput(frames: FrameTable, file: MappedFile): Task<void> {
   if (file.count < 0) throw new Error(`${file.name} is closed once too often`);
   if (file.count > 0) return;
   file.mapping.openFiles--;
-  if (file.mapping.openFiles > 0 || !file.mapping.shmem) return;
+  const { openFiles, links, shmem, huge } = file.mapping;
+  if (openFiles > 0 || links > 0 || (!shmem && huge === null)) return;
   yield file.mapping.change;
+  if (huge !== null) {
+    huge.evict();
+    return;
+  }
   file.mapping.truncate(frames, 0);
 }

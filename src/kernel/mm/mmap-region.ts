@@ -7,8 +7,10 @@
 import type { Task } from '../../base/task.ts';
 import { EINVAL, ENOMEM } from '../errno.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { hugetlbFileMmap } from './hugetlb/hugetlb-file.ts';
+import { vmaLinkFile } from './i-mmap.ts';
 import { mayExpandVm } from './limits.ts';
-import { getFile, type MappedFile } from './mapped-file.ts';
+import { fput, getFile, type MappedFile } from './mapped-file.ts';
 import { type MmStruct, vmStatAccount } from './mm.ts';
 import {
   reattachVmas,
@@ -19,11 +21,11 @@ import {
 } from './munmap.ts';
 import { accountableMapping, securityVmEnoughMemory } from './overcommit.ts';
 import { shmemVmOperations, shmemZeroSetup } from './shmem.ts';
-import type { VmArea } from './vma.ts';
+import { type VmArea, vmaClose } from './vma.ts';
 import { VM_ACCOUNT, VM_LOCKED, VM_LOCKED_MASK, VM_SHARED, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
-import { vmAreaAlloc } from './vma-slab.ts';
+import { vmAreaAlloc, vmAreaFree } from './vma-slab.ts';
 
 /** What is to be mapped. Pages. */
 export interface NewMapping {
@@ -54,7 +56,7 @@ function* mmapSetup(current: TaskStruct, mm: MmStruct, mapping: NewMapping, old:
     reattachVmas(old);
     return -ENOMEM;
   }
-  if (accountableMapping(mapping.flags)) {
+  if (isAccounted(mapping)) {
     const charge = end - start - old.accountedPages;
     if (securityVmEnoughMemory(mm, charge) !== 0) {
       reattachVmas(old);
@@ -63,22 +65,43 @@ function* mmapSetup(current: TaskStruct, mm: MmStruct, mapping: NewMapping, old:
     old.accountedPages = 0;
   }
   yield* vmsClearPtes(current, old);
+  // What the old mappings were promised is free for the new one.
+  for (const vma of old.vmas) vmaClose(vma);
   return 0;
+}
+
+/** Huge pages have an account of their own. @see mm/vma.c, `accountable_mapping` */
+function isAccounted({ flags, file }: NewMapping): boolean {
+  return accountableMapping(flags) && (file === null || file.mapping.huge === null);
+}
+
+/** The file refused after the old mappings had lost their pages: they go for good. @see mm/vma.c, `vms_abort_munmap_vmas` */
+function* abandonOld(current: TaskStruct, mm: MmStruct, old: VmasToUnmap): Task<void> {
+  yield mm.treeStore;
+  for (const replaced of old.vmas) mm.vmas.remove(replaced.start);
+  yield* vmsCompleteMunmapVmas(current, old, false);
 }
 
 /** @see mm/vma.c, `__mmap_new_vma` */
 function* insertNewVma(
-  _current: TaskStruct,
+  current: TaskStruct,
   mm: MmStruct,
   mapping: NewMapping,
   flags: number,
   old: VmasToUnmap,
-): Task<VmArea> {
+): Task<VmArea | number> {
   const vma = vmAreaAlloc(mm, mapping.start, mapping.end, flags, mapping.flagsHigh, mapping.pgoff);
   if (mapping.file !== null) {
     vma.file = mapping.file;
     vma.ops = shmemVmOperations;
     getFile(mapping.file);
+    const error = mapping.file.mapping.huge === null ? 0 : yield* hugetlbFileMmap(vma);
+    if (error !== 0) {
+      vma.file = null;
+      vmAreaFree(vma);
+      yield* fput(mm.kernel.frames, mapping.file);
+      return error;
+    }
   } else if ((flags & VM_SHARED) !== 0) {
     vma.file = shmemZeroSetup(mm.kernel, mapping.end - mapping.start);
     vma.ops = shmemVmOperations;
@@ -89,6 +112,7 @@ function* insertNewVma(
   mm.vmas.insert(vma);
   vmaMarkAttached(vma);
   mm.mapCount++;
+  yield* vmaLinkFile(current, vma);
   return vma;
 }
 
@@ -102,26 +126,32 @@ export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMappi
   const old = new VmasToUnmap(mm, start, end);
   const error = yield* mmapSetup(current, mm, mapping, old);
   if (error !== 0) return error;
-  const flags = accountableMapping(mapping.flags) ? mapping.flags | VM_ACCOUNT : mapping.flags;
+  const flags = isAccounted(mapping) ? mapping.flags | VM_ACCOUNT : mapping.flags;
   const sharedAnonymous = file === null && (flags & VM_SHARED) !== 0;
-  let vma = sharedAnonymous
-    ? null
-    : yield* vmaMergeNewRange(current, {
-        mm,
-        start,
-        end,
-        flags,
-        flagsHigh: mapping.flagsHigh,
-        pgoff,
-        file,
-        userfaultfd: null,
-        anonVma: null,
-        prev: old.prev,
-        middle: null,
-        next: old.next,
-        replaced: old.vmas,
-      });
+  const huge = file !== null && file.mapping.huge !== null;
+  let vma: VmArea | number | null =
+    sharedAnonymous || huge
+      ? null
+      : yield* vmaMergeNewRange(current, {
+          mm,
+          start,
+          end,
+          flags,
+          flagsHigh: mapping.flagsHigh,
+          pgoff,
+          file,
+          userfaultfd: null,
+          anonVma: null,
+          prev: old.prev,
+          middle: null,
+          next: old.next,
+          replaced: old.vmas,
+        });
   vma ??= yield* insertNewVma(current, mm, mapping, flags, old);
+  if (typeof vma === 'number') {
+    yield* abandonOld(current, mm, old);
+    return vma;
+  }
   yield* vmsCompleteMunmapVmas(current, old, false);
   vmStatAccount(mm, vma.flags, end - start);
   if ((flags & VM_LOCKED) !== 0) {

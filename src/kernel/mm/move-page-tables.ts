@@ -15,6 +15,7 @@ import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import type { MmStruct } from './mm.ts';
 import { type PageTables, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable, tableAlloc } from './page-table-alloc.ts';
+import { dropRmapLocks, takeRmapLocks } from './rmap-locks.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
 import { moveHugePmd } from './thp/move-huge-pmd.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
@@ -145,10 +146,15 @@ function* moveAtLevel(cursor: MoveCursor, level: number): Task<number> {
 function* moveWhole(cursor: MoveCursor, target: TablePage, level: number): Task<boolean> {
   const { current, move, pageTables, oldPage, newPage } = cursor;
   if (!cursor.readOld(level)) return false;
-  if (pageTables.format.isTable(pageTables.hi, pageTables.lo, level)) {
-    return yield* moveTable(cursor, target, level);
-  }
-  return yield* moveHugePmd(current, move.old, oldPage, newPage, target);
+  const table = pageTables.format.isTable(pageTables.hi, pageTables.lo, level);
+  // A walk of the rmap would find neither end of a table that is on its way.
+  const locked = table || move.needRmapLocks;
+  if (locked) yield* takeRmapLocks(current, move.old);
+  const moved = table
+    ? yield* moveTable(cursor, target, level)
+    : yield* moveHugePmd(current, move.old, oldPage, newPage, target);
+  if (locked) yield* dropRmapLocks(current, move.old);
+  return moved;
 }
 
 /** A huge page that cannot move as one is split. */
@@ -210,6 +216,15 @@ function flushOld(current: TaskStruct, mm: MmStruct, start: number, end: number)
  * @see `move_ptes`
  */
 function* movePtes(cursor: MoveCursor, extent: number): Task<boolean> {
+  const { current, move } = cursor;
+  if (!move.needRmapLocks) return yield* moveLockedPtes(cursor, extent);
+  yield* takeRmapLocks(current, move.old);
+  const moved = yield* moveLockedPtes(cursor, extent);
+  yield* dropRmapLocks(current, move.old);
+  return moved;
+}
+
+function* moveLockedPtes(cursor: MoveCursor, extent: number): Task<boolean> {
   const { current, mm, pageTables, oldPage, newPage } = cursor;
   const source = yield* pteOffsetMapLock(current, mm, oldPage);
   if (source === null) return false;

@@ -118,7 +118,7 @@ function* completeDontUnmap(operation: MremapOperation, copy: VmArea): Task<void
   // `locked_vm` keeps counting it.
   vma.flags &= ~VM_LOCKED_MASK;
   const whole = page === vma.start && page + oldPages === vma.end;
-  if (vma !== copy && whole) unlinkAnonVmas(vma);
+  if (vma !== copy && whole) yield* unlinkAnonVmas(current, vma);
 }
 
 /**

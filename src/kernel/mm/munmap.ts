@@ -19,7 +19,7 @@ import { fput } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
 import { vmUnacctMemory } from './overcommit.ts';
-import type { VmArea } from './vma.ts';
+import { type VmArea, vmaClose } from './vma.ts';
 import {
   isDataMapping,
   isExecMapping,
@@ -130,8 +130,9 @@ export function* vmsClearPtes(current: TaskStruct, range: VmasToUnmap): Task<voi
 }
 
 /** A VMA that is out of the tree and whose ptes are gone. @see mm/vma.c, `remove_vma` */
-export function* removeVma(_current: TaskStruct, vma: VmArea): Task<void> {
-  unlinkAnonVmas(vma);
+export function* removeVma(current: TaskStruct, vma: VmArea): Task<void> {
+  yield* unlinkAnonVmas(current, vma);
+  vmaClose(vma);
   if (vma.file !== null) yield* fput(vma.mm.kernel.frames, vma.file);
   vmAreaFree(vma);
 }

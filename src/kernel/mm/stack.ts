@@ -15,6 +15,7 @@ import {
   mmapWriteUnlock,
 } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { anonVmaPostUpdate, anonVmaPreUpdate } from './anon-vma.ts';
 import { anonVmaPrepare } from './anon-vma-prepare.ts';
 import { mayExpandVm, mlockFutureOk } from './limits.ts';
 import { type MmStruct, vmStatAccount } from './mm.ts';
@@ -55,6 +56,17 @@ function* expandDownwards(current: TaskStruct, vma: VmArea, page: number): Task<
   if (refused !== 0) return refused;
   yield* anonVmaPrepare(current, vma);
   yield* vmaStartWrite(current, mm, vma);
+  const { anonVma } = vma;
+  if (anonVma === null) throw new Error(`${vma.name} has no anon_vma after it was given one`);
+  yield* anonVma.rwsem.downWrite(current);
+  const error = yield* growDown(current, vma, page);
+  yield* anonVma.rwsem.upWrite(current);
+  return error;
+}
+
+/** With the VMA write-locked, and its anon_vma too, in whose trees its range changes. 0 or -ENOMEM. */
+function* growDown(current: TaskStruct, vma: VmArea, page: number): Task<number> {
+  const { mm } = vma;
   // Somebody may have been here while mmap_lock was let go: then nothing is left to do.
   if (page >= vma.start) return 0;
   const grow = vma.start - page;
@@ -63,10 +75,12 @@ function* expandDownwards(current: TaskStruct, vma: VmArea, page: number): Task<
   if (error !== 0) return error;
   if ((vma.flags & VM_LOCKED) !== 0) mm.lockedVm += grow;
   vmStatAccount(mm, vma.flags, grow);
+  anonVmaPreUpdate(vma);
   yield mm.treeStore;
   mm.vmas.resize(vma.start, page, vma.end);
   vma.start = page;
   vma.pgoff -= grow;
+  anonVmaPostUpdate(vma);
   return 0;
 }
 

@@ -7,13 +7,13 @@
  */
 import type { Task } from '../../base/task.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { type AnonVma, anonVmaClone, unlinkAnonVmas, vmaHadUncowedParents } from './anon-vma.ts';
+import { type AnonVma, anonVmaClone, vmaHadUncowedParents } from './anon-vma.ts';
 import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import type { VmArea } from './vma.ts';
 import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vma-flags.ts';
-import { vmaMarkDetached, vmaStartWrite } from './vma-lock.ts';
-import { vmAreaFree } from './vma-slab.ts';
+import { vmaStartWrite } from './vma-lock.ts';
+import { vmaComplete, vmaPrepare } from './vma-prepare.ts';
 
 /** A range and the attributes it is to have (`struct vma_merge_struct`). Pages, `end` exclusive. */
 export interface MergeRange {
@@ -187,10 +187,12 @@ function* commitMerge(current: TaskStruct, range: MergeRange, plan: MergePlan): 
   for (const vma of removed) yield* vmaStartWrite(current, mm, vma);
   if (anonVmaFrom !== null && anonVmaFrom.anonVma !== null && target.anonVma === null) {
     target.anonVma = anonVmaFrom.anonVma;
-    anonVmaClone(target, anonVmaFrom);
+    yield* anonVmaClone(current, target, anonVmaFrom);
   }
   for (const vma of removed) target.flags |= vma.flags & VM_STICKY;
   target.flags |= range.flags & VM_STICKY;
+  const change = { vma: target, adjacent: shrunk, insert: null, removed };
+  yield* vmaPrepare(current, change);
   const targetFrom = target.start;
   const shrunkFrom = shrunk?.start ?? 0;
   target.start = plan.start;
@@ -204,13 +206,7 @@ function* commitMerge(current: TaskStruct, range: MergeRange, plan: MergePlan): 
   }
   yield mm.treeStore;
   changeTree(range, plan, targetFrom, shrunkFrom);
-  for (const vma of removed) {
-    yield* vmaMarkDetached(current, vma);
-    unlinkAnonVmas(vma);
-    if (vma.file !== null) vma.file.count--;
-    mm.mapCount--;
-    vmAreaFree(vma);
-  }
+  yield* vmaComplete(current, mm, change);
   return target;
 }
 

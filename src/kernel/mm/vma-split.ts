@@ -7,21 +7,33 @@ import type { Task } from '../../base/task.ts';
 import { ENOMEM } from '../errno.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { anonVmaClone } from './anon-vma.ts';
+import { hugetlbSplit } from './hugetlb/pmd-share.ts';
 import type { MmStruct } from './mm.ts';
+import type { UserfaultfdContext } from './userfaultfd/context.ts';
 import type { VmArea } from './vma.ts';
+import { VM_HUGETLB } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.ts';
 import { vmaMergeExistingRange } from './vma-merge.ts';
+import { vmaComplete, vmaPrepare } from './vma-prepare.ts';
 import { vmAreaAlloc } from './vma-slab.ts';
 
 /** A VMA like `vma` over [start, end), not in the tree; it holds the file and is chained to the same anon_vmas. */
-function duplicateForSplit(mm: MmStruct, vma: VmArea, start: number, end: number): VmArea {
+function* duplicateForSplit(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  start: number,
+  end: number,
+): Task<VmArea> {
   const copy = vmAreaAlloc(mm, start, end, vma.flags, vma.flagsHigh, vma.indexOf(start));
   copy.ops = vma.ops;
+  copy.privateData = vma.privateData;
   copy.userfaultfd = vma.userfaultfd;
   copy.file = vma.file;
   if (copy.file !== null) copy.file.count++;
   copy.anonVma = vma.anonVma;
-  anonVmaClone(copy, vma);
+  yield* anonVmaClone(current, copy, vma);
+  copy.ops?.open?.(copy);
   return copy;
 }
 
@@ -42,9 +54,13 @@ export function* splitVmaUnlimited(
     throw new Error(`${vma.name} cannot be split at page 0x${at.toString(16)}`);
   const error = vma.ops?.maySplit?.(vma, at) ?? 0;
   if (error !== 0) return error;
-  const part = newBelow ? duplicateForSplit(mm, vma, vma.start, at) : duplicateForSplit(mm, vma, at, vma.end);
+  const [start, end] = newBelow ? [vma.start, at] : [at, vma.end];
+  const part = yield* duplicateForSplit(current, mm, vma, start, end);
   yield* vmaStartWrite(current, mm, vma);
   vmaInitWriteLocked(mm, part);
+  const change = { vma, adjacent: null, insert: part, removed: [] };
+  yield* vmaPrepare(current, change);
+  if ((vma.flags & VM_HUGETLB) !== 0) yield* hugetlbSplit(current, vma, at);
   const from = vma.start;
   if (newBelow) {
     vma.pgoff += at - vma.start;
@@ -57,6 +73,7 @@ export function* splitVmaUnlimited(
   mm.vmas.insert(part);
   vmaMarkAttached(part);
   mm.mapCount++;
+  yield* vmaComplete(current, mm, change);
   return 0;
 }
 
@@ -76,6 +93,8 @@ function* splitVma(
 export interface VmaChange {
   readonly flags: number;
   readonly flagsHigh: number;
+  /** Absent: the same as before. */
+  readonly userfaultfd?: UserfaultfdContext | null;
 }
 
 /** How `vmaModify` ended. */
@@ -112,7 +131,7 @@ export function* vmaModify(
     flagsHigh: change.flagsHigh,
     pgoff: vma.indexOf(start),
     file: vma.file,
-    userfaultfd: vma.userfaultfd,
+    userfaultfd: change.userfaultfd === undefined ? vma.userfaultfd : change.userfaultfd,
     anonVma: vma.anonVma,
     prev,
     middle: vma,

@@ -2,14 +2,16 @@
  * One VMA: a range of pages with one set of attributes. Start and end are page numbers; only mm code that holds
  * mmap_lock for writing and has called `vmaStartWrite` may change a VMA that is in a tree. Objects come from
  * `vmAreaAlloc` and go to `vmAreaFree` (vma-slab.ts), which may make another VMA of them at once.
- * Left out so far: memory policy, anonymous VMA names, userfaultfd contexts other than their flags.
+ * Left out so far: memory policy, anonymous VMA names.
  * @see Linux include/linux/mm_types.h, `struct vm_area_struct`
  */
 import { type Holder, PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { SchedTask } from '../../sched/task.ts';
 import type { AnonVma, AnonVmaChain } from './anon-vma.ts';
+import type { IMmapNode } from './i-mmap.ts';
 import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
+import type { UserfaultfdContext } from './userfaultfd/context.ts';
 import { isCowMapping, VM_GROWSDOWN, VM_SHARED } from './vma-flags.ts';
 
 /** What a kind of mapping does differently (`struct vm_operations_struct`). A VMA without operations is anonymous. */
@@ -26,6 +28,9 @@ export interface VmOperations {
   /** `->close`: the VMA goes; called once. */
   readonly close?: (vma: VmArea) => void;
 }
+
+/** Of a VMA that is closed already. @see mm/vma.c, `vma_dummy_vm_ops` */
+const closedVmOperations: VmOperations = { name: 'closed', hasClose: false, hasMapPages: false };
 
 export class VmArea extends SharedObject {
   /** First page. */
@@ -46,10 +51,12 @@ export class VmArea extends SharedObject {
   /** Newest first; one entry more than its own when forked. */
   readonly anonVmaChain: AnonVmaChain[] = [];
   file: MappedFile | null = null;
+  /** Among the mappings of its file (`shared.rb`); made when it is first linked. */
+  iMmapNode: IMmapNode | null = null;
   /** Null means anonymous (`vma_is_anonymous`). */
   ops: VmOperations | null = null;
   /** The userfaultfd this range is registered with (`vm_userfaultfd_ctx`); VMAs of different ones do not merge. */
-  userfaultfd: object | null = null;
+  userfaultfd: UserfaultfdContext | null = null;
   /** Of the kind of mapping (`vm_private_data`). */
   privateData: object | null = null;
   /**
@@ -143,6 +150,13 @@ export class VmArea extends SharedObject {
   indexOf(page: number): number {
     return page - this.start + this.pgoff;
   }
+}
+
+/** The VMA is about to go: its mapping is told so, once. @see mm/internal.h, `vma_close` */
+export function vmaClose(vma: VmArea): void {
+  if (vma.ops?.close === undefined) return;
+  vma.ops.close(vma);
+  vma.ops = closedVmOperations;
 }
 
 /**

@@ -22,15 +22,19 @@ import {
 import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { addMmCounter, mmCounter, removeRmap } from './rmap.ts';
-import { PTE_MARKER_GUARD, SWP_PTE_MARKER } from './swap-entry.ts';
+import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
 import { zapHugePmd } from './thp/zap-huge-pmd.ts';
 import { swapSlotRead, zapSwapPte } from './swap-pte.ts';
+import { needsWpMarker, writeWpMarker } from './userfaultfd/wp-marker.ts';
 import type { VmArea } from './vma.ts';
 import { VM_HUGETLB } from './vma-flags.ts';
 
 export interface ZapDetails {
-  /** Markers that protect against access (guard) stay: MADV_DONTNEED. munmap takes them too. */
+  /**
+   * Markers that protect against access (guard) or against writes to a file stay, and a write-protected page of a file
+   * leaves one: MADV_DONTNEED. munmap takes them too.
+   */
   readonly keepMarkers: boolean;
   /** Private copies of file pages stay, with their swap entries: a hole punched into the file. Default: they go too. */
   readonly keepCows?: boolean;
@@ -93,12 +97,12 @@ function* zapPteRange(
     pageTables.read(table, index);
     if (pageTables.format.isNone(pageTables.hi, pageTables.lo)) continue;
     if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) {
-      yield* zapNonPresent(current, mm, table, index, details);
+      yield* zapNonPresent(current, vma, table, index, details);
       continue;
     }
     if (details.keepCows === true && isPrivateCopy(mm, table)) continue;
     if (inRun(mm.kernel, table, index)) yield* unfoldRun(current, mm, table, page);
-    forceFlush = (yield* zapPresent(mm, vma, table, page, gather)) || forceFlush;
+    forceFlush = (yield* zapPresent(mm, vma, table, page, gather, details)) || forceFlush;
     if (gather.full) {
       forceFlush = true;
       page++;
@@ -129,6 +133,7 @@ function* zapPresent(
   table: TablePage,
   page: number,
   gather: MmuGather,
+  details: ZapDetails,
 ): Task<boolean> {
   const { frames, pageTables } = mm.kernel;
   yield table.setEntry;
@@ -137,8 +142,11 @@ function* zapPresent(
   const flags = pageTables.flags(table.level);
   const frame = pageTables.frame(table.level);
   gather.noteEntry(page, table.level);
+  if (details.keepMarkers && needsWpMarker(vma, pageTables.hi, pageTables.lo)) {
+    yield table.setEntry;
+    writeWpMarker(pageTables, table, pteIndex(pageTables, page));
+  }
   if ((flags & EntryFlag.Special) !== 0) return false;
-  if ((flags & EntryFlag.UffdWp) !== 0) throw new Unsupported(`zapping write-protected pages of ${vma.name}`);
   addMmCounter(mm, mmCounter(frames, frame), -1);
   let delayed = false;
   if (!frames.hasFlag(frame, FrameFlag.Anon)) {
@@ -157,19 +165,27 @@ function* zapPresent(
 /** A page in swap gives its slot up; markers hold nothing that could be freed or cached. */
 function* zapNonPresent(
   current: TaskStruct,
-  mm: MmStruct,
+  vma: VmArea,
   table: TablePage,
   index: number,
   details: ZapDetails,
 ): Task<void> {
+  const { mm } = vma;
   const { pageTables } = mm.kernel;
   const { format, hi, lo } = pageTables;
   const slot = swapSlotRead(mm, table.level);
   if (slot !== -1) return yield* zapSwapPte(current, mm, table, index, slot);
   if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('zapping swap entries');
-  if (details.keepMarkers && (format.swapOffsetOf(hi, lo) & PTE_MARKER_GUARD) !== 0) return;
+  if (staysMarked(vma, format.swapOffsetOf(hi, lo), details)) return;
   yield table.setEntry;
   pageTables.write(table, index, 0, 0);
+}
+
+/** Does a marker outlive what is zapped? That of broken memory stands for a private copy. */
+function staysMarked(vma: VmArea, marker: number, { keepMarkers, keepCows }: ZapDetails): boolean {
+  if ((marker & PTE_MARKER_UFFD_WP) !== 0) return keepMarkers && !vma.anonymous;
+  if ((marker & PTE_MARKER_GUARD) !== 0) return keepMarkers;
+  return keepCows === true;
 }
 
 /** With a gather of its own. @see `zap_page_range_single` */

@@ -4,7 +4,8 @@ import { architectureNamed } from '../../../src/arch/registry.ts';
 import { errnoName } from '../../../src/kernel/errno.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { fput } from '../../../src/kernel/mm/mapped-file.ts';
-import { fileRead, fileTruncate, fileWrite, memfdCreate, openAgain } from '../../../src/kernel/mm/memfd.ts';
+import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
+import { fileRead, fileWrite, memfdCreate, openAgain } from '../../../src/kernel/mm/memfd.ts';
 import {
   LEGACY_MAP_MASK,
   MAP_FIXED,

@@ -16,7 +16,8 @@ import {
 import { atomically, type Task } from '../../../src/base/task.ts';
 import { fromHalves, highHalf, lowHalf } from '../../../src/base/u64.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
-import { fileTruncate, memfdCreate } from '../../../src/kernel/mm/memfd.ts';
+import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
+import { memfdCreate } from '../../../src/kernel/mm/memfd.ts';
 import {
   MAP_ANONYMOUS,
   MAP_PRIVATE,

@@ -2,7 +2,8 @@
 import { EBADF, errnoName } from '../../../kernel/errno.ts';
 import { sysPread, sysPwrite } from '../../../kernel/mm/file-user-io.ts';
 import type { MappedFile } from '../../../kernel/mm/mapped-file.ts';
-import { fileRead, fileTruncate, fileWrite, memfdCreate, openAgain } from '../../../kernel/mm/memfd.ts';
+import { fileTruncate } from '../../../kernel/mm/ftruncate.ts';
+import { fileRead, fileWrite, memfdCreate, openAgain } from '../../../kernel/mm/memfd.ts';
 import type { StepArguments } from '../arguments.ts';
 import { repeatedWord } from '../bytes.ts';
 import type { Step } from '../trace.ts';
@@ -59,7 +60,8 @@ function userIo(world: ReplayWorld, step: Step, call: typeof sysPread): Operatio
   if (file === null) return bad();
   const task = world.actor(step.pid);
   const [address, length] = [step.args.word('addr'), step.args.word('len')];
-  return retOrErrno(world.run(task, call(task, file, address, length, step.args.word('off', 0n))));
+  const body = call(task, file, address, length, step.args.word('off', 0n));
+  return world.call(step, task, body, (result) => retOrErrno(result));
 }
 
 export const fileOperations: Readonly<Record<string, Operation>> = {

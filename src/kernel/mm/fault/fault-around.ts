@@ -54,13 +54,13 @@ function* mapCachedPage(
   const { frames, pageTables } = kernel;
   const frame = mapping.frameAt(objectIndex);
   if (frame === -1) return false;
-  const flags = frames.flags(frame);
-  if ((flags & FrameFlag.Uptodate) === 0) return false;
-  if ((flags & (FrameFlag.Locked | FrameFlag.HwPoison)) !== 0) return false;
   pageTables.read(table, at);
   if (!pageTables.format.isNone(pageTables.hi, pageTables.lo)) return false;
+  // The folio lock is tried and, as nothing comes between, let go in the same step.
   yield frames.refPoint(frame);
-  if (mapping.frameAt(objectIndex) !== frame) return false;
+  if (mapping.frameAt(objectIndex) !== frame || objectIndex >= mapping.sizePages) return false;
+  const usable = frames.flags(frame) & (FrameFlag.Uptodate | FrameFlag.Locked | FrameFlag.HwPoison);
+  if (usable !== FrameFlag.Uptodate) return false;
   frames.get(frame);
   setPte(fault, table, at, frame, at !== index);
   if (endsRun(kernel, page, frame)) yield* foldRun(fault.current, mm, table, page, frame);

@@ -1,25 +1,24 @@
 /**
  * Faults on memory with a file behind it, which shared anonymous memory is too: read, private write, shared write.
  * Left out: files on a disk (a page that is not cached is a hole and becomes a zeroed page, as in tmpfs), waiting for
- * I/O, huge pages, `page_mkwrite`, userfaultfd.
+ * I/O, huge pages, `page_mkwrite`.
  * @see Linux mm/memory.c, `do_fault`, `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `finish_fault`; mm/shmem.c,
  * `shmem_fault`
  */
 import type { Task } from '../../../base/task.ts';
+import { EAGAIN, ENOMEM } from '../../errno.ts';
 import type { AddressSpace } from '../../frame/address-space.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
-import type { Kernel } from '../../kernel.ts';
-import type { TaskStruct } from '../../task-struct.ts';
-import { Unsupported } from '../../unsupported.ts';
 import { allocUserFolio } from '../alloc-folio.ts';
-import { anonVmaPrepare } from '../anon-vma-prepare.ts';
 import { endsRun, foldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
-import { folioAddLru } from '../reclaim/lru.ts';
 import { addMmCounter, mmCounter } from '../rmap.ts';
-import { VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
+import { shmemFallocWait } from '../shmem-falloc-wait.ts';
+import { Sgp, shmemGetFolio } from '../shmem-get-folio.ts';
+import { shmemUserfault } from '../userfaultfd/shmem-userfault.ts';
+import { VM_SHARED, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
 import { doFaultAround } from './fault-around.ts';
 import {
   FAULT_FLAG_WRITE,
@@ -30,7 +29,7 @@ import {
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from './fault-flags.ts';
-import { folioLock, folioUnlock } from './folio-lock.ts';
+import { folioUnlock } from './folio-lock.ts';
 import { copyUserPage } from './page-copy.ts';
 import { setPte } from './set-pte.ts';
 import { checkStableAddressSpace } from './stable-address-space.ts';
@@ -41,11 +40,13 @@ const ENDED = VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY;
 /** @see `do_fault` */
 export function doFault(fault: VmFault): Task<number> {
   const { vma } = fault;
-  if ((vma.flags & (VM_UFFD_MISSING | VM_UFFD_WP)) !== 0 || (vma.flagsHigh & VMH_UFFD_MINOR) !== 0) {
-    throw new Unsupported('userfaultfd faults in file memory');
-  }
   if (!fault.has(FAULT_FLAG_WRITE)) return doReadFault(fault);
   return (vma.flags & VM_SHARED) === 0 ? doCowFault(fault) : doSharedFault(fault);
+}
+
+/** Where user space wants to see each fault. @see include/linux/userfaultfd_k.h, `uffd_disable_fault_around` */
+function disablesFaultAround({ vma }: VmFault): boolean {
+  return (vma.flags & VM_UFFD_WP) !== 0 || (vma.flagsHigh & VMH_UFFD_MINOR) !== 0;
 }
 
 function mappingOf(fault: VmFault): AddressSpace {
@@ -53,65 +54,14 @@ function mappingOf(fault: VmFault): AddressSpace {
   return fault.vma.file.mapping;
 }
 
-/**
- * The page of an object at `index`, with a reference and locked; made, zeroed, when there is none. -1: no memory.
- * @see mm/shmem.c, `shmem_get_folio_gfp` with SGP_CACHE
- */
-export function* getFolio(current: TaskStruct, mapping: AddressSpace, index: number): Task<number> {
-  const { kernel } = current;
-  const { frames } = kernel;
-  for (;;) {
-    const frame = mapping.frameAt(index);
-    if (frame === -1) {
-      const fresh = yield* addFolio(current, mapping, index);
-      if (fresh === -1) return -1;
-      if (fresh === -2) continue;
-      return fresh;
-    }
-    frames.get(frame);
-    yield* folioLock(frames, frame);
-    if (mapping.frameAt(index) === frame) {
-      makeUptodate(kernel, frame);
-      return frame;
-    }
-    // Truncated while we waited for the lock.
-    yield* folioUnlock(frames, frame);
-    frames.put(frame);
-  }
-}
-
-/** A page that fallocate reserved holds nothing yet. */
-function makeUptodate(kernel: Kernel, frame: number): void {
-  const { frames, machine } = kernel;
-  if (frames.hasFlag(frame, FrameFlag.Uptodate)) return;
-  machine.memory.zeroFrame(frame);
-  frames.setFlags(frame, FrameFlag.Uptodate);
-}
-
-/** A new page in the cache, locked, with a reference for the caller. -1: no memory; -2: somebody was faster. */
-function* addFolio(current: TaskStruct, mapping: AddressSpace, index: number): Task<number> {
-  const { frames } = current.kernel;
-  const frame = yield* allocUserFolio(current, null, 0, true);
-  if (frame === NO_FRAME) return -1;
-  yield mapping.change;
-  if (mapping.frameAt(index) !== -1) {
-    frames.put(frame);
-    return -2;
-  }
-  frames.setFlags(frame, FrameFlag.Locked | FrameFlag.Uptodate);
-  if (mapping.shmem) frames.setFlags(frame, FrameFlag.SwapBacked);
-  folioAddLru(frames, frame);
-  mapping.add(frames, index, frame);
-  frames.get(frame);
-  return frame;
-}
-
-/** `__do_fault`: finds the file's page, locked. SIGBUS beyond the end of the object. */
+/** `__do_fault`, `shmem_fault`: finds the file's page, locked. SIGBUS beyond the end of the object. */
 function* callFault(fault: VmFault): Task<number> {
   const mapping = mappingOf(fault);
-  if (fault.pgoff >= mapping.sizePages) return VM_FAULT_SIGBUS;
-  const frame = yield* getFolio(fault.current, mapping, fault.pgoff);
-  if (frame === -1) return VM_FAULT_OOM;
+  const waited = yield* shmemFallocWait(fault, mapping);
+  if (waited !== 0) return waited;
+  const frame = yield* shmemGetFolio(fault.current, mapping, fault.pgoff, Sgp.Cache, fault);
+  if (frame === -EAGAIN) return yield* shmemUserfault(fault);
+  if (frame < 0) return frame === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
   fault.frame = frame;
   return VM_FAULT_LOCKED;
 }
@@ -124,10 +74,12 @@ function* unlockAndPut(fault: VmFault): Task<void> {
 
 function* doReadFault(fault: VmFault): Task<number> {
   const { frames } = fault.kernel;
-  if (fault.vma.ops?.hasMapPages === true) {
+  if (fault.vma.ops?.hasMapPages === true && !disablesFaultAround(fault)) {
     const around = yield* doFaultAround(fault, mappingOf(fault));
     if (around !== 0) return around;
   }
+  const refused = yield* vmfCanCallFault(fault);
+  if (refused !== 0) return refused;
   let result = yield* callFault(fault);
   if ((result & ENDED) !== 0) return result;
   result |= yield* finishFault(fault);
@@ -141,7 +93,8 @@ function* doReadFault(fault: VmFault): Task<number> {
 function* doCowFault(fault: VmFault): Task<number> {
   const { current, kernel, vma } = fault;
   const { frames } = kernel;
-  yield* anonVmaPrepare(current, vma);
+  const refused = (yield* vmfCanCallFault(fault)) || (yield* vmfAnonPrepare(fault));
+  if (refused !== 0) return refused;
   fault.cowFrame = yield* allocUserFolio(current, vma, 0, false);
   if (fault.cowFrame === NO_FRAME) return VM_FAULT_OOM;
   let result = yield* callFault(fault);
@@ -157,6 +110,8 @@ function* doCowFault(fault: VmFault): Task<number> {
 
 function* doSharedFault(fault: VmFault): Task<number> {
   const { frames } = fault.kernel;
+  const refused = yield* vmfCanCallFault(fault);
+  if (refused !== 0) return refused;
   let result = yield* callFault(fault);
   if ((result & ENDED) !== 0) return result;
   result |= yield* finishFault(fault);

@@ -13,7 +13,8 @@ import { staleTranslations } from '../../../../src/check/stale-translation.ts';
 import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
 import { anonVmaPrepare } from '../../../../src/kernel/mm/anon-vma-prepare.ts';
 import { endsRun, foldRun } from '../../../../src/kernel/mm/contiguous-ptes.ts';
-import { fileTruncate, memfdCreate } from '../../../../src/kernel/mm/memfd.ts';
+import { fileTruncate } from '../../../../src/kernel/mm/ftruncate.ts';
+import { memfdCreate } from '../../../../src/kernel/mm/memfd.ts';
 import { MM_ANONPAGES } from '../../../../src/kernel/mm/mm.ts';
 import {
   MAP_ANONYMOUS,

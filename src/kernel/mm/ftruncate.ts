@@ -1,0 +1,46 @@
+/**
+ * ftruncate of a tmpfs object. What lies beyond a smaller size is unmapped, everywhere and with private copies, before
+ * and after the pages go: a fault that was under way may have copied one meanwhile.
+ * Left out: RLIMIT_FSIZE, times, file systems other than tmpfs.
+ * @see Linux fs/open.c, `do_ftruncate`; mm/shmem.c, `shmem_setattr`
+ */
+import type { Task } from '../../base/task.ts';
+import { EFBIG, EINVAL, EPERM } from '../errno.ts';
+import type { AddressSpace } from '../frame/address-space.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import type { MappedFile } from './mapped-file.ts';
+import { MAX_FILE_BYTES } from './memfd.ts';
+import { F_SEAL_GROW, F_SEAL_SHRINK } from './seals.ts';
+import { shmemTruncateRange } from './shmem-truncate.ts';
+import { unmapMappingPages } from './unmap-mapping.ts';
+
+const PAGE_BYTES = 4096;
+const ALL = Number.POSITIVE_INFINITY;
+
+/**
+ * `length` is in bytes, unsigned 64 bits. 0, -EINVAL (negative, not open for writing, or nothing that has a size), -EFBIG
+ * or -EPERM (sealed).
+ */
+export function* fileTruncate(current: TaskStruct, file: MappedFile, length: bigint): Task<number> {
+  if (length >= 2n ** 63n || !file.writable || file.mappedAs !== 'cache') return -EINVAL;
+  const { mapping } = file;
+  yield* mapping.iRwsem.downWrite(current);
+  const error = length > MAX_FILE_BYTES ? -EFBIG : yield* setSize(current, mapping, Number(length));
+  yield* mapping.iRwsem.upWrite(current);
+  return error;
+}
+
+function* setSize(current: TaskStruct, mapping: AddressSpace, size: number): Task<number> {
+  const old = mapping.sizeBytes;
+  const seals = (size < old ? F_SEAL_SHRINK : 0) | (size > old ? F_SEAL_GROW : 0);
+  if ((mapping.seals & seals) !== 0) return -EPERM;
+  yield mapping.change;
+  mapping.sizeBytes = size;
+  if (size > old) return 0;
+  const first = mapping.sizePages;
+  const mapped = old > first * PAGE_BYTES;
+  if (mapped) yield* unmapMappingPages(current, mapping, first, ALL, true);
+  if (mapping.pageCount > 0) yield* shmemTruncateRange(current, mapping, size, ALL);
+  if (mapped) yield* unmapMappingPages(current, mapping, first, ALL, true);
+  return 0;
+}
