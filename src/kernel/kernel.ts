@@ -7,6 +7,7 @@ import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { SwapArea } from './frame/swap-area.ts';
+import { Lockdep } from './lock/lockdep.ts';
 import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { HugetlbPools } from './mm/hugetlb/hstate.ts';
@@ -26,6 +27,8 @@ export interface KernelConfig {
   readonly mmapMinPage: number;
   /** The boot parameter stack_guard_gap, in pages. */
   readonly stackGuardGapPages: number;
+  /** CONFIG_PROVE_LOCKING: tell of orders of locks that could deadlock (`Kernel.lockdep`). */
+  readonly lockdep: boolean;
   /** CONFIG_PER_VMA_LOCK: user-mode faults try the VMA's own lock before mmap_lock. */
   readonly perVmaLocks: boolean;
   /** `sysctl vm.overcommit_memory`: 0 heuristic, 1 always, 2 never. */
@@ -50,6 +53,7 @@ export const defaultKernelConfig: KernelConfig = {
   maxMapCount: 65530,
   mmapMinPage: 16,
   stackGuardGapPages: 256,
+  lockdep: false,
   perVmaLocks: true,
   overcommitMemory: 0,
   swapPages: 0,
@@ -74,6 +78,8 @@ export class Kernel {
   readonly config: KernelConfig;
   readonly events: EventSink;
   readonly rcu: Rcu;
+  /** Null unless `config.lockdep`. */
+  readonly lockdep: Lockdep | null;
   /** What khugepaged scans. */
   readonly khugepaged = new KhugepagedScan();
   /** VMAs that are given back and not yet another's. */
@@ -110,6 +116,7 @@ export class Kernel {
     this.activeMm = machine.cpus.map(() => new ActiveMm());
     this.events = machine.events;
     this.rcu = new Rcu(machine.cpus);
+    this.lockdep = config.lockdep ? new Lockdep() : null;
   }
 
   /** The next number for an object of `kind`, from 1. */

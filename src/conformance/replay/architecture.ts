@@ -22,6 +22,9 @@ export function processorOfTrace(trace: Trace): ProcessorOptions {
 /** The last stable release that was recorded without VM_MAYBE_GUARD; 6.18.44 had it. */
 const LAST_WITHOUT_GUARD_FLAG = 15;
 
+/** /proc/sys/vm/nr_hugepages of the recorders: pages of 2 MiB. */
+const RECORDED_HUGE_PAGES = 8;
+
 /**
  * What of the recorded kernel's configuration shows: the x86-64 one was built without CONFIG_MEMORY_FAILURE, the arm64 one
  * is older than the flag of VMAs with guards.
@@ -29,6 +32,7 @@ const LAST_WITHOUT_GUARD_FLAG = 15;
 export function kernelOfTrace(trace: Trace): Partial<KernelConfig> {
   const patch = /^6\.18\.(\d+)/.exec(trace.kernel)?.[1];
   return {
+    hugepages2M: RECORDED_HUGE_PAGES,
     memoryFailure: architectureOfTrace(trace) !== 'x86_64',
     maybeGuardFlag: patch === undefined || Number(patch) > LAST_WITHOUT_GUARD_FLAG,
   };

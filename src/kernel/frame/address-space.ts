@@ -8,6 +8,7 @@ import { type IntervalNode, IntervalTree } from '../../base/interval-tree.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import { RwSemaphore } from '../lock/rwsem.ts';
 import type { FrameTable } from './frame-table.ts';
+import type { SwapArea } from './swap-area.ts';
 
 /** What a file of huge pages (hugetlbfs) has beside its page cache; the mm layer knows what it is. */
 export interface HugeObject {
@@ -50,6 +51,8 @@ export class AddressSpace extends SharedObject {
   hole: PunchedHole | null = null;
   /** Set on a file of huge pages: pages are cached under the index of their first small page. */
   huge: HugeObject | null = null;
+  /** Where pages of it went that are in swap; null while none ever did. */
+  swap: SwapArea | null = null;
   /** Frame by index, in no particular order. */
   readonly #pages = new Map<number, number>();
   /** Swap slot by index, of pages that are in swap: an index is here or in `#pages`, never in both. */
@@ -120,8 +123,9 @@ export class AddressSpace extends SharedObject {
   }
 
   /** Page `index` goes to a swap slot: it leaves the cache, whose reference is dropped, and the slot is noted. */
-  moveToSwap(frames: FrameTable, index: number, slot: number): void {
+  moveToSwap(frames: FrameTable, index: number, swap: SwapArea, slot: number): void {
     this.remove(frames, index);
+    this.swap = swap;
     this.#swapped.set(index, slot);
   }
 

@@ -56,6 +56,24 @@ export class BuddyAllocator {
   }
 
   /**
+   * A block of any order, aligned to its size, as a machine that has just started can give: one larger than the lists
+   * know comes from memory that was never used, and what is skipped for its alignment goes to the lists. Larger blocks
+   * are not given back. `NO_FRAME` when there is none.
+   * @see Linux mm/page_alloc.c, `alloc_contig_pages`; mm/cma.c
+   */
+  allocateContiguous(order: number): number {
+    if (order <= MAX_PAGE_ORDER) return this.allocate(order);
+    const size = 2 ** order;
+    const first = Math.ceil((this.firstFrame + this.#mark) / size) * size - this.firstFrame;
+    if (first + size > this.frameCount) return NO_FRAME;
+    while (this.#mark < first) this.#raiseMark();
+    this.#mark += size;
+    this.#grow();
+    this.freeFrames -= size;
+    return this.firstFrame + first;
+  }
+
+  /**
    * Gives a block back: its first frame and order as allocated, or any aligned part of it.
    * @throws Error when a part of it is free already
    */

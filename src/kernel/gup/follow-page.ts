@@ -13,9 +13,11 @@ import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from '../mm/pag
 import { pmdTransHugeLock } from '../mm/thp/huge-pmd.ts';
 import { splitHugePmd } from '../mm/thp/split-pmd.ts';
 import type { VmArea } from '../mm/vma.ts';
+import { VM_HUGETLB } from '../mm/vma-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_DUMP, FOLL_SPLIT_PMD, FOLL_TOUCH, FOLL_WRITE, NO_PAGE } from './foll-flags.ts';
 import { type FollowedPage, followHugePmd } from './follow-huge-pmd.ts';
+import { followHugetlbPage } from './follow-hugetlb-page.ts';
 import { leafVerdict } from './leaf-verdict.ts';
 import { tryGrabFolio } from './pin.ts';
 
@@ -31,6 +33,7 @@ export function* followPageMask(
   followed: FollowedPage,
 ): Task<number> {
   followed.pageMask = 0;
+  if ((vma.flags & VM_HUGETLB) !== 0) return yield* followHugetlbPage(current, vma, page, gupFlags, followed);
   const { pageTables } = current.kernel;
   if (pageTables.pmdKind(rootTable(vma.mm), page) === PmdKind.Huge) {
     const huge = yield* pmdTransHugeLock(current, vma.mm, page);

@@ -1,40 +1,41 @@
 /**
  * Giving the present pages of a range the protection of their VMA's flags: the page-table half of mprotect.
- * Left out: NUMA hints, userfaultfd write protection, hugetlb, swap and migration entries.
+ * Left out: NUMA hints, hugetlb, migration entries.
  * @see Linux mm/mprotect.c, `change_protection`, `change_pte_range`, `can_change_pte_writable`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
+import { ENOMEM } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { Unsupported } from '../unsupported.ts';
+import { MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE } from './change-flags.ts';
 import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
+import { hugetlbChangeProtection } from './hugetlb/change-protection.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
 import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
-import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
-import { isSwapType, SWP_PTE_MARKER } from './swap-entry.ts';
+import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { changeHugePmd, type EntryChange } from './thp/change-huge-pmd.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
+import { changeUffdWpOfAbsent } from './userfaultfd/change-absent.ts';
+import { userfaultfdWpUseMarkers } from './userfaultfd/context.ts';
 import type { VmArea } from './vma.ts';
-import { VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
+import { VM_HUGETLB, VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
 import { entryWritable, maybeWritable, vmaPageProtection, vmaWantsWriteNotify } from './vma-protection.ts';
-
-/** Make ptes writable at once where a write fault would do nothing but that. */
-export const MM_CP_TRY_CHANGE_WRITABLE = 1 << 0;
 
 /**
  * Must each pte be looked at before it is made writable? A private one may have to be copied first.
  * @see mm/internal.h, `vma_wants_manual_pte_write_upgrade`
  */
-function manualWriteUpgrade(vma: VmArea): boolean {
+export function manualWriteUpgrade(vma: VmArea): boolean {
   return (vma.flags & VM_SHARED) !== 0 ? vmaWantsWriteNotify(vma) : (vma.flags & VM_WRITE) !== 0;
 }
 
 /**
  * Changes what [start, end) of the VMA maps to what the VMA's flags say now; what must be flushed goes to the gather.
- * Needs mmap_lock for writing and the VMA write-locked. Returns the number of ptes changed.
+ * Needs mmap_lock for writing and the VMA write-locked. Returns the number of ptes changed, or -ENOMEM (of
+ * MM_CP_UFFD_WP alone).
  * @param changeFlags MM_CP_*; by default what mprotect asks for
  */
 export function* changeProtection(
@@ -46,37 +47,75 @@ export function* changeProtection(
   gather: MmuGather,
   changeFlags = manualWriteUpgrade(vma) ? MM_CP_TRY_CHANGE_WRITABLE : 0,
 ): Task<number> {
+  if ((vma.flags & VM_HUGETLB) !== 0) return yield* hugetlbChangeProtection(current, vma, start, end);
   const { pageTables } = mm.kernel;
   const { format, lastLevel } = pageTables;
   const root = rootTable(mm);
-  const modify: EntryChange = (old, level, entry) => modifyEntry(vma, changeFlags, old, level, entry);
-  let changed = 0;
+  const change = new RangeChange(current, vma, gather, changeFlags);
   for (let page = start; page < end; ) {
     const kind = pageTables.pmdKind(root, page);
-    if (kind === PmdKind.None) {
+    if (kind === PmdKind.None && !change.marksAbsent) {
       page = endOfHole(pageTables, root, page, end);
       continue;
     }
     const spanEnd = entryEnd(format, page, end, lastLevel - 1);
-    if (kind === PmdKind.Huge && isWholeHugePage(pageTables, page, spanEnd)) {
-      const pages = yield* changeHugePmd(current, vma, page, gather, modify);
-      changed += pages;
-      if (pages > 0) page = spanEnd;
-      continue;
-    }
-    if (kind === PmdKind.Huge) {
-      yield* splitHugePmd(current, vma, page);
-      continue;
-    }
-    const table = yield* pteOffsetMapLock(current, mm, page);
-    if (table === null) continue;
-    for (; page < spanEnd; page++) {
-      if (yield* changePte(current, vma, table, page, gather, modify)) changed++;
-    }
-    yield* pteUnmapUnlock(current, table);
+    const next = yield* change.span(kind, page, spanEnd);
+    if (next < 0) return next;
+    page = next;
   }
-  return changed;
+  return change.changed;
 }
+
+/** One call of `changeProtection`. */
+class RangeChange {
+  changed = 0;
+  /** Absent pages get a marker, for which there must be a table. */
+  readonly marksAbsent: boolean;
+  readonly #current: TaskStruct;
+  readonly #vma: VmArea;
+  readonly #gather: MmuGather;
+  readonly #flags: number;
+  readonly #modify: EntryChange;
+
+  constructor(current: TaskStruct, vma: VmArea, gather: MmuGather, flags: number) {
+    this.#current = current;
+    this.#vma = vma;
+    this.#gather = gather;
+    this.#flags = flags;
+    this.#modify = (old, level, entry) => modifyEntry(vma, flags, old, level, entry);
+    this.marksAbsent = (flags & MM_CP_UFFD_WP) !== 0 && userfaultfdWpUseMarkers(vma);
+  }
+
+  /** What one pmd covers of the range: the page to go on with, `page` to look again, or -ENOMEM. */
+  *span(kind: PmdKind, page: number, end: number): Task<number> {
+    const { mm } = this.#vma;
+    if (kind === PmdKind.Huge) return yield* this.#hugePmd(page, end);
+    if (kind === PmdKind.None && (yield* pteAlloc(this.#current, mm, page)) === null) return -ENOMEM;
+    const table = yield* pteOffsetMapLock(this.#current, mm, page);
+    if (table === null) return page;
+    for (let at = page; at < end; at++) {
+      if (yield* changePte(this.#current, this.#vma, table, at, this.#gather, this.#modify, this.#flags)) {
+        this.changed++;
+      }
+    }
+    yield* pteUnmapUnlock(this.#current, table);
+    return end;
+  }
+
+  *#hugePmd(page: number, end: number): Task<number> {
+    const vma = this.#vma;
+    if (!isWholeHugePage(vma.mm.kernel.pageTables, page, end)) {
+      yield* splitHugePmd(this.#current, vma, page);
+      return page;
+    }
+    const pages = yield* changeHugePmd(this.#current, vma, page, this.#gather, this.#modify);
+    this.changed += pages;
+    return pages > 0 ? end : page;
+  }
+}
+
+/** What `pte_mkuffd_wp` takes away. */
+const UFFD_WP_CLEARS = EntryFlag.Write | EntryFlag.ShadowStack;
 
 /** Makes the new entry of a present leaf from the old one: `pte_modify` or `pmd_modify`, and the writable upgrade. */
 function modifyEntry(
@@ -90,6 +129,11 @@ function modifyEntry(
   const { format } = pageTables;
   const mask = arch.protectionMask;
   format.change(old.hi, old.lo, level, vmaPageProtection(vma) & mask, mask, entry);
+  if ((changeFlags & MM_CP_UFFD_WP) !== 0) {
+    format.change(entry.hi, entry.lo, level, EntryFlag.UffdWp, UFFD_WP_CLEARS, entry);
+  } else if ((changeFlags & MM_CP_UFFD_WP_RESOLVE) !== 0) {
+    format.change(entry.hi, entry.lo, level, 0, EntryFlag.UffdWp, entry);
+  }
   if ((changeFlags & MM_CP_TRY_CHANGE_WRITABLE) !== 0 && canChangePteWritable(vma, entry, level)) {
     format.change(entry.hi, entry.lo, level, maybeWritable(vma), 0, entry);
   }
@@ -103,16 +147,14 @@ function* changePte(
   page: number,
   gather: MmuGather,
   modify: EntryChange,
+  changeFlags: number,
 ): Task<boolean> {
   const { pageTables } = vma.mm.kernel;
   const { format } = pageTables;
   const index = pteIndex(pageTables, page);
   pageTables.read(table, index);
-  if (format.isNone(pageTables.hi, pageTables.lo)) return false;
   if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) {
-    const type = format.swapTypeOf(pageTables.hi, pageTables.lo);
-    if (type === SWP_PTE_MARKER || isSwapType(type)) return false;
-    throw new Unsupported('mprotect of swap entries');
+    return yield* changeUffdWpOfAbsent(vma, table, index, changeFlags);
   }
   if (inRun(vma.mm.kernel, table, index)) yield* unfoldRun(current, vma.mm, table, page);
   // `ptep_modify_prot_start`: cleared, so that the hardware cannot set a bit that would be lost.

@@ -1,11 +1,12 @@
 /**
  * The page-table half of fork: the child maps the parent's pages, private ones read-only in both. A page that the parent
  * may have pinned is copied instead, so that the pin keeps its page.
- * Left out: hugetlb, swap entries other than markers, userfaultfd write protection.
+ * Left out: hugetlb, swap entries other than markers.
  * @see Linux mm/memory.c, `copy_page_range`, `copy_pte_range`, `copy_present_ptes`, `copy_present_page`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
+import type { Halves } from '../../base/u64.ts';
 import { EAGAIN, ENOMEM } from '../errno.ts';
 import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
@@ -13,6 +14,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
 import { allocUserFolio } from './alloc-folio.ts';
 import { endsRun, flagsInRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
+import { copyHugetlbPageRange } from './hugetlb/copy.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
 import { endOfHole, entryEnd, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
@@ -21,8 +23,17 @@ import { SWP_PTE_MARKER } from './swap-entry.ts';
 import { copyHugePmd } from './thp/copy-huge-pmd.ts';
 import { copySwapPte, swapSlotRead } from './swap-pte.ts';
 import { copyHighpage } from './user-highpage.ts';
+import { copiedMarker, packMarker } from './userfaultfd/wp-marker.ts';
 import type { VmArea } from './vma.ts';
-import { VM_MAYBE_GUARD, VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE } from './vma-flags.ts';
+import {
+  VM_HUGETLB,
+  VM_MAYBE_GUARD,
+  VM_MIXEDMAP,
+  VM_PFNMAP,
+  VM_SHARED,
+  VM_UFFD_WP,
+  VM_WRITE,
+} from './vma-flags.ts';
 import { entryWritable, maybeWritable, vmaPageProtection } from './vma-protection.ts';
 
 /** Progress units after which the locks are let go if others want the CPU: a copied pte counts 8, an empty one 1. */
@@ -48,7 +59,10 @@ export function* copyPageRange(current: TaskStruct, child: VmArea, parent: VmAre
     yield sequence;
     mm.writeProtectSeq++;
   }
-  const error = yield* copyTables(current, child, parent);
+  const error =
+    (parent.flags & VM_HUGETLB) !== 0
+      ? yield* copyHugetlbPageRange(current, child, parent)
+      : yield* copyTables(current, child, parent);
   if (parent.cow) {
     yield sequence;
     mm.writeProtectSeq++;
@@ -162,8 +176,12 @@ class PteCopier {
         return COPIED_UNITS;
       }
       if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('fork with swapped pages');
+      const marker = copiedMarker(format.swapOffsetOf(hi, lo), this.#child);
+      if (marker === 0) return COPIED_UNITS;
+      const entry: Halves = { hi: 0, lo: 0 };
+      packMarker(pageTables, marker, entry);
       yield target.setEntry;
-      pageTables.write(target, index, hi, lo);
+      pageTables.write(target, index, entry.hi, entry.lo);
       return COPIED_UNITS;
     }
     return yield* this.#copyPresent(source, target, index, page);

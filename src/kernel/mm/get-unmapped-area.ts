@@ -1,7 +1,7 @@
 /**
  * Where a mapping goes: the address asked for, if it is free and keeps the guard gaps of stacks, else the highest free
  * range below mmap_base, else the lowest one above the bottom-up base. Page numbers; errors are negative errnos.
- * Left out: shadow-stack guard gaps, MAP_32BIT and MAP_ABOVE4G, hugetlb alignment.
+ * Left out: shadow-stack guard gaps, MAP_32BIT and MAP_ABOVE4G.
  * @see Linux mm/mmap.c, `__get_unmapped_area`, `vm_unmapped_area`; arch/x86/kernel/sys_x86_64.c;
  * arch/arm64/include/asm/processor.h, `arch_get_mmap_end`, `arch_get_mmap_base`;
  * mm/huge_memory.c, `thp_get_unmapped_area_vmflags`
@@ -23,6 +23,8 @@ export interface PlacementRequest {
   readonly flags: number;
   /** Private anonymous memory, which is aligned for huge pages when its size is a multiple of theirs. */
   readonly alignForHugePages: boolean;
+  /** A file of huge pages: small pages of one of them; 0 (the default) for any other. */
+  readonly hugetlbPages?: number;
 }
 
 /** Pages of a transparent huge page (`HPAGE_PMD_NR`): 512 on every format with 4 KiB pages. */
@@ -36,12 +38,21 @@ const LOWEST_PAGE = 1;
  * the gap. -1 when there is none.
  * @see mm/vma.c, `unmapped_area_topdown`
  */
-function unmappedAreaTopDown(mm: MmStruct, pages: number, low: number, high: number): number {
+function unmappedAreaTopDown(
+  mm: MmStruct,
+  pages: number,
+  low: number,
+  high: number,
+  align: number,
+): number {
   const gapPages = mm.kernel.config.stackGuardGapPages;
   let limit = high;
   for (;;) {
-    const start = mm.vmas.findGapTopDown(pages, low, limit);
-    if (start === -1) return -1;
+    // Room for one page less than the alignment more, so that an aligned place is in it.
+    const room = mm.vmas.findGapTopDown(pages + align - 1, low, limit);
+    if (room === -1) return -1;
+    const last = room + align - 1;
+    const start = last - (last % align);
     const above = mm.vmas.find(start);
     if (above === null) return start;
     const guardStart = vmStartGap(above, gapPages);
@@ -51,12 +62,19 @@ function unmappedAreaTopDown(mm: MmStruct, pages: number, low: number, high: num
 }
 
 /** @see mm/vma.c, `unmapped_area` */
-function unmappedAreaBottomUp(mm: MmStruct, pages: number, low: number, high: number): number {
+function unmappedAreaBottomUp(
+  mm: MmStruct,
+  pages: number,
+  low: number,
+  high: number,
+  align: number,
+): number {
   const gapPages = mm.kernel.config.stackGuardGapPages;
   let from = low;
   for (;;) {
-    const start = mm.vmas.findGapBottomUp(pages, from, high);
-    if (start === -1) return -1;
+    const room = mm.vmas.findGapBottomUp(pages + align - 1, from, high);
+    if (room === -1) return -1;
+    const start = Math.ceil(room / align) * align;
     const above = mm.vmas.find(start);
     if (above === null || vmStartGap(above, gapPages) >= start + pages) return start;
     from = above.end;
@@ -80,15 +98,15 @@ function hintFits(mm: MmStruct, start: number, pages: number): boolean {
 }
 
 /** @see arch/x86/kernel/sys_x86_64.c, `arch_get_unmapped_area_topdown`; mm/mmap.c has the generic twin */
-function getUnmappedAreaTopDown(mm: MmStruct, hint: number, pages: number): number {
+function getUnmappedAreaTopDown(mm: MmStruct, hint: number, pages: number, align = 1): number {
   const end = mmapEnd(mm, hint);
   if (pages > end) return -ENOMEM;
   if (hint !== 0 && hintFits(mm, hint, pages)) return hint;
   const window = mmapEnd(mm, 0);
-  const found = unmappedAreaTopDown(mm, pages, LOWEST_PAGE, mm.mmapBasePage + end - window);
+  const found = unmappedAreaTopDown(mm, pages, LOWEST_PAGE, mm.mmapBasePage + end - window, align);
   if (found !== -1) return found;
   const bottomUpBase = Math.floor(window / 3);
-  const second = unmappedAreaBottomUp(mm, pages, bottomUpBase, end);
+  const second = unmappedAreaBottomUp(mm, pages, bottomUpBase, end, align);
   return second === -1 ? -ENOMEM : second;
 }
 
@@ -105,8 +123,12 @@ function hugePageAlignedArea(mm: MmStruct, pages: number): number {
 }
 
 function findPlace(request: PlacementRequest): number {
-  const { mm, pages } = request;
+  const { mm, pages, hugetlbPages = 0 } = request;
   const hint = Number(request.address >> 12n);
+  if (hugetlbPages !== 0) {
+    const alignedHint = Math.ceil(hint / hugetlbPages) * hugetlbPages;
+    return getUnmappedAreaTopDown(mm, alignedHint, pages, hugetlbPages);
+  }
   if (request.alignForHugePages && hint === 0 && pages % HUGE_PAGE_PAGES === 0) {
     const aligned = hugePageAlignedArea(mm, pages);
     if (aligned !== 0) return aligned;
@@ -120,9 +142,11 @@ function findPlace(request: PlacementRequest): number {
  * @see mm/mmap.c, `__get_unmapped_area`; security/commoncap.c, `cap_mmap_addr`
  */
 export function getUnmappedArea(current: TaskStruct, request: PlacementRequest): number {
-  const { mm, pages, address } = request;
+  const { mm, pages, address, hugetlbPages = 0 } = request;
   if (pages > mm.taskSizePages) return -ENOMEM;
   const fixed = (request.flags & MAP_FIXED) !== 0;
+  // A file of huge pages is asked first. @see fs/hugetlbfs/inode.c, `hugetlb_get_unmapped_area`
+  if (fixed && hugetlbPages !== 0 && address % (BigInt(hugetlbPages) << 12n) !== 0n) return -EINVAL;
   if (fixed && address > BigInt(mm.taskSizePages - pages) << 12n) return -ENOMEM;
   if (fixed && (address & 0xfffn) !== 0n) return -EINVAL;
   const page = fixed ? Number(address >> 12n) : findPlace(request);

@@ -6,6 +6,7 @@
 import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
 import type { AddressSpace } from '../frame/address-space.ts';
 import type { FrameTable } from '../frame/frame-table.ts';
+import { shmemEvictSwap } from './shmem-swap.ts';
 
 export interface MappedFileInit {
   readonly name: string;
@@ -70,5 +71,6 @@ export function* fput(frames: FrameTable, file: MappedFile): Task<void> {
     huge.evict();
     return;
   }
+  yield* shmemEvictSwap(frames, file.mapping);
   file.mapping.truncate(frames, 0);
 }

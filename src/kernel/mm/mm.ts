@@ -63,6 +63,9 @@ export class MmStruct {
   writeProtectSeq = 0;
   /** `mm->tlb_flush_pending`: mmu_gathers at work on this mm. */
   tlbFlushPending = 0;
+  /** `mm->tlb_flush_batched`: pages that reclaim has unmapped, and how many of them are known to be flushed. */
+  tlbBatchPending = 0;
+  tlbBatchFlushed = 0;
 
   readonly vmas: VmaTree;
   /** `mm->vma_writer_wait`: where a writer waits for the readers of a VMA. */

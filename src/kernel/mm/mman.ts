@@ -34,9 +34,10 @@ export const MAP_SYNC = 0x8_0000;
 export const MAP_FIXED_NOREPLACE = 0x10_0000;
 const MAP_UNINITIALIZED = 0x400_0000;
 /** log2 of the huge page's bytes stands from here on. */
-const MAP_HUGE_SHIFT = 26;
-const MAP_HUGE_2MB = 21 << MAP_HUGE_SHIFT;
-const MAP_HUGE_1GB = 30 << MAP_HUGE_SHIFT;
+export const MAP_HUGE_SHIFT = 26;
+export const MAP_HUGE_MASK = 0x3f;
+export const MAP_HUGE_2MB = 21 << MAP_HUGE_SHIFT;
+export const MAP_HUGE_1GB = 30 << MAP_HUGE_SHIFT;
 
 /**
  * The flags that MAP_SHARED_VALIDATE accepts on every file, beside those of the architecture

@@ -20,10 +20,10 @@ import {
 } from '../errno.ts';
 import { mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { Unsupported } from '../unsupported.ts';
 import { getUnmappedArea } from './get-unmapped-area.ts';
+import { hstateOfFile, hstateOfFlags, hugetlbFileSetup } from './hugetlb/hugetlb-file.ts';
 import { canDoMlock, mlockFutureOk } from './limits.ts';
-import type { MappedFile } from './mapped-file.ts';
+import { fput, type MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import {
   LEGACY_MAP_MASK,
@@ -200,6 +200,11 @@ function initialVmFlags(mm: MmStruct, args: MmapArguments): VmFlagBits {
   return { flags: prot.flags | map.flags | mm.defFlags | may, flagsHigh: prot.flagsHigh | map.flagsHigh };
 }
 
+/** Huge pages are never overcommitted but by MAP_NORESERVE itself, which is for nothing where nothing is. */
+function mayGoUnreserved(mm: MmStruct, file: MappedFile | null): boolean {
+  return mm.kernel.config.overcommitMemory !== OVERCOMMIT_NEVER || hstateOfFile(file) !== null;
+}
+
 /** The mapping with the flags its type gives it, or a negative errno. `flags` are MAP_*. */
 function describeMapping(
   mm: MmStruct,
@@ -216,7 +221,7 @@ function describeMapping(
       : fileTypeFlags(mm.kernel.arch, args, file, vmFlags.flags, pages);
   if (type.error !== 0) return type.error;
   let all = (vmFlags.flags | type.add) & ~type.remove;
-  if ((flags & MAP_NORESERVE) !== 0 && mm.kernel.config.overcommitMemory !== OVERCOMMIT_NEVER) {
+  if ((flags & MAP_NORESERVE) !== 0 && mayGoUnreserved(mm, file)) {
     all |= VM_NORESERVE;
   }
   const anonymousPgoff = (type.add & VM_SHARED) !== 0 ? 0 : start;
@@ -240,6 +245,7 @@ export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments):
     address,
     pages,
     flags,
+    hugetlbPages: hstateOfFile(args.file)?.pages ?? 0,
     alignForHugePages: args.file === null && (flags & MAP_TYPE) !== MAP_SHARED,
   });
   if (start < 0) return failed(start);
@@ -260,7 +266,6 @@ export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments):
  * bits. The address of the mapping as a byte address, or a negative errno:
  * -EINVAL, -EBADF, -EINTR (killed while waiting for mmap_lock), -ENOMEM, -EPERM, -EEXIST, -EAGAIN, -EOVERFLOW,
  * -EOPNOTSUPP, -EACCES.
- * @throws Unsupported for MAP_HUGETLB
  */
 export function* sysMmap(
   current: TaskStruct,
@@ -274,7 +279,51 @@ export function* sysMmap(
   if ((offset & 0xfffn) !== 0n) return BigInt(-EINVAL);
   const anonymous = (flags & MAP_ANONYMOUS) !== 0;
   if (!anonymous && file === null) return BigInt(-EBADF);
-  if ((flags & MAP_HUGETLB) !== 0) throw new Unsupported('mmap with MAP_HUGETLB');
+  const backing = hugetlbBacking(current, length, flags, anonymous ? null : file);
+  if (typeof backing === 'number') return BigInt(backing);
+  const result = yield* vmMmap(current, address, prot, flags, offset, backing);
+  // The mapping holds the file of an anonymous one, if there is a mapping.
+  if (backing.made && backing.file !== null) yield* fput(current.kernel.frames, backing.file);
+  return result;
+}
+
+/** What is mapped, and how long: bytes. */
+interface Backing {
+  readonly file: MappedFile | null;
+  readonly length: bigint;
+  /** The file was made for this mapping, which is one of huge pages. */
+  readonly made: boolean;
+}
+
+/**
+ * Huge pages: their file, if the mapping is anonymous, and the length rounded up to whole ones.
+ * @see mm/mmap.c, `ksys_mmap_pgoff`
+ */
+function hugetlbBacking(
+  { kernel }: TaskStruct,
+  length: bigint,
+  flags: number,
+  file: MappedFile | null,
+): Backing | number {
+  const wanted = (flags & MAP_HUGETLB) !== 0;
+  const hstate = file === null && wanted ? hstateOfFlags(kernel, flags) : hstateOfFile(file);
+  if (hstate === null) return wanted ? -EINVAL : { file, length, made: false };
+  const bytes = 1n << BigInt(hstate.shift);
+  const rounded = BigInt.asUintN(64, (length + bytes - 1n) & -bytes);
+  if (file !== null) return { file, length: rounded, made: false };
+  const pages = Number(rounded >> 12n);
+  return { file: hugetlbFileSetup(kernel, hstate, pages), length: rounded, made: true };
+}
+
+/** @see mm/util.c, `vm_mmap_pgoff` */
+function* vmMmap(
+  current: TaskStruct,
+  address: bigint,
+  prot: number,
+  flags: number,
+  offset: bigint,
+  { file, length }: Backing,
+): Task<bigint> {
   const { mm } = current;
   if (mm === null) throw new Error(`${current.name} calls mmap without an address space`);
   if ((yield* mmapWriteLockKillable(current, mm)) !== 0) return BigInt(-EINTR);
@@ -283,7 +332,7 @@ export function* sysMmap(
     length,
     prot,
     flags,
-    file: anonymous ? null : file,
+    file,
     pgoff: Number(offset >> 12n),
   });
   yield* mmapWriteUnlock(current, mm);

@@ -2,12 +2,13 @@
  * Taking translations away: entries are cleared first, pages and tables collected, and only after the TLB flush are they
  * given back. While anybody is at it, the mm says so (`tlb_flush_pending`); of two that overlap, the one that finishes
  * with the other still there flushes everything, since it may have skipped entries the other had cleared.
- * Left out: freeing tables by RCU (no walker holds a table without its lock across a point), pages of more than one
- * frame.
+ * Left out: batches of tables that are full before the end (`MAX_TABLE_BATCH`), and what is done when there is no memory
+ * for a batch.
  * @see Linux mm/mmu_gather.c, include/asm-generic/tlb.h
  */
 import { type PagingFormat, pagesPerEntry } from '../../arch/paging-format.ts';
 import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
+import { callRcu } from '../lock/rcu.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import type { TablePage } from './page-table.ts';
@@ -108,12 +109,24 @@ export function tlbFlushRmaps(gather: MmuGather): void {
   gather.delayedRmaps.length = 0;
 }
 
+/**
+ * Tables outlive the RCU sections of those who found them before they were taken out. Interrupts that are off count as
+ * such a section, which is what lockless walkers rely on. @see `tlb_table_flush`, `tlb_remove_table_free`
+ */
+function freeTables(gather: MmuGather): void {
+  if (gather.tables.length === 0) return;
+  const { kernel } = gather.mm;
+  const batch = gather.tables.splice(0);
+  callRcu(kernel, () => {
+    for (const table of batch) freeTable(kernel, table);
+  });
+}
+
 /** Flushes, then frees tables and pages. @see `tlb_flush_mmu` */
 export function* tlbFlushMmu(current: TaskStruct, gather: MmuGather): Task<void> {
   const { kernel } = gather.mm;
   yield* tlbFlushMmuTlbOnly(current, gather);
-  for (const table of gather.tables) freeTable(kernel, table);
-  gather.tables.length = 0;
+  freeTables(gather);
   for (const frame of gather.pages) {
     // `free_pages_and_swap_cache`.
     if (kernel.swap !== null) yield* freeSwapCache(current, kernel.frames.head(frame));

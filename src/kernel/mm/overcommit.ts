@@ -16,7 +16,7 @@ const OVERCOMMIT_RATIO = 50;
 /** `sysctl vm.user_reserve_kbytes`, in pages: at most this part stays free for others. */
 const USER_RESERVE_PAGES = 32768;
 
-/** Is a mapping with these flags charged (VM_ACCOUNT)? @see mm/vma.c, `accountable_mapping`, without hugetlb */
+/** Is a mapping with these flags charged (VM_ACCOUNT)? @see mm/vma.c, `accountable_mapping`, of small pages */
 export function accountableMapping(flags: number): boolean {
   return (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) === VM_WRITE;
 }

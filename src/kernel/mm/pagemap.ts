@@ -6,10 +6,13 @@
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import { hugetlbViews } from './hugetlb/views.ts';
 import type { MmStruct } from './mm.ts';
 import { endOfHole, entryEnd, hugePages, PmdKind, pteIndex } from './page-table.ts';
 import { rootTable } from './page-table-alloc.ts';
 import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
+import type { VmArea } from './vma.ts';
+import { VM_HUGETLB } from './vma-flags.ts';
 
 /** One page as its pte says. A page whose pte is none has no such view. */
 export interface PageView {
@@ -32,6 +35,8 @@ export interface PageView {
   readonly zero: boolean;
   /** A page of a transparent huge page, however it is mapped. */
   readonly huge: boolean;
+  /** A page of a pool of huge pages (hugetlb). */
+  readonly hugetlb: boolean;
   /** Entries that map the page; 0 for the zero page and for swap-type entries. */
   readonly mapcount: number;
   /** The frame, -1 for swap-type entries. */
@@ -43,8 +48,8 @@ export interface PageRun {
   readonly start: number;
   readonly count: number;
   /**
-   * `P` present, `S` swap-type, `F` file, `X` exclusive, `W` write-protected, `G` guard, `Z` zero page, `H` transparent huge page, `mN` mapped
-   * by N > 1 entries; in this order.
+   * `P` present, `S` swap-type, `F` file, `X` exclusive, `W` write-protected, `G` guard, `Z` zero page, `H` transparent huge page, `T`
+   * hugetlb, `mN` mapped by N > 1 entries; in this order.
    */
   readonly flags: string;
 }
@@ -63,7 +68,8 @@ function presentView(mm: MmStruct, page: number, flags: number, frame: number): 
     uffdWp: (flags & EntryFlag.UffdWp) !== 0,
     guard: false,
     zero,
-    huge: frames.isHugeZero(frame) || (frames.isLarge(frame) && !frames.hasFlag(frame, FrameFlag.Hugetlb)),
+    huge: frames.isHugeZero(frame) || frames.isLarge(frame),
+    hugetlb: false,
     mapcount,
     frame,
   };
@@ -103,13 +109,30 @@ function swapView(mm: MmStruct, page: number, flags: number): PageView {
     guard: (marker & PTE_MARKER_GUARD) !== 0,
     zero: false,
     huge: false,
+    hugetlb: false,
     mapcount: 0,
     frame: -1,
   };
 }
 
-/** Every page of [start, end) whose pte is not none, ascending. Page numbers. */
-export function* pageViews(mm: MmStruct, start: number, end: number): Generator<PageView, void, void> {
+/** Every page of [start, end) of the VMA that its tables say something of, ascending. Page numbers. */
+export function vmaPageViews(vma: VmArea, start: number, end: number): Generator<PageView, void, void> {
+  return (vma.flags & VM_HUGETLB) !== 0 ? hugetlbPageViews(vma, start, end) : pageViews(vma.mm, start, end);
+}
+
+function* hugetlbPageViews(vma: VmArea, start: number, end: number): Generator<PageView, void, void> {
+  if (vma.mm.pgd === -1) return;
+  for (const view of hugetlbViews(vma, start, end)) {
+    const same = { swap: false, swapped: false, guard: false, zero: false, huge: false };
+    const { present, file, exclusive, uffdWp, mapcount } = view;
+    for (let page = view.start; page < view.end; page++) {
+      const frame = present ? view.frame + (page - view.start) : -1;
+      yield { ...same, page, present, file, exclusive, uffdWp, hugetlb: present, mapcount, frame };
+    }
+  }
+}
+
+function* pageViews(mm: MmStruct, start: number, end: number): Generator<PageView, void, void> {
   if (mm.pgd === -1) return;
   const { pageTables } = mm.kernel;
   const { format, lastLevel } = pageTables;
@@ -145,6 +168,7 @@ function pageFlagText(view: PageView): string {
     [view.guard, 'G'],
     [view.zero, 'Z'],
     [view.huge, 'H'],
+    [view.hugetlb, 'T'],
     [view.mapcount > 1, `m${view.mapcount}`],
   ];
   return letters.map(([set, letter]) => (set ? letter : '')).join('');
@@ -154,7 +178,7 @@ function pageFlagText(view: PageView): string {
 export function pageRuns(mm: MmStruct, start: number, end: number): PageRun[] {
   const runs: PageRun[] = [];
   for (const vma of mm.vmas.inRange(start, end)) {
-    for (const view of pageViews(mm, Math.max(vma.start, start), Math.min(vma.end, end))) {
+    for (const view of vmaPageViews(vma, Math.max(vma.start, start), Math.min(vma.end, end))) {
       const flags = pageFlagText(view);
       const last = runs.at(-1);
       if (last !== undefined && last.flags === flags && last.start + last.count === view.page) {

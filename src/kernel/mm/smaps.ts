@@ -6,7 +6,7 @@
  */
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { MmStruct } from './mm.ts';
-import { type PageView, pageViews } from './pagemap.ts';
+import { type PageView, vmaPageViews } from './pagemap.ts';
 import type { VmArea } from './vma.ts';
 import {
   VM_ACCOUNT,
@@ -149,9 +149,9 @@ function residentOf(
   mm: MmStruct,
   view: PageView,
 ): { readonly rss: number; readonly anonymous: number; readonly swap: number } {
-  if (view.swap) return { rss: 0, anonymous: 0, swap: view.swapped ? PAGE_KIB : 0 };
+  if (!view.present) return { rss: 0, anonymous: 0, swap: view.swapped ? PAGE_KIB : 0 };
   if (view.zero) return { rss: 0, anonymous: 0, swap: 0 };
-  const anonymous = mm.kernel.frames.hasFlag(view.frame, FrameFlag.Anon);
+  const anonymous = !view.hugetlb && mm.kernel.frames.hasFlag(view.frame, FrameFlag.Anon);
   return { rss: PAGE_KIB, anonymous: anonymous ? PAGE_KIB : 0, swap: 0 };
 }
 
@@ -159,7 +159,7 @@ function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEn
   let rss = 0;
   let anonymous = 0;
   let swap = 0;
-  for (const view of pageViews(mm, start, end)) {
+  for (const view of vmaPageViews(vma, start, end)) {
     const page = residentOf(mm, view);
     rss += page.rss;
     anonymous += page.anonymous;

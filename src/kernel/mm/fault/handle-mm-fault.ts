@@ -7,6 +7,7 @@
 import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import { mmapAssertLocked } from '../../lock/mmap-lock.ts';
+import { rcuReadLock, rcuReadUnlock } from '../../lock/rcu.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { inRun, setAccessFlagsInRun } from '../contiguous-ptes.ts';
@@ -111,6 +112,8 @@ function* handlePageTables(fault: VmFault): Task<number> {
   if ((yield* tableAlloc(current, mm, page, pmdLevel)) === null) return VM_FAULT_OOM;
   const huge = yield* handlePmd(fault);
   if ((huge & VM_FAULT_FALLBACK) === 0) return huge;
+  // Whoever takes the table out frees it only after this section, which ends with the table's lock if it is taken.
+  rcuReadLock(current);
   fault.table = pageTables.lookup(rootTable(mm), page, pageTables.lastLevel);
   return yield* handlePteFault(fault);
 }
@@ -133,17 +136,24 @@ function* handlePmd(fault: VmFault): Task<number> {
 }
 
 function* handlePteFault(fault: VmFault): Task<number> {
-  const { kernel, vma, table } = fault;
+  const { current, kernel, vma, table } = fault;
   const { pageTables } = kernel;
-  if (table === null) return yield* doPteMissing(fault);
-  yield table.readEntry;
-  pageTables.read(table, fault.index);
-  fault.originalHi = pageTables.hi;
-  fault.originalLo = pageTables.lo;
-  fault.flags |= FAULT_FLAG_ORIG_PTE_VALID;
-  if (pageTables.format.isNone(pageTables.hi, pageTables.lo)) return yield* doPteMissing(fault);
+  if (table !== null) {
+    yield table.readEntry;
+    pageTables.read(table, fault.index);
+    fault.originalHi = pageTables.hi;
+    fault.originalLo = pageTables.lo;
+    fault.flags |= FAULT_FLAG_ORIG_PTE_VALID;
+  }
+  if (table === null || pageTables.format.isNone(pageTables.hi, pageTables.lo)) {
+    rcuReadUnlock(current);
+    return yield* doPteMissing(fault);
+  }
   const entry = fault.originalFlags;
-  if ((entry & EntryFlag.Present) === 0) return yield* doSwapPage(fault);
+  if ((entry & EntryFlag.Present) === 0) {
+    rcuReadUnlock(current);
+    return yield* doSwapPage(fault);
+  }
   if ((entry & EntryFlag.Protnone) !== 0 && vmaIsAccessible(vma))
     throw new Unsupported('a NUMA hinting fault');
   return yield* handlePresentPte(fault, table, entry);
@@ -159,7 +169,7 @@ function* handlePresentPte(fault: VmFault, table: TablePage, entry: number): Tas
   const { current, kernel, mm, page } = fault;
   const { pageTables } = kernel;
   yield* table.lock.lock(current);
-  if (table.freed || !fault.unchanged(table)) {
+  if (!fault.unchanged(table)) {
     yield* pteUnmapUnlock(current, table);
     return 0;
   }
