@@ -6,7 +6,9 @@
 import { Unsupported } from '../../kernel/unsupported.ts';
 import { architectureOfTrace } from './architecture.ts';
 import { compareResult, compareState, type Difference } from './compare.ts';
+import { values } from './ops/operation.ts';
 import { OPERATIONS, type Operation } from './ops/table.ts';
+import { callerOf } from './pending-calls.ts';
 import type { ProcessState, Step, Trace } from './trace.ts';
 import { type ReplayOptions, ReplayWorld } from './world.ts';
 
@@ -65,7 +67,8 @@ function missingOperations(
 function missingOfStep({ op, args }: Step): string[] {
   const operation = Object.hasOwn(OPERATIONS, op) ? OPERATIONS[op] : undefined;
   if (operation === undefined) return [op];
-  const unknown = args.names.filter((name) => !operation.arguments.includes(name));
+  // `block` only told the recorder to expect that the call may wait.
+  const unknown = args.names.filter((name) => name !== 'block' && !operation.arguments.includes(name));
   return [
     ...(operation.missing?.(args) ?? []).map((name) => `${op} ${name}`),
     ...unknown.map((name) => `${op} with ${name}`),
@@ -101,7 +104,10 @@ function stepDifference(
 ): Difference | null {
   let made: ReturnType<Operation['run']>;
   try {
-    made = (operationOf(step) as Operation).run(world, step);
+    made = world.calls.isBusy(world.actor(callerOf(step)))
+      ? values({ busy: true })
+      : (operationOf(step) as Operation).run(world, step);
+    world.calls.settle();
   } catch (error) {
     if (findUnsupported(error) !== undefined || !isBrokenInvariant(error)) throw error;
     return {

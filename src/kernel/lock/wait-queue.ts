@@ -7,7 +7,7 @@
  */
 import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
 import { mightSleep, type SchedTask } from '../../sched/task.ts';
-import { EINTR } from '../errno.ts';
+import { EINTR, ERESTARTSYS } from '../errno.ts';
 
 interface Sleeper {
   readonly task: SchedTask;
@@ -30,17 +30,27 @@ export class WaitQueue extends SharedObject {
 
   /** Sleeps until `condition` holds at a time when it is looked at. */
   *waitEvent(current: SchedTask, condition: () => boolean): Task<void> {
-    yield* this.#wait(current, condition, false, false);
+    yield* this.#wait(current, condition, null, false);
   }
 
   /** As `waitEvent`, but a fatal signal ends the wait. @returns 0 or -EINTR */
   *waitEventKillable(current: SchedTask, condition: () => boolean): Task<number> {
-    return yield* this.#wait(current, condition, true, false);
+    return yield* this.#wait(current, condition, () => current.fatalSignalPending(), false);
+  }
+
+  /** As `waitEvent`, but a signal ends the wait, as `interrupted` tells. @returns 0 or -ERESTARTSYS */
+  *waitEventInterruptible(
+    current: SchedTask,
+    condition: () => boolean,
+    interrupted: () => boolean,
+  ): Task<number> {
+    const result = yield* this.#wait(current, condition, interrupted, false);
+    return result === 0 ? 0 : -ERESTARTSYS;
   }
 
   /** As `waitEvent`, but of exclusive sleepers `wakeUp` wakes only the first. */
   *waitEventExclusive(current: SchedTask, condition: () => boolean): Task<void> {
-    yield* this.#wait(current, condition, false, true);
+    yield* this.#wait(current, condition, null, true);
   }
 
   /** Wakes every sleeper that is not exclusive, and the first that is. Allowed in interrupt handlers. */
@@ -70,19 +80,25 @@ export class WaitQueue extends SharedObject {
     }
   }
 
-  *#wait(current: SchedTask, condition: () => boolean, killable: boolean, exclusive: boolean): Task<number> {
+  /** @param interrupted what ends the wait without the condition; null: nothing */
+  *#wait(
+    current: SchedTask,
+    condition: () => boolean,
+    interrupted: (() => boolean) | null,
+    exclusive: boolean,
+  ): Task<number> {
     mightSleep(current, 'wait_event', this);
     yield this.#check;
     if (condition()) return 0;
     yield this.#prepare;
     const sleeper: Sleeper = { task: current, exclusive, woken: false };
     this.#sleepers.push(sleeper);
-    const ready = killable ? () => sleeper.woken || current.fatalSignalPending() : () => sleeper.woken;
+    const ready = interrupted === null ? () => sleeper.woken : () => sleeper.woken || interrupted();
     const sleep = new SchedPoint(PointKind.Wait, this, 'wait_event', StepCost.ContextSwitch, ready);
     for (;;) {
       yield this.#check;
       if (condition()) return this.#leave(sleeper, 0);
-      if (killable && current.fatalSignalPending()) return this.#leave(sleeper, -EINTR);
+      if (interrupted?.() === true) return this.#leave(sleeper, -EINTR);
       yield sleep;
       sleeper.woken = false;
     }

@@ -5,6 +5,8 @@
 
 /** Of the 32 types, the topmost: below it are 4 of devices, 3 of migration, 1 of broken memory, and the swap areas. */
 export const SWP_PTE_MARKER = 31;
+/** Broken memory: the offset is the frame. */
+export const SWP_HWPOISON = 23;
 /** Types below are swap areas (`MAX_SWAPFILES`). */
 const MAX_SWAPFILES = 23;
 /** The type of entries of the one swap area that there can be; their offset is the slot. */
@@ -17,4 +19,6 @@ export function isSwapType(type: number): boolean {
 
 /** Bits of a marker entry's offset. */
 export const PTE_MARKER_UFFD_WP = 1 << 0;
+/** By UFFDIO_POISON. */
+export const PTE_MARKER_POISONED = 1 << 1;
 export const PTE_MARKER_GUARD = 1 << 2;

@@ -1,8 +1,8 @@
 /** memfd and what a process does to one by its descriptor: ftruncate, pread, pwrite, opening it again. */
 import { EBADF, errnoName } from '../../../kernel/errno.ts';
 import { sysPread, sysPwrite } from '../../../kernel/mm/file-user-io.ts';
-import type { MappedFile } from '../../../kernel/mm/mapped-file.ts';
 import { fileTruncate } from '../../../kernel/mm/ftruncate.ts';
+import type { MappedFile } from '../../../kernel/mm/mapped-file.ts';
 import { fileRead, fileWrite, memfdCreate, openAgain } from '../../../kernel/mm/memfd.ts';
 import type { StepArguments } from '../arguments.ts';
 import { repeatedWord } from '../bytes.ts';

@@ -85,13 +85,14 @@ export function access(
   success: (minflt: number) => Readonly<Record<string, unknown>>,
 ): OperationResult {
   const task = world.actor(step.pid);
-  const { result, minflt } = world.countedInUserMode(task, thenEnterKernel(task, body));
   const notes = (): readonly string[] => world.explainAccess(task, step);
-  if (result === null) return { values: success(minflt), notes };
-  const sig = signalName(result.signal);
-  const code = signalCodeName(result.signal, result.code);
-  const addr = signalAddress(task, result, step.args.count('expose', 0) !== 0);
-  return { values: { sig, code, addr: `0x${addr.toString(16)}`, minflt }, notes };
+  return world.calls.run(step.op, task, thenEnterKernel(task, body), (result, minflt) => {
+    if (result === null) return { values: success(minflt), notes };
+    const sig = signalName(result.signal);
+    const code = signalCodeName(result.signal, result.code);
+    const addr = signalAddress(task, result, step.args.count('expose', 0) !== 0);
+    return { values: { sig, code, addr: `0x${addr.toString(16)}`, minflt }, notes };
+  });
 }
 
 export const memoryOperations: Readonly<Record<string, Operation>> = {

@@ -68,9 +68,10 @@ function processVm(world: ReplayWorld, step: Step, write: boolean): OperationRes
     flags: step.args.count('flags', 0),
   };
   const call = write ? sysProcessVmWritev : sysProcessVmReadv;
-  const { result, minflt } = world.counted(caller, call(caller, args));
-  if (write || named !== undefined) return retOrErrno(result, { minflt });
-  return retOrErrno(result, { nz: gather(local, Math.max(result, 0)), minflt });
+  return world.call(step, caller, call(caller, args), (result, minflt) => {
+    if (write || named !== undefined) return retOrErrno(result, { minflt });
+    return retOrErrno(result, { nz: gather(local, Math.max(result, 0)), minflt });
+  });
 }
 
 /** The first `length` bytes of private buffers. */

@@ -1,31 +1,30 @@
 /**
  * The first touch of private anonymous memory: the zero page for a read, a page of its own for a write.
- * Left out: large folios, userfaultfd (reported as unsupported).
+ * Left out: large folios.
  * @see Linux mm/memory.c, `do_anonymous_page`
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
-import { Unsupported } from '../../unsupported.ts';
 import { allocUserFolio } from '../alloc-folio.ts';
-import { anonVmaPrepare } from '../anon-vma-prepare.ts';
 import { MM_ANONPAGES } from '../mm.ts';
 import type { TablePage } from '../page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonRmap } from '../rmap.ts';
+import { handleUserfault } from '../userfaultfd/handle-userfault.ts';
 import { VM_SHARED, VM_UFFD_MISSING, VM_WRITE } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_WRITE, VM_FAULT_OOM, VM_FAULT_SIGBUS } from './fault-flags.ts';
+import { vmfAnonPrepare } from './fault-lock.ts';
 import { clearUserPage } from './page-copy.ts';
 import { checkStableAddressSpace } from './stable-address-space.ts';
-import type { VmFault } from './vm-fault.ts';
+import { type VmFault, withOriginalUffdWp } from './vm-fault.ts';
 
 export function* doAnonymousPage(fault: VmFault): Task<number> {
   const { current, mm, vma } = fault;
   // A shared mapping always has a file behind it; one without has a broken driver.
   if ((vma.flags & VM_SHARED) !== 0) return VM_FAULT_SIGBUS;
-  if ((vma.flags & VM_UFFD_MISSING) !== 0) throw new Unsupported('userfaultfd missing faults');
   if ((yield* pteAlloc(current, mm, fault.page)) === null) return VM_FAULT_OOM;
   return fault.has(FAULT_FLAG_WRITE) ? yield* mapOwnPage(fault) : yield* mapZeroPage(fault);
 }
@@ -43,9 +42,13 @@ function* mapZeroPage(fault: VmFault): Task<number> {
   const table = yield* lockEmptyPte(fault);
   if (table === null) return 0;
   const result = checkStableAddressSpace(mm);
+  if (result === 0 && (vma.flags & VM_UFFD_MISSING) !== 0) {
+    yield* pteUnmapUnlock(current, table);
+    return yield* handleUserfault(fault, 'missing');
+  }
   if (result === 0) {
     yield table.setEntry;
-    const flags = vmaPageProtection(vma) | EntryFlag.Special;
+    const flags = withOriginalUffdWp(fault, vmaPageProtection(vma) | EntryFlag.Special);
     kernel.pageTables.setLeaf(table, index, kernel.frames.zeroFrame, flags);
   }
   yield* pteUnmapUnlock(current, table);
@@ -55,7 +58,8 @@ function* mapZeroPage(fault: VmFault): Task<number> {
 function* mapOwnPage(fault: VmFault): Task<number> {
   const { current, kernel, mm, vma, page, index } = fault;
   const { frames } = kernel;
-  yield* anonVmaPrepare(current, vma);
+  const refused = yield* vmfAnonPrepare(fault);
+  if (refused !== 0) return refused;
   const frame = yield* allocUserFolio(current, vma, 0, true);
   if (frame === NO_FRAME) return VM_FAULT_OOM;
   yield* clearUserPage(kernel, frame);
@@ -68,11 +72,16 @@ function* mapOwnPage(fault: VmFault): Task<number> {
     return 0;
   }
   const result = checkStableAddressSpace(mm);
+  if (result === 0 && (vma.flags & VM_UFFD_MISSING) !== 0) {
+    yield* pteUnmapUnlock(current, table);
+    frames.put(frame);
+    return yield* handleUserfault(fault, 'missing');
+  }
   if (result === 0) {
     addMmCounter(mm, MM_ANONPAGES, 1);
     addNewAnonRmap(frames, frame, vma, page);
     yield table.setEntry;
-    kernel.pageTables.setLeaf(table, index, frame, flags);
+    kernel.pageTables.setLeaf(table, index, frame, withOriginalUffdWp(fault, flags));
   } else {
     frames.put(frame);
   }

@@ -6,6 +6,8 @@ import type { Kernel } from '../../kernel.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { MmStruct } from '../mm.ts';
 import { pteIndex, type TablePage } from '../page-table.ts';
+import { PTE_MARKER_UFFD_WP } from '../swap-entry.ts';
+import { markerOf, withUffdWp } from '../userfaultfd/wp-marker.ts';
 import type { VmArea } from '../vma.ts';
 
 export class VmFault {
@@ -21,17 +23,21 @@ export class VmFault {
   readonly index: number;
   /** FAULT_FLAG_*. */
   flags: number;
+  /** Bytes from the start of the page to the faulting address. */
+  readonly offset: number;
   /** The pte table, while it is known; its lock is held where the handler says so. */
   table: TablePage | null = null;
   /** The pte as it was read first (`orig_pte`); 0 when there was no table. */
   originalHi = 0;
   originalLo = 0;
+  /** The page had to be read from swap. */
+  major = false;
   /** What a file's fault handler found, locked and with a reference; -1 before. */
   frame = -1;
   /** The page a private write to a file gets; -1 when there is none. */
   cowFrame = -1;
 
-  constructor(current: TaskStruct, vma: VmArea, page: number, flags: number) {
+  constructor(current: TaskStruct, vma: VmArea, page: number, flags: number, offset = 0) {
     this.current = current;
     this.vma = vma;
     this.mm = vma.mm;
@@ -40,6 +46,7 @@ export class VmFault {
     this.pgoff = vma.indexOf(page);
     this.index = pteIndex(this.kernel.pageTables, page);
     this.flags = flags;
+    this.offset = offset;
   }
 
   has(flag: number): boolean {
@@ -61,4 +68,14 @@ export class VmFault {
   unchanged(table: TablePage): boolean {
     return this.kernel.pageTables.same(table, this.index, this.originalHi, this.originalLo);
   }
+}
+
+/**
+ * The flags of a fresh pte, write-protected if the entry that the fault found was a marker of that.
+ * @see `vmf_orig_pte_uffd_wp`
+ */
+export function withOriginalUffdWp(fault: VmFault, flags: number): number {
+  const { pageTables } = fault.kernel;
+  const marker = markerOf(pageTables, fault.originalHi, fault.originalLo);
+  return (marker & PTE_MARKER_UFFD_WP) === 0 ? flags : withUffdWp(flags);
 }

@@ -9,7 +9,6 @@ import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { allocUserFolio } from '../alloc-folio.ts';
-import { anonVmaPrepare } from '../anon-vma-prepare.ts';
 import { inRun, setAccessFlagsInRun, unfoldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
 import type { TablePage } from '../page-table.ts';
@@ -22,6 +21,7 @@ import { handleUserfault } from '../userfaultfd/handle-userfault.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
+import { vmfAnonPrepare } from './fault-lock.ts';
 import { folioTrylock, folioUnlock } from './folio-lock.ts';
 import { clearUserPage, copyUserPage } from './page-copy.ts';
 import type { VmFault } from './vm-fault.ts';
@@ -31,20 +31,9 @@ export function* doWpPage(fault: VmFault, table: TablePage): Task<number> {
   const { current, kernel, vma } = fault;
   const { frames } = kernel;
   const unshare = fault.has(FAULT_FLAG_UNSHARE);
-  if (!unshare && (fault.originalFlags & EntryFlag.UffdWp) !== 0 && (vma.flags & VM_UFFD_WP) !== 0) {
-    if (!userfaultfdWpAsync(vma)) {
-      yield* pteUnmapUnlock(current, table);
-      return yield* handleUserfault(fault, 'write-protect');
-    }
-    // Nobody is asked: the write only has to be seen.
-    yield table.setEntry;
-    kernel.pageTables.change(table, fault.index, 0, EntryFlag.UffdWp);
-    fault.originalHi = kernel.pageTables.hi;
-    fault.originalLo = kernel.pageTables.lo;
-  }
-  // Protecting a range flushes at its end: a CPU may still write through an old translation that we are about to copy.
-  if (!unshare && (vma.flags & VM_UFFD_WP) !== 0 && fault.mm.tlbFlushPending > 0) {
-    yield* flushTlbPage(current, fault.mm, fault.page);
+  if (!unshare && (vma.flags & VM_UFFD_WP) !== 0) {
+    const result = yield* wpUserfault(fault, table);
+    if (result !== 0) return result;
   }
   // The zero page and other special entries have no page to look at (`vm_normal_page`).
   const frame = (fault.originalFlags & EntryFlag.Special) !== 0 ? -1 : fault.originalFrame;
@@ -64,6 +53,28 @@ export function* doWpPage(fault: VmFault, table: TablePage): Task<number> {
   }
   yield* pteUnmapUnlock(current, table);
   return yield* wpPageCopy(fault, frame);
+}
+
+/**
+ * In a range that userfaultfd may have write-protected. 0: the write goes on, the lock still held; else how the fault
+ * ends, with the lock let go.
+ */
+function* wpUserfault(fault: VmFault, table: TablePage): Task<number> {
+  const { current, kernel, mm, vma } = fault;
+  if ((fault.originalFlags & EntryFlag.UffdWp) !== 0) {
+    if (!userfaultfdWpAsync(vma)) {
+      yield* pteUnmapUnlock(current, table);
+      return yield* handleUserfault(fault, 'write-protect');
+    }
+    // Nobody is asked: the write only has to be seen.
+    yield table.setEntry;
+    kernel.pageTables.change(table, fault.index, 0, EntryFlag.UffdWp);
+    fault.originalHi = kernel.pageTables.hi;
+    fault.originalLo = kernel.pageTables.lo;
+  }
+  // Protecting a range flushes at its end: a CPU may still write through an old translation to a page that is copied now.
+  if (mm.tlbFlushPending > 0) yield* flushTlbPage(current, mm, fault.page);
+  return 0;
 }
 
 /**
@@ -114,7 +125,11 @@ function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<nu
 function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   const { current, kernel, vma, page } = fault;
   const { frames } = kernel;
-  yield* anonVmaPrepare(current, vma);
+  const refused = yield* vmfAnonPrepare(fault);
+  if (refused !== 0) {
+    if (old !== -1) yield* putFrame(fault, old);
+    return refused;
+  }
   const copy = yield* allocUserFolio(current, vma, 0, old === -1);
   if (copy === NO_FRAME) {
     if (old !== -1) yield* putFrame(fault, old);

@@ -1,0 +1,145 @@
+/**
+ * Filling pages into a range: what UFFDIO_COPY, ZEROPAGE, CONTINUE and POISON have in common. All of it lies in one VMA.
+ * Pages before an error stay filled in, and their number is the result.
+ * @see Linux mm/userfaultfd.c, `mfill_atomic`, `mfill_file_over_size`
+ */
+import { EntryFlag } from '../../../arch/paging-format.ts';
+import type { Task } from '../../../base/task.ts';
+import { EAGAIN, EEXIST, EFAULT, EINTR, EINVAL, ENOMEM } from '../../errno.ts';
+import type { TaskStruct } from '../../task-struct.ts';
+import { Unsupported } from '../../unsupported.ts';
+import { PmdKind, pteIndex, type TablePage } from '../page-table.ts';
+import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from '../page-table-alloc.ts';
+import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
+import type { VmArea } from '../vma.ts';
+import { VM_HUGETLB, VM_UFFD_WP } from '../vma-flags.ts';
+import type { UserfaultfdContext } from './context.ts';
+import { mfillLock, mfillUnlock } from './mfill-lock.ts';
+
+/** Of `FillOperation.fillPage`: let the locks go, call `prepareOutside`, and begin with this page again. */
+export const RETRY_OUTSIDE = 1;
+
+/** What is filled in. */
+export interface FillOperation {
+  /** The pages are to be write-protected. */
+  readonly writeProtect: boolean;
+  /** Only pages that a file has can be mapped so (UFFDIO_CONTINUE). */
+  readonly fileOnly: boolean;
+  /**
+   * Fills one page in, of which the pte table is there. 0, -errno or RETRY_OUTSIDE. VMA and map_changing_lock are held.
+   * @param offset of the page from the start of the range, in pages
+   */
+  fillPage(vma: VmArea, page: number, offset: number): Task<number>;
+  /** What cannot be done with the locks held, of the same page. 0 or -errno. */
+  prepareOutside(offset: number): Task<number>;
+  /** The end, however it came. */
+  finish(): void;
+}
+
+/** Pages filled in, or -errno when none was. */
+export function* mfillAtomic(
+  current: TaskStruct,
+  context: UserfaultfdContext,
+  start: number,
+  pages: number,
+  operation: FillOperation,
+): Task<number> {
+  const progress = { done: 0 };
+  let error: number = RETRY_OUTSIDE;
+  while (error === RETRY_OUTSIDE) {
+    const vma = yield* mfillLock(current, context, start, start + pages);
+    if (typeof vma === 'number') error = vma;
+    else {
+      error = unfit(vma, operation);
+      if (error === 0) error = yield* fillLocked(current, vma, start, pages, operation, progress);
+      yield* mfillUnlock(current, context, vma);
+    }
+    if (error !== RETRY_OUTSIDE) break;
+    const outside = yield* operation.prepareOutside(progress.done);
+    if (outside !== 0) error = outside;
+  }
+  operation.finish();
+  return progress.done > 0 ? progress.done : error;
+}
+
+/** What the VMA cannot have. */
+function unfit(vma: VmArea, operation: FillOperation): number {
+  if (operation.writeProtect && (vma.flags & VM_UFFD_WP) === 0) return -EINVAL;
+  if ((vma.flags & VM_HUGETLB) !== 0) throw new Unsupported('filling hugetlb memory through userfaultfd');
+  const shmem = vma.file?.mapping.shmem === true;
+  if (!vma.anonymous && !shmem) return -EINVAL;
+  return operation.fileOnly && !shmem ? -EINVAL : 0;
+}
+
+function* fillLocked(
+  current: TaskStruct,
+  vma: VmArea,
+  start: number,
+  pages: number,
+  operation: FillOperation,
+  progress: { done: number },
+): Task<number> {
+  while (progress.done < pages) {
+    const page = start + progress.done;
+    let error = yield* establishTable(current, vma, page);
+    if (error === 0) error = yield* operation.fillPage(vma, page, progress.done);
+    if (error !== 0) return error;
+    progress.done++;
+    if (current.fatalSignalPending()) return -EINTR;
+  }
+  return 0;
+}
+
+/** The pte table is there; a huge page is not replaced. @see `mfill_establish_pmd` of later kernels */
+function* establishTable(current: TaskStruct, { mm }: VmArea, page: number): Task<number> {
+  if ((yield* pteAlloc(current, mm, page)) !== null) return 0;
+  return mm.kernel.pageTables.pmdKind(rootTable(mm), page) === PmdKind.None ? -ENOMEM : -EEXIST;
+}
+
+/** Is the page beyond the end of the VMA's file? To be asked under the table's lock. */
+function fileOverSize(vma: VmArea, page: number): boolean {
+  return vma.file !== null && vma.indexOf(page) >= vma.file.mapping.sizePages;
+}
+
+/** A pte that is empty and locked, where something can be filled in. */
+export interface EmptyPte {
+  readonly table: TablePage;
+  readonly index: number;
+}
+
+/**
+ * Locks the pte of `page` for something to be filled in. -EAGAIN: its table is gone; -EFAULT: beyond the end of the file;
+ * -EEXIST: something is there.
+ * @param overMarker a marker of write protection counts as nothing
+ */
+export function* lockEmptyPte(
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  overMarker: boolean,
+): Task<EmptyPte | number> {
+  const { mm } = vma;
+  const { pageTables } = mm.kernel;
+  const table = yield* pteOffsetMapLock(current, mm, page);
+  if (table === null) return -EAGAIN;
+  const index = pteIndex(pageTables, page);
+  let error = fileOverSize(vma, page) ? -EFAULT : 0;
+  if (error === 0) {
+    pageTables.read(table, index);
+    const { hi, lo, format } = pageTables;
+    const empty = format.isNone(hi, lo) || (overMarker && isUffdMarker(vma, table));
+    if (!empty) error = -EEXIST;
+  }
+  if (error === 0) return { table, index };
+  yield* pteUnmapUnlock(current, table);
+  return error;
+}
+
+/** Of the entry read last. @see include/linux/swapops.h, `pte_is_uffd_marker` */
+function isUffdMarker(vma: VmArea, table: TablePage): boolean {
+  const { pageTables } = vma.mm.kernel;
+  const { format, hi, lo } = pageTables;
+  if ((pageTables.flags(table.level) & EntryFlag.Present) !== 0) return false;
+  if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) return false;
+  return (format.swapOffsetOf(hi, lo) & PTE_MARKER_UFFD_WP) !== 0;
+}

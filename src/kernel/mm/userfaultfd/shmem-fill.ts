@@ -1,0 +1,48 @@
+/**
+ * A new page of a shared mapping: into its file first, then mapped.
+ * @see Linux mm/shmem.c, `shmem_mfill_atomic_pte`
+ */
+import type { Task } from '../../../base/task.ts';
+import { EEXIST, EFAULT } from '../../errno.ts';
+import { FrameFlag } from '../../frame/frame-flags.ts';
+import type { TaskStruct } from '../../task-struct.ts';
+import { folioUnlock } from '../fault/folio-lock.ts';
+import { folioAddLru } from '../reclaim/lru.ts';
+import type { VmArea } from '../vma.ts';
+import { mfillInstallPte } from './install-pte.ts';
+
+/**
+ * Puts `frame`, whose reference it takes in any case, into the file of the VMA and maps it. 0; -EFAULT: beyond the end of
+ * the file; -EEXIST: the file has a page there, or the pte is not empty; -EAGAIN.
+ */
+export function* shmemFillPage(
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  frame: number,
+  writeProtect: boolean,
+): Task<number> {
+  const { frames } = current.kernel;
+  const mapping = vma.file?.mapping;
+  if (mapping === undefined) throw new Error(`${vma.name} is shared and has no file`);
+  const index = vma.indexOf(page);
+  frames.setFlags(frame, FrameFlag.Locked | FrameFlag.SwapBacked | FrameFlag.Uptodate);
+  yield mapping.change;
+  if (index >= mapping.sizePages || mapping.frameAt(index) !== -1) {
+    frames.clearFlags(frame, FrameFlag.Locked);
+    frames.put(frame);
+    return index >= mapping.sizePages ? -EFAULT : -EEXIST;
+  }
+  mapping.add(frames, index, frame);
+  // The cache has taken over one reference, the pte gets the other.
+  frames.get(frame);
+  folioAddLru(frames, frame);
+  const error = yield* mfillInstallPte(current, vma, page, frame, writeProtect);
+  if (error !== 0) {
+    yield mapping.change;
+    mapping.remove(frames, index);
+  }
+  yield* folioUnlock(frames, frame);
+  if (error !== 0) frames.put(frame);
+  return error;
+}
