@@ -7,9 +7,11 @@ import type { Task } from '../../base/task.ts';
 import { EEXIST, EIO, ENOMEM } from '../errno.ts';
 import { AddressSpace } from '../frame/address-space.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import type { FrameTable } from '../frame/frame-table.ts';
+import type { SwapArea } from '../frame/swap-area.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { folioLock, folioUnlock } from './fault/folio-lock.ts';
-import { folioAllocSwap, freeSwapAndCache, removeFromSwapCache, swapAreaOf, swapCacheGetFolio } from './swap-cache.ts';
+import { folioAllocSwap, freeSlotAndCache, removeFromSwapCache, swapAreaOf, swapCacheGetFolio } from './swap-cache.ts';
 import { SWAPIN_FAILED, swapin } from './swap-in.ts';
 import { archSwapRestore, swapWriteout } from './swap-io.ts';
 
@@ -35,7 +37,7 @@ export function* shmemWriteout(current: TaskStruct, folio: number): Task<boolean
   yield mapping.change;
   const slot = swap.slotOf(folio);
   swap.duplicate(slot);
-  mapping.moveToSwap(frames, frames.index(folio), slot);
+  mapping.moveToSwap(frames, frames.index(folio), swap, slot);
   yield* swapWriteout(current, folio);
   return true;
 }
@@ -92,12 +94,28 @@ export function* shmemFreeSwap(
   first: number,
   end: number,
 ): Task<void> {
+  const { swap, frames } = current.kernel;
+  if (swap !== null) yield* freeSwapOf(frames, swap, mapping, first, end);
+}
+
+/** The same for an object whose last user closes it. @see `shmem_evict_inode` */
+export function* shmemEvictSwap(frames: FrameTable, mapping: AddressSpace): Task<void> {
+  if (mapping.swap !== null) yield* freeSwapOf(frames, mapping.swap, mapping, 0, Number.POSITIVE_INFINITY);
+}
+
+function* freeSwapOf(
+  frames: FrameTable,
+  swap: SwapArea,
+  mapping: AddressSpace,
+  first: number,
+  end: number,
+): Task<void> {
   for (const index of mapping.swappedIndexes(first, end)) {
     yield mapping.change;
     const slot = mapping.swapSlotAt(index);
     // Somebody has brought it back meanwhile: it is a page of the cache now.
     if (slot === 0) continue;
     mapping.forgetSwap(index);
-    yield* freeSwapAndCache(current, slot);
+    yield* freeSlotAndCache(frames, swap, slot);
   }
 }

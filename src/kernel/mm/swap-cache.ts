@@ -7,6 +7,7 @@
  */
 import type { Task } from '../../base/task.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import type { FrameTable } from '../frame/frame-table.ts';
 import { NO_SLOT, type SwapArea } from '../frame/swap-area.ts';
 import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
@@ -42,14 +43,16 @@ export function removeFromSwapCache(kernel: Kernel, folio: number): void {
  * Gives up the slot of a locked folio if no entry refers to it: the page in memory is the only one then, so it is dirty.
  * True when the folio was in the swap cache and is no longer. @see `folio_free_swap`
  */
-export function* folioFreeSwap(current: TaskStruct, folio: number): Task<boolean> {
-  const { kernel } = current;
-  const { frames } = kernel;
+export function* folioFreeSwap({ kernel }: TaskStruct, folio: number): Task<boolean> {
+  return kernel.swap === null ? false : yield* giveUpSlot(kernel.frames, kernel.swap, folio);
+}
+
+function* giveUpSlot(frames: FrameTable, swap: SwapArea, folio: number): Task<boolean> {
   if (!frames.hasFlag(folio, FrameFlag.SwapCache)) return false;
-  const swap = swapAreaOf(kernel);
   yield swap.change;
   if (frames.hasFlag(folio, FrameFlag.Writeback) || swap.count(swap.slotOf(folio)) > 0) return false;
-  removeFromSwapCache(kernel, folio);
+  swap.removeFromCache(folio);
+  frames.clearFlags(folio, FrameFlag.SwapCache);
   frames.setFlags(folio, FrameFlag.Dirty);
   frames.put(folio);
   return true;
@@ -69,32 +72,38 @@ export function* swapCacheGetFolio(current: TaskStruct, slot: number): Task<numb
  * One swap entry less. With the last, a page that is still in memory gives up its slot, unless it is mapped or in use at
  * the moment; then whoever uses it, or reclaim, does. Does not sleep. @see `free_swap_and_cache_nr`
  */
-export function* freeSwapAndCache(current: TaskStruct, slot: number): Task<void> {
-  const { kernel } = current;
-  const { frames } = kernel;
-  const swap = swapAreaOf(kernel);
+export function freeSwapAndCache({ kernel }: TaskStruct, slot: number): Task<void> {
+  return freeSlotAndCache(kernel.frames, swapAreaOf(kernel), slot);
+}
+
+/** The same for those who know no task. */
+export function* freeSlotAndCache(frames: FrameTable, swap: SwapArea, slot: number): Task<void> {
   yield swap.change;
   swap.free(slot);
   if (swap.count(slot) > 0) return;
   const folio = swap.frameOf(slot);
   if (folio === -1) return;
   frames.get(folio);
-  yield* giveUpUnmapped(current, folio, swap.full);
+  yield* giveUpUnmapped(frames, swap, folio, swap.full);
   yield frames.refPoint(folio);
   frames.put(folio);
 }
 
 /** @see `__try_to_reclaim_swap` with TTRS_UNMAPPED and TTRS_FULL. Needs a reference. */
-function* giveUpUnmapped(current: TaskStruct, folio: number, evenMapped: boolean): Task<void> {
-  const { frames } = current.kernel;
+function* giveUpUnmapped(
+  frames: FrameTable,
+  swap: SwapArea,
+  folio: number,
+  evenMapped: boolean,
+): Task<void> {
   if (!(yield* folioTrylock(frames, folio))) return;
-  if (evenMapped || !frames.isMapped(folio)) yield* folioFreeSwap(current, folio);
+  if (evenMapped || !frames.isMapped(folio)) yield* giveUpSlot(frames, swap, folio);
   yield* folioUnlock(frames, folio);
 }
 
 /** Somebody who unmapped the folio is about to drop his reference: the slot goes too if it can. @see `free_swap_cache` */
-export function* freeSwapCache(current: TaskStruct, folio: number): Task<void> {
-  const { frames } = current.kernel;
-  if (!frames.hasFlag(folio, FrameFlag.SwapCache) || frames.isMapped(folio)) return;
-  yield* giveUpUnmapped(current, folio, false);
+export function* freeSwapCache({ kernel }: TaskStruct, folio: number): Task<void> {
+  const { frames, swap } = kernel;
+  if (swap === null || !frames.hasFlag(folio, FrameFlag.SwapCache) || frames.isMapped(folio)) return;
+  yield* giveUpUnmapped(frames, swap, folio, false);
 }
