@@ -30,6 +30,8 @@ export type MachineEvent = EventPlace &
     | { readonly kind: 'interrupt-done'; readonly name: string }
     | ({ readonly kind: 'lock-wait'; readonly lock: string; readonly operation: string } & ByTask)
     | ({ readonly kind: 'lock-acquire'; readonly lock: string; readonly operation: string } & ByTask)
+    /** An order of locks that could deadlock. */
+    | ({ readonly kind: 'lockdep'; readonly text: string } & ByTask)
     | ({
         readonly kind: 'vma-lock';
         /** Page number for which a VMA's own lock was wanted. */

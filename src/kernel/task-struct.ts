@@ -86,6 +86,7 @@ export class TaskStruct extends SchedTask {
   constructor(init: TaskStructInit) {
     super(init.pid, init.name, init.cpu);
     this.kernel = init.kernel;
+    this.lockWatcher = init.kernel.lockdep;
     this.thread = init.kernel.arch.createThread(init.name, init.parent?.thread ?? null);
     this.pid = init.pid;
     const object = new SharedObject(`process ${init.pid}`);
@@ -134,7 +135,7 @@ export class TaskStruct extends SchedTask {
   }
 
   /** Any signal pending, fatal or not. */
-  signalPending(): boolean {
+  override signalPending(): boolean {
     return this.pendingSignals.length > 0;
   }
 }

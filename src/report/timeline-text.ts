@@ -102,6 +102,7 @@ const words: Words = {
   'interrupt-done': ({ name }) => `interrupt done: ${name}`,
   'lock-wait': ({ task, lock, operation }) => `${task} waits for ${lock} (${operation})`,
   'lock-acquire': ({ task, lock, operation }) => `${task} has ${lock} (${operation})`,
+  lockdep: ({ text }) => text,
   'vma-lock': ({ task, page, reason }) => `${task} has no VMA lock for page 0x${page.toString(16)}: ${reason}`,
   'syscall-enter': ({ task, name, args }) => `${task}: ${name}(${args.join(', ')})`,
   'syscall-exit': ({ task, name, result }) => `${task}: ${name} = ${result}`,

@@ -27,6 +27,22 @@ export interface Frame {
   point: SchedPoint;
 }
 
+/** How a lock is taken. */
+export const LockMode = { Read: 0, Write: 1, Spin: 2 } as const;
+export type LockMode = (typeof LockMode)[keyof typeof LockMode];
+
+/** Who wants to know which task holds which locks: lockdep. */
+export interface LockWatcher {
+  /** `task` is about to take `lock` and would wait for it. */
+  acquire(task: SchedTask, lock: SharedObject, mode: LockMode, subclass: number, operation: string): void;
+  /** `task` has taken `lock` by an attempt that does not wait. */
+  acquired(task: SchedTask, lock: SharedObject, mode: LockMode, operation: string): void;
+  /** `task` releases `lock`, or has given up waiting for it. */
+  release(task: SchedTask, lock: SharedObject): void;
+  /** `task` has turned its write lock into a read lock. */
+  downgrade(task: SchedTask, lock: SharedObject): void;
+}
+
 export class SchedTask {
   /** Unique within a run and the same in every run: schedules name tasks by it. 0 or more; the run loop's own below. */
   readonly id: number;
@@ -40,6 +56,8 @@ export class SchedTask {
   preemptDisabled = 0;
   /** Depth of rcu_read_lock; above 0 it may lose its CPU and must not sleep. */
   rcuReadDepth = 0;
+  /** Told of every lock it takes and releases; null: nobody looks on. */
+  lockWatcher: LockWatcher | null = null;
   /** A service task: a run does not wait for it to end, and it may wait for ever without being a deadlock. Set before the start. */
   background = false;
   /** It offered its CPU to others (sched_yield); policies of the CPU's time look at it. */
@@ -76,6 +94,11 @@ export class SchedTask {
       switches: false,
       preempts: false,
     };
+  }
+
+  /** Is any signal waiting? Interruptible waits end then. A kernel's task overrides it. */
+  signalPending(): boolean {
+    return this.fatalSignalPending();
   }
 
   /** Is a fatal signal waiting? Killable waits end then. A kernel's task overrides it. */

@@ -37,6 +37,12 @@ export function* mmapWriteLock(current: SchedTask, mm: MmapLocked): Task<void> {
   beginWrite(mm);
 }
 
+/** For a second mm that nobody else can know, with the first one's lock held. */
+export function* mmapWriteLockNested(current: SchedTask, mm: MmapLocked, subclass: number): Task<void> {
+  yield* mm.mmapLock.downWrite(current, subclass);
+  beginWrite(mm);
+}
+
 /** @returns 0 or -EINTR */
 export function* mmapWriteLockKillable(current: SchedTask, mm: MmapLocked): Task<number> {
   const error = yield* mm.mmapLock.downWriteKillable(current);

@@ -1,36 +1,75 @@
 /**
- * Linux's rw_semaphore: many readers or one writer, sleeping waiters in a FIFO queue, hand-off to whoever is woken.
- * A reader queues when a writer holds the lock or anybody is queued, so a waiting writer holds back later readers.
- * When the last holder leaves, the head of the queue gets the lock: a writer alone, or, if a reader is at the head, all
- * queued readers up to 256, also those behind a writer.
- * Left out: optimistic spinning and lock stealing before the hand-off bit is set (the lock always goes to the head),
- * RT variants, non-owner release.
- * @see Linux kernel/locking/rwsem.c: `rwsem_down_read_slowpath`, `rwsem_mark_wake`, `rwsem_down_write_slowpath`
+ * Linux's rw_semaphore: many readers or one writer, sleeping waiters in a FIFO queue.
+ * - A reader queues behind a writer that holds the lock, and behind anybody queued while other readers hold it.
+ * - The last holder to leave wakes the head of the queue. Readers are handed the lock, all that are queued up to 256, also
+ *   those behind writers. A writer is only woken: until it runs, others may steal the free lock.
+ * - A writer that finds the lock taken again after waiting for 4 ms of virtual time sets the hand-off bit: nobody steals
+ *   any more, and the lock goes to it. A reader at the head does so in the name of all readers.
+ * Left out: optimistic spinning on a running owner (a writer that arrives takes a free lock at once, as a spinner would,
+ * but does not spin for one that is held), RT tasks, non-owner release, overflow of the reader count.
+ * @see Linux kernel/locking/rwsem.c: `rwsem_down_read_slowpath`, `rwsem_mark_wake`, `rwsem_try_write_lock`,
+ * `rwsem_down_write_slowpath`, `rwsem_del_wake_waiter`
  */
 import { type Holder, PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
-import { mightSleep, type SchedTask } from '../../sched/task.ts';
+import { LockMode, mightSleep, type SchedTask } from '../../sched/task.ts';
 import { EINTR } from '../errno.ts';
 import { lockAcquired, lockWait } from './lock-events.ts';
 
 /** Readers woken at once. @see Linux kernel/locking/rwsem.c, `MAX_READERS_WAKEUP` */
 const MAX_READERS_WAKEUP = 256;
+/** After so long a wait the hand-off bit is set (`RWSEM_WAIT_TIMEOUT`). */
+const WAIT_NANOSECONDS = 4_000_000;
+
+/** What ends a wait beside the lock itself. */
+const Wait = { Uninterruptible: 0, Killable: 1, Interruptible: 2 } as const;
+type Wait = (typeof Wait)[keyof typeof Wait];
+const SUFFIX = ['', '_killable', '_interruptible'] as const;
+
+/** `rwsem_wake_type`. */
+const Wake = {
+  /** Whoever is at the head. */
+  Any: 0,
+  /** Readers, if one is at the head. */
+  Readers: 1,
+  /** The same, by somebody who holds the lock for reading. */
+  ReadOwned: 2,
+} as const;
+type Wake = (typeof Wake)[keyof typeof Wake];
 
 interface Waiter {
   readonly task: SchedTask;
   readonly write: boolean;
-  granted: boolean;
+  /** Virtual time from which it may set the hand-off bit. */
+  readonly deadline: number;
+  /** A reader: it has the lock. A writer: it is to try. */
+  woken: boolean;
+  /** It has set the hand-off bit. */
+  handoffSet: boolean;
+}
+
+/** How often something rare happened. */
+export interface RwsemEvents {
+  /** Readers, and writers, that came before those queued. */
+  readSteals: number;
+  writeSteals: number;
+  /** Hand-off bits set. */
+  handoffs: number;
 }
 
 export class RwSemaphore extends SharedObject {
   /** Tasks that hold it for reading; a task that holds it twice is there twice. */
   readonly #readers: SchedTask[] = [];
   #writer: SchedTask | null = null;
+  /** RWSEM_FLAG_HANDOFF: the lock may not be stolen. */
+  #handoff = false;
   readonly #queue: Waiter[] = [];
+  readonly events: RwsemEvents = { readSteals: 0, writeSteals: 0, handoffs: 0 };
   readonly #downRead: SchedPoint;
   readonly #downWrite: SchedPoint;
   readonly #upRead: SchedPoint;
   readonly #upWrite: SchedPoint;
   readonly #downgrade: SchedPoint;
+  readonly #wakePoint: SchedPoint;
 
   constructor(name: string) {
     super(name);
@@ -41,46 +80,50 @@ export class RwSemaphore extends SharedObject {
     this.#upRead = point('up_read');
     this.#upWrite = point('up_write');
     this.#downgrade = point('downgrade_write');
+    this.#wakePoint = point('rwsem_wake');
   }
 
   /** Takes it for reading; sleeps, and not even SIGKILL ends that. */
-  *downRead(current: SchedTask): Task<void> {
-    mightSleep(current, 'down_read', this);
-    yield this.#downRead;
-    if (!this.#tryRead(current)) yield* this.#sleep(current, false, false);
+  *downRead(current: SchedTask, subclass = 0): Task<void> {
+    yield* this.#down(current, false, Wait.Uninterruptible, subclass);
   }
 
   /** As `downRead`, but a fatal signal ends the wait. @returns 0 or -EINTR */
   *downReadKillable(current: SchedTask): Task<number> {
-    mightSleep(current, 'down_read_killable', this);
-    yield this.#downRead;
-    return this.#tryRead(current) ? 0 : yield* this.#sleep(current, false, true);
+    return yield* this.#down(current, false, Wait.Killable, 0);
+  }
+
+  /** As `downRead`, but any signal ends the wait. @returns 0 or -EINTR */
+  *downReadInterruptible(current: SchedTask): Task<number> {
+    return yield* this.#down(current, false, Wait.Interruptible, 0);
   }
 
   /** Takes it for writing. */
-  *downWrite(current: SchedTask): Task<void> {
-    mightSleep(current, 'down_write', this);
-    yield this.#downWrite;
-    if (!this.#tryWrite(current)) yield* this.#sleep(current, true, false);
+  *downWrite(current: SchedTask, subclass = 0): Task<void> {
+    yield* this.#down(current, true, Wait.Uninterruptible, subclass);
   }
 
   /** As `downWrite`, but a fatal signal ends the wait. @returns 0 or -EINTR */
   *downWriteKillable(current: SchedTask): Task<number> {
-    mightSleep(current, 'down_write_killable', this);
-    yield this.#downWrite;
-    return this.#tryWrite(current) ? 0 : yield* this.#sleep(current, true, true);
+    return yield* this.#down(current, true, Wait.Killable, 0);
   }
 
-  /** Takes it for reading if that needs no waiting: no writer, and nobody queued. @returns whether it did */
+  /** Takes it for reading if no writer holds it and nobody is queued. @returns whether it did */
   *downReadTrylock(current: SchedTask): Task<boolean> {
     yield this.#downRead;
-    return this.#tryRead(current);
+    if (this.#writer !== null || this.#queue.length > 0) return false;
+    this.#readers.push(current);
+    current.lockWatcher?.acquired(current, this, LockMode.Read, 'down_read_trylock');
+    return true;
   }
 
   /** Takes it for writing if nobody holds it and nobody is queued. @returns whether it did */
   *downWriteTrylock(current: SchedTask): Task<boolean> {
     yield this.#downWrite;
-    return this.#tryWrite(current);
+    if (!this.#free || this.#queue.length > 0) return false;
+    this.#writer = current;
+    current.lockWatcher?.acquired(current, this, LockMode.Write, 'down_write_trylock');
+    return true;
   }
 
   /** @throws Error when `current` does not hold it for reading */
@@ -89,7 +132,8 @@ export class RwSemaphore extends SharedObject {
     const at = this.#readers.lastIndexOf(current);
     if (at < 0) throw new Error(`${current.name} releases ${this.name}, which it does not hold for reading`);
     this.#readers.splice(at, 1);
-    if (this.#readers.length === 0) this.#wake();
+    if (current.lockWatcher !== null) current.lockWatcher.release(current, this);
+    if (this.#queue.length > 0 && this.#free) yield* this.#wakeUp(current);
   }
 
   /** @throws Error when `current` does not hold it for writing */
@@ -97,7 +141,8 @@ export class RwSemaphore extends SharedObject {
     yield this.#upWrite;
     this.#assertWriter(current, 'up_write');
     this.#writer = null;
-    this.#wake();
+    if (current.lockWatcher !== null) current.lockWatcher.release(current, this);
+    if (this.#queue.length > 0) yield* this.#wakeUp(current);
   }
 
   /** From writing to reading without a gap; readers at the head of the queue come in, a writer there does not. */
@@ -106,10 +151,11 @@ export class RwSemaphore extends SharedObject {
     this.#assertWriter(current, 'downgrade_write');
     this.#writer = null;
     this.#readers.push(current);
-    if (this.#queue[0]?.write === false) this.#wakeReaders();
+    if (current.lockWatcher !== null) current.lockWatcher.downgrade(current, this);
+    this.#markWake(current, Wake.ReadOwned);
   }
 
-  /** Does anybody hold it, in either mode? @see Linux `rwsem_is_locked` */
+  /** Does anybody hold it, in either mode? */
   isLocked(): boolean {
     return this.#writer !== null || this.#readers.length > 0;
   }
@@ -122,6 +168,11 @@ export class RwSemaphore extends SharedObject {
   /** Is anybody queued? @see Linux `rwsem_is_contended` */
   isContended(): boolean {
     return this.#queue.length > 0;
+  }
+
+  /** Has a waiter asked that nobody steal the lock? */
+  get handoff(): boolean {
+    return this.#handoff;
   }
 
   isReadBy(task: SchedTask): boolean {
@@ -146,53 +197,117 @@ export class RwSemaphore extends SharedObject {
     return this.#readers.map(({ name }) => ({ name, mode: 'read' }));
   }
 
+  get #free(): boolean {
+    return this.#writer === null && this.#readers.length === 0;
+  }
+
+  /** @returns 0 or -EINTR */
+  *#down(current: SchedTask, write: boolean, wait: Wait, subclass: number): Task<number> {
+    const operation = write ? 'down_write' : 'down_read';
+    mightSleep(current, wait === Wait.Uninterruptible ? operation : operation + SUFFIX[wait], this);
+    if (current.lockWatcher !== null) {
+      const mode = write ? LockMode.Write : LockMode.Read;
+      current.lockWatcher.acquire(current, this, mode, subclass, operation + SUFFIX[wait]);
+    }
+    yield write ? this.#downWrite : this.#downRead;
+    if (write ? this.#tryWrite(current) : this.#tryRead(current)) return 0;
+    return yield* this.#sleep(current, write, wait, operation + SUFFIX[wait]);
+  }
+
   #tryRead(current: SchedTask): boolean {
-    if (this.#writer !== null || this.#queue.length > 0) return false;
+    if (this.#writer !== null) return false;
+    if (this.#queue.length > 0) {
+      // Stolen only from nobody: while readers hold the lock, one more would keep those queued waiting.
+      if (this.#handoff || this.#readers.length > 0) return false;
+      this.events.readSteals++;
+      this.#readers.push(current);
+      this.#markWake(current, Wake.ReadOwned);
+      return true;
+    }
     this.#readers.push(current);
     return true;
   }
 
   #tryWrite(current: SchedTask): boolean {
-    if (this.#writer !== null || this.#readers.length > 0 || this.#queue.length > 0) return false;
+    if (!this.#free || this.#handoff) return false;
+    if (this.#queue.length > 0) this.events.writeSteals++;
     this.#writer = current;
     return true;
   }
 
-  /**
-   * Waits in the queue until the lock is handed over, or a fatal signal comes first. Whoever was handed the lock has
-   * it, killed or not.
-   */
-  *#sleep(current: SchedTask, write: boolean, killable: boolean): Task<number> {
-    const waiter: Waiter = { task: current, write, granted: false };
+  *#sleep(current: SchedTask, write: boolean, wait: Wait, operation: string): Task<number> {
+    const deadline = virtualTime(current) + waitCycles(current);
+    const waiter: Waiter = { task: current, write, deadline, woken: false, handoffSet: false };
     this.#queue.push(waiter);
-    const operation = `down_${write ? 'write' : 'read'}${killable ? '_killable' : ''}`;
-    const ready = killable ? () => waiter.granted || current.fatalSignalPending() : () => waiter.granted;
     lockWait(current, this, operation);
-    yield new SchedPoint(PointKind.Wait, this, operation, StepCost.ContextSwitch, ready);
-    if (!waiter.granted) {
-      this.#giveUp(waiter);
-      return -EINTR;
+    // Whoever comes sees to it that nobody sleeps on a lock that could be had.
+    if (this.#writer === null) this.#markWake(current, this.#readers.length > 0 ? Wake.Readers : Wake.Any);
+    const ready = readiness(waiter, wait);
+    const sleep = new SchedPoint(PointKind.Wait, this, operation, StepCost.ContextSwitch, ready);
+    for (;;) {
+      if (write ? this.#tryWriteQueued(waiter) : waiter.woken) break;
+      if (isSignalled(current, wait)) {
+        this.#giveUp(waiter);
+        if (current.lockWatcher !== null) current.lockWatcher.release(current, this);
+        return -EINTR;
+      }
+      waiter.woken = false;
+      yield sleep;
     }
     lockAcquired(current, this, operation);
     return 0;
   }
 
-  /** A killed waiter leaves; if it was at the head, those whom only it held back come in. */
-  #giveUp(waiter: Waiter): void {
+  /** A writer that is queued tries; if it has waited long enough in vain, nobody may steal from now on. */
+  #tryWriteQueued(waiter: Waiter): boolean {
+    const first = this.#queue[0] as Waiter;
+    if (this.#handoff && first.handoffSet && waiter !== first) return false;
+    if (!this.#free) {
+      if (this.#handoff || virtualTime(waiter.task) <= waiter.deadline) return false;
+      this.#handoff = true;
+      this.events.handoffs++;
+      // Only the first one may rely on it.
+      first.handoffSet = true;
+      return false;
+    }
+    this.#handoff = false;
     this.#queue.splice(this.#queue.indexOf(waiter), 1);
-    if (this.#writer === null) this.#wake();
+    this.#writer = waiter.task;
+    return true;
   }
 
-  /** Hands the lock, which no writer holds, to the head of the queue if that is possible. */
-  #wake(): void {
+  /** A killed waiter leaves; if it was at the head, those whom only it held back come in. */
+  #giveUp(waiter: Waiter): void {
+    const first = this.#queue[0] === waiter;
+    this.#queue.splice(this.#queue.indexOf(waiter), 1);
+    if (this.#queue.length === 0) this.#handoff = false;
+    else if (first) this.#markWake(waiter.task, Wake.Any);
+  }
+
+  /** The lock is free and somebody queues: a step of its own, before which others may steal it. */
+  *#wakeUp(current: SchedTask): Task<void> {
+    yield this.#wakePoint;
+    this.#markWake(current, Wake.Any);
+  }
+
+  /** @see `rwsem_mark_wake` */
+  #markWake(current: SchedTask, wake: Wake): void {
     const head = this.#queue[0];
     if (head === undefined) return;
-    if (!head.write) this.#wakeReaders();
-    else if (this.#readers.length === 0) {
-      this.#queue.shift();
-      this.#writer = head.task;
-      head.granted = true;
+    if (head.write) {
+      if (wake === Wake.Any) head.woken = true;
+      return;
     }
+    if (this.#writer !== null) {
+      // Stolen by a writer before the readers were let in.
+      if (virtualTime(current) <= head.deadline) return;
+      if (!this.#handoff) this.events.handoffs++;
+      this.#handoff = true;
+      head.handoffSet = true;
+      return;
+    }
+    this.#handoff = false;
+    this.#wakeReaders();
   }
 
   /** Lets queued readers in, also those behind a writer. */
@@ -204,7 +319,7 @@ export class RwSemaphore extends SharedObject {
         this.#queue[kept++] = waiter;
         continue;
       }
-      waiter.granted = true;
+      waiter.woken = true;
       this.#readers.push(waiter.task);
       woken++;
     }
@@ -215,4 +330,23 @@ export class RwSemaphore extends SharedObject {
     if (this.#writer === current) return;
     throw new Error(`${operation}: ${current.name} does not hold ${this.name} for writing`);
   }
+}
+
+function isSignalled(task: SchedTask, wait: Wait): boolean {
+  if (wait === Wait.Uninterruptible) return false;
+  return wait === Wait.Killable ? task.fatalSignalPending() : task.signalPending();
+}
+
+function readiness(waiter: Waiter, wait: Wait): () => boolean {
+  if (wait === Wait.Uninterruptible) return () => waiter.woken;
+  return () => waiter.woken || isSignalled(waiter.task, wait);
+}
+
+/** Cycles. A task that is on no machine has no time. */
+function virtualTime(task: SchedTask): number {
+  return task.processor?.time ?? 0;
+}
+
+function waitCycles({ machine }: SchedTask): number {
+  return machine === null ? Number.POSITIVE_INFINITY : WAIT_NANOSECONDS * machine.profile.gigahertz;
 }

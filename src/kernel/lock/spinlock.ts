@@ -6,7 +6,7 @@
  * @see Linux kernel/locking/qspinlock.c, include/linux/spinlock_api_smp.h
  */
 import { type Holder, PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
-import type { SchedTask } from '../../sched/task.ts';
+import { LockMode, type SchedTask } from '../../sched/task.ts';
 import { localIrqRestore, localIrqSave } from './irq.ts';
 import { lockAcquired, lockWait } from './lock-events.ts';
 
@@ -23,9 +23,14 @@ export class SpinLock extends SharedObject {
     this.#unlock = new SchedPoint(PointKind.Write, this, 'spin_unlock', StepCost.SharedLoad);
   }
 
-  /** Takes it, spinning while another holds it. */
-  *lock(current: SchedTask): Task<void> {
+  /**
+   * Takes it, spinning while another holds it.
+   * @param subclass for lockdep: `SINGLE_DEPTH_NESTING` where another lock of the same class is held already
+   */
+  *lock(current: SchedTask, subclass = 0): Task<void> {
     current.preemptDisabled++;
+    if (current.lockWatcher !== null)
+      current.lockWatcher.acquire(current, this, LockMode.Spin, subclass, 'spin_lock');
     yield this.#lock;
     if (this.#holder === null && this.#queue.length === 0) this.#holder = current;
     else yield* this.#spin(current);
@@ -37,6 +42,8 @@ export class SpinLock extends SharedObject {
     yield this.#lock;
     if (this.#holder === null && this.#queue.length === 0) {
       this.#holder = current;
+      if (current.lockWatcher !== null)
+        current.lockWatcher.acquired(current, this, LockMode.Spin, 'spin_trylock');
       return true;
     }
     current.preemptDisabled--;
@@ -50,6 +57,7 @@ export class SpinLock extends SharedObject {
       throw new Error(`${current.name} releases ${this.name}, held by ${this.#holder?.name ?? 'nobody'}`);
     }
     this.#holder = null;
+    if (current.lockWatcher !== null) current.lockWatcher.release(current, this);
     current.preemptDisabled--;
   }
 

@@ -38,6 +38,9 @@ export function* dupMm(current: TaskStruct, parent: MmStruct, name: string): Tas
   const child = mmAlloc(current.kernel, name, parent.mmapBasePage);
   if (child === null) return -ENOMEM;
   copyLayout(child, parent);
+  if (parent.context !== null && child.context !== null) {
+    current.kernel.arch.protectionKeys.duplicate(parent.context, child.context);
+  }
   const error = yield* dupMmap(current, child, parent);
   if (error === 0) return child;
   yield* mmput(current, child);

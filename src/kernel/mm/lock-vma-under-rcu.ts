@@ -21,6 +21,16 @@ import { VmaLockFailure } from './vma-lock-counters.ts';
 
 function note(current: TaskStruct, mm: MmStruct, page: number, reason: VmaLockFailure): void {
   mm.vmaLockCounters.note(reason);
+  report(current, page, reason);
+}
+
+/** What was begun under a VMA's lock is to be done again under mmap_lock (`VMA_LOCK_RETRY`). */
+export function noteVmaLockRetry(current: TaskStruct, mm: MmStruct, page: number): void {
+  mm.vmaLockCounters.retry++;
+  report(current, page, 'retry');
+}
+
+function report(current: TaskStruct, page: number, reason: string): void {
   const { events } = current.kernel;
   if (!events.enabled) return;
   const time = current.processor?.time ?? 0;

@@ -11,7 +11,6 @@ import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { Kernel } from '../kernel.ts';
 import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
-import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import { TablePage } from './page-table.ts';

@@ -1,7 +1,7 @@
 /**
  * What happens when an access to user memory faults, made by the program itself or by the kernel on its behalf: find the
  * VMA, ask whether it allows the access, handle the fault and try again; or a signal; or, in the kernel, a short copy.
- * Faults of user mode will first try the VMA's own lock here; so far everything goes through mmap_lock.
+ * Faults of user mode first try the VMA's own lock; the kernel's own go to mmap_lock at once.
  * Left out: the OOM killer (a task that gets no memory is killed itself), vsyscall, kernel-mode faults outside copies
  * (they would be our bug, and throw).
  * @see Linux arch/x86/mm/fault.c, `do_user_addr_fault`, `bad_area_nosemaphore`, `do_sigbus`; lib/usercopy.c
@@ -31,20 +31,24 @@ import {
   FAULT_FLAG_INSTRUCTION,
   FAULT_FLAG_TRIED,
   FAULT_FLAG_USER,
+  FAULT_FLAG_VMA_LOCK,
   FAULT_FLAG_WRITE,
   VM_FAULT_COMPLETED,
   VM_FAULT_ERROR,
   VM_FAULT_HWPOISON,
   VM_FAULT_HWPOISON_LARGE,
+  VM_FAULT_MAJOR,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from './fault/fault-flags.ts';
 import { handleMmFault } from './fault/handle-mm-fault.ts';
+import { lockVmaUnderRcu, noteVmaLockRetry } from './lock-vma-under-rcu.ts';
 import type { MmStruct } from './mm.ts';
 import { lockMmAndFindVma } from './stack.ts';
 import type { VmArea } from './vma.ts';
 import { pkeyOf } from './vma-flags.ts';
+import { vmaEndRead } from './vma-lock.ts';
 
 const PAGE_BYTES = 4096;
 
@@ -97,6 +101,11 @@ function faultFlagsOf(info: PageFaultInfo): number {
 /** @see `do_user_addr_fault` */
 function* doUserAddrFault(current: TaskStruct, mm: MmStruct, info: PageFaultInfo): Task<SignalInfo | null> {
   let flags = faultFlagsOf(info);
+  if (info.user && current.kernel.config.perVmaLocks) {
+    const attempt = yield* tryUnderVmaLock(current, mm, info, flags);
+    if (attempt.done) return attempt.signal;
+    ({ flags } = attempt);
+  }
   for (;;) {
     const vma = yield* lockMmAndFindVma(current, mm, info.page);
     if (vma === null) return segmentationFault(info, SEGV_MAPERR);
@@ -115,6 +124,43 @@ function* doUserAddrFault(current: TaskStruct, mm: MmStruct, info: PageFaultInfo
     if (current.fatalSignalPending()) return killed(info);
     flags |= FAULT_FLAG_TRIED;
   }
+}
+
+/** Handled under the VMA's lock, or to be handled under mmap_lock with these flags. */
+type Attempt =
+  | { readonly done: true; readonly signal: SignalInfo | null }
+  | { readonly done: false; readonly flags: number };
+
+const HANDLED: Attempt = { done: true, signal: null };
+
+function* tryUnderVmaLock(
+  current: TaskStruct,
+  mm: MmStruct,
+  info: PageFaultInfo,
+  flags: number,
+): Task<Attempt> {
+  const counters = mm.vmaLockCounters;
+  const vma = yield* lockVmaUnderRcu(current, mm, info.page);
+  if (vma === null) return { done: false, flags };
+  const denied = refusal(current, info, vma);
+  if (denied !== null) {
+    yield* vmaEndRead(current, vma);
+    counters.success++;
+    return { done: true, signal: denied };
+  }
+  const result = yield* handleMmFault(current, vma, info.page, flags | FAULT_FLAG_VMA_LOCK);
+  // With COMPLETED or RETRY the handler has let the lock go, and the VMA may be another's.
+  if ((result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) === 0) yield* vmaEndRead(current, vma);
+  if ((result & VM_FAULT_RETRY) === 0) {
+    counters.success++;
+    return (result & VM_FAULT_ERROR) === 0
+      ? HANDLED
+      : { done: true, signal: signalOf(current, info, result) };
+  }
+  noteVmaLockRetry(current, mm, info.page);
+  if (current.fatalSignalPending()) return { done: true, signal: killed(info) };
+  // Waiting once is what TRIED means: a fault that has read its page from a disk waits under mmap_lock the next time.
+  return { done: false, flags: (result & VM_FAULT_MAJOR) === 0 ? flags : flags | FAULT_FLAG_TRIED };
 }
 
 /** Does the VMA forbid the access? @see `access_error`, `bad_area_access_error` */
@@ -138,10 +184,12 @@ function signalOf(current: TaskStruct, info: PageFaultInfo, result: number): Sig
     current.sendSignal(signal);
     return signal;
   }
-  if ((result & (VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE)) !== 0) {
+  const broken = (result & (VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE)) !== 0;
+  if (broken && current.kernel.config.memoryFailure) {
     return { signal: SIGBUS, code: BUS_MCEERR_AR, address, addressLsb: 12 };
   }
-  if ((result & VM_FAULT_SIGBUS) !== 0) return { signal: SIGBUS, code: BUS_ADRERR, address };
+  // A kernel that knows nothing of broken memory has one kind of SIGBUS.
+  if (broken || (result & VM_FAULT_SIGBUS) !== 0) return { signal: SIGBUS, code: BUS_ADRERR, address };
   return segmentationFault(info, SEGV_MAPERR);
 }
 

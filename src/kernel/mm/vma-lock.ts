@@ -11,6 +11,7 @@
 import type { Task } from '../../base/task.ts';
 import { mmapAssertLocked } from '../lock/mmap-lock.ts';
 import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
+import { LockMode } from '../../sched/task.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import { mmdrop, mmgrab } from './mm-count.ts';
@@ -43,6 +44,7 @@ export function* vmaStartRead(current: TaskStruct, mm: MmStruct, vma: VmArea): T
   if (vma.refcount >= VM_REFCNT_LIMIT) return VmaLockFailure.Overflow;
   vma.refcount++;
   vma.readers.push(current);
+  current.lockWatcher?.acquired(current, vma, LockMode.Read, 'vma_start_read');
   yield vma.recheck;
   if (vma.mm !== mm) {
     yield* putForeign(current, vma);
@@ -75,6 +77,7 @@ function* vmaRefcountPut(current: TaskStruct, vma: VmArea): Task<void> {
   const at = vma.readers.lastIndexOf(current);
   if (at < 0) throw new Error(`${current.name} ends a read of ${vma.name} that it has not begun`);
   vma.readers.splice(at, 1);
+  current.lockWatcher?.release(current, vma);
   vma.refcount--;
   const writerOnly = (vma.refcount | 1) === (VM_REFCNT_EXCLUDE_READERS_FLAG | 1);
   if (writerOnly) yield* mm.vmaWriterWait.wakeUp(vma);
@@ -96,6 +99,7 @@ export function* vmaStartReadLocked(current: TaskStruct, vma: VmArea): Task<bool
   if (vma.refcount >= VM_REFCNT_LIMIT) return false;
   vma.refcount++;
   vma.readers.push(current);
+  current.lockWatcher?.acquired(current, vma, LockMode.Read, 'vma_start_read_locked');
   return true;
 }
 
@@ -136,11 +140,14 @@ function* startWrite(current: TaskStruct, mm: MmStruct, vma: VmArea, killable: b
  * @param own what the count is without readers: 1 for a VMA that stays attached, 0 for one that is being detached
  */
 function* excludeReaders(current: TaskStruct, vma: VmArea, own: number, killable: boolean): Task<number> {
+  const operation = own === 0 ? 'vma_mark_detached' : 'vma_start_write';
+  // A moment's lock, for lockdep: afterwards nobody can wait for it while mmap_lock is held.
+  current.lockWatcher?.acquire(current, vma, LockMode.Write, 0, operation);
+  current.lockWatcher?.release(current, vma);
   vma.refcount += VM_REFCNT_EXCLUDE_READERS_FLAG;
   const alone = VM_REFCNT_EXCLUDE_READERS_FLAG + own;
   if (vma.refcount === alone) return 0;
   const left = () => vma.refcount === alone;
-  const operation = own === 0 ? 'vma_mark_detached' : 'vma_start_write';
   const error = yield* vma.mm.vmaWriterWait.waitEvent(current, vma, operation, left, killable);
   if (error !== 0) vma.refcount -= VM_REFCNT_EXCLUDE_READERS_FLAG;
   return error;

@@ -24,11 +24,13 @@ import {
   FAULT_FLAG_WRITE,
   VM_FAULT_ERROR,
   VM_FAULT_LOCKED,
+  VM_FAULT_MAJOR,
   VM_FAULT_NOPAGE,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from './fault-flags.ts';
+import { vmfAnonPrepare, vmfCanCallFault } from './fault-lock.ts';
 import { folioUnlock } from './folio-lock.ts';
 import { copyUserPage } from './page-copy.ts';
 import { setPte } from './set-pte.ts';
@@ -63,7 +65,7 @@ function* callFault(fault: VmFault): Task<number> {
   if (frame === -EAGAIN) return yield* shmemUserfault(fault);
   if (frame < 0) return frame === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
   fault.frame = frame;
-  return VM_FAULT_LOCKED;
+  return fault.major ? VM_FAULT_LOCKED | VM_FAULT_MAJOR : VM_FAULT_LOCKED;
 }
 
 function* unlockAndPut(fault: VmFault): Task<void> {

@@ -1,0 +1,47 @@
+/**
+ * The order in which locks may be taken, outermost first. A lock belongs to the class that its name begins with:
+ * `mmap_lock mm of reader` is an mmap_lock. Locks of other names are classes of their own, without a rank.
+ * Left out: the folio lock, which is a bit of the page and not known to lockdep in Linux either.
+ * @see Linux mm/rmap.c and mm/filemap.c, "Lock ordering in mm"
+ */
+
+/** One more lock of the class that is held already, in an order that something else guarantees. */
+export const SINGLE_DEPTH_NESTING = 1;
+
+/** A VMA's own lock; readers and writers have different ranks, see `rankOf`. */
+export const VMA_LOCK_CLASS = 'vma_lock';
+export const MMAP_LOCK_CLASS = 'mmap_lock';
+
+/** Larger numbers are taken later. Classes with the same number are never held together, or in any order. */
+const RANKS: Readonly<Record<string, number>> = {
+  exec_update_lock: 5,
+  i_rwsem: 10,
+  mmap_lock: 20,
+  invalidate_lock: 30,
+  hugetlb_fault_mutex: 36,
+  hugetlb_vma_lock: 38,
+  i_mmap_rwsem: 60,
+  anon_vma: 70,
+  page_table_lock: 80,
+  ptl: 80,
+  swap_lock: 90,
+  lru_lock: 100,
+  i_pages: 100,
+};
+
+/** A reader's VMA lock stands where mmap_lock does for a fault; a writer waits for readers much further in. */
+const VMA_READ_RANK = 25;
+const VMA_WRITE_RANK = 50;
+
+/** The class of a lock, by its name. */
+export function classOf(lockName: string): string {
+  const space = lockName.indexOf(' ');
+  const first = space === -1 ? lockName : lockName.slice(0, space);
+  return first === 'vma' ? VMA_LOCK_CLASS : first;
+}
+
+/** Where a lock stands in the documented order; null where that says nothing about it. */
+export function rankOf(lockClass: string, write: boolean): number | null {
+  if (lockClass === VMA_LOCK_CLASS) return write ? VMA_WRITE_RANK : VMA_READ_RANK;
+  return RANKS[lockClass] ?? null;
+}

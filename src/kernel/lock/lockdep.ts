@@ -1,0 +1,191 @@
+/**
+ * Looks at the order in which tasks take locks and tells of orders that could deadlock, whether or not they did: a lock
+ * class taken against the documented order; classes taken in a circle, however many tasks and however much time lie
+ * between; a class taken twice; waiting for mmap_lock while holding a VMA's lock; and spinlocks that an interrupt handler
+ * takes as well as somebody whom that handler may interrupt. Each is told once, with what both sides held.
+ * An attempt that does not wait cannot deadlock, but what is waited for while holding its lock can.
+ * Left out: read recursion rules of other lock kinds, wait contexts, softirqs, cross-release, deadlocks by completions.
+ * @see Linux kernel/locking/lockdep.c, `check_prev_add`, `check_deadlock`, `check_irq_usage`, `mark_lock`
+ */
+import type { SharedObject } from '../../base/task.ts';
+import { FrameKind, LockMode, type LockWatcher, type SchedTask } from '../../sched/task.ts';
+import { classOf, MMAP_LOCK_CLASS, rankOf, VMA_LOCK_CLASS } from './lock-classes.ts';
+import { type ClassUsage, LockGraph } from './lock-graph.ts';
+
+/** What is wrong with an order. */
+export type LockProblem = 'order' | 'circle' | 'recursion' | 'mmap_lock under a VMA lock' | 'interrupt';
+
+/** What one task held when it took, or was about to take, a lock. */
+export interface LockStack {
+  readonly task: string;
+  readonly cpu: number;
+  /** Outermost first: operation and lock; the last is the one that was being taken. */
+  readonly locks: readonly string[];
+}
+
+export interface LockdepReport {
+  readonly problem: LockProblem;
+  readonly summary: string;
+  /** The task that was found out first, then those that took the same locks the other way round. */
+  readonly stacks: readonly LockStack[];
+}
+
+interface HeldLock {
+  readonly lock: SharedObject;
+  /** Class and subclass. */
+  readonly key: string;
+  readonly lockClass: string;
+  rank: number | null;
+  mode: LockMode;
+  readonly operation: string;
+  /** How many interrupt handlers deep: what a handler takes does not nest in what it interrupted. */
+  readonly depth: number;
+}
+
+const keyOf = (lockClass: string, subclass: number): string =>
+  subclass === 0 ? lockClass : `${lockClass}/${subclass}`;
+
+export class Lockdep implements LockWatcher {
+  readonly reports: LockdepReport[] = [];
+  readonly #held = new Map<SchedTask, HeldLock[]>();
+  readonly #graph = new LockGraph<LockStack>();
+  readonly #told = new Set<string>();
+
+  /** The locks that a task holds or waits for, outermost first, by name. */
+  heldBy(task: SchedTask): readonly string[] {
+    return (this.#held.get(task) ?? []).map(({ lock }) => lock.name);
+  }
+
+  acquire(task: SchedTask, lock: SharedObject, mode: LockMode, subclass: number, operation: string): void {
+    const taken = this.#entry(task, lock, mode, subclass, operation);
+    const held = this.#heldOf(task);
+    held.push(taken);
+    const stack = this.#stack(task, held);
+    this.#noteUsage(task, taken, stack);
+    for (const outer of held) {
+      if (outer !== taken && outer.depth === taken.depth) this.#nest(task, outer, taken, stack);
+    }
+    this.#checkInterrupts(task);
+  }
+
+  acquired(task: SchedTask, lock: SharedObject, mode: LockMode, operation: string): void {
+    const taken = this.#entry(task, lock, mode, 0, operation);
+    const held = this.#heldOf(task);
+    held.push(taken);
+    this.#noteUsage(task, taken, this.#stack(task, held));
+    this.#checkInterrupts(task);
+  }
+
+  release(task: SchedTask, lock: SharedObject): void {
+    const held = this.#heldOf(task);
+    const at = held.findLastIndex((entry) => entry.lock === lock);
+    if (at >= 0) held.splice(at, 1);
+  }
+
+  downgrade(task: SchedTask, lock: SharedObject): void {
+    const entry = this.#heldOf(task).findLast((one) => one.lock === lock);
+    if (entry !== undefined) entry.mode = LockMode.Read;
+  }
+
+  #heldOf(task: SchedTask): HeldLock[] {
+    let held = this.#held.get(task);
+    if (held === undefined) {
+      held = [];
+      this.#held.set(task, held);
+    }
+    return held;
+  }
+
+  #entry(
+    task: SchedTask,
+    lock: SharedObject,
+    mode: LockMode,
+    subclass: number,
+    operation: string,
+  ): HeldLock {
+    const lockClass = classOf(lock.name);
+    const depth = task.frames.reduce((sum, { kind }) => sum + (kind === FrameKind.Interrupt ? 1 : 0), 0);
+    const rank = rankOf(lockClass, mode === LockMode.Write);
+    return { lock, key: keyOf(lockClass, subclass), lockClass, rank, mode, operation, depth };
+  }
+
+  /** `taken` is waited for while `outer` is held. */
+  #nest(task: SchedTask, outer: HeldLock, taken: HeldLock, stack: LockStack): void {
+    if (outer.key === taken.key) {
+      const summary = `${task.name} takes ${taken.lock.name} while it holds ${outer.lock.name}, of the same class`;
+      this.#tell(task, 'recursion', taken.key, summary, [stack]);
+      return;
+    }
+    const other = this.#graph.path(taken.key, outer.key);
+    if (outer.lockClass === VMA_LOCK_CLASS && outer.mode === LockMode.Read) {
+      if (taken.lockClass === MMAP_LOCK_CLASS) {
+        const summary = `${task.name} waits for ${taken.lock.name} while it holds the lock of ${outer.lock.name}: a writer of mmap_lock may wait for that`;
+        this.#tell(task, 'mmap_lock under a VMA lock', '', summary, [stack, ...other]);
+      }
+    } else if (outer.rank !== null && taken.rank !== null && taken.rank < outer.rank) {
+      const summary = `${task.name} takes ${taken.lock.name} inside ${outer.lock.name}; ${taken.key} belongs outside ${outer.key}`;
+      this.#tell(task, 'order', `${outer.key} ${taken.key}`, summary, [stack, ...other]);
+    } else if (other.length > 0) {
+      const summary = `${task.name} takes ${taken.lock.name} inside ${outer.lock.name}; elsewhere ${outer.key} is taken inside ${taken.key}`;
+      this.#tell(task, 'circle', `${outer.key} ${taken.key}`, summary, [stack, ...other]);
+    }
+    this.#graph.addEdge(outer.key, taken.key, stack);
+  }
+
+  #noteUsage(task: SchedTask, taken: HeldLock, stack: LockStack): void {
+    if (taken.mode !== LockMode.Spin) return;
+    const enabled = (task.processor?.interruptsDisabled ?? 0) === 0;
+    this.#graph.noteUsage(taken.key, taken.depth > 0, enabled, stack);
+  }
+
+  /** A handler may spin for ever on a lock whose holder it has interrupted, or on one that such a holder waits for. */
+  #checkInterrupts(task: SchedTask): void {
+    if (!this.#graph.changed()) return;
+    for (const { safe, unsafe } of this.#graph.interruptInversions()) {
+      const summary = interruptSummary(safe, unsafe);
+      const stacks = [safe.inHandler, unsafe.enabled].filter((stack) => stack !== null);
+      this.#tell(task, 'interrupt', `${safe.key} ${unsafe.key}`, summary, stacks);
+    }
+  }
+
+  #stack(task: SchedTask, held: readonly HeldLock[]): LockStack {
+    const locks = held.map(({ operation, lock }) => `${operation} ${lock.name}`);
+    return { task: task.name, cpu: task.cpu, locks };
+  }
+
+  #tell(
+    task: SchedTask,
+    problem: LockProblem,
+    what: string,
+    summary: string,
+    stacks: readonly LockStack[],
+  ): void {
+    const told = `${problem} ${what}`;
+    if (this.#told.has(told)) return;
+    this.#told.add(told);
+    const report = { problem, summary, stacks };
+    this.reports.push(report);
+    const events = task.machine?.events;
+    if (events === undefined || !events.enabled) return;
+    const time = task.processor?.time ?? 0;
+    const text = describeLockdepReport(report);
+    events.emit({ kind: 'lockdep', time, cpu: task.cpu, task: task.name, text });
+  }
+}
+
+function interruptSummary(safe: ClassUsage<LockStack>, unsafe: ClassUsage<LockStack>): string {
+  if (safe.key === unsafe.key) {
+    return `${safe.key} is taken in an interrupt handler, and elsewhere with interrupts enabled`;
+  }
+  return `${safe.key}, which an interrupt handler takes, is held while waiting for ${unsafe.key}, which is taken with interrupts enabled`;
+}
+
+/** Several lines for people. */
+export function describeLockdepReport({ problem, summary, stacks }: LockdepReport): string {
+  const lines = [`possible deadlock (${problem}): ${summary}`];
+  for (const { task, cpu, locks } of stacks) {
+    lines.push(`  ${task} on cpu ${cpu}:`);
+    for (const [index, lock] of locks.entries()) lines.push(`    ${'  '.repeat(index)}${lock}`);
+  }
+  return lines.join('\n');
+}
