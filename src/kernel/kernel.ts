@@ -5,16 +5,17 @@
 import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
+import type { AddressSpace } from './frame/address-space.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { SwapArea } from './frame/swap-area.ts';
 import { Lockdep } from './lock/lockdep.ts';
 import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { HugetlbPools } from './mm/hugetlb/hstate.ts';
-import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import { PageTables } from './mm/page-table.ts';
 import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
+import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import { VmAreaSlab } from './mm/vma-slab.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
 import type { TaskStruct } from './task-struct.ts';
@@ -44,6 +45,8 @@ export interface KernelConfig {
   readonly memoryFailure: boolean;
   /** Guards are known to their VMA by a sticky flag, VM_MAYBE_GUARD, as in stable kernels of late 6.18. */
   readonly maybeGuardFlag: boolean;
+  /** CONFIG_PT_RECLAIM, of x86-64 only so far: MADV_DONTNEED frees page tables that become empty. */
+  readonly ptReclaim: boolean;
   /** /sys/kernel/mm/transparent_hugepage/enabled: which private anonymous memory may have huge pages. */
   readonly transparentHugepage: 'never' | 'madvise' | 'always';
 }
@@ -62,6 +65,7 @@ export const defaultKernelConfig: KernelConfig = {
   hugepages1G: 0,
   memoryFailure: true,
   maybeGuardFlag: true,
+  ptReclaim: true,
 };
 
 export class Kernel {
@@ -90,6 +94,8 @@ export class Kernel {
   readonly activeMm: readonly ActiveMm[];
   /** Every task that is not reaped, by pid. */
   readonly tasks = new Map<number, TaskStruct>();
+  /** Files that have a name, by their paths. */
+  readonly namedFiles = new Map<string, AddressSpace>();
   /** Pages promised to private writable mappings of all processes (`vm_committed_as`). */
   committedPages = 0;
   /** Set when the kernel is put together: `mm_populate` and its like, of the layer above mm. */

@@ -5,10 +5,10 @@
  * @see Linux mm/vma.c, `__mmap_region`
  */
 import type { Task } from '../../base/task.ts';
-import { EINVAL, ENOMEM } from '../errno.ts';
+import { EINVAL, ENOMEM, EPERM } from '../errno.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { hugetlbFileMmap } from './hugetlb/hugetlb-file.ts';
-import { vmaLinkFile } from './i-mmap.ts';
+import { isSharedMayWrite, mappingMapWritable, mappingUnmapWritable, vmaLinkFile } from './i-mmap.ts';
 import { mayExpandVm } from './limits.ts';
 import { fput, getFile, type MappedFile } from './mapped-file.ts';
 import { type MmStruct, vmStatAccount } from './mm.ts';
@@ -82,6 +82,11 @@ function* abandonOld(current: TaskStruct, mm: MmStruct, old: VmasToUnmap): Task<
   yield* vmsCompleteMunmapVmas(current, old, false);
 }
 
+/** A shared mapping of /dev/zero is shared anonymous memory. @see drivers/char/mem.c, `mmap_zero` */
+function isSharedZero({ file, flags }: NewMapping): boolean {
+  return file !== null && file.mappedAs === 'anonymous' && (flags & VM_SHARED) !== 0;
+}
+
 /** @see mm/vma.c, `__mmap_new_vma` */
 function* insertNewVma(
   current: TaskStruct,
@@ -91,9 +96,9 @@ function* insertNewVma(
   old: VmasToUnmap,
 ): Task<VmArea | number> {
   const vma = vmAreaAlloc(mm, mapping.start, mapping.end, flags, mapping.flagsHigh, mapping.pgoff);
-  if (mapping.file !== null) {
+  if (mapping.file !== null && !isSharedZero(mapping)) {
     vma.file = mapping.file;
-    vma.ops = shmemVmOperations;
+    vma.ops = mapping.file.mappedAs === 'anonymous' ? null : shmemVmOperations;
     getFile(mapping.file);
     const error = mapping.file.mapping.huge === null ? 0 : yield* hugetlbFileMmap(vma);
     if (error !== 0) {
@@ -118,16 +123,27 @@ function* insertNewVma(
 
 /**
  * Maps a range of pages, replacing what is there. Needs mmap_lock for writing. Returns 0, -EINVAL (flags that do not go
- * together on this architecture), -ENOMEM (limits) or -EPERM (a sealed VMA is in the way).
+ * together on this architecture), -ENOMEM (limits) or -EPERM (a sealed VMA is in the way, or the file is sealed).
  */
 export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task<number> {
-  const { start, end, pgoff, file } = mapping;
+  const { file } = mapping;
   if (!mm.kernel.arch.validateFlags(mapping.flags, mapping.flagsHigh)) return -EINVAL;
+  if (file === null || !isSharedMayWrite(mapping.flags)) return yield* mapRange(current, mm, mapping);
+  // Counted beforehand, so that no seal comes between.
+  if (!mappingMapWritable(file.mapping)) return -EPERM;
+  const error = yield* mapRange(current, mm, mapping);
+  mappingUnmapWritable(file.mapping);
+  return error;
+}
+
+/** @see mm/vma.c, `__mmap_region` */
+function* mapRange(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task<number> {
+  const { start, end, pgoff, file } = mapping;
   const old = new VmasToUnmap(mm, start, end);
   const error = yield* mmapSetup(current, mm, mapping, old);
   if (error !== 0) return error;
   const flags = isAccounted(mapping) ? mapping.flags | VM_ACCOUNT : mapping.flags;
-  const sharedAnonymous = file === null && (flags & VM_SHARED) !== 0;
+  const sharedAnonymous = (file === null && (flags & VM_SHARED) !== 0) || isSharedZero(mapping);
   const huge = file !== null && file.mapping.huge !== null;
   let vma: VmArea | number | null =
     sharedAnonymous || huge

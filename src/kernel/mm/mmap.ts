@@ -1,7 +1,7 @@
 /**
  * mmap: argument checks in Linux's order, placement, then the new mapping; populating afterwards, without the lock.
  * Built for anonymous memory, private and shared, and for tmpfs files (memfd). Left out: other files, seals, hugetlb,
- * protection keys of execute-only mappings, the READ_IMPLIES_EXEC personality.
+ * the READ_IMPLIES_EXEC personality.
  * @see Linux mm/mmap.c, `ksys_mmap_pgoff`, `do_mmap`; mm/util.c, `vm_mmap_pgoff`
  */
 import type { KernelArch, VmFlagBits } from '../../arch/kernel-arch.ts';
@@ -13,6 +13,7 @@ import {
   EEXIST,
   EINTR,
   EINVAL,
+  ENODEV,
   ENOMEM,
   EOPNOTSUPP,
   EOVERFLOW,
@@ -51,6 +52,7 @@ import { mmapRegion, type NewMapping } from './mmap-region.ts';
 import { pagesOfLength } from './munmap.ts';
 import { OVERCOMMIT_NEVER } from './overcommit.ts';
 import { populateOperations } from './populate.ts';
+import { checkSealsMmap } from './seals.ts';
 import {
   VM_DONTDUMP,
   VM_EXEC,
@@ -162,6 +164,7 @@ function fileTypeFlags(
   if (shared && (prot & PROT_WRITE) !== 0 && !file.writable) return refused(-EACCES);
   if (!shared && type !== MAP_PRIVATE) return refused(-EINVAL);
   if (!file.readable) return refused(-EACCES);
+  if (file.mappedAs === 'nothing') return refused(-ENODEV);
   if ((vmFlags & VM_GROWSDOWN) !== 0) return refused(-EINVAL);
   if (!shared) return { error: 0, add: 0, remove: 0, high: 0 };
   const readOnly = file.writable ? 0 : VM_MAYWRITE | VM_SHARED;
@@ -192,12 +195,18 @@ interface MmapResult {
 const failed = (error: number): MmapResult => ({ error, start: 0, pages: 0, populate: false });
 
 /** The flags every mapping of this call starts with. */
-function initialVmFlags(mm: MmStruct, args: MmapArguments): VmFlagBits {
+function initialVmFlags(current: TaskStruct, mm: MmStruct, args: MmapArguments): VmFlagBits {
   const { arch } = mm.kernel;
+  const { context } = mm;
+  if (context === null) throw new Error(`${mm.name} has no page tables`);
   const prot = vmFlagsOfProt(arch, args.prot);
+  const key = arch.protectionKeys.keyOfNewMapping(current.cpu, context, args.prot === PROT_EXEC);
   const map = vmFlagsOfMapFlags(arch, args);
   const may = VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
-  return { flags: prot.flags | map.flags | mm.defFlags | may, flagsHigh: prot.flagsHigh | map.flagsHigh };
+  return {
+    flags: prot.flags | map.flags | mm.defFlags | may,
+    flagsHigh: prot.flagsHigh | map.flagsHigh | arch.protectionKeys.vmFlagsOf(key).flagsHigh,
+  };
 }
 
 /** Huge pages are never overcommitted but by MAP_NORESERVE itself, which is for nothing where nothing is. */
@@ -220,7 +229,9 @@ function describeMapping(
       ? anonymousTypeFlags(flags, vmFlags.flags)
       : fileTypeFlags(mm.kernel.arch, args, file, vmFlags.flags, pages);
   if (type.error !== 0) return type.error;
-  let all = (vmFlags.flags | type.add) & ~type.remove;
+  const sealed = checkSealsMmap(file, (vmFlags.flags | type.add) & ~type.remove);
+  if (sealed.error !== 0) return sealed.error;
+  let all = sealed.flags;
   if ((flags & MAP_NORESERVE) !== 0 && mayGoUnreserved(mm, file)) {
     all |= VM_NORESERVE;
   }
@@ -239,7 +250,7 @@ export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments):
   const pages = pagesOfLength(args.length);
   // Offset and length are both below 2^52 pages: their sum cannot overflow here.
   if (mm.mapCount > mm.kernel.config.maxMapCount) return failed(-ENOMEM);
-  const vmFlags = initialVmFlags(mm, args);
+  const vmFlags = initialVmFlags(current, mm, args);
   const start = getUnmappedArea(current, {
     mm,
     address,

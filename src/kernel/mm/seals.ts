@@ -87,10 +87,10 @@ export function fcntlGetSeals({ mapping }: MappedFile): number {
  * @see `check_write_seal`
  */
 export function checkSealsMmap(
-  { mapping }: MappedFile,
+  file: MappedFile | null,
   flags: number,
 ): { readonly error: number; readonly flags: number } {
-  if ((mapping.seals & F_SEALS_AGAINST_WRITING) === 0 || (flags & VM_SHARED) === 0)
-    return { error: 0, flags };
+  const seals = file?.mapping.seals ?? 0;
+  if ((seals & F_SEALS_AGAINST_WRITING) === 0 || (flags & VM_SHARED) === 0) return { error: 0, flags };
   return (flags & VM_WRITE) === 0 ? { error: 0, flags: flags & ~VM_MAYWRITE } : { error: -EPERM, flags };
 }
