@@ -11,6 +11,8 @@ import type { TaskStruct } from '../task-struct.ts';
 import { tryToFreePages } from './reclaim/direct.ts';
 import type { VmArea } from './vma.ts';
 
+/** Larger folios are worth no reclaim: the caller has a way without (`PAGE_ALLOC_COSTLY_ORDER`). */
+const PAGE_ALLOC_COSTLY_ORDER = 3;
 /** Attempts without any progress before an allocation gives up. @see Linux mm/internal.h, `MAX_RECLAIM_RETRIES` */
 const MAX_RECLAIM_RETRIES = 16;
 
@@ -45,7 +47,7 @@ export function* allocUserFolio(
     const frame = takeFrame(kernel, vma, order, zeroed);
     if (frame !== NO_FRAME) return frame;
   }
-  return yield* allocSlowly(current, vma, order, zeroed);
+  return order > PAGE_ALLOC_COSTLY_ORDER ? NO_FRAME : yield* allocSlowly(current, vma, order, zeroed);
 }
 
 function* allocSlowly(

@@ -16,6 +16,7 @@ import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
 import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
+import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
 import { changeHugePmd, type EntryChange } from './thp/change-huge-pmd.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
 import { changeUffdWpOfAbsent } from './userfaultfd/change-absent.ts';
@@ -93,6 +94,7 @@ class RangeChange {
     if (kind === PmdKind.None && (yield* pteAlloc(this.#current, mm, page)) === null) return -ENOMEM;
     const table = yield* pteOffsetMapLock(this.#current, mm, page);
     if (table === null) return page;
+    yield* flushTlbBatchedPending(this.#current, mm);
     for (let at = page; at < end; at++) {
       if (yield* changePte(this.#current, this.#vma, table, at, this.#gather, this.#modify, this.#flags)) {
         this.changed++;

@@ -15,6 +15,7 @@ import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import type { MmStruct } from './mm.ts';
 import { type PageTables, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable, tableAlloc } from './page-table-alloc.ts';
+import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
 import { dropRmapLocks, takeRmapLocks } from './rmap-locks.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
 import { moveHugePmd } from './thp/move-huge-pmd.ts';
@@ -235,6 +236,7 @@ function* moveLockedPtes(cursor: MoveCursor, extent: number): Task<boolean> {
     return false;
   }
   if (target !== source) yield* target.lock.lock(current, SINGLE_DEPTH_NESTING);
+  yield* flushTlbBatchedPending(current, mm);
   let flush = false;
   for (let i = 0; i < extent; i++) flush = (yield* movePte(cursor, source, target, i)) || flush;
   if (flush) yield* flushOld(current, mm, oldPage, oldPage + extent);

@@ -8,7 +8,7 @@ import type { FrameTable } from '../frame/frame-table.ts';
 import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, type MmStruct } from './mm.ts';
 import { folioAddLru } from './reclaim/lru.ts';
 import type { VmArea } from './vma.ts';
-import { VM_LOCKED, VM_SPECIAL } from './vma-flags.ts';
+import { VM_LOCKED, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
 
 /** `mm_counter`: which resident counter a mapped frame belongs to. */
 export function mmCounter(frames: FrameTable, frame: number): number {
@@ -21,11 +21,18 @@ export function addMmCounter(mm: MmStruct, counter: number, pages: number): void
   mm.rss[counter] = (mm.rss[counter] as number) + pages;
 }
 
+/** Of droppable memory nothing goes to swap; of locked memory nothing is looked at by reclaim. */
+function newAnonFlags(vma: VmArea): number {
+  let flags: number = FrameFlag.Anon | FrameFlag.AnonExclusive;
+  if ((vma.flagsHigh & VMH_DROPPABLE) === 0) flags |= FrameFlag.SwapBacked;
+  if ((vma.flags & (VM_LOCKED | VM_SPECIAL)) === VM_LOCKED) flags |= FrameFlag.Unevictable;
+  return flags;
+}
+
 /** A new anonymous page, mapped for the first time, by this VMA only: `folio_add_new_anon_rmap`, RMAP_EXCLUSIVE. */
 export function addNewAnonRmap(frames: FrameTable, frame: number, vma: VmArea, page: number): void {
   if (vma.anonVma === null) throw new Error(`anonymous page in ${vma.name}, which has no anon_vma`);
-  frames.setFlags(frame, FrameFlag.Anon | FrameFlag.AnonExclusive | FrameFlag.SwapBacked);
-  if ((vma.flags & (VM_LOCKED | VM_SPECIAL)) === VM_LOCKED) frames.setFlags(frame, FrameFlag.Unevictable);
+  frames.setFlags(frame, newAnonFlags(vma));
   folioAddLru(frames, frame);
   frames.setMapping(frame, vma.anonVma, vma.indexOf(page));
   frames.addMap(frame, vma.mm);
@@ -76,8 +83,7 @@ function deferSplit(frames: FrameTable, frame: number): void {
 /** A new huge page of anonymous memory, mapped whole by this VMA only. `page` is its first. */
 export function addNewAnonHugeRmap(frames: FrameTable, head: number, vma: VmArea, page: number): void {
   if (vma.anonVma === null) throw new Error(`anonymous page in ${vma.name}, which has no anon_vma`);
-  frames.setFlags(head, FrameFlag.Anon | FrameFlag.AnonExclusive | FrameFlag.SwapBacked);
-  if ((vma.flags & (VM_LOCKED | VM_SPECIAL)) === VM_LOCKED) frames.setFlags(head, FrameFlag.Unevictable);
+  frames.setFlags(head, newAnonFlags(vma));
   folioAddLru(frames, head);
   frames.setMapping(head, vma.anonVma, vma.indexOf(page));
   frames.addEntireMap(head, vma.mm);

@@ -1,15 +1,18 @@
 /**
  * Emptying a range of a tmpfs object: its whole pages leave the page cache, under their locks and after the last pte
  * that maps them is gone; the parts of pages at its ends are zeroed. For ftruncate, punched holes and MADV_REMOVE.
- * Left out: huge pages that are split, pages that are swapped out.
+ * Left out: huge pages that are split.
  * @see Linux mm/shmem.c, `shmem_undo_range`, `shmem_get_partial_folio`; mm/truncate.c, `truncate_inode_folio`,
  * `truncate_inode_partial_folio`
  */
 import type { Task } from '../../base/task.ts';
+import { EEXIST } from '../errno.ts';
 import type { AddressSpace } from '../frame/address-space.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import { NO_SLOT } from '../frame/swap-area.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { folioLock, folioUnlock } from './fault/folio-lock.ts';
+import { shmemFreeSwap, shmemSwapinFolio } from './shmem-swap.ts';
 import { unmapMappingFolio } from './unmap-mapping.ts';
 
 const PAGE_BYTES = 4096;
@@ -46,7 +49,7 @@ function* removePages(
   first: number,
   limit: number,
 ): Task<number> {
-  const indexes = mapping.indexes(first, limit);
+  const indexes = [...mapping.indexes(first, limit), ...mapping.swappedIndexes(first, limit)];
   for (const index of indexes) yield* truncatePage(current, mapping, index);
   return indexes.length;
 }
@@ -81,6 +84,17 @@ function* lockPage(current: TaskStruct, mapping: AddressSpace, index: number): T
   }
 }
 
+/** The same, brought back if it is in swap; below 0 when there is none. @see `shmem_get_partial_folio` */
+function* lockOrSwapIn(current: TaskStruct, mapping: AddressSpace, index: number): Task<number> {
+  for (;;) {
+    const frame = yield* lockPage(current, mapping, index);
+    const slot = mapping.swapSlotAt(index);
+    if (frame !== -1 || slot === NO_SLOT) return frame;
+    const back = yield* shmemSwapinFolio(current, mapping, index, slot);
+    if (back !== -EEXIST) return back;
+  }
+}
+
 function* unlockPage(current: TaskStruct, frame: number): Task<void> {
   const { frames } = current.kernel;
   yield* folioUnlock(frames, frame);
@@ -96,18 +110,25 @@ function* removeLocked(current: TaskStruct, mapping: AddressSpace, index: number
 }
 
 function* truncatePage(current: TaskStruct, mapping: AddressSpace, index: number): Task<void> {
-  const frame = yield* lockPage(current, mapping, index);
-  if (frame === -1) return;
-  yield* removeLocked(current, mapping, index);
-  yield* unlockPage(current, frame);
+  for (;;) {
+    const frame = yield* lockPage(current, mapping, index);
+    if (frame !== -1) {
+      yield* removeLocked(current, mapping, index);
+      yield* unlockPage(current, frame);
+      return;
+    }
+    // It may go to swap and come back while we look.
+    if (mapping.swapSlotAt(index) === NO_SLOT) return;
+    yield* shmemFreeSwap(current, mapping, index, index + 1);
+  }
 }
 
 /** Zeroes the bytes from `start` to before `end`, a part of one page, if that is cached. */
 function* zeroPart(current: TaskStruct, mapping: AddressSpace, start: number, end: number): Task<void> {
   if (end <= start) return;
   const { frames, machine } = current.kernel;
-  const frame = yield* lockPage(current, mapping, Math.floor(start / PAGE_BYTES));
-  if (frame === -1) return;
+  const frame = yield* lockOrSwapIn(current, mapping, Math.floor(start / PAGE_BYTES));
+  if (frame < 0) return;
   frames.setFlags(frame, FrameFlag.Dirty);
   machine.memory.writeBytes(frame, start % PAGE_BYTES, new Uint8Array(end - start));
   yield* unlockPage(current, frame);

@@ -7,6 +7,7 @@
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { MmStruct } from './mm.ts';
 import { type PageView, vmaPageViews } from './pagemap.ts';
+import { shmemSwapUsage } from './smaps-swap.ts';
 import type { VmArea } from './vma.ts';
 import {
   VM_ACCOUNT,
@@ -159,12 +160,15 @@ function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEn
   let rss = 0;
   let anonymous = 0;
   let swap = 0;
+  const occupied = new Set<number>();
   for (const view of vmaPageViews(vma, start, end)) {
+    occupied.add(view.page);
     const page = residentOf(mm, view);
     rss += page.rss;
     anonymous += page.anonymous;
     swap += page.swap;
   }
+  swap += PAGE_KIB * shmemSwapUsage(vma, start, end, occupied);
   return {
     start: BigInt(start) << 12n,
     end: BigInt(end) << 12n,

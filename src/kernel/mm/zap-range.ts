@@ -1,6 +1,6 @@
 /**
  * Taking the pages of a range out of the page tables: what munmap, MADV_DONTNEED and exit do.
- * Left out: hugetlb, swap entries other than markers, freeing tables that became empty (PT_RECLAIM).
+ * Left out: hugetlb, swap entries other than markers.
  * @see Linux mm/memory.c, `unmap_page_range`, `zap_pte_range`, `zap_present_folio_ptes`, `zap_nonpresent_ptes`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -9,8 +9,8 @@ import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
 import { inRun, unfoldRun } from './contiguous-ptes.ts';
-import type { MmStruct } from './mm.ts';
 import { zapHugetlbRange } from './hugetlb/zap.ts';
+import type { MmStruct } from './mm.ts';
 import {
   type MmuGather,
   tlbFinishMmu,
@@ -19,13 +19,23 @@ import {
   tlbFlushRmaps,
   tlbGatherMmu,
 } from './mmu-gather.ts';
-import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
+import {
+  endOfHole,
+  entryEnd,
+  hugePages,
+  isWholeHugePage,
+  PmdKind,
+  pteIndex,
+  type TablePage,
+} from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
+import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
+import { tryToFreePte } from './reclaim-page-table.ts';
 import { addMmCounter, mmCounter, removeRmap } from './rmap.ts';
 import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
+import { swapSlotRead, zapSwapPte } from './swap-pte.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
 import { zapHugePmd } from './thp/zap-huge-pmd.ts';
-import { swapSlotRead, zapSwapPte } from './swap-pte.ts';
 import { needsWpMarker, writeWpMarker } from './userfaultfd/wp-marker.ts';
 import type { VmArea } from './vma.ts';
 import { VM_HUGETLB } from './vma-flags.ts';
@@ -38,6 +48,8 @@ export interface ZapDetails {
   readonly keepMarkers: boolean;
   /** Private copies of file pages stay, with their swap entries: a hole punched into the file. Default: they go too. */
   readonly keepCows?: boolean;
+  /** A pte table all of whose pages go is freed if nothing is left in it: MADV_DONTNEED. */
+  readonly reclaimTables?: boolean;
 }
 
 const ZAP_ALL: ZapDetails = { keepMarkers: false };
@@ -71,10 +83,32 @@ export function* zapRange(
       continue;
     }
     const spanEnd = entryEnd(format, page, end, lastLevel - 1);
-    if (kind === PmdKind.Table) page = yield* zapPteRange(current, mm, vma, page, spanEnd, gather, details);
+    if (kind === PmdKind.Table) page = yield* zapTable(current, mm, vma, page, spanEnd, gather, details);
     else if (!isWholeHugePage(pageTables, page, spanEnd)) yield* splitHugePmd(current, vma, page);
     else if (yield* zapHugePmd(current, vma, page, gather)) page = spanEnd;
   }
+}
+
+/** The part in one pte table, and the table itself if it is to be freed when all of it goes. */
+function* zapTable(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  start: number,
+  end: number,
+  gather: MmuGather,
+  details: ZapDetails,
+): Task<number> {
+  let page = start;
+  while (page < end) {
+    const next = yield* zapPteRange(current, mm, vma, page, end, gather, details);
+    // No table any more.
+    if (next === page) return page;
+    page = next;
+  }
+  const whole = isWholeHugePage(mm.kernel.pageTables, start, end);
+  if (whole && details.reclaimTables === true) yield* tryToFreePte(current, mm, start, gather);
+  return page;
 }
 
 /** The part in one pte table. Returns the page to go on with. */
@@ -90,6 +124,7 @@ function* zapPteRange(
   const { pageTables } = mm.kernel;
   const table = yield* pteOffsetMapLock(current, mm, start);
   if (table === null) return start;
+  yield* flushTlbBatchedPending(current, mm);
   let forceFlush = false;
   let page = start;
   for (; page < end; page++) {
