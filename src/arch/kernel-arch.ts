@@ -86,6 +86,48 @@ export const AccessVerdict = {
 } as const;
 export type AccessVerdict = (typeof AccessVerdict)[keyof typeof AccessVerdict];
 
+/** The rights of the running thread as its instructions read and write them (x86 RDPKRU and WRPKRU). */
+export interface KeyRightsRegister {
+  read(cpu: number): number;
+  write(cpu: number, rights: number): void;
+}
+
+/**
+ * Protection keys as the generic kernel sees them: numbers that an address space hands out, that mark its mappings, and
+ * whose rights each thread sets for itself. What a program gets that asks a processor without keys differs.
+ * @see Linux arch/x86/include/asm/pkeys.h; arch/arm64/include/asm/pkeys.h
+ */
+export interface ProtectionKeys {
+  /** Bits that pkey_alloc accepts as the rights of a new key (`PKEY_ACCESS_MASK`). */
+  readonly accessMask: number;
+  /** Null on a processor without keys: the instructions do not exist there. */
+  readonly register: KeyRightsRegister | null;
+  /**
+   * A free key of the address space, with these PKEY_DISABLE_ rights for the thread on `cpu`; a negative errno when
+   * there is none.
+   */
+  allocate(cpu: number, context: MmContext, rights: number): number;
+  /** False: the address space has no such key. Its mappings keep their mark. @see `mm_pkey_free` */
+  free(context: MmContext, key: number): boolean;
+  /** May a program name the key? The one of execute-only memory is not a program's. @see `mm_pkey_is_allocated` */
+  isAllocated(context: MmContext, key: number): boolean;
+  /**
+   * The key of a new mapping: one whose data nobody may read for memory that is to be executed only, else 0.
+   * @param executeOnly its PROT_ bits are PROT_EXEC and nothing else
+   */
+  keyOfNewMapping(cpu: number, context: MmContext, executeOnly: boolean): number;
+  /**
+   * The key that mprotect gives a VMA.
+   * @param key what pkey_mprotect names; -1 for plain mprotect
+   * @see `arch_override_mprotect_pkey`
+   */
+  keyForMprotect(cpu: number, context: MmContext, vma: VmFlagBits, executeOnly: boolean, key: number): number;
+  /** The bits of a VMA's flag word that stand for the key (`calc_vm_prot_bits`). */
+  vmFlagsOf(key: number): VmFlagBits;
+  /** fork: the child's address space has the parent's keys. @see `arch_dup_pkeys` */
+  duplicate(from: MmContext, to: MmContext): void;
+}
+
 export interface KernelArch {
   readonly name: string;
   readonly format: PagingFormat;
@@ -190,6 +232,7 @@ export interface KernelArch {
    * @param memoryBacked MAP_ANONYMOUS, MAP_HUGETLB, or a file of shmem or hugetlbfs: memory that can have tags
    */
   calcVmFlagBits(memoryBacked: boolean): VmFlagBits;
+  readonly protectionKeys: ProtectionKeys;
   /** `arch_validate_flags`: may a VMA have these flags together? Else mmap and mprotect give EINVAL. */
   validateFlags(vmFlags: number, vmFlagsHigh: number): boolean;
 

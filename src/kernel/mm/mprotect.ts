@@ -1,6 +1,6 @@
 /**
  * mprotect: changes the access rights of a range VMA by VMA, so that an error leaves the VMAs before it changed.
- * Left out: protection keys and pkey_mprotect, memory-deny-write-execute, READ_IMPLIES_EXEC, security hooks.
+ * Left out: memory-deny-write-execute, READ_IMPLIES_EXEC, security hooks.
  * @see Linux mm/mprotect.c, `do_mprotect_pkey`, `mprotect_fixup`
  */
 import type { VmFlagBits } from '../../arch/kernel-arch.ts';
@@ -13,7 +13,7 @@ import { changeProtection } from './change-protection.ts';
 import { mayExpandVm } from './limits.ts';
 import type { MmStruct } from './mm.ts';
 import { vmStatAccount } from './mm.ts';
-import { PROT_GROWSDOWN, PROT_GROWSUP } from './mman.ts';
+import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP } from './mman.ts';
 import { vmFlagsOfProt } from './mmap.ts';
 import { type MmuGather, tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
 import { pagesOfLength } from './munmap.ts';
@@ -124,13 +124,34 @@ function firstPage(first: VmArea, grows: number, start: number, end: number): nu
   return grows === PROT_GROWSUP ? -EINVAL : start;
 }
 
-/** What a VMA's flags become: rights from `access`, everything else as it is. Null: -EACCES, a right it may not get. */
-function newFlagsOf(vma: VmArea, access: VmFlagBits): VmFlagBits | null {
-  const { vmFlagsClear } = vma.mm.kernel.arch;
+/** What a call asks for. */
+interface ProtectionRequest {
+  /** PROT_* bits, without those that only say where to begin. */
+  readonly prot: number;
+  /** What they stand for in a VMA's flags. */
+  readonly access: VmFlagBits;
+  /** The protection key; -1: none is named. */
+  readonly key: number;
+}
+
+/**
+ * What a VMA's flags become: rights and key as asked for, everything else as it is. Null: -EACCES, a right it may not
+ * get.
+ */
+function newFlagsOf(
+  current: TaskStruct,
+  vma: VmArea,
+  { prot, access, key }: ProtectionRequest,
+): VmFlagBits | null {
+  const { protectionKeys, vmFlagsClear } = vma.mm.kernel.arch;
   const flags = access.flags | (vma.flags & ~(VM_ACCESS_FLAGS | vmFlagsClear.flags));
+  const { context } = vma.mm;
+  if (context === null) throw new Error(`${vma.mm.name} has no page tables`);
+  const own = protectionKeys.keyForMprotect(current.cpu, context, vma, prot === PROT_EXEC, key);
   // VM_MAYx lie four bits above VM_x.
   if ((flags & ~(flags >> 4) & VM_ACCESS_FLAGS) !== 0) return null;
-  return { flags, flagsHigh: access.flagsHigh | (vma.flagsHigh & ~vmFlagsClear.flagsHigh) };
+  const flagsHigh = access.flagsHigh | protectionKeys.vmFlagsOf(own).flagsHigh;
+  return { flags, flagsHigh: flagsHigh | (vma.flagsHigh & ~vmFlagsClear.flagsHigh) };
 }
 
 /** Changes one VMA after the other until an error or the end. */
@@ -140,7 +161,7 @@ function* protectRange(
   first: VmArea,
   start: number,
   end: number,
-  access: VmFlagBits,
+  request: ProtectionRequest,
 ): Task<number> {
   let prev = start > first.start ? first : mm.vmas.findPrevious(first.start);
   const gather = yield* tlbGatherMmu(current, mm);
@@ -152,7 +173,7 @@ function* protectRange(
       error = -ENOMEM;
       break;
     }
-    const newFlags = newFlagsOf(vma, access);
+    const newFlags = newFlagsOf(current, vma, request);
     if (newFlags === null) {
       error = -EACCES;
       break;
@@ -172,30 +193,60 @@ function* protectRange(
   return error;
 }
 
+const isKeyAllocated = ({ kernel, context }: MmStruct, key: number): boolean =>
+  context !== null && kernel.arch.protectionKeys.isAllocated(context, key);
+
 function* mprotectLocked(
   current: TaskStruct,
   mm: MmStruct,
   start: number,
   end: number,
   grows: number,
-  access: VmFlagBits,
+  request: ProtectionRequest,
 ): Task<number> {
+  // Nobody may use a key that was not given out to the address space.
+  if (request.key !== -1 && !isKeyAllocated(mm, request.key)) return -EINVAL;
   const first = mm.vmas.findIntersection(start, end);
   if (first === null) return -ENOMEM;
   const from = firstPage(first, grows, start, end);
   if (from < 0) return from;
-  return yield* protectRange(current, mm, first, from, end, access);
+  return yield* protectRange(current, mm, first, from, end, request);
 }
 
 /**
  * The system call. `address` and `length` are bytes, unsigned 64 bits. Returns 0 or a negative errno: -EINVAL, -ENOMEM
  * (a hole: everything before it is changed; or a limit), -EACCES, -EPERM (sealed), -EINTR (killed while waiting).
  */
-export function* sysMprotect(
+export function sysMprotect(
   current: TaskStruct,
   address: bigint,
   length: bigint,
   prot: number,
+): Task<number> {
+  return doMprotectPkey(current, address, length, prot, -1);
+}
+
+/**
+ * pkey_mprotect: the same, and the range gets the protection key `key`; -1 leaves the keys to the kernel. -EINVAL for a
+ * key that pkey_alloc has not given to the address space.
+ */
+export function sysPkeyMprotect(
+  current: TaskStruct,
+  address: bigint,
+  length: bigint,
+  prot: number,
+  key: number,
+): Task<number> {
+  return doMprotectPkey(current, address, length, prot, key);
+}
+
+/** @see mm/mprotect.c, `do_mprotect_pkey` */
+function* doMprotectPkey(
+  current: TaskStruct,
+  address: bigint,
+  length: bigint,
+  prot: number,
+  key: number,
 ): Task<number> {
   const { mm } = current;
   if (mm === null) throw new Error(`${current.name} calls mprotect without an address space`);
@@ -216,7 +267,7 @@ export function* sysMprotect(
     firstPageNumber,
     firstPageNumber + pagesOfLength(end - start),
     grows,
-    vmFlagsOfProt(mm.kernel.arch, access),
+    { prot: access, access: vmFlagsOfProt(mm.kernel.arch, access), key },
   );
   yield* mmapWriteUnlock(current, mm);
   return error;

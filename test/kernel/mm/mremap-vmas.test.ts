@@ -32,6 +32,14 @@ const MOVE = MREMAP_MAYMOVE;
 const TO = MREMAP_MAYMOVE | MREMAP_FIXED;
 const KEEP = MREMAP_MAYMOVE | MREMAP_DONTUNMAP;
 
+const nothing = () => atomically(() => 0);
+const populatesNothing = {
+  mmPopulate: () => atomically(() => {}),
+  mmPopulateRange: nothing,
+  populateVmaPageRange: nothing,
+  faultinPageRange: nothing,
+};
+
 /** Pages; page 0 is PAGE. The page it is at afterwards, counted from there, or the name of the error. */
 function remap(
   world: VmaWorld,
@@ -251,7 +259,7 @@ describe('limits of mremap', () => {
 
   it('RLIMIT_MEMLOCK stops a locked mapping from growing', () => {
     const world = vmaWorld({}, [CAP_IPC_LOCK]);
-    world.kernel.populate = { mmPopulate: nothing, populateVmaPageRange: nothing as never };
+    world.kernel.populate = populatesNothing;
     const { task, mm } = world;
     map(world, PAGE, 2, RW, FIXED | MAP_LOCKED);
     task.rlimits = { ...task.rlimits, memlock: { soft: 3 * 4096, hard: 3 * 4096 } };
@@ -264,12 +272,10 @@ describe('limits of mremap', () => {
 
   it('with DONTUNMAP the pages left behind stay counted as locked, though they are not', () => {
     const world = vmaWorld();
-    world.kernel.populate = { mmPopulate: nothing, populateVmaPageRange: nothing as never };
+    world.kernel.populate = populatesNothing;
     map(world, PAGE, 4, RW, FIXED | MAP_LOCKED);
     expect(remap(world, 0, 2, 2, KEEP | TO, 8)).toBe(8);
     expect([...world.mm.vmas].map(({ flags }) => (flags & 0x2000) !== 0)).toEqual([false, true]);
     expect(world.mm.lockedVm).toBe(6);
   });
 });
-
-const nothing = () => atomically(() => {});

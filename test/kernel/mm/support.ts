@@ -2,6 +2,8 @@
  * An address space in which nothing is ever touched, so that its page tables stay empty: the VMA side of mm/ on its
  * own. Tasks run to their end at once, as nothing else runs beside them.
  */
+
+import { KeysWithoutOverlays } from '../../../src/arch/arm64/kernel/protection-keys.ts';
 import { type KernelArch, MmContext } from '../../../src/arch/kernel-arch.ts';
 import { ThreadState } from '../../../src/arch/thread-state.ts';
 import { X86PagingFormat } from '../../../src/arch/x86_64/kernel/paging-format.ts';
@@ -72,6 +74,7 @@ export function vmaWorld(
     legacyMapFlags: 0,
     contiguousEntries: null,
     vmFlagLetters: [],
+    protectionKeys: new KeysWithoutOverlays(),
     validateProt: (prot) => (prot & ~(RW | PROT_EXEC | PROT_SEM)) === 0,
     calcVmProtBits: () => NO_FLAGS,
     calcVmFlagBits: () => NO_FLAGS,

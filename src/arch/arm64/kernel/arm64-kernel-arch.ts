@@ -34,6 +34,7 @@ import {
 } from './mman.ts';
 import { MteTags } from './mte.ts';
 import { Arm64PagingFormat } from './paging-format.ts';
+import { KeysWithoutOverlays } from './protection-keys.ts';
 import { pageProtection } from './protection-map.ts';
 import { type Arm64KernelCpu, switchMm } from './switch-mm.ts';
 import { ThreadSwitch } from './thread-switch.ts';
@@ -101,6 +102,7 @@ export class Arm64KernelArch implements KernelArch {
   readonly legacyMapFlags = 0;
   readonly vmFlagLetters = vmFlagLetters;
   readonly protectionMask = protectionMask;
+  readonly protectionKeys = new KeysWithoutOverlays();
   readonly taggedAddressControl: TaggedAddressControl;
   readonly memoryTags: MemoryTags | null;
   readonly tagInstructions: readonly TagInstructions[] | null;

@@ -8,7 +8,7 @@ import { ENTRY_KEY_MASK, ENTRY_KEY_SHIFT, EntryFlag } from '../../paging-format.
 import { VmAccess } from '../../vm-access.ts';
 
 /** VM_PKEY_BIT0..3 are bits 32–35 of the flag word, VM_SHADOW_STACK is bit 37: here of its high half. */
-const VMH_PKEY_MASK = 0xf;
+export const VMH_PKEY_MASK = 0xf;
 export const VMH_SHADOW_STACK = 1 << 5;
 
 const { Present, Read, Write, User, Exec, Young, Protnone, ShadowStack, Dirty } = EntryFlag;

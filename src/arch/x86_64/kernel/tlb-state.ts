@@ -20,6 +20,10 @@ export class X86MmContext extends MmContext {
   untagMask = 0xffff_ffff_ffff_ffffn;
   /** The CR3 bits that go with it. */
   lamCr3Bits = 0n;
+  /** Protection keys that programs or the kernel use, one bit each; key 0 from the beginning. */
+  pkeyAllocationMap = 1;
+  /** The key of memory that may only be executed; -1 until there is such memory. */
+  executeOnlyPkey = -1;
   /** Virtual time from which a flush may also visit CPUs that only have a stale bit in the mask. */
   nextTrim = 0;
   readonly setCpuMask: SchedPoint;

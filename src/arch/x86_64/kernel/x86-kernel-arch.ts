@@ -1,29 +1,40 @@
 /**
  * Linux's x86-64 code behind the `KernelArch` seam: CPUs set up as the kernel sets them up, and the parts of this folder
  * put together.
- * Left out: page-table isolation, the kernel's own mappings (a kernel address has no translation), PKRU per task.
+ * Left out: page-table isolation, the kernel's own mappings (a kernel address has no translation).
  */
 import type { Task } from '../../../base/task.ts';
 import type { Machine } from '../../../hardware/machine.ts';
 import type { Retention, TlbProfile } from '../../../hardware/retention.ts';
-import type { AccessVerdict, KernelArch, MmContext, PageFaultInfo, VmFlagBits } from '../../kernel-arch.ts';
-import { ThreadState } from '../../thread-state.ts';
+import type {
+  AccessVerdict,
+  KernelArch,
+  KeyRightsRegister,
+  MmContext,
+  PageFaultInfo,
+  ProtectionKeys,
+  VmFlagBits,
+} from '../../kernel-arch.ts';
+import type { ThreadState } from '../../thread-state.ts';
 import { type CpuFeatures, INTEL_BROADWELL } from '../features.ts';
 import { flushForCr3, invlpg } from '../invalidation.ts';
 import { X86Mmu } from '../mmu.ts';
 import { CR4 } from '../registers.ts';
 import { accessError, decodeFault, pkruAllows } from './fault-entry.ts';
 import { X86PagingFormat } from './paging-format.ts';
+import { NO_X86_KEYS, X86ProtectionKeys } from './protection-keys.ts';
 import {
   NO_VM_FLAGS,
   PROTECTION_MASK,
   pageProtection,
+  VMH_PKEY_MASK,
   VMH_SHADOW_STACK,
   vmaPkey,
   vmFlagLetters,
   writableFlags,
 } from './protection-map.ts';
 import { enterLazyTlb, switchMm, type X86KernelCpu } from './switch-mm.ts';
+import { INIT_PKRU, X86ThreadState } from './thread-state.ts';
 import { flushTlbMmRange, type X86KernelCpus } from './tlb-flush.ts';
 import { CpuTlbState, X86MmContext, type X86TlbPort } from './tlb-state.ts';
 
@@ -44,9 +55,6 @@ export interface X86KernelArchOptions {
   /** Default: as the CPU; `nopcid` on the command line turns them off. */
   readonly pcid?: boolean;
 }
-
-/** Linux's `init_pkru_value`: every key but 0 is closed. */
-const INIT_PKRU = 0x5555_5554;
 
 /** PROT_READ, PROT_WRITE, PROT_EXEC and PROT_SEM, the generic ones. */
 const KNOWN_PROT = 0xf;
@@ -113,8 +121,8 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly wantsOldPrefaultedPte = false;
   readonly flushesAgedPte = false;
   readonly vmShadowStackHigh = VMH_SHADOW_STACK;
-  /** ARCH_VM_PKEY_FLAGS would be among them; mprotect keeps the key of a VMA, and pkey_mprotect is not built. */
-  readonly vmFlagsClear = NO_VM_FLAGS;
+  /** ARCH_VM_PKEY_FLAGS: the key is found anew for each change. */
+  readonly vmFlagsClear = { flags: 0, flagsHigh: VMH_PKEY_MASK };
   readonly dataDefaultFlags = NO_VM_FLAGS;
   readonly legacyMapFlags = MAP_32BIT | MAP_ABOVE4G;
   readonly vmFlagLetters = vmFlagLetters;
@@ -123,7 +131,10 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly memoryTags = null;
   readonly tagInstructions = null;
   readonly userCopyAccess = 0;
+  readonly protectionKeys: ProtectionKeys;
   readonly #keys: boolean;
+  /** The task that each CPU runs, as far as it has rights of its own. */
+  readonly #running: (X86ThreadState | undefined)[] = [];
   #lastContextId = 0;
 
   /** @throws RangeError when 5 levels are asked for and the CPU has 4 */
@@ -135,6 +146,7 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
     // TASK_SIZE_MAX: the last page below the non-canonical hole is not user space.
     this.taskSizePages = 2 ** (levels === 5 ? 44 : 35) - 1;
     this.#keys = usesKeys(features, options);
+    this.protectionKeys = this.#keys ? new X86ProtectionKeys(this.#pkru()) : NO_X86_KEYS;
     this.initMm = new X86MmContext('init_mm', options.initRootFrame, machine.cpus.length, 0);
     const hasPcid = usesPcid(features, options);
     const { retention = 'profile', tlbProfile } = options;
@@ -222,12 +234,34 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
     return true;
   }
 
-  createThread(name: string, _parent: ThreadState | null): ThreadState {
-    return new ThreadState(name);
+  /** A fork's child has the rights that its parent has at that moment. */
+  createThread(name: string, parent: ThreadState | null): ThreadState {
+    if (!(parent instanceof X86ThreadState)) return new X86ThreadState(name, INIT_PKRU);
+    const cpu = this.#running.indexOf(parent);
+    return new X86ThreadState(name, cpu < 0 ? parent.pkru : this.#mmu(cpu).state.pkru);
   }
 
-  /** Nothing: what a task has of its own beside its address space is not modelled (FS and GS bases, PKRU). */
-  switchThread(_cpu: number, _next: ThreadState): void {}
+  /** @see arch/x86/kernel/process_64.c, `x86_pkru_load`; FS and GS bases are not modelled */
+  switchThread(cpu: number, next: ThreadState): void {
+    if (!this.#keys || !(next instanceof X86ThreadState)) return;
+    const { register } = this.protectionKeys;
+    const previous = this.#running[cpu];
+    if (register === null || previous === next) return;
+    if (previous !== undefined) previous.pkru = register.read(cpu);
+    this.#running[cpu] = next;
+    register.write(cpu, next.pkru);
+  }
+
+  #pkru(): KeyRightsRegister {
+    return {
+      read: (cpu) => this.#mmu(cpu).state.pkru,
+      write: (cpu, rights) => {
+        const mmu = this.#mmu(cpu);
+        mmu.state.pkru = rights | 0;
+        mmu.updateControls();
+      },
+    };
+  }
 
   enterFromUserMode(_cpu: number): void {}
 
