@@ -27,13 +27,15 @@ const RECORDED_HUGE_PAGES = 8;
 
 /**
  * What of the recorded kernel's configuration shows: the x86-64 one was built without CONFIG_MEMORY_FAILURE, the arm64 one
- * is older than the flag of VMAs with guards.
+ * is older than the flag of VMAs with guards, and arm64 has no CONFIG_PT_RECLAIM.
  */
 export function kernelOfTrace(trace: Trace): Partial<KernelConfig> {
+  const x86 = architectureOfTrace(trace) === 'x86_64';
   const patch = /^6\.18\.(\d+)/.exec(trace.kernel)?.[1];
   return {
     hugepages2M: RECORDED_HUGE_PAGES,
-    memoryFailure: architectureOfTrace(trace) !== 'x86_64',
+    memoryFailure: !x86,
+    ptReclaim: x86,
     maybeGuardFlag: patch === undefined || Number(patch) > LAST_WITHOUT_GUARD_FLAG,
   };
 }

@@ -34,32 +34,48 @@ export function* walkPageTables(
   end: number,
   visitor: PageTableVisitor,
 ): Task<number> {
-  const { mm } = vma;
-  const { pageTables } = mm.kernel;
+  const { pageTables } = vma.mm.kernel;
   const { format, lastLevel } = pageTables;
-  const root = rootTable(mm);
+  const root = rootTable(vma.mm);
   let page = start;
   while (page < end) {
-    const spanEnd = entryEnd(format, page, end, lastLevel - 1);
-    const kind = pageTables.pmdKind(root, page);
-    let result = 0;
-    if (kind === PmdKind.None) {
+    if (pageTables.pmdKind(root, page) === PmdKind.None) {
       const holeEnd = endOfHole(pageTables, root, page, end);
-      result = visitor.hole?.(page, holeEnd) ?? 0;
+      const result = visitor.hole?.(page, holeEnd) ?? 0;
+      if (result !== 0) return result;
       page = holeEnd;
-    } else if (kind === PmdKind.Huge) {
-      const verdict = yield* visitor.huge(page, spanEnd);
-      if (verdict === HugeVerdict.Done) page = spanEnd;
-      result = verdict === HugeVerdict.Stop ? 1 : 0;
-    } else {
-      const table = yield* pteOffsetMapLock(current, mm, page);
-      // It was taken away, or a huge page came instead.
-      if (table === null) continue;
-      result = yield* visitor.ptes(table, page, spanEnd);
-      yield* pteUnmapUnlock(current, table);
-      page = spanEnd;
+      continue;
     }
+    const spanEnd = entryEnd(format, page, end, lastLevel - 1);
+    const result = yield* visitSpan(current, vma, page, spanEnd, visitor);
+    if (result === LOOK_AGAIN) continue;
     if (result !== 0) return result;
+    page = spanEnd;
   }
   return 0;
+}
+
+/** No result of a visitor. */
+const LOOK_AGAIN = Number.NEGATIVE_INFINITY;
+
+/** What one pmd, which is not none, covers of the range. */
+function* visitSpan(
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  end: number,
+  visitor: PageTableVisitor,
+): Task<number> {
+  const { mm } = vma;
+  if (mm.kernel.pageTables.pmdKind(rootTable(mm), page) === PmdKind.Huge) {
+    const verdict = yield* visitor.huge(page, end);
+    if (verdict === HugeVerdict.LookAgain) return LOOK_AGAIN;
+    return verdict === HugeVerdict.Stop ? 1 : 0;
+  }
+  const table = yield* pteOffsetMapLock(current, mm, page);
+  // It was taken away, or a huge page came instead.
+  if (table === null) return LOOK_AGAIN;
+  const result = yield* visitor.ptes(table, page, end);
+  yield* pteUnmapUnlock(current, table);
+  return result;
 }

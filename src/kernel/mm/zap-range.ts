@@ -19,15 +19,7 @@ import {
   tlbFlushRmaps,
   tlbGatherMmu,
 } from './mmu-gather.ts';
-import {
-  endOfHole,
-  entryEnd,
-  hugePages,
-  isWholeHugePage,
-  PmdKind,
-  pteIndex,
-  type TablePage,
-} from './page-table.ts';
+import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
 import { tryToFreePte } from './reclaim-page-table.ts';

@@ -10,11 +10,11 @@ import type { Task } from '../../../base/task.ts';
 import { EINVAL } from '../../errno.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { Unsupported } from '../../unsupported.ts';
 import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { type MmuGather, tlbFinishMmu, tlbGatherMmu } from '../mmu-gather.ts';
 import { hugePages, isWholeHugePage, pteIndex, type TablePage } from '../page-table.ts';
 import { folioDeactivate, folioIsolateLru, folioPutbackLru } from '../reclaim/lru.ts';
+import { pageoutFolio } from '../reclaim/pageout.ts';
 import { pmdIndex, pmdTransHugeLock } from '../thp/huge-pmd.ts';
 import { splitHugePmd } from '../thp/split-pmd.ts';
 import type { VmArea } from '../vma.ts';
@@ -61,8 +61,7 @@ class ColdVisitor implements PageTableVisitor {
   }
 
   *reclaim(): Task<void> {
-    if (this.#isolated.length > 0) throw new Unsupported('MADV_PAGEOUT');
-    yield* [];
+    for (const folio of this.#isolated.splice(0)) yield* pageoutFolio(this.#current, folio);
   }
 
   *ptes(table: TablePage, first: number, end: number): Task<number> {

@@ -2,7 +2,6 @@
  * MADV_DONTNEED, MADV_DONTNEED_LOCKED and MADV_FREE: which mappings allow them, and taking the pages away. Private
  * anonymous memory reads as zeros afterwards, a private file mapping shows the file again, a shared one loses only ptes.
  * Guards stay.
- * Left out: freeing page tables that become empty (PT_RECLAIM).
  * @see Linux mm/madvise.c, `madvise_dontneed_free`, `madvise_dontneed_single_vma`
  */
 import type { Task } from '../../../base/task.ts';
@@ -60,6 +59,9 @@ export function* madviseDontneedFree(current: TaskStruct, state: MadviseState): 
   const { mm, vma, gather, start, end } = state;
   if (gather === null) throw new Error('pages are thrown away without an mmu_gather');
   if (state.advice === MADV_FREE) return yield* madviseFreeSingleVma(current, state, gather);
-  yield* zapRange(current, mm, vma, start, end, gather, { keepMarkers: true });
+  yield* zapRange(current, mm, vma, start, end, gather, {
+    keepMarkers: true,
+    reclaimTables: mm.kernel.config.ptReclaim,
+  });
   return 0;
 }
