@@ -50,12 +50,7 @@ export function* allocUserFolio(
   return order > PAGE_ALLOC_COSTLY_ORDER ? NO_FRAME : yield* allocSlowly(current, vma, order, zeroed);
 }
 
-function* allocSlowly(
-  current: TaskStruct,
-  vma: VmArea | null,
-  order: number,
-  zeroed: boolean,
-): Task<number> {
+function* allocSlowly(current: TaskStruct, vma: VmArea | null, order: number, zeroed: boolean): Task<number> {
   const { kernel } = current;
   for (let failures = 0; failures < MAX_RECLAIM_RETRIES; ) {
     const wanted = Math.max(framesOverLimit(kernel, order), 2 ** order);

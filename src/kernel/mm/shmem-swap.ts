@@ -11,7 +11,13 @@ import type { FrameTable } from '../frame/frame-table.ts';
 import type { SwapArea } from '../frame/swap-area.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { folioLock, folioUnlock } from './fault/folio-lock.ts';
-import { folioAllocSwap, freeSlotAndCache, removeFromSwapCache, swapAreaOf, swapCacheGetFolio } from './swap-cache.ts';
+import {
+  folioAllocSwap,
+  freeSlotAndCache,
+  removeFromSwapCache,
+  swapAreaOf,
+  swapCacheGetFolio,
+} from './swap-cache.ts';
 import { SWAPIN_FAILED, swapin } from './swap-in.ts';
 import { archSwapRestore, swapWriteout } from './swap-io.ts';
 

@@ -90,12 +90,7 @@ export function* freeSlotAndCache(frames: FrameTable, swap: SwapArea, slot: numb
 }
 
 /** @see `__try_to_reclaim_swap` with TTRS_UNMAPPED and TTRS_FULL. Needs a reference. */
-function* giveUpUnmapped(
-  frames: FrameTable,
-  swap: SwapArea,
-  folio: number,
-  evenMapped: boolean,
-): Task<void> {
+function* giveUpUnmapped(frames: FrameTable, swap: SwapArea, folio: number, evenMapped: boolean): Task<void> {
   if (!(yield* folioTrylock(frames, folio))) return;
   if (evenMapped || !frames.isMapped(folio)) yield* giveUpSlot(frames, swap, folio);
   yield* folioUnlock(frames, folio);

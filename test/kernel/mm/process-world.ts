@@ -10,13 +10,21 @@ import { describeStale, staleTranslations } from '../../../src/check/stale-trans
 import type { Retention } from '../../../src/hardware/retention.ts';
 import { AddressSpace } from '../../../src/kernel/frame/address-space.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
-import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, type MmStruct } from '../../../src/kernel/mm/mm.ts';
+import type { KernelConfig } from '../../../src/kernel/kernel.ts';
+import {
+  MM_ANONPAGES,
+  MM_FILEPAGES,
+  MM_SHMEMPAGES,
+  MM_SWAPENTS,
+  type MmStruct,
+} from '../../../src/kernel/mm/mm.ts';
 import { mmget } from '../../../src/kernel/mm/mm-lifetime.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import type { TablePage } from '../../../src/kernel/mm/page-table.ts';
 import { rootTable } from '../../../src/kernel/mm/page-table-alloc.ts';
 import { mmCounter } from '../../../src/kernel/mm/rmap.ts';
+import { swapSlotRead } from '../../../src/kernel/mm/swap-pte.ts';
 import { VM_ACCOUNT } from '../../../src/kernel/mm/vma-flags.ts';
 import { rootCredentials } from '../../../src/kernel/process/credentials.ts';
 import { createTask, sysFork } from '../../../src/kernel/process/fork.ts';
@@ -26,6 +34,8 @@ import type { Policy } from '../../../src/sched/policy/policy.ts';
 import { userFetch, userLoad, userStore } from '../../../src/userland/calls/access.ts';
 import { createSystem, type System } from '../../../src/userland/system.ts';
 import { architecture, CPU_MODEL_OF_5_LEVELS } from '../../support/architecture.ts';
+import { rmapInconsistencies } from './rmap-audit.ts';
+import { SwapAudit } from './swap-audit.ts';
 
 /** First page of the arena; not at a table boundary, so that pages 0…15 span two pte tables. */
 export const BASE_PAGE = 0x1_0000_01f8;
@@ -41,6 +51,7 @@ export interface ProcessWorldOptions {
   readonly levels?: 4 | 5;
   /** Any other. */
   readonly processor?: ProcessorOptions;
+  readonly kernel?: Partial<KernelConfig>;
 }
 
 export class ProcessWorld {
@@ -53,6 +64,7 @@ export class ProcessWorld {
     memoryBytes = 0x100_0000,
     levels = 4,
     processor = levels === 5 ? { levels, cpuModel: CPU_MODEL_OF_5_LEVELS } : {},
+    kernel = {},
   }: ProcessWorldOptions = {}) {
     this.system = createSystem({
       architecture,
@@ -60,6 +72,7 @@ export class ProcessWorld {
       cpus,
       retention,
       memoryBytes,
+      kernel,
       ...(policy === undefined ? {} : { policy }),
     });
   }
@@ -121,11 +134,11 @@ export class ProcessWorld {
 
   /**
    * A page in a few letters: `-` absent, `Z` zero page, `F` file, `A` anonymous (`X` if exclusive); `w` writable,
-   * `d` dirty; then how many ptes map it, if not one.
+   * `d` dirty; then how many ptes map it, if not one. In swap: `S`, `Sx` for an entry that is exclusive.
    */
   page(task: TaskStruct, page: number): string {
     const { flags, frame } = this.pte(task, page);
-    if (frame < 0) return '-';
+    if (frame < 0) return this.swapSlot(task, page) < 0 ? '-' : this.#swapText(flags);
     const { frames } = this.kernel;
     const write = (flags & EntryFlag.Write) === 0 ? '' : 'w';
     const dirty = (flags & EntryFlag.Dirty) === 0 ? '' : 'd';
@@ -134,6 +147,18 @@ export class ProcessWorld {
     const kind = frames.hasFlag(frame, FrameFlag.Anon) ? exclusive : 'F';
     const mapped = frames.mapcount(frame);
     return `${kind}${write}${dirty}${mapped === 1 ? '' : mapped}`;
+  }
+
+  #swapText(flags: number): string {
+    return (flags & EntryFlag.SwapExclusive) === 0 ? 'S' : 'Sx';
+  }
+
+  /** The swap slot in which a page of the arena lies, -1 when its pte says nothing of one. */
+  swapSlot(task: TaskStruct, page: number): number {
+    const { pageTables } = this.kernel;
+    const mm = mmOf(task);
+    if (!pageTables.lookupPte(rootTable(mm), BASE_PAGE + page)) return -1;
+    return swapSlotRead(mm, pageTables.lastLevel);
   }
 
   /** What is wrong, in words; empty when everything adds up. Nothing may be running. */
@@ -156,9 +181,11 @@ class Audit {
   /** Frames somebody owns. */
   readonly #owned = new Set<number>();
   readonly #files = new Set<AddressSpace>();
+  readonly #swap: SwapAudit;
 
   constructor(kernel: System['kernel']) {
     this.#kernel = kernel;
+    this.#swap = new SwapAudit(kernel);
   }
 
   report(): string[] {
@@ -171,11 +198,16 @@ class Audit {
       if (borrowed && mm !== null && mm.pgd >= 0) this.#owned.add(mm.pgd);
     for (const file of this.#files) for (const index of file.indexes()) this.#owned.add(file.frameAt(index));
     this.#counts();
+    this.#lists();
+    for (const file of this.#files) this.#swap.addFile(file);
+    for (const frame of this.#swap.cachedFrames()) this.#owned.add(frame);
+    this.#wrong.push(...this.#swap.report(this.#mapped));
     // The zero page and the root table of no process are the two that were there first.
     const free = frames.frameCount - this.#owned.size - 2;
     if (frames.freeFrames !== free)
       this.#wrong.push(`${frames.freeFrames} frames are free, ${free} should be`);
     const view = architecture.createTlbView(this.#kernel.arch);
+    this.#wrong.push(...rmapInconsistencies(this.#kernel));
     for (const stale of staleTranslations(this.#kernel, view)) this.#wrong.push(...describeStale(stale));
     return this.#wrong;
   }
@@ -188,7 +220,7 @@ class Audit {
         `${mm.name} counts ${mm.pgtablesBytes} bytes of tables, has ${tables - 1} below the root`,
       );
     }
-    for (const counter of [MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES]) {
+    for (const counter of [MM_FILEPAGES, MM_ANONPAGES, MM_SHMEMPAGES, MM_SWAPENTS]) {
       if (mm.rss[counter] !== resident[counter]) {
         this.#wrong.push(
           `${mm.name} counter ${counter} is ${mm.rss[counter]}, ${resident[counter]} are resident`,
@@ -233,6 +265,12 @@ class Audit {
     const frame = pageTables.frame(pageTables.lastLevel);
     const vma = mm.vmas.lookup(page);
     if (vma === null) this.#wrong.push(`${mm.name} maps page 0x${page.toString(16)} outside every VMA`);
+    const slot = swapSlotRead(mm, pageTables.lastLevel);
+    if (slot !== -1) {
+      resident[MM_SWAPENTS] = (resident[MM_SWAPENTS] as number) + 1;
+      this.#swap.refer(slot);
+    }
+    if ((flags & EntryFlag.Present) === 0) return;
     if (frames.isZeroFrame(frame)) {
       if ((flags & EntryFlag.Write) !== 0) this.#wrong.push('the zero page is writable');
       if ((flags & EntryFlag.Special) === 0) this.#wrong.push('the zero page is counted');
@@ -257,7 +295,8 @@ class Audit {
   #counts(): void {
     const { frames } = this.#kernel;
     for (const [frame, count] of this.#mapped) {
-      const cached = frames.mapping(frame) instanceof AddressSpace ? 1 : 0;
+      const inSwapCache = frames.hasFlag(frame, FrameFlag.SwapCache);
+      const cached = inSwapCache || frames.mapping(frame) instanceof AddressSpace ? 1 : 0;
       const name = `frame 0x${frame.toString(16)}`;
       if (frames.mapcount(frame) !== count)
         this.#wrong.push(`${name}: mapcount ${frames.mapcount(frame)}, ${count} ptes`);
@@ -269,6 +308,14 @@ class Audit {
       if (frames.hasFlag(frame, FrameFlag.AnonExclusive) && count > 1)
         this.#wrong.push(`${name}: exclusive, ${count} ptes`);
       if (frames.hasFlag(frame, FrameFlag.Locked)) this.#wrong.push(`${name}: still locked`);
+    }
+  }
+  /** Every page of user memory is where reclaim finds it, once nobody is looking at it. */
+  #lists(): void {
+    const { frames } = this.#kernel;
+    for (const frame of this.#mapped.keys()) {
+      if (frames.hasFlag(frame, FrameFlag.Hugetlb) || frames.lru.listOf(frames.head(frame)) !== -1) continue;
+      this.#wrong.push(`frame 0x${frame.toString(16)}: on no list of reclaim`);
     }
   }
 }

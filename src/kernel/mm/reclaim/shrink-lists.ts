@@ -6,7 +6,7 @@
  */
 import type { Task } from '../../../base/task.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
-import { LruList } from '../../frame/lru-lists.ts';
+import type { LruList } from '../../frame/lru-lists.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import { VM_EXEC, VM_LOCKED } from '../vma-flags.ts';
