@@ -11,6 +11,7 @@ import { RwSemaphore } from './lock/rwsem.ts';
 import { SpinLock } from './lock/spinlock.ts';
 import type { MmStruct } from './mm/mm.ts';
 import { defaultResourceLimits, type ResourceLimits } from './mm/rlimit.ts';
+import type { PendingEvent } from './mm/userfaultfd/events.ts';
 import type { Credentials } from './process/credentials.ts';
 import { SIGCHLD, SIGKILL, type SignalInfo } from './signal.ts';
 
@@ -77,6 +78,8 @@ export class TaskStruct extends SchedTask {
   exitState: ExitState = ExitState.Running;
   /** As `wait4` reports it: exit code << 8, or the signal number. */
   exitStatus = 0;
+  /** What its call has unmapped and readers of a userfaultfd are to be told of, once mmap_lock is released. */
+  readonly userfaultfdUnmaps: PendingEvent[] = [];
   /** Signals sent and not yet delivered, in order; `SIGKILL` among them is fatal at once. */
   readonly pendingSignals: SignalInfo[] = [];
   /** Held for write by execve while credentials and mm change, for read by `mm_access`. */

@@ -1,6 +1,6 @@
 /**
  * brk: moves the end of the heap. It never fails with an errno: when the break cannot move, the old one is returned.
- * Left out: userfaultfd events, randomised start.
+ * Left out: randomised start.
  * @see Linux mm/mmap.c, `brk`, `check_brk_limits`; mm/vma.c, `do_brk_flags`
  */
 import type { Task } from '../../base/task.ts';
@@ -14,6 +14,7 @@ import { MAP_FIXED } from './mman.ts';
 import { doVmiAlignMunmap } from './munmap.ts';
 import { securityVmEnoughMemory } from './overcommit.ts';
 import { populateOperations } from './populate.ts';
+import { userfaultfdUnmapComplete } from './userfaultfd/events.ts';
 import { type VmArea, vmStartGap } from './vma.ts';
 import { VM_ACCOUNT, VM_DATA_DEFAULT_FLAGS, VM_LOCKED } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
@@ -139,6 +140,7 @@ export function* sysBrk(current: TaskStruct, brk: bigint): Task<bigint> {
   const outcome = yield* moveBreak(current, mm, brk);
   const populate = outcome === Outcome.Grown && (mm.defFlags & VM_LOCKED) !== 0;
   if (outcome !== Outcome.Shrunk) yield* mmapWriteUnlock(current, mm);
+  yield* userfaultfdUnmapComplete(current);
   if (populate) {
     const from = pageAlign(old);
     yield* populateOperations(mm.kernel).mmPopulate(current, from, pageAlign(brk) - from);

@@ -1,6 +1,6 @@
 /**
  * The address-space half of fork: every VMA and what it maps, the parent's mmap_lock held for writing all the time.
- * Left out: userfaultfd contexts, ksm and khugepaged registration, uprobes, the executable's file.
+ * Left out: ksm and khugepaged registration, uprobes, the executable's file.
  * @see Linux kernel/fork.c `dup_mm`; mm/mmap.c `dup_mmap`
  */
 import type { Task } from '../../base/task.ts';
@@ -17,16 +17,14 @@ import { MMF_UNSTABLE, type MmStruct, vmStatAccount } from './mm.ts';
 import { mmAlloc, mmput } from './mm-lifetime.ts';
 import { securityVmEnoughMemory } from './overcommit.ts';
 import { flushTlbMm } from './tlb.ts';
-import type { VmArea } from './vma.ts';
 import {
-  VM_ACCOUNT,
-  VM_DONTCOPY,
-  VM_HUGETLB,
-  VM_LOCKED_MASK,
-  VM_UFFD_FLAGS,
-  VM_WIPEONFORK,
-  VMH_UFFD_FLAGS,
-} from './vma-flags.ts';
+  dupUserfaultfd,
+  dupUserfaultfdFail,
+  type PendingEvent,
+  userfaultfdSendEvents,
+} from './userfaultfd/events.ts';
+import type { VmArea } from './vma.ts';
+import { VM_ACCOUNT, VM_DONTCOPY, VM_HUGETLB, VM_LOCKED_MASK, VM_WIPEONFORK } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.ts';
 import { vmAreaAlloc } from './vma-slab.ts';
 
@@ -64,6 +62,7 @@ function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<
   child.dataVm = parent.dataVm;
   child.execVm = parent.execVm;
   child.stackVm = parent.stackVm;
+  const events: PendingEvent[] = [];
   let error = 0;
   for (const vma of parent.vmas.snapshot()) {
     yield* vmaStartWrite(current, parent, vma);
@@ -71,17 +70,19 @@ function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<
       vmStatAccount(child, vma.flags, -vma.pages);
       continue;
     }
-    error = yield* dupVma(current, child, vma);
+    error = yield* dupVma(current, child, vma, events);
     if (error !== 0) break;
   }
   if (error !== 0) child.flagBits |= MMF_UNSTABLE;
   yield* mmapWriteUnlock(current, child);
   yield* flushTlbMm(current, parent);
   yield* mmapWriteUnlock(current, parent);
+  if (error === 0) yield* userfaultfdSendEvents(current, events);
+  else yield* dupUserfaultfdFail(events);
   return error;
 }
 
-function* dupVma(current: TaskStruct, mm: MmStruct, parent: VmArea): Task<number> {
+function* dupVma(current: TaskStruct, mm: MmStruct, parent: VmArea, events: PendingEvent[]): Task<number> {
   if ((parent.flags & VM_ACCOUNT) !== 0 && securityVmEnoughMemory(parent.mm, parent.pages) !== 0)
     return -ENOMEM;
   const vma = vmAreaAlloc(mm, parent.start, parent.end, parent.flags, parent.flagsHigh, parent.pgoff);
@@ -89,9 +90,7 @@ function* dupVma(current: TaskStruct, mm: MmStruct, parent: VmArea): Task<number
   vma.ops = parent.ops;
   if ((parent.flags & VM_HUGETLB) !== 0) hugetlbDupVmaPrivate(vma);
   vmaInitWriteLocked(mm, vma);
-  // Without userfaultfd's fork event the child is not registered (`dup_userfaultfd`).
-  vma.flags &= ~VM_UFFD_FLAGS;
-  vma.flagsHigh &= ~VMH_UFFD_FLAGS;
+  yield* dupUserfaultfd(current, vma, parent, events);
   const wiped = (vma.flags & VM_WIPEONFORK) !== 0;
   if (!wiped) yield* anonVmaFork(current, vma, parent, mm.kernel.nextSerial('anon_vma'));
   vma.flags &= ~VM_LOCKED_MASK;

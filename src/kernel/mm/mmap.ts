@@ -53,6 +53,7 @@ import { pagesOfLength } from './munmap.ts';
 import { OVERCOMMIT_NEVER } from './overcommit.ts';
 import { populateOperations } from './populate.ts';
 import { checkSealsMmap } from './seals.ts';
+import { userfaultfdUnmapComplete } from './userfaultfd/events.ts';
 import {
   VM_DONTDUMP,
   VM_EXEC,
@@ -347,6 +348,7 @@ function* vmMmap(
     pgoff: Number(offset >> 12n),
   });
   yield* mmapWriteUnlock(current, mm);
+  yield* userfaultfdUnmapComplete(current);
   if (result.error !== 0) return BigInt(result.error);
   if (result.populate)
     yield* populateOperations(current.kernel).mmPopulate(current, result.start, result.pages);

@@ -12,6 +12,7 @@ import type { Halves } from '../../base/u64.ts';
 import { SINGLE_DEPTH_NESTING } from '../lock/lock-classes.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
+import { moveHugetlbPageTables } from './hugetlb/move.ts';
 import type { MmStruct } from './mm.ts';
 import { type PageTables, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable, tableAlloc } from './page-table-alloc.ts';
@@ -21,7 +22,9 @@ import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
 import { moveHugePmd } from './thp/move-huge-pmd.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
 import { flushTlbRange } from './tlb.ts';
+import { vmaHasUffdWithoutEventRemap } from './userfaultfd/events.ts';
 import type { VmArea } from './vma.ts';
+import { VM_HUGETLB } from './vma-flags.ts';
 
 /** From where to where (`struct pagetable_move_control`). Pages. */
 export interface PageTableMove {
@@ -56,7 +59,7 @@ class MoveCursor {
     this.root = rootTable(this.mm);
     this.move = move;
     this.end = move.oldPage + move.pages;
-    this.clearUffdWp = move.old.userfaultfd !== null;
+    this.clearUffdWp = vmaHasUffdWithoutEventRemap(move.old);
     this.oldPage = move.oldPage;
     this.newPage = move.newPage;
   }
@@ -89,6 +92,7 @@ class MoveCursor {
  */
 export function* movePageTables(current: TaskStruct, move: PageTableMove): Task<number> {
   if (move.pages === 0) return 0;
+  if ((move.old.flags & VM_HUGETLB) !== 0) return yield* moveHugetlbPageTables(current, move);
   const cursor = new MoveCursor(current, move);
   realign(cursor);
   while (cursor.oldPage < cursor.end) {

@@ -1,7 +1,7 @@
 /**
  * The part of mremap that moves a mapping: a copy of the VMA at the new place, the page-table entries moved to it, the
  * old range unmapped (or left empty, with MREMAP_DONTUNMAP). Without memory for tables everything is moved back.
- * Left out: breaking up KSM pages, remap events of userfaultfd.
+ * Left out: breaking up KSM pages.
  * @see Linux mm/mremap.c, `move_vma`, `copy_vma_and_data`, `unmap_source_vma`, `dontunmap_complete`, `mremap_to`
  */
 import type { Task } from '../../base/task.ts';
@@ -9,6 +9,7 @@ import { EFAULT, ENOMEM } from '../errno.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { type CopiedVma, copyVma } from './copy-vma.ts';
 import { getUnmappedArea } from './get-unmapped-area.ts';
+import { clearVmaResvHugePages, hstateOfVma, isHugetlbVma } from './hugetlb/hugetlb-vma.ts';
 import { mayExpandVm } from './limits.ts';
 import { MAP_FIXED, MAP_SHARED } from './mman.ts';
 import { movePageTables } from './move-page-tables.ts';
@@ -16,8 +17,9 @@ import { accountMremap, chargeMremap } from './mremap-accounting.ts';
 import { type MremapOperation, MremapType } from './mremap-operation.ts';
 import { shrinkVma } from './mremap-resize.ts';
 import { vmUnacctMemory } from './overcommit.ts';
+import { mremapUserfaultfdPrep } from './userfaultfd/events.ts';
 import type { VmArea } from './vma.ts';
-import { VM_ACCOUNT, VM_LOCKED_MASK, VM_MAYSHARE, VM_UFFD_FLAGS, VMH_UFFD_FLAGS } from './vma-flags.ts';
+import { VM_ACCOUNT, VM_LOCKED_MASK, VM_MAYSHARE } from './vma-flags.ts';
 import { vmaStartWrite } from './vma-lock.ts';
 
 /**
@@ -34,6 +36,7 @@ export function findNewPlace(operation: MremapOperation): number {
     pages: newPages,
     flags: (operation.fixed ? MAP_FIXED : 0) | (shared ? MAP_SHARED : 0),
     alignForHugePages: mapped.file === null && !shared,
+    hugetlbPages: isHugetlbVma(mapped) ? hstateOfVma(mapped).pages : 0,
   });
 }
 
@@ -48,15 +51,6 @@ function prepareMove({ mm, mapped, page, oldPages }: MremapOperation): number {
   return mapped.end === page + oldPages ? 0 : maySplit(mapped, page + oldPages);
 }
 
-/** The registration ends with the move, as nobody is told where the memory went. @see `userfaultfd_reset_ctx` */
-function* dropUserfaultfd(operation: MremapOperation, vma: VmArea): Task<void> {
-  if (vma.userfaultfd === null) return;
-  yield* vmaStartWrite(operation.current, operation.mm, vma);
-  vma.userfaultfd = null;
-  vma.flags &= ~VM_UFFD_FLAGS;
-  vma.flagsHigh &= ~VMH_UFFD_FLAGS;
-}
-
 /**
  * Copies the VMA and moves its pages. 0; or -ENOMEM with the pages back where they were and `operation` set so that
  * unmapping "the source" takes the copy away.
@@ -69,12 +63,14 @@ function* copyVmaAndData(operation: MremapOperation, copied: CopiedVma): Task<nu
   const forth = { old: source, new: copy, oldPage: page, newPage, pages: oldPages };
   const moved = yield* movePageTables(current, { ...forth, needRmapLocks, forStack: false });
   if (moved >= oldPages) {
-    yield* dropUserfaultfd(operation, copy);
+    operation.userfaultfd = yield* mremapUserfaultfdPrep(current, copy);
+    if (isHugetlbVma(source)) clearVmaResvHugePages(source);
     return 0;
   }
   // The tables of the old place are still there: this cannot fail.
   const back = { old: copy, new: source, oldPage: newPage, newPage: page, pages: moved };
   yield* movePageTables(current, { ...back, needRmapLocks: true, forStack: false });
+  if (isHugetlbVma(copy)) clearVmaResvHugePages(copy);
   operation.vma = copy;
   operation.oldPages = operation.newPages;
   operation.page = newPage;

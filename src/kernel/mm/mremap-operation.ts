@@ -7,6 +7,7 @@ import type { Task } from '../../base/task.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import { doMunmap } from './munmap.ts';
+import type { UserfaultfdContext } from './userfaultfd/context.ts';
 import type { VmArea } from './vma.ts';
 
 export const MREMAP_MAYMOVE = 1;
@@ -32,6 +33,8 @@ export class MremapOperation {
   charged = 0;
   /** The VMA is locked and grows: its new part is faulted in at the end. */
   populateExpand = false;
+  /** Who is to be told where the memory went, once mmap_lock is released. */
+  userfaultfd: UserfaultfdContext | null = null;
   /** mmap_lock is still held for writing. */
   mmapLocked = true;
 

@@ -1,6 +1,6 @@
 /**
  * mremap: grows, shrinks or moves a mapping, or maps shared memory a second time.
- * Left out: events of userfaultfd, KSM.
+ * Left out: KSM.
  * @see Linux mm/mremap.c, `do_mremap`, `remap_move`, `mremap_at`
  */
 import type { Task } from '../../base/task.ts';
@@ -12,6 +12,7 @@ import { findNewPlace, moveVma, mremapTo } from './mremap-move.ts';
 import { MREMAP_MAYMOVE, MremapOperation, MremapType } from './mremap-operation.ts';
 import { canExpandInPlace, expandInPlace, shrinkVma } from './mremap-resize.ts';
 import { populateOperations } from './populate.ts';
+import { mremapUserfaultfdComplete, userfaultfdUnmapComplete } from './userfaultfd/events.ts';
 
 /** Grows the mapping where it is, or else where there is room. The page it is at, or a negative errno. */
 function* expandVma(operation: MremapOperation): Task<number> {
@@ -118,10 +119,23 @@ export function* sysMremap(
   const grownFrom = operation.oldPages;
   const page = yield* remapLocked(operation);
   if (operation.mmapLocked) yield* mmapWriteUnlock(current, mm);
+  yield* tellUserfaultfd(operation, args.address, page, args.oldLength);
   if (page < 0) return BigInt(page);
   if (operation.populateExpand) {
     const grown = operation.newPages - grownFrom;
     yield* populateOperations(mm.kernel).mmPopulate(current, operation.newPage + grownFrom, grown);
   }
   return BigInt(page) << 12n;
+}
+
+/** What went away at the target or at the end, and where the rest is now. @see `notify_uffd` */
+function* tellUserfaultfd(
+  { current, userfaultfd }: MremapOperation,
+  from: bigint,
+  page: number,
+  length: bigint,
+): Task<void> {
+  const to = BigInt(Math.max(page, 0)) << 12n;
+  yield* mremapUserfaultfdComplete(current, userfaultfd, from, to, length, page >= 0);
+  yield* userfaultfdUnmapComplete(current);
 }

@@ -1,7 +1,7 @@
 /**
  * munmap, and taking out what MAP_FIXED maps over: split at the ends, detach the VMAs into a list of their own, clear
  * the range in the tree, let readers in, then zap the pages and free tables.
- * Left out: userfaultfd events, ksm, perf; allocation failure.
+ * Left out: ksm, perf; allocation failure.
  * @see Linux mm/vma.c, `do_vmi_munmap`, `vms_gather_munmap_vmas`, `vms_complete_munmap_vmas`; mm/mmap.c, `__vm_munmap`
  */
 import type { Task } from '../../base/task.ts';
@@ -19,6 +19,7 @@ import { fput } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
 import { vmUnacctMemory } from './overcommit.ts';
+import { userfaultfdUnmapComplete, userfaultfdUnmapPrep } from './userfaultfd/events.ts';
 import { type VmArea, vmaClose } from './vma.ts';
 import {
   isDataMapping,
@@ -109,6 +110,7 @@ export function* vmsGatherMunmapVmas(current: TaskStruct, range: VmasToUnmap, fi
     yield* vmaStartWrite(current, mm, vma);
     yield* vmaMarkDetached(current, vma);
     range.add(vma);
+    yield* userfaultfdUnmapPrep(current, vma, start, end);
     vma = mm.vmas.findIntersection(vma.end, end);
   }
   range.next = mm.vmas.find(end);
@@ -221,5 +223,6 @@ export function* sysMunmap(current: TaskStruct, address: bigint, length: bigint)
   if ((yield* mmapWriteLockKillable(current, mm)) !== 0) return -EINTR;
   const error = yield* doMunmap(current, mm, start, length, true);
   if (error !== 0) yield* mmapWriteUnlock(current, mm);
+  yield* userfaultfdUnmapComplete(current);
   return error;
 }

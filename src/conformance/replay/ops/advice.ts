@@ -35,7 +35,8 @@ const onRange =
   (call: RangeCall) =>
   (world: ReplayWorld, step: Step): OperationResult => {
     const task = world.actor(step.pid);
-    return retOrErrno(world.run(task, call(task, step.args.word('addr'), step.args.word('len'), step)));
+    const body = call(task, step.args.word('addr'), step.args.word('len'), step);
+    return world.call(step, task, body, (result) => retOrErrno(result));
   };
 
 /** One digit a page. */
@@ -60,7 +61,7 @@ function processMadvise(world: ReplayWorld, step: Step): OperationResult {
     args.bits('adv', ADVICES),
     args.count('flags', 0),
   );
-  return retOrErrno(world.run(caller, call));
+  return world.call(step, caller, call, (result) => retOrErrno(result));
 }
 
 export const adviceOperations: Readonly<Record<string, Operation>> = {
@@ -84,7 +85,7 @@ export const adviceOperations: Readonly<Record<string, Operation>> = {
     run: (world, step) => {
       const task = world.actor(step.pid);
       const flags = step.args.bits('flags', { MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT });
-      return retOrErrno(world.run(task, sysMlockall(task, flags)));
+      return world.call(step, task, sysMlockall(task, flags), (result) => retOrErrno(result));
     },
   },
   munlockall: {

@@ -15,8 +15,10 @@ function mremap(world: ReplayWorld, step: Step): OperationResult {
   const task = world.actor(step.pid);
   const flags = args.bits('flags', MREMAP_FLAGS);
   const [address, old, length] = [args.word('addr'), args.word('old'), args.word('new')];
-  const result = world.run(task, sysMremap(task, address, old, length, flags, args.word('to', 0n)));
-  return result < 0n ? addressOrErrno(result) : values({ ret: world.place(result) });
+  const call = sysMremap(task, address, old, length, flags, args.word('to', 0n));
+  return world.call(step, task, call, (result) =>
+    result < 0n ? addressOrErrno(result) : values({ ret: world.place(result) }),
+  );
 }
 
 export const remapOperations: Readonly<Record<string, Operation>> = {

@@ -195,7 +195,7 @@ const rangeMessage = (event: 'remove' | 'unmap', start: number, end: number): Uf
 
 /**
  * Pages [start, end) are about to be unmapped and `vma` is one of the VMAs there. Needs mmap_lock for writing.
- * @param events gets what is to be sent by `userfaultfdSendEvents` once mmap_lock is released
+ * The event is sent by `userfaultfdUnmapComplete`, which every call that unmaps ends with.
  * @see `userfaultfd_unmap_prep`
  */
 export function* userfaultfdUnmapPrep(
@@ -203,11 +203,22 @@ export function* userfaultfdUnmapPrep(
   vma: VmArea,
   start: number,
   end: number,
-  events: PendingEvent[],
 ): Task<void> {
   const context = vma.userfaultfd;
   if (context?.has(UFFD_FEATURE_EVENT_UNMAP) !== true) return;
-  if (events.some((event) => event.context === context)) return;
+  const message = rangeMessage('unmap', start, end);
+  const events = current.userfaultfdUnmaps;
+  if (events.some((event) => event.context === context && sameRange(event.message, message))) return;
   yield* beginChange(current, context);
-  events.push({ context, message: rangeMessage('unmap', start, end) });
+  events.push({ context, message });
+}
+
+function sameRange(a: UffdMessage, b: UffdMessage): boolean {
+  return a.event === 'unmap' && b.event === 'unmap' && a.start === b.start && a.end === b.end;
+}
+
+/** The call is through, whatever came of it, and mmap_lock released. @see `userfaultfd_unmap_complete` */
+export function* userfaultfdUnmapComplete(current: TaskStruct): Task<void> {
+  const events = current.userfaultfdUnmaps;
+  if (events.length > 0) yield* userfaultfdSendEvents(current, events.splice(0));
 }

@@ -10,7 +10,7 @@ import type { TaskStruct } from '../../task-struct.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { PmdKind, pteIndex, type TablePage } from '../page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from '../page-table-alloc.ts';
-import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
+import { SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_HUGETLB, VM_UFFD_WP } from '../vma-flags.ts';
 import type { UserfaultfdContext } from './context.ts';
@@ -110,7 +110,7 @@ export interface EmptyPte {
 /**
  * Locks the pte of `page` for something to be filled in. -EAGAIN: its table is gone; -EFAULT: beyond the end of the file;
  * -EEXIST: something is there.
- * @param overMarker a marker of write protection counts as nothing
+ * @param overMarker a marker counts as nothing (as recorded on 6.18; later kernels spare guards)
  */
 export function* lockEmptyPte(
   current: TaskStruct,
@@ -127,7 +127,7 @@ export function* lockEmptyPte(
   if (error === 0) {
     pageTables.read(table, index);
     const { hi, lo, format } = pageTables;
-    const empty = format.isNone(hi, lo) || (overMarker && isUffdMarker(vma, table));
+    const empty = format.isNone(hi, lo) || (overMarker && isMarker(vma, table));
     if (!empty) error = -EEXIST;
   }
   if (error === 0) return { table, index };
@@ -135,11 +135,9 @@ export function* lockEmptyPte(
   return error;
 }
 
-/** Of the entry read last. @see include/linux/swapops.h, `pte_is_uffd_marker` */
-function isUffdMarker(vma: VmArea, table: TablePage): boolean {
+/** Of the entry read last: a marker of any kind, guards too. @see include/linux/swapops.h, `pte_none_mostly` */
+function isMarker(vma: VmArea, table: TablePage): boolean {
   const { pageTables } = vma.mm.kernel;
-  const { format, hi, lo } = pageTables;
   if ((pageTables.flags(table.level) & EntryFlag.Present) !== 0) return false;
-  if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) return false;
-  return (format.swapOffsetOf(hi, lo) & PTE_MARKER_UFFD_WP) !== 0;
+  return pageTables.format.swapTypeOf(pageTables.hi, pageTables.lo) === SWP_PTE_MARKER;
 }

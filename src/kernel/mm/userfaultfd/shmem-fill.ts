@@ -5,6 +5,7 @@
 import type { Task } from '../../../base/task.ts';
 import { EEXIST, EFAULT } from '../../errno.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
+import { NO_SLOT } from '../../frame/swap-area.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { folioUnlock } from '../fault/folio-lock.ts';
 import { folioAddLru } from '../reclaim/lru.ts';
@@ -28,7 +29,8 @@ export function* shmemFillPage(
   const index = vma.indexOf(page);
   frames.setFlags(frame, FrameFlag.Locked | FrameFlag.SwapBacked | FrameFlag.Uptodate);
   yield mapping.change;
-  if (index >= mapping.sizePages || mapping.frameAt(index) !== -1) {
+  const taken = mapping.frameAt(index) !== -1 || mapping.swapSlotAt(index) !== NO_SLOT;
+  if (index >= mapping.sizePages || taken) {
     frames.clearFlags(frame, FrameFlag.Locked);
     frames.put(frame);
     return index >= mapping.sizePages ? -EFAULT : -EEXIST;
