@@ -55,7 +55,7 @@ class GracePeriod {
 export class Rcu extends SharedObject {
   readonly #cpus: readonly InterruptGate[];
   /** Tasks inside a section. */
-  readonly #readers = new Set<SchedTask>();
+  readonly #readers: SchedTask[] = [];
   /** Sections begun so far. */
   #sections = 0;
   /** Not over yet, oldest first; an older one is over no later than a younger. */
@@ -76,12 +76,13 @@ export class Rcu extends SharedObject {
   }
 
   enter(task: SchedTask): void {
-    this.#readers.add(task);
+    this.#readers.push(task);
     this.#sections++;
   }
 
   leave(task: SchedTask): void {
-    this.#readers.delete(task);
+    if (this.#readers[this.#readers.length - 1] === task) this.#readers.pop();
+    else this.#readers.splice(this.#readers.indexOf(task), 1);
     if (this.#pending.length === 0) return;
     for (const period of this.#pending) period.taskLeft(task);
     this.#endPeriods();
@@ -90,7 +91,7 @@ export class Rcu extends SharedObject {
   /** A grace period that begins now, shared with others that began at the same time; null: nobody reads. */
   begin(): GracePeriod | null {
     const closed = this.#cpus.filter((cpu) => cpu.interruptsDisabled > 0);
-    if (this.#readers.size === 0 && closed.length === 0) return null;
+    if (this.#readers.length === 0 && closed.length === 0) return null;
     const last = this.#pending.at(-1);
     if (last !== undefined && last.sections === this.#sections && closed.length === 0) return last;
     const period = new GracePeriod(this.#readers, closed, this.#sections);
@@ -101,7 +102,7 @@ export class Rcu extends SharedObject {
   }
 
   override holders(): readonly Holder[] {
-    return [...this.#readers].map(({ name }) => ({ name, mode: 'rcu read' }));
+    return this.#readers.map(({ name }) => ({ name, mode: 'rcu read' }));
   }
 
   #watch(cpu: InterruptGate): void {

@@ -23,7 +23,6 @@ const WAIT_NANOSECONDS = 4_000_000;
 /** What ends a wait beside the lock itself. */
 const Wait = { Uninterruptible: 0, Killable: 1, Interruptible: 2 } as const;
 type Wait = (typeof Wait)[keyof typeof Wait];
-const SUFFIX = ['', '_killable', '_interruptible'] as const;
 
 /** `rwsem_wake_type`. */
 const Wake = {
@@ -85,27 +84,40 @@ export class RwSemaphore extends SharedObject {
 
   /** Takes it for reading; sleeps, and not even SIGKILL ends that. */
   *downRead(current: SchedTask, subclass = 0): Task<void> {
-    yield* this.#down(current, false, Wait.Uninterruptible, subclass);
+    this.#begin(current, LockMode.Read, 'down_read', subclass);
+    yield this.#downRead;
+    if (!this.#tryRead(current)) yield* this.#sleep(current, false, Wait.Uninterruptible, 'down_read');
   }
 
   /** As `downRead`, but a fatal signal ends the wait. @returns 0 or -EINTR */
   *downReadKillable(current: SchedTask): Task<number> {
-    return yield* this.#down(current, false, Wait.Killable, 0);
+    this.#begin(current, LockMode.Read, 'down_read_killable', 0);
+    yield this.#downRead;
+    if (this.#tryRead(current)) return 0;
+    return yield* this.#sleep(current, false, Wait.Killable, 'down_read_killable');
   }
 
   /** As `downRead`, but any signal ends the wait. @returns 0 or -EINTR */
   *downReadInterruptible(current: SchedTask): Task<number> {
-    return yield* this.#down(current, false, Wait.Interruptible, 0);
+    this.#begin(current, LockMode.Read, 'down_read_interruptible', 0);
+    yield this.#downRead;
+    if (this.#tryRead(current)) return 0;
+    return yield* this.#sleep(current, false, Wait.Interruptible, 'down_read_interruptible');
   }
 
   /** Takes it for writing. */
   *downWrite(current: SchedTask, subclass = 0): Task<void> {
-    yield* this.#down(current, true, Wait.Uninterruptible, subclass);
+    this.#begin(current, LockMode.Write, 'down_write', subclass);
+    yield this.#downWrite;
+    if (!this.#tryWrite(current)) yield* this.#sleep(current, true, Wait.Uninterruptible, 'down_write');
   }
 
   /** As `downWrite`, but a fatal signal ends the wait. @returns 0 or -EINTR */
   *downWriteKillable(current: SchedTask): Task<number> {
-    return yield* this.#down(current, true, Wait.Killable, 0);
+    this.#begin(current, LockMode.Write, 'down_write_killable', 0);
+    yield this.#downWrite;
+    if (this.#tryWrite(current)) return 0;
+    return yield* this.#sleep(current, true, Wait.Killable, 'down_write_killable');
   }
 
   /** Takes it for reading if no writer holds it and nobody is queued. @returns whether it did */
@@ -201,17 +213,10 @@ export class RwSemaphore extends SharedObject {
     return this.#writer === null && this.#readers.length === 0;
   }
 
-  /** @returns 0 or -EINTR */
-  *#down(current: SchedTask, write: boolean, wait: Wait, subclass: number): Task<number> {
-    const operation = write ? 'down_write' : 'down_read';
-    mightSleep(current, wait === Wait.Uninterruptible ? operation : operation + SUFFIX[wait], this);
-    if (current.lockWatcher !== null) {
-      const mode = write ? LockMode.Write : LockMode.Read;
-      current.lockWatcher.acquire(current, this, mode, subclass, operation + SUFFIX[wait]);
-    }
-    yield write ? this.#downWrite : this.#downRead;
-    if (write ? this.#tryWrite(current) : this.#tryRead(current)) return 0;
-    return yield* this.#sleep(current, write, wait, operation + SUFFIX[wait]);
+  /** Before the lock is looked at. */
+  #begin(current: SchedTask, mode: LockMode, operation: string, subclass: number): void {
+    mightSleep(current, operation, this);
+    if (current.lockWatcher !== null) current.lockWatcher.acquire(current, this, mode, subclass, operation);
   }
 
   #tryRead(current: SchedTask): boolean {

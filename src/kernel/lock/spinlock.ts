@@ -14,13 +14,14 @@ export class SpinLock extends SharedObject {
   #holder: SchedTask | null = null;
   readonly #queue: SchedTask[] = [];
   readonly #lock: SchedPoint;
-  readonly #unlock: SchedPoint;
+  /** Just before it is released. */
+  readonly unlockPoint: SchedPoint;
 
   constructor(name: string) {
     super(name);
     this.#lock = new SchedPoint(PointKind.Write, this, 'spin_lock', StepCost.AtomicUpdate);
     // The release is a plain store to a line that is here unless somebody spins on it.
-    this.#unlock = new SchedPoint(PointKind.Write, this, 'spin_unlock', StepCost.SharedLoad);
+    this.unlockPoint = new SchedPoint(PointKind.Write, this, 'spin_unlock', StepCost.SharedLoad);
   }
 
   /**
@@ -52,7 +53,12 @@ export class SpinLock extends SharedObject {
 
   /** @throws Error when `current` does not hold it */
   *unlock(current: SchedTask): Task<void> {
-    yield this.#unlock;
+    yield this.unlockPoint;
+    this.release(current);
+  }
+
+  /** The step after `unlockPoint`, for callers that have yielded there. @throws Error when `current` does not hold it */
+  release(current: SchedTask): void {
     if (this.#holder !== current) {
       throw new Error(`${current.name} releases ${this.name}, held by ${this.#holder?.name ?? 'nobody'}`);
     }

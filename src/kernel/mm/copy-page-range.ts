@@ -10,6 +10,7 @@ import type { Halves } from '../../base/u64.ts';
 import { EAGAIN, ENOMEM } from '../errno.ts';
 import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import { SINGLE_DEPTH_NESTING } from '../lock/lock-classes.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
 import { allocUserFolio } from './alloc-folio.ts';
@@ -134,7 +135,7 @@ class PteCopier {
     if ((yield* pteAlloc(current, this.#child.mm, start)) === null) return -ENOMEM;
     const target = yield* pteOffsetMapLock(current, this.#child.mm, start);
     if (target === null) return -ENOMEM;
-    const source = yield* pteOffsetMapLock(current, this.#parent.mm, start);
+    const source = yield* pteOffsetMapLock(current, this.#parent.mm, start, SINGLE_DEPTH_NESTING);
     if (source === null) {
       yield* pteUnmapUnlock(current, target);
       return end;

@@ -134,6 +134,7 @@ export function* pteOffsetMapLock(
 
 /** Lets the lock of `pteOffsetMapLock` go, and the table. */
 export function* pteUnmapUnlock(current: TaskStruct, table: TablePage): Task<void> {
-  yield* table.lock.unlock(current);
+  yield table.lock.unlockPoint;
+  table.lock.release(current);
   rcuReadUnlock(current);
 }

@@ -152,6 +152,8 @@ describe('two threads at once, on 300 schedules', () => {
     const seen = new Set<unknown>();
     for (const seed of seeds) {
       const { world, one, two } = twoThreads(new RandomPolicy(seed));
+      // The VMA has its anon_vma: without, the fault would wait for mmap_lock in nearly every schedule.
+      world.store(one, 0, 1);
       const { loop } = world.system;
       loop.start(one, sysMunmap(one, addressOf(0), 0x4000n));
       loop.start(two, userStore(two, addressOf(1), Uint8Array.of(1)));

@@ -8,6 +8,7 @@ import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import type { Halves } from '../../../base/u64.ts';
 import { EAGAIN, ENOMEM } from '../../errno.ts';
+import { SINGLE_DEPTH_NESTING } from '../../lock/lock-classes.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from '../mm.ts';
 import { hugePages, type TablePage } from '../page-table.ts';
@@ -34,7 +35,7 @@ export function* copyHugePmd(
   const deposit = allocateDeposit(kernel, child.mm);
   if (deposit === null) return -ENOMEM;
   yield* target.lock.lock(current);
-  yield* source.lock.lock(current);
+  yield* source.lock.lock(current, SINGLE_DEPTH_NESTING);
   const result = yield* copyLocked(child, parent, page, source, target, deposit);
   if (result !== 0) freeDeposit(kernel, child.mm, deposit);
   yield* source.lock.unlock(current);
