@@ -21,8 +21,8 @@ import { endOfHole, entryEnd, PmdKind, pteIndex, type TablePage } from './page-t
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { addFileRmap, addMmCounter, addNewAnonRmap, mmCounter, tryDupAnonRmap } from './rmap.ts';
 import { SWP_PTE_MARKER } from './swap-entry.ts';
-import { copyHugePmd } from './thp/copy-huge-pmd.ts';
 import { copySwapPte, swapSlotRead } from './swap-pte.ts';
+import { copyHugePmd } from './thp/copy-huge-pmd.ts';
 import { copyHighpage } from './user-highpage.ts';
 import { copiedMarker, packMarker } from './userfaultfd/wp-marker.ts';
 import type { VmArea } from './vma.ts';

@@ -9,6 +9,9 @@ import type { AddressSpace } from '../frame/address-space.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { folioUnlock } from './fault/folio-lock.ts';
+import { hugetlbReserveFile } from './hugetlb/file-pages.ts';
+import { hugetlbInodeOf } from './hugetlb/hugetlb-inode.ts';
+import { hugetlbPunchHole } from './hugetlb/truncate.ts';
 import type { MappedFile } from './mapped-file.ts';
 import { MAX_FILE_BYTES } from './memfd.ts';
 import { F_SEAL_GROW, F_SEALS_AGAINST_WRITING } from './seals.ts';
@@ -73,10 +76,19 @@ export function* fileFallocate(
   const start = Number(from);
   const end = start + Number(bytes);
   yield* mapping.iRwsem.downWrite(current);
-  const result =
-    (mode & FALLOC_FL_PUNCH_HOLE) !== 0
+  const inode = hugetlbInodeOf(mapping);
+  const hole = (mode & FALLOC_FL_PUNCH_HOLE) !== 0;
+  const keepSize = (mode & FALLOC_FL_KEEP_SIZE) !== 0;
+  let result: number;
+  if (inode === null) {
+    result = hole
       ? yield* punchHole(current, mapping, start, end)
-      : yield* reserve(current, mapping, start, end, (mode & FALLOC_FL_KEEP_SIZE) !== 0);
+      : yield* reserve(current, mapping, start, end, keepSize);
+  } else {
+    result = hole
+      ? yield* hugetlbPunchHole(current, inode, start, end)
+      : yield* hugetlbReserveFile(current, inode, start, end, keepSize);
+  }
   yield* mapping.iRwsem.upWrite(current);
   return result;
 }

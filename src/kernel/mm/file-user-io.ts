@@ -77,6 +77,7 @@ export function* sysPwrite(
 ): Task<number> {
   const error = refused(current, file.writable, address, length, offset);
   if (error !== 0) return error;
+  if (file.mapping.huge !== null) return -EINVAL;
   if (length > 0n && offset + length > MAX_FILE_BYTES) return -EFBIG;
   const { iRwsem } = file.mapping;
   yield* iRwsem.downWrite(current);

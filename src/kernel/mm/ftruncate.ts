@@ -8,6 +8,8 @@ import type { Task } from '../../base/task.ts';
 import { EFBIG, EINVAL, EPERM } from '../errno.ts';
 import type { AddressSpace } from '../frame/address-space.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { hugetlbInodeOf } from './hugetlb/hugetlb-inode.ts';
+import { hugetlbSetSize } from './hugetlb/truncate.ts';
 import type { MappedFile } from './mapped-file.ts';
 import { MAX_FILE_BYTES } from './memfd.ts';
 import { F_SEAL_GROW, F_SEAL_SHRINK } from './seals.ts';
@@ -25,7 +27,13 @@ export function* fileTruncate(current: TaskStruct, file: MappedFile, length: big
   if (length >= 2n ** 63n || !file.writable || file.mappedAs !== 'cache') return -EINVAL;
   const { mapping } = file;
   yield* mapping.iRwsem.downWrite(current);
-  const error = length > MAX_FILE_BYTES ? -EFBIG : yield* setSize(current, mapping, Number(length));
+  const inode = hugetlbInodeOf(mapping);
+  let error = -EFBIG;
+  if (length <= MAX_FILE_BYTES) {
+    const size = Number(length);
+    error =
+      inode === null ? yield* setSize(current, mapping, size) : yield* hugetlbSetSize(current, inode, size);
+  }
   yield* mapping.iRwsem.upWrite(current);
   return error;
 }

@@ -38,13 +38,7 @@ const LOWEST_PAGE = 1;
  * the gap. -1 when there is none.
  * @see mm/vma.c, `unmapped_area_topdown`
  */
-function unmappedAreaTopDown(
-  mm: MmStruct,
-  pages: number,
-  low: number,
-  high: number,
-  align: number,
-): number {
+function unmappedAreaTopDown(mm: MmStruct, pages: number, low: number, high: number, align: number): number {
   const gapPages = mm.kernel.config.stackGuardGapPages;
   let limit = high;
   for (;;) {
@@ -62,13 +56,7 @@ function unmappedAreaTopDown(
 }
 
 /** @see mm/vma.c, `unmapped_area` */
-function unmappedAreaBottomUp(
-  mm: MmStruct,
-  pages: number,
-  low: number,
-  high: number,
-  align: number,
-): number {
+function unmappedAreaBottomUp(mm: MmStruct, pages: number, low: number, high: number, align: number): number {
   const gapPages = mm.kernel.config.stackGuardGapPages;
   let from = low;
   for (;;) {

@@ -6,26 +6,21 @@
  * @see Linux mm/memfd.c, `memfd_create`; mm/shmem.c, `shmem_file_read_iter`, `shmem_file_write_iter`
  */
 import type { Task } from '../../base/task.ts';
-import { EBADF } from '../errno.ts';
+import { EBADF, EINVAL } from '../errno.ts';
 import { AddressSpace } from '../frame/address-space.ts';
 import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { folioUnlock } from './fault/folio-lock.ts';
+import { hugetlbReadPart } from './hugetlb/file-pages.ts';
+import { hugetlbInodeOf } from './hugetlb/hugetlb-inode.ts';
 import { MappedFile } from './mapped-file.ts';
-import { F_SEAL_EXEC, F_SEAL_SEAL } from './seals.ts';
+import { setMemfdSeals } from './memfd-flags.ts';
 import { Sgp, shmemGetFolio } from './shmem-get-folio.ts';
 import { shmemWriteBegin, shmemWriteEnd } from './shmem-write.ts';
 
 const PAGE_BYTES = 4096;
 /** The largest size the model counts exactly; Linux allows 2^63 - 1 bytes. */
 export const MAX_FILE_BYTES = 2n ** 52n;
-
-/** @see include/uapi/linux/memfd.h */
-export const MFD_CLOEXEC = 0x1;
-export const MFD_ALLOW_SEALING = 0x2;
-export const MFD_HUGETLB = 0x4;
-export const MFD_NOEXEC_SEAL = 0x8;
-export const MFD_EXEC = 0x10;
 
 /**
  * memfd_create of small pages: an empty file with one reference, for its descriptor, which may read and write.
@@ -34,10 +29,7 @@ export const MFD_EXEC = 0x10;
 export function memfdCreate(kernel: Kernel, name: string, flags = 0): MappedFile {
   const serial = kernel.nextSerial('memfd');
   const mapping = new AddressSpace(`i_pages memfd:${name} ${serial}`, 0, true);
-  const noExec = (flags & MFD_NOEXEC_SEAL) !== 0;
-  mapping.executable = !noExec;
-  if (noExec) mapping.seals = F_SEAL_EXEC;
-  else if ((flags & MFD_ALLOW_SEALING) === 0) mapping.seals = F_SEAL_SEAL;
+  setMemfdSeals(mapping, flags);
   return new MappedFile({
     name: `memfd:${name} ${serial}`,
     mapping,
@@ -66,6 +58,8 @@ export function* fileWrite(
 ): Task<number> {
   if (!file.writable) return -EBADF;
   const { mapping } = file;
+  // A file of huge pages has no such operation.
+  if (mapping.huge !== null) return -EINVAL;
   yield* mapping.iRwsem.downWrite(current);
   let done = 0;
   let error = 0;
@@ -117,6 +111,8 @@ export function* readPart(
   part: Uint8Array,
 ): Task<void> {
   const { frames, machine } = current.kernel;
+  const inode = hugetlbInodeOf(mapping);
+  if (inode !== null) return yield* hugetlbReadPart(current, inode, at, part);
   const frame = yield* shmemGetFolio(current, mapping, Math.floor(at / PAGE_BYTES), Sgp.Read);
   if (frame < 0) {
     part.fill(0);

@@ -5,17 +5,16 @@ import * as falloc from '../../../kernel/mm/fallocate.ts';
 import { fileFallocate } from '../../../kernel/mm/fallocate.ts';
 import { sysPread, sysPwrite } from '../../../kernel/mm/file-user-io.ts';
 import { fileTruncate } from '../../../kernel/mm/ftruncate.ts';
+import { hugetlbMemfdCreate } from '../../../kernel/mm/hugetlb/hugetlb-file.ts';
 import type { MappedFile } from '../../../kernel/mm/mapped-file.ts';
+import { fileRead, fileWrite, memfdCreate, openAgain } from '../../../kernel/mm/memfd.ts';
 import {
-  fileRead,
-  fileWrite,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
   MFD_EXEC,
+  MFD_HUGETLB,
   MFD_NOEXEC_SEAL,
-  memfdCreate,
-  openAgain,
-} from '../../../kernel/mm/memfd.ts';
+} from '../../../kernel/mm/memfd-flags.ts';
 import { O_CREAT, O_RDWR, openPath } from '../../../kernel/mm/open-path.ts';
 import * as seals from '../../../kernel/mm/seals.ts';
 import { fcntlAddSeals } from '../../../kernel/mm/seals.ts';
@@ -47,6 +46,7 @@ const MEMFD_FLAGS: Readonly<Record<string, number>> = {
   MFD_ALLOW_SEALING,
   MFD_NOEXEC_SEAL,
   MFD_EXEC,
+  MFD_HUGETLB,
 };
 
 const bad = (): OperationResult => values({ errno: errnoName(EBADF) });
@@ -126,7 +126,10 @@ export const fileOperations: Readonly<Record<string, Operation>> = {
     run: (world, step) => {
       const name = step.args.text('name');
       const flags = step.args.bits('mflags', MEMFD_FLAGS, 0);
-      return addFile(world, step, name, memfdCreate(world.system.kernel, name, flags));
+      const { kernel } = world.system;
+      if ((flags & MFD_HUGETLB) === 0) return addFile(world, step, name, memfdCreate(kernel, name, flags));
+      const file = hugetlbMemfdCreate(kernel, name, flags);
+      return typeof file === 'number' ? retOrErrno(file) : addFile(world, step, name, file);
     },
   },
   openro: {

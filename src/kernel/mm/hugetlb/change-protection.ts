@@ -13,7 +13,6 @@ import type { TablePage } from '../page-table.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
 import { vmaPageProtection } from '../vma-protection.ts';
-import { iMmapLockWrite, iMmapUnlockWrite } from './file-vmas.ts';
 import { hugePteAlloc } from './huge-pte.ts';
 import { hugeEntryIndex, hugetlbWalk } from './huge-walk.ts';
 import { hstateOfVma, hugetlbVmaLockWrite, hugetlbVmaUnlockWrite, inodeOfVma } from './hugetlb-vma.ts';
@@ -40,7 +39,7 @@ export function* hugetlbChangeProtection(
   const span = pagesPerEntry(mm.kernel.pageTables.format, level - 1);
   const gather = yield* tlbGatherMmu(current, mm);
   yield* hugetlbVmaLockWrite(current, vma);
-  yield* iMmapLockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.downWrite(current);
   let changed = 0;
   for (let page = start; page < end; ) {
     const found = hugetlbWalk(mm, vma, page);
@@ -53,7 +52,7 @@ export function* hugetlbChangeProtection(
   }
   yield* tlbFlushMmuTlbOnly(current, gather);
   yield* hugePmdUnshareFlush(current, gather);
-  yield* iMmapUnlockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.upWrite(current);
   yield* hugetlbVmaUnlockWrite(current, vma);
   yield* tlbFinishMmu(current, gather);
   return changed;

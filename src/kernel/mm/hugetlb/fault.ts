@@ -12,15 +12,18 @@ import type { TaskStruct } from '../../task-struct.ts';
 import {
   FAULT_FLAG_UNSHARE,
   FAULT_FLAG_WRITE,
+  VM_FAULT_HWPOISON_LARGE,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from '../fault/fault-flags.ts';
 import { folioLock, folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import type { TablePage } from '../page-table.ts';
+import { PTE_MARKER_POISONED, SWP_PTE_MARKER } from '../swap-entry.ts';
 import { flushAccessFlags } from '../tlb.ts';
+import type { UserfaultReason } from '../userfaultfd/handle-userfault.ts';
 import type { VmArea } from '../vma.ts';
-import { VM_MAYSHARE, VM_SHARED } from '../vma-flags.ts';
+import { VM_MAYSHARE, VM_SHARED, VM_UFFD_MISSING, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
 import { vmaEndRead } from '../vma-lock.ts';
 import { entryWritable } from '../vma-protection.ts';
 import { hugeAnonPrepare } from './anon-prepare.ts';
@@ -29,6 +32,7 @@ import { hugeEntryFlags, hugePteAlloc } from './huge-pte.ts';
 import { hugetlbAddNewAnonRmap, hugetlbCountAdd } from './huge-rmap.ts';
 import { hugetlbData, hugetlbVmaLockRead, hugetlbVmaUnlockRead } from './hugetlb-vma.ts';
 import { allocHugetlbFolio, restoreReserveOnError } from './reservation.ts';
+import { hugetlbHandleUserfault } from './userfault.ts';
 import { hugetlbWp } from './write-protect.ts';
 
 /**
@@ -47,17 +51,21 @@ export function* hugetlbFault(current: TaskStruct, vma: VmArea, page: number, fl
   if ((result & VM_FAULT_RETRY) !== 0) yield* vmaEndRead(current, vma);
   yield* mutex.upWrite(current);
   if (fault.waitFor !== -1) yield* waitUnlocked(fault);
-  return result;
+  return fault.userfault === null ? result : yield* hugetlbHandleUserfault(fault, fault.userfault);
 }
 
 function* handleEntry(fault: HugeFault, table: TablePage): Task<number> {
-  const { kernel } = fault;
+  const { kernel, vma } = fault;
   const { pageTables } = kernel;
   fault.table = table;
   yield table.readEntry;
   fault.readOriginal(table);
-  if (pageTables.format.isNone(fault.originalHi, fault.originalLo)) return yield* noPage(fault, table);
-  return yield* presentPage(fault, table);
+  const { originalHi: hi, originalLo: lo } = fault;
+  if (pageTables.format.isNone(hi, lo)) return yield* noPage(fault, table);
+  if ((fault.originalFlags & EntryFlag.Present) !== 0) return yield* presentPage(fault, table);
+  if (pageTables.format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Error(`${vma.name}: no marker`);
+  const poisoned = (pageTables.format.swapOffsetOf(hi, lo) & PTE_MARKER_POISONED) !== 0;
+  return poisoned ? VM_FAULT_HWPOISON_LARGE : yield* noPage(fault, table);
 }
 
 /** The page that a write must wait for was locked by somebody else: the fault is tried again when it is free. */
@@ -77,6 +85,8 @@ function* presentPage(fault: HugeFault, table: TablePage): Task<number> {
   let result = 0;
   if (!fault.unchanged(table)) {
     // Somebody else was here; the access is tried again.
+  } else if (writesProtected(fault)) {
+    fault.userfault = 'write-protect';
   } else if (fault.has(FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) && !entryWritable(flags)) {
     const frame = fault.originalFrame;
     const anonymous = frames.hasFlag(frame, FrameFlag.Anon);
@@ -99,6 +109,13 @@ function* presentPage(fault: HugeFault, table: TablePage): Task<number> {
   }
   yield* table.lock.unlock(current);
   return result;
+}
+
+/** A write that userfaultfd wants to know of. @see `userfaultfd_wp` in `hugetlb_fault` */
+function writesProtected(fault: HugeFault): boolean {
+  const flags = fault.originalFlags;
+  if ((fault.vma.flags & VM_UFFD_WP) === 0 || (flags & EntryFlag.UffdWp) === 0) return false;
+  return fault.has(FAULT_FLAG_WRITE) && !entryWritable(flags);
 }
 
 /** What `hugetlb_no_page` found or made: the page, locked, with a reference; or how the fault ends. */
@@ -128,7 +145,10 @@ function* noPage(fault: HugeFault, table: TablePage): Task<number> {
   else frames.addEntireMap(frame, mm);
   yield table.setEntry;
   const shared = (vma.flags & VM_SHARED) !== 0;
-  pageTables.setLeaf(table, fault.index, frame, hugeEntryFlags(vma, shared));
+  // A page that a marker protects stays protected.
+  const protectedWp = fault.originalMarksWp ? EntryFlag.UffdWp : 0;
+  const entry = hugeEntryFlags(vma, shared && protectedWp === 0);
+  pageTables.setLeaf(table, fault.index, frame, entry | protectedWp);
   hugetlbCountAdd(mm, fault.pages);
   let result = 0;
   let locked = true;
@@ -157,8 +177,13 @@ function* giveBack({ kernel, vma, start }: HugeFault, frame: number, anonymous: 
 function* findOrMakePage(fault: HugeFault): Task<FoundPage> {
   const { kernel, vma, inode, pageIndex } = fault;
   const cached = yield* lockCachedPage(fault);
-  if (cached !== NO_FRAME) return { frame: cached, anonymous: false, result: 0 };
+  if (cached !== NO_FRAME) {
+    if ((vma.flagsHigh & VMH_UFFD_MINOR) === 0) return { frame: cached, anonymous: false, result: 0 };
+    yield* giveBack(fault, cached, false);
+    return ended(yield* askUserSpace(fault, 'minor'));
+  }
   if (pageIndex >= inode.sizeHugePages) return ended(VM_FAULT_SIGBUS);
+  if ((vma.flags & VM_UFFD_MISSING) !== 0) return ended(yield* askUserSpace(fault, 'missing'));
   const sharable = (vma.flags & VM_MAYSHARE) !== 0;
   const prepared = sharable ? 0 : yield* hugeAnonPrepare(fault);
   if (prepared !== 0) return ended(prepared);
@@ -171,6 +196,18 @@ function* findOrMakePage(fault: HugeFault): Task<FoundPage> {
     inode.add(pageIndex, frame);
   }
   return { frame, anonymous: !sharable, result: 0 };
+}
+
+/**
+ * Nobody may be told of a page as missing that somebody fills in right now: the entry is looked at once more, under its
+ * lock. @see `hugetlb_pte_stable`
+ */
+function* askUserSpace(fault: HugeFault, reason: UserfaultReason): Task<number> {
+  const table = fault.table as TablePage;
+  yield* table.lock.lock(fault.current);
+  if (fault.unchanged(table)) fault.userfault = reason;
+  yield* table.lock.unlock(fault.current);
+  return 0;
 }
 
 /** @see include/linux/hugetlb.h, `filemap_lock_hugetlb_folio` */

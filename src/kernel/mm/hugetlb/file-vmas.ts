@@ -1,29 +1,19 @@
 /**
- * The VMAs that map a file of huge pages, under its i_mmap_rwsem.
- * @see Linux include/linux/fs.h, `i_mmap_lock_write`; mm/interval_tree.c, `vma_interval_tree_foreach`
+ * The mappings of a file of huge pages that have a page in a range. They are the same ones that every file has; only
+ * the loops are here.
+ * @see Linux mm/interval_tree.c, `vma_interval_tree_foreach`
  */
-import type { Task } from '../../../base/task.ts';
-import type { TaskStruct } from '../../task-struct.ts';
+import { firstMapping, nextMapping } from '../i-mmap.ts';
 import type { VmArea } from '../vma.ts';
 import type { HugetlbInode } from './hugetlb-inode.ts';
 
-export function iMmapLockRead(current: TaskStruct, inode: HugetlbInode): Task<void> {
-  return inode.iMmapLock.downRead(current);
-}
-
-export function iMmapUnlockRead(current: TaskStruct, inode: HugetlbInode): Task<void> {
-  return inode.iMmapLock.upRead(current);
-}
-
-export function iMmapLockWrite(current: TaskStruct, inode: HugetlbInode): Task<void> {
-  return inode.iMmapLock.downWrite(current);
-}
-
-export function iMmapUnlockWrite(current: TaskStruct, inode: HugetlbInode): Task<void> {
-  return inode.iMmapLock.upWrite(current);
-}
-
-/** Those that map a page of the file in [first, end), small pages. Needs the lock. */
-export function vmasMapping(inode: HugetlbInode, first: number, end: number): VmArea[] {
-  return [...inode.vmas].filter((vma) => vma.pgoff < end && vma.pgoff + vma.pages > first);
+/** VMAs that map a page of the file in [first, end), small pages. Needs `iMmapRwsem`. */
+export function vmasMapping({ mapping }: HugetlbInode, first: number, end: number): VmArea[] {
+  const found: VmArea[] = [];
+  let vma = firstMapping(mapping, first, end - 1);
+  while (vma !== null) {
+    found.push(vma);
+    vma = nextMapping(mapping, vma, first, end - 1);
+  }
+  return found;
 }

@@ -2,13 +2,15 @@
  * One fault on a huge page on its way through the handlers.
  * @see Linux mm/hugetlb.c, `hugetlb_fault`: its `struct vm_fault`
  */
-import { type PagingFormat, tableIndex } from '../../../arch/paging-format.ts';
+import { EntryFlag, type PagingFormat, tableIndex } from '../../../arch/paging-format.ts';
 import { PointKind, SchedPoint, StepCost, type Task } from '../../../base/task.ts';
 import type { Kernel } from '../../kernel.ts';
 import type { RwSemaphore } from '../../lock/rwsem.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { MmStruct } from '../mm.ts';
 import type { TablePage } from '../page-table.ts';
+import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
+import type { UserfaultReason } from '../userfaultfd/handle-userfault.ts';
 import type { VmArea } from '../vma.ts';
 import type { HugetlbInode } from './hugetlb-inode.ts';
 import { hugeIndex, hugeStart, inodeOfVma } from './hugetlb-vma.ts';
@@ -37,6 +39,8 @@ export class HugeFault {
   originalLo = 0;
   /** A page whose lock must be free before the fault is tried again; -1: none. */
   waitFor = -1;
+  /** Why user space must resolve the fault; null: it need not. */
+  userfault: UserfaultReason | null = null;
   readonly #level: number;
   readonly #format: PagingFormat;
 
@@ -78,6 +82,14 @@ export class HugeFault {
 
   get originalFrame(): number {
     return this.#format.frameOf(this.originalHi, this.originalLo, this.#level);
+  }
+
+  /** Was the entry a marker of write protection? @see include/linux/swapops.h, `pte_marker_uffd_wp` */
+  get originalMarksWp(): boolean {
+    const { originalHi: hi, originalLo: lo } = this;
+    if ((this.originalFlags & EntryFlag.Swap) === 0) return false;
+    if (this.#format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) return false;
+    return (this.#format.swapOffsetOf(hi, lo) & PTE_MARKER_UFFD_WP) !== 0;
   }
 
   /** Under the lock: is the entry what it was? */

@@ -7,6 +7,7 @@ import type { Task } from '../../../base/task.ts';
 import { EINVAL, ENOMEM } from '../../errno.ts';
 import type { Kernel } from '../../kernel.ts';
 import { MappedFile } from '../mapped-file.ts';
+import { setMemfdSeals } from '../memfd-flags.ts';
 import { MAP_HUGE_MASK, MAP_HUGE_SHIFT } from '../mman.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_DONTEXPAND, VM_HUGETLB, VM_WRITE } from '../vma-flags.ts';
@@ -39,10 +40,16 @@ export function hugetlbFileSetup(kernel: Kernel, hstate: Hstate, pages: number):
   return makeFile(kernel, hstate, 'anon_hugepage', 'hugetlb', pages * PAGE_BYTES);
 }
 
-/** memfd_create with MFD_HUGETLB: an empty file, or -EINVAL for a size of pages that there is not. */
+/**
+ * memfd_create with MFD_HUGETLB: an empty file that seals can be put on, or -EINVAL for a size of pages that there is not.
+ * @param flags MFD_*, with log2 of the page's bytes from bit 26 on; 0 there is the default size
+ */
 export function hugetlbMemfdCreate(kernel: Kernel, name: string, flags: number): MappedFile | number {
   const hstate = hstateOfFlags(kernel, flags);
-  return hstate === null ? -EINVAL : makeFile(kernel, hstate, `memfd:${name}`, `memfd:${name}`, 0);
+  if (hstate === null) return -EINVAL;
+  const file = makeFile(kernel, hstate, `memfd:${name}`, `memfd:${name}`, 0);
+  setMemfdSeals(file.mapping, flags);
+  return file;
 }
 
 /** The size of a file's huge pages, null of small ones (`is_file_hugepages`, `hstate_file`). */
@@ -66,7 +73,6 @@ export function* hugetlbFileMmap(vma: VmArea): Task<number> {
   const error = yield* hugetlbReservePages(vma, first, first + vma.pages / pages);
   if (error !== 0) return -ENOMEM;
   allocVmaLock(vma);
-  inode.vmas.add(vma);
   const end = (vma.pgoff + vma.pages) * PAGE_BYTES;
   if ((vma.flags & VM_WRITE) !== 0 && inode.mapping.sizeBytes < end) inode.mapping.sizeBytes = end;
   return 0;

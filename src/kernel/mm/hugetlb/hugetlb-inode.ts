@@ -7,8 +7,6 @@
 import { AddressSpace, type HugeObject } from '../../frame/address-space.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { FrameTable } from '../../frame/frame-table.ts';
-import { RwSemaphore } from '../../lock/rwsem.ts';
-import type { VmArea } from '../vma.ts';
 import type { Hstate } from './hstate.ts';
 import { ResvMap } from './resv-map.ts';
 
@@ -17,9 +15,6 @@ export class HugetlbInode implements HugeObject {
   readonly mapping: AddressSpace;
   /** What shared mappings were promised, and every page that is in the file. */
   readonly resvMap = new ResvMap();
-  /** VMAs that map it (`i_mmap`), under the lock. */
-  readonly vmas = new Set<VmArea>();
-  readonly iMmapLock: RwSemaphore;
   /** For the table of fault mutexes. */
   readonly serial: number;
   readonly #frames: FrameTable;
@@ -30,7 +25,6 @@ export class HugetlbInode implements HugeObject {
     this.serial = serial;
     this.mapping = new AddressSpace(name, sizeBytes, false);
     this.mapping.huge = this;
-    this.iMmapLock = new RwSemaphore(`i_mmap_rwsem ${name}`);
     this.#frames = frames;
   }
 

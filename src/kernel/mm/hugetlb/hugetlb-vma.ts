@@ -75,29 +75,29 @@ export function ownsReservations(vma: VmArea): boolean {
  * The lock of `hugetlb_vma_lock_read`: that of a sharable VMA; a private mapping with promises of its own has one in
  * its map, any other none.
  */
-function vmaLockOf(vma: VmArea): RwSemaphore | null {
+export function hugetlbVmaLockOf(vma: VmArea): RwSemaphore | null {
   const data = hugetlbData(vma);
   if ((vma.flags & VM_MAYSHARE) !== 0) return data.vmaLock;
   return ownsReservations(vma) ? (data.resvMap?.lock ?? null) : null;
 }
 
 export function* hugetlbVmaLockRead(current: TaskStruct, vma: VmArea): Task<void> {
-  const lock = vmaLockOf(vma);
+  const lock = hugetlbVmaLockOf(vma);
   if (lock !== null) yield* lock.downRead(current);
 }
 
 export function* hugetlbVmaUnlockRead(current: TaskStruct, vma: VmArea): Task<void> {
-  const lock = vmaLockOf(vma);
+  const lock = hugetlbVmaLockOf(vma);
   if (lock !== null) yield* lock.upRead(current);
 }
 
 export function* hugetlbVmaLockWrite(current: TaskStruct, vma: VmArea): Task<void> {
-  const lock = vmaLockOf(vma);
+  const lock = hugetlbVmaLockOf(vma);
   if (lock !== null) yield* lock.downWrite(current);
 }
 
 export function* hugetlbVmaUnlockWrite(current: TaskStruct, vma: VmArea): Task<void> {
-  const lock = vmaLockOf(vma);
+  const lock = hugetlbVmaLockOf(vma);
   if (lock !== null) yield* lock.upWrite(current);
 }
 
@@ -127,14 +127,12 @@ function open(vma: VmArea): void {
   }
   vma.privateData = data;
   allocVmaLock(vma);
-  inodeOfVma(vma).vmas.add(vma);
 }
 
 /** @see `hugetlb_vm_op_close`: promises that were not used up are taken back */
 function close(vma: VmArea): void {
   const data = hugetlbData(vma);
   data.vmaLock = null;
-  inodeOfVma(vma).vmas.delete(vma);
   const { resvMap } = data;
   if (resvMap === null || !ownsReservations(vma)) return;
   const start = hugeIndex(vma, vma.start);
@@ -160,7 +158,6 @@ export const hugetlbVmOperations: VmOperations = {
 export function hugetlbDupVmaPrivate(child: VmArea): void {
   child.privateData = new HugetlbVmaData();
   allocVmaLock(child);
-  inodeOfVma(child).vmas.add(child);
 }
 
 /**

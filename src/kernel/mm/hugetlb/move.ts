@@ -11,31 +11,30 @@ import type { TaskStruct } from '../../task-struct.ts';
 import { tlbFinishMmu, tlbFlushMmuTlbOnly, tlbGatherMmu } from '../mmu-gather.ts';
 import type { TablePage } from '../page-table.ts';
 import type { VmArea } from '../vma.ts';
-import { iMmapLockWrite, iMmapUnlockWrite } from './file-vmas.ts';
 import { hugePteAlloc } from './huge-pte.ts';
 import { hugeEntryIndex, hugetlbWalk } from './huge-walk.ts';
 import { hstateOfVma, hugetlbVmaLockWrite, hugetlbVmaUnlockWrite, inodeOfVma } from './hugetlb-vma.ts';
 import { hugePmdUnshare, hugePmdUnshareFlush } from './pmd-share.ts';
 
-/**
- * Moves what [oldStart, oldStart + pages) of `vma` maps to `newStart` of `target`; whole huge pages. Returns the pages
- * that were moved: fewer without memory for tables.
- */
-export function* moveHugetlbPageTables(
-  current: TaskStruct,
-  vma: VmArea,
-  target: VmArea,
-  oldStart: number,
-  newStart: number,
-  pages: number,
-): Task<number> {
+/** From where to where; small pages. */
+export interface HugePageMove {
+  readonly old: VmArea;
+  readonly new: VmArea;
+  readonly oldPage: number;
+  readonly newPage: number;
+  readonly pages: number;
+}
+
+/** Moves whole huge pages. Returns the pages that were moved: fewer without memory for tables. */
+export function* moveHugetlbPageTables(current: TaskStruct, move: HugePageMove): Task<number> {
+  const { old: vma, new: target, oldPage: oldStart, newPage: newStart, pages } = move;
   const { mm } = vma;
   const inode = inodeOfVma(vma);
   const hstate = hstateOfVma(vma);
   const span = pagesPerEntry(mm.kernel.pageTables.format, hstate.level - 1);
   const gather = yield* tlbGatherMmu(current, mm);
   yield* hugetlbVmaLockWrite(current, vma);
-  yield* iMmapLockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.downWrite(current);
   let moved = 0;
   while (moved < pages) {
     const page = oldStart + moved;
@@ -54,7 +53,7 @@ export function* moveHugetlbPageTables(
   }
   yield* tlbFlushMmuTlbOnly(current, gather);
   yield* hugePmdUnshareFlush(current, gather);
-  yield* iMmapUnlockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.upWrite(current);
   yield* hugetlbVmaUnlockWrite(current, vma);
   yield* tlbFinishMmu(current, gather);
   return Math.min(moved, pages);

@@ -14,7 +14,7 @@ import type { TablePage } from '../page-table.ts';
 import { rootTable } from '../page-table-alloc.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_LOCKED_MASK, VM_MAYSHARE, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
-import { iMmapLockRead, iMmapUnlockRead, vmasMapping } from './file-vmas.ts';
+import { vmasMapping } from './file-vmas.ts';
 import { hugetlbWalk } from './huge-walk.ts';
 import { hstateOfVma, hugetlbData, inodeOfVma } from './hugetlb-vma.ts';
 
@@ -73,7 +73,7 @@ export function* hugePmdShare(
   if (!pageTables.format.isNone(pageTables.hi, pageTables.lo)) return;
   const inode = inodeOfVma(vma);
   const at = vma.indexOf(page);
-  yield* iMmapLockRead(current, inode);
+  yield* inode.mapping.iMmapRwsem.downRead(current);
   for (const other of vmasMapping(inode, at, at + 1)) {
     const place = other === vma ? -1 : shareablePage(other, vma, page);
     const table = place === -1 ? null : hugetlbWalk(other.mm, other, place);
@@ -81,7 +81,7 @@ export function* hugePmdShare(
     yield* linkShared(current, mm, upper, index, table);
     break;
   }
-  yield* iMmapUnlockRead(current, inode);
+  yield* inode.mapping.iMmapRwsem.upRead(current);
 }
 
 function* linkShared(

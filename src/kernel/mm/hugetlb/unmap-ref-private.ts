@@ -7,7 +7,7 @@ import type { Task } from '../../../base/task.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_MAYSHARE } from '../vma-flags.ts';
-import { iMmapLockWrite, iMmapUnlockWrite, vmasMapping } from './file-vmas.ts';
+import { vmasMapping } from './file-vmas.ts';
 import { hugetlbData, inodeOfVma } from './hugetlb-vma.ts';
 import { unmapHugepageRangeSingle } from './zap.ts';
 
@@ -18,7 +18,7 @@ import { unmapHugepageRangeSingle } from './zap.ts';
 export function* unmapRefPrivate(current: TaskStruct, vma: VmArea, start: number, frame: number): Task<void> {
   const inode = inodeOfVma(vma);
   const index = vma.indexOf(start);
-  yield* iMmapLockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.downWrite(current);
   for (const other of vmasMapping(inode, index, index + 1)) {
     if (other === vma || (other.flags & VM_MAYSHARE) !== 0 || hugetlbData(other).owner) continue;
     // As in Linux at the address that the page has here: a child has it there too, unless it moved its mapping.
@@ -28,5 +28,5 @@ export function* unmapRefPrivate(current: TaskStruct, vma: VmArea, start: number
       dropMarkers: false,
     });
   }
-  yield* iMmapUnlockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.upWrite(current);
 }

@@ -13,7 +13,6 @@ import { type MmuGather, tlbFinishMmu, tlbFlushMmu, tlbGatherMmu } from '../mmu-
 import type { TablePage } from '../page-table.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
-import { iMmapLockWrite, iMmapUnlockWrite } from './file-vmas.ts';
 import { hugetlbCountAdd } from './huge-rmap.ts';
 import { hugeEntryIndex, hugetlbWalk } from './huge-walk.ts';
 import {
@@ -51,11 +50,11 @@ export function* zapHugetlbRange(
   const inode = inodeOfVma(vma);
   const final = vma.detached || vma.mm.mmUsers === 0;
   yield* hugetlbVmaLockWrite(current, vma);
-  yield* iMmapLockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.downWrite(current);
   yield* unmapHugepageRange(current, vma, start, end, gather, { frame: -1, dropMarkers });
   if (final) yield* hugetlbVmaUnlockWriteFree(current, vma);
   else yield* hugetlbVmaUnlockWrite(current, vma);
-  yield* iMmapUnlockWrite(current, inode);
+  yield* inode.mapping.iMmapRwsem.upWrite(current);
 }
 
 /** With a gather of its own, the i_mmap lock held. @see `unmap_hugepage_range` */
