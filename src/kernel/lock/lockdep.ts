@@ -96,13 +96,7 @@ export class Lockdep implements LockWatcher {
     return held;
   }
 
-  #entry(
-    task: SchedTask,
-    lock: SharedObject,
-    mode: LockMode,
-    subclass: number,
-    operation: string,
-  ): HeldLock {
+  #entry(task: SchedTask, lock: SharedObject, mode: LockMode, subclass: number, operation: string): HeldLock {
     const lockClass = classOf(lock.name);
     const depth = task.frames.reduce((sum, { kind }) => sum + (kind === FrameKind.Interrupt ? 1 : 0), 0);
     const rank = rankOf(lockClass, mode === LockMode.Write);

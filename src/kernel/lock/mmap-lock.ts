@@ -57,12 +57,14 @@ export function* mmapWriteTrylock(current: SchedTask, mm: MmapLocked): Task<bool
 }
 
 export function* mmapWriteUnlock(current: SchedTask, mm: MmapLocked): Task<void> {
+  yield mm.mmapLock.endWriteAll;
   endWrite(current, mm);
   yield* mm.mmapLock.upWrite(current);
 }
 
 /** From write to read without a gap. */
 export function* mmapWriteDowngrade(current: SchedTask, mm: MmapLocked): Task<void> {
+  yield mm.mmapLock.endWriteAll;
   endWrite(current, mm);
   yield* mm.mmapLock.downgradeWrite(current);
 }

@@ -69,6 +69,8 @@ export class RwSemaphore extends SharedObject {
   readonly #upWrite: SchedPoint;
   readonly #downgrade: SchedPoint;
   readonly #wakePoint: SchedPoint;
+  /** Just before a writer of mmap_lock ends its section, which comes before the release (`vma_end_write_all`). */
+  readonly endWriteAll: SchedPoint;
 
   constructor(name: string) {
     super(name);
@@ -80,6 +82,7 @@ export class RwSemaphore extends SharedObject {
     this.#upWrite = point('up_write');
     this.#downgrade = point('downgrade_write');
     this.#wakePoint = point('rwsem_wake');
+    this.endWriteAll = new SchedPoint(PointKind.Write, this, 'vma_end_write_all', StepCost.SharedLoad);
   }
 
   /** Takes it for reading; sleeps, and not even SIGKILL ends that. */
