@@ -140,6 +140,8 @@ export interface KernelArch {
    * with the smallest user space, since programs may use the bits above for themselves.
    */
   readonly mapWindowPages: number;
+  /** First page number beyond the highest place for a stack (`STACK_TOP_MAX / PAGE_SIZE`). */
+  readonly stackTopMaxPages: number;
   /** The MMU of each CPU. */
   readonly mmus: readonly Mmu[];
 

@@ -9,6 +9,7 @@ import { SchedTask } from '../sched/task.ts';
 import type { Kernel } from './kernel.ts';
 import { RwSemaphore } from './lock/rwsem.ts';
 import { SpinLock } from './lock/spinlock.ts';
+import type { Completion } from './lock/wait-queue.ts';
 import type { MmStruct } from './mm/mm.ts';
 import { defaultResourceLimits, type ResourceLimits } from './mm/rlimit.ts';
 import type { PendingEvent } from './mm/userfaultfd/events.ts';
@@ -44,8 +45,8 @@ export class TaskStruct extends SchedTask {
   readonly object: SharedObject;
   /** `task->alloc_lock`, taken by `task_lock`: keeps `mm` while a reference to it is taken. */
   readonly allocLock: SpinLock;
-  /** `task->thread`: the architecture's part of it. */
-  readonly thread: ThreadState;
+  /** `task->thread`: the architecture's part of it; a new one after exec. */
+  thread: ThreadState;
   /** Just before its credentials or its mm's dumpability change. */
   readonly credentialsWrite: SchedPoint;
   /** Just before a signal is queued for it. */
@@ -82,6 +83,8 @@ export class TaskStruct extends SchedTask {
   readonly userfaultfdUnmaps: PendingEvent[] = [];
   /** Signals sent and not yet delivered, in order; `SIGKILL` among them is fatal at once. */
   readonly pendingSignals: SignalInfo[] = [];
+  /** Who waits, after vfork, for this task to let go of the address space. */
+  vforkDone: Completion | null = null;
   /** Held for write by execve while credentials and mm change, for read by `mm_access`. */
   readonly execUpdateLock: RwSemaphore;
   #fatalSignal = false;

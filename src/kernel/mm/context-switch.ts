@@ -41,6 +41,11 @@ function* borrow(kernel: Kernel, cpu: number, active: ActiveMm): Task<void> {
   yield* kernel.arch.switchMm(cpu, null);
 }
 
+/** execve: `current` has a new mm, and its CPU loads it. @see Linux include/asm/mmu_context.h, `activate_mm` */
+export function activateMm(current: TaskStruct): Task<void> {
+  return switchAddressSpace(current);
+}
+
 /** `current` gives its mm up: its CPU keeps it loaded for the time being. Call it before the last `mmput`. */
 export function* exitLazyMm(current: TaskStruct): Task<void> {
   yield* borrow(current.kernel, current.cpu, activeMm(current.kernel, current.cpu));

@@ -6,7 +6,7 @@
 import type { Task } from '../../base/task.ts';
 import { mmapReadLock, mmapReadUnlock, mmapWriteLock, mmapWriteUnlock } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { freePgtables } from './free-pgtables.ts';
+import { freePgtables, USER_PGTABLES_CEILING } from './free-pgtables.ts';
 import { MMF_OOM_SKIP, type MmStruct } from './mm.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
 import { removeVma } from './munmap.ts';
@@ -27,7 +27,7 @@ export function* exitMmap(current: TaskStruct, mm: MmStruct): Task<void> {
   yield* mmapReadUnlock(current, mm);
   mm.flagBits |= MMF_OOM_SKIP;
   yield* mmapWriteLock(current, mm);
-  yield* freePgtables(current, mm, gather, vmas, 0, mm.taskSizePages);
+  yield* freePgtables(current, mm, gather, vmas, 0, USER_PGTABLES_CEILING);
   yield* tlbFinishMmu(current, gather);
   for (const vma of vmas) {
     if ((vma.flags & VM_ACCOUNT) !== 0) vmUnacctMemory(mm.kernel, vma.pages);

@@ -16,11 +16,13 @@ import { rootTable } from './page-table-alloc.ts';
 import type { VmArea } from './vma.ts';
 
 const TABLE_BYTES = 4096;
+/** No VMA stays above: the end of all tables, also where user space ends a page before its last table does. */
+export const USER_PGTABLES_CEILING = 2 ** 52;
 
 /**
  * @param vmas detached, ascending; their ptes are gone
  * @param floor end of the VMA below that stays, 0 when there is none; a page number
- * @param ceiling start of the VMA above that stays, or the end of user space
+ * @param ceiling start of the VMA above that stays, or USER_PGTABLES_CEILING
  */
 export function* freePgtables(
   current: TaskStruct,
@@ -57,7 +59,7 @@ function roundDown(page: number, span: number): number {
 }
 
 /** Tables of [start, end), as far as nothing outside [floor, ceiling) is in them. @see `free_pgd_range` */
-function* freePgdRange(
+export function* freePgdRange(
   current: TaskStruct,
   mm: MmStruct,
   gather: MmuGather,

@@ -14,7 +14,7 @@ import {
 } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
-import { freePgtables } from './free-pgtables.ts';
+import { freePgtables, USER_PGTABLES_CEILING } from './free-pgtables.ts';
 import { fput } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
@@ -127,7 +127,7 @@ export function* vmsClearPtes(current: TaskStruct, range: VmasToUnmap): Task<voi
   const { mm, vmas, prev, next } = range;
   const gather = yield* tlbGatherMmu(current, mm);
   for (const vma of vmas) yield* zapRange(current, mm, vma, vma.start, vma.end, gather);
-  yield* freePgtables(current, mm, gather, vmas, prev?.end ?? 0, next?.start ?? mm.taskSizePages);
+  yield* freePgtables(current, mm, gather, vmas, prev?.end ?? 0, next?.start ?? USER_PGTABLES_CEILING);
   yield* tlbFinishMmu(current, gather);
 }
 

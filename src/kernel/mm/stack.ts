@@ -50,7 +50,7 @@ function mayExpand(vma: VmArea, page: number): number {
  * Makes `vma` start at `page`, if it may. Needs mmap_lock for writing. 0, -EFAULT, -EPERM or -ENOMEM.
  * @see `expand_downwards`
  */
-function* expandDownwards(current: TaskStruct, vma: VmArea, page: number): Task<number> {
+export function* expandDownwards(current: TaskStruct, vma: VmArea, page: number): Task<number> {
   const { mm } = vma;
   const refused = mayExpand(vma, page);
   if (refused !== 0) return refused;

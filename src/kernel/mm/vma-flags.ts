@@ -50,6 +50,9 @@ export const VMH_DROPPABLE = 1 << 8;
 export const VMH_UFFD_MINOR = 1 << 9;
 export const VMH_SEALED = 1 << 10;
 
+/** A stack that execve has not moved to its place yet (`vma_is_temporary_stack`): no other VMA has both. */
+export const VM_STACK_INCOMPLETE_SETUP = VM_RAND_READ | VM_SEQ_READ;
+
 export const VM_ACCESS_FLAGS = VM_READ | VM_WRITE | VM_EXEC;
 /** Never merged, never locked. */
 export const VM_SPECIAL = VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP;

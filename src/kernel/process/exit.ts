@@ -9,6 +9,7 @@ import { mmput } from '../mm/mm-lifetime.ts';
 import { SIGCHLD } from '../signal.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
 import { exitPtrace } from './ptrace-link.ts';
+import { completeVforkDone } from './vfork.ts';
 
 /**
  * Ends `current`. Afterwards it must not run.
@@ -34,6 +35,7 @@ export function* doExit(current: TaskStruct, status: number): Task<void> {
  */
 function* exitMm(current: TaskStruct): Task<void> {
   const { mm } = current;
+  yield* completeVforkDone(current);
   if (mm === null) return;
   yield* current.allocLock.lock(current);
   current.mm = null;

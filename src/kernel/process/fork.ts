@@ -1,6 +1,6 @@
 /**
  * fork: a second process with a copy of everything. The copy of the address space is `mm/fork.ts`.
- * Left out: threads and CLONE_ flags, vfork, process groups, the rest of `copy_process` (files, signals, namespaces).
+ * Left out: threads and CLONE_ flags (vfork.ts has two of them), process groups, the rest of `copy_process` (files, signals, namespaces).
  * @see Linux kernel/fork.c, `copy_process`, `dup_mm`; kernel/pid.c, `alloc_pid`
  */
 import type { Task } from '../../base/task.ts';
@@ -41,6 +41,19 @@ export function* sysFork(
     if (typeof copied === 'number') return copied;
     mm = copied;
   }
+  return yield* addChild(current, mm, name, cpu);
+}
+
+/**
+ * The end of `copy_process`: a child with `mm`, of which it gets one user that the caller has taken; that user is put
+ * when there is no child: -EAGAIN (no pid), -EINTR (killed).
+ */
+export function* addChild(
+  current: TaskStruct,
+  mm: MmStruct | null,
+  name: string,
+  cpu: number,
+): Task<TaskStruct | number> {
   // From here on the child is seen: `write_lock_irq(&tasklist_lock)`.
   yield current.familyWrite;
   const pid = current.fatalSignalPending() ? -EINTR : allocatePid(current.kernel);

@@ -84,6 +84,7 @@ export class Arm64KernelArch implements KernelArch {
   readonly contiguousEntries: ContiguousPtes;
   readonly taskSizePages: number;
   readonly mapWindowPages = MAP_WINDOW_PAGES;
+  readonly stackTopMaxPages = MAP_WINDOW_PAGES;
   readonly mmus: readonly Arm64Mmu[];
   readonly machine: Machine;
   readonly features: Arm64Features;

@@ -113,6 +113,7 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly contiguousEntries = null;
   readonly taskSizePages: number;
   readonly mapWindowPages = 2 ** 35 - 1;
+  readonly stackTopMaxPages: number;
   readonly mmus: readonly X86Mmu[];
   readonly machine: Machine;
   readonly cpus: readonly X86KernelCpu[];
@@ -145,6 +146,7 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
     this.format = new X86PagingFormat({ levels, shadowStacks: usesShadowStacks(features, options) });
     // TASK_SIZE_MAX: the last page below the non-canonical hole is not user space.
     this.taskSizePages = 2 ** (levels === 5 ? 44 : 35) - 1;
+    this.stackTopMaxPages = this.taskSizePages;
     this.#keys = usesKeys(features, options);
     this.protectionKeys = this.#keys ? new X86ProtectionKeys(this.#pkru()) : NO_X86_KEYS;
     this.initMm = new X86MmContext('init_mm', options.initRootFrame, machine.cpus.length, 0);
