@@ -8,6 +8,7 @@ import { EntryFlag, tableIndex } from '../../arch/paging-format.ts';
 import { atomically, type Task } from '../../base/task.ts';
 import { EFAULT, EINVAL, ENOMEM } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import { NO_SLOT } from '../frame/swap-area.ts';
 import { mmapReadLock, mmapReadUnlock } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { hstateOfVma, isHugetlbVma } from './hugetlb/hugetlb-vma.ts';
@@ -136,7 +137,10 @@ class MincoreVisitor implements PageTableVisitor {
   #cached(page: number): boolean {
     const { file, mm } = this.#vma;
     if (file === null) return false;
-    const frame = file.mapping.frameAt(this.#vma.indexOf(page));
+    const index = this.#vma.indexOf(page);
+    const frame = file.mapping.frameAt(index);
+    const slot = file.mapping.swapSlotAt(index);
+    if (slot !== NO_SLOT) return mincoreSwap(mm, slot);
     return frame !== -1 && mm.kernel.frames.hasFlag(frame, FrameFlag.Uptodate);
   }
 
