@@ -89,6 +89,8 @@ function segmentationFault(info: PageFaultInfo, code: number): SignalInfo {
   return { signal: SIGSEGV, code, address: fromHalves(info.addressHi, info.addressLo) };
 }
 
+const offsetOf = (info: PageFaultInfo): number => info.addressLo & (PAGE_BYTES - 1);
+
 function faultFlagsOf(info: PageFaultInfo): number {
   let flags = FAULT_FLAG_DEFAULT;
   // A shadow-stack page must be writable even to be read.
@@ -114,7 +116,7 @@ function* doUserAddrFault(current: TaskStruct, mm: MmStruct, info: PageFaultInfo
       yield* mmapReadUnlock(current, mm);
       return denied;
     }
-    const result = yield* handleMmFault(current, vma, info.page, flags);
+    const result = yield* handleMmFault(current, vma, info.page, flags, offsetOf(info));
     // With COMPLETED or RETRY the handler has let mmap_lock go.
     if ((result & VM_FAULT_COMPLETED) !== 0) return null;
     if ((result & VM_FAULT_RETRY) === 0) {
@@ -148,7 +150,7 @@ function* tryUnderVmaLock(
     counters.success++;
     return { done: true, signal: denied };
   }
-  const result = yield* handleMmFault(current, vma, info.page, flags | FAULT_FLAG_VMA_LOCK);
+  const result = yield* handleMmFault(current, vma, info.page, flags | FAULT_FLAG_VMA_LOCK, offsetOf(info));
   // With COMPLETED or RETRY the handler has let the lock go, and the VMA may be another's.
   if ((result & (VM_FAULT_RETRY | VM_FAULT_COMPLETED)) === 0) yield* vmaEndRead(current, vma);
   if ((result & VM_FAULT_RETRY) === 0) {

@@ -49,10 +49,17 @@ import { doWpPage } from './write-protect.ts';
  * memory it is.
  * @param page page number of the fault, inside the VMA
  * @param flags FAULT_FLAG_*
+ * @param offset of the access in the page, in bytes
  * @returns VM_FAULT_*; with RETRY (unless RETRY_NOWAIT) or COMPLETED the lock is no longer held, and `vma` is not to
  *   be looked at
  */
-export function* handleMmFault(current: TaskStruct, vma: VmArea, page: number, flags: number): Task<number> {
+export function* handleMmFault(
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  flags: number,
+  offset = 0,
+): Task<number> {
   if ((flags & FAULT_FLAG_VMA_LOCK) === 0) mmapAssertLocked(vma.mm);
   else assertVmaLocked(current, vma);
   const droppable = (vma.flagsHigh & VMH_DROPPABLE) !== 0;
@@ -63,7 +70,7 @@ export function* handleMmFault(current: TaskStruct, vma: VmArea, page: number, f
     result =
       (vma.flags & VM_HUGETLB) !== 0
         ? yield* hugetlbFault(current, vma, page, clean)
-        : yield* handlePageTables(new VmFault(current, vma, page, clean));
+        : yield* handlePageTables(new VmFault(current, vma, page, clean, offset));
     // A mapping whose pages may vanish does not fail for want of memory.
     if (droppable) result &= ~VM_FAULT_OOM;
   }

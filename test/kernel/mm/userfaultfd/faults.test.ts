@@ -1,0 +1,461 @@
+/** Which accesses wait for user space, which end at once, and how a wait ends. */
+import { describe, expect, it } from 'vitest';
+import { EAGAIN, EFAULT, EIO } from '../../../../src/kernel/errno.ts';
+import { gupPopulate } from '../../../../src/kernel/gup/populate.ts';
+import { MAP_SHARED } from '../../../../src/kernel/mm/mman.ts';
+import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
+import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
+import { copyFromUser, copyToUser } from '../../../../src/kernel/mm/user-access.ts';
+import { userfaultfdContinue } from '../../../../src/kernel/mm/userfaultfd/continue.ts';
+import { userfaultfdPoison } from '../../../../src/kernel/mm/userfaultfd/poison.ts';
+import { userfaultfdRead } from '../../../../src/kernel/mm/userfaultfd/read.ts';
+import {
+  O_NONBLOCK,
+  UFFD_FEATURE_EXACT_ADDRESS,
+  UFFD_FEATURE_SIGBUS,
+  UFFD_FEATURE_THREAD_ID,
+  UFFD_FEATURE_WP_ASYNC,
+  UFFD_USER_MODE_ONLY,
+} from '../../../../src/kernel/mm/userfaultfd/uffd-abi.ts';
+import {
+  userfaultfdRelease,
+  userfaultfdUnregister,
+} from '../../../../src/kernel/mm/userfaultfd/unregister.ts';
+import { userfaultfdWake } from '../../../../src/kernel/mm/userfaultfd/wake.ts';
+import { userfaultfdZeropage } from '../../../../src/kernel/mm/userfaultfd/zeropage.ts';
+import { openProcMem, readProcMem, writeProcMem } from '../../../../src/kernel/remote/proc-pid-mem.ts';
+import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
+import { BUS_ADRERR, BUS_MCEERR_AR, SIGBUS, SIGKILL } from '../../../../src/kernel/signal.ts';
+import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
+import { addressOf } from '../process-world.ts';
+import { bytesOf, MINOR, MISSING, RW, UffdWorld, WP } from './uffd-world.ts';
+
+const PAGE = 4096n;
+
+/** Fault under the VMA's own lock first, and under mmap_lock only. */
+const LOCKS = [
+  ['the VMA lock', true],
+  ['mmap_lock', false],
+] as const;
+
+function missing(features = 0, flags = O_NONBLOCK, perVmaLocks = true): UffdWorld {
+  const world = new UffdWorld({ kernel: { perVmaLocks } }, features, flags);
+  world.map(world.owner, 0, 6, RW);
+  world.register(0, 6, MISSING);
+  return world;
+}
+
+const pvm = (world: UffdWorld, caller: TaskStruct, page: number, length: number, write = false) => {
+  const buffer = new Uint8Array(length).fill(0x5a);
+  const args = {
+    pid: world.owner.pid,
+    local: [{ base: buffer, length: BigInt(length) }],
+    localCount: 1,
+    remote: [{ base: addressOf(page), length: BigInt(length) }],
+    remoteCount: 1,
+    flags: 0,
+  };
+  return { buffer, call: write ? sysProcessVmWritev(caller, args) : sysProcessVmReadv(caller, args) };
+};
+
+describe.each(LOCKS)('a missing page, faulted under %s', (_name, perVmaLocks) => {
+  it.each([
+    ['load', 0],
+    ['store', 1],
+  ] as const)('holds a %s up until it is filled in; one minor fault is counted', (kind, flags) => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner } = world;
+    const before = owner.minFlt + owner.majFlt;
+    const begun = kind === 'load' ? world.beginLoad(owner, 2) : world.beginStore(owner, 2, 9);
+    expect(begun.ended).toBe(false);
+    expect(owner.mm?.mmapLock.isLocked()).toBe(false);
+    expect(world.event()).toBe(`2 ${flags}`);
+    expect(world.event()).toBe('-');
+    expect(world.copy(2, 4)).toEqual({ error: 0, done: 4096 });
+    world.settle();
+    expect(begun.result).toBe(kind === 'load' ? 4 : null);
+    expect(world.load(owner, 2)).toBe(kind === 'load' ? 4 : 9);
+    expect(owner.minFlt + owner.majFlt - before).toBe(1);
+    // A retry under mmap_lock after one under the VMA lock is a first try; after mmap_lock it is not.
+    expect(owner.majFlt).toBe(perVmaLocks ? 0 : 1);
+    expect(world.page(owner, 2)).toBe('Xwd');
+    world.expectConsistent();
+  });
+
+  it('a store to a page that ZEROPAGE filled in gets one of its own', () => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner, manager, uffd } = world;
+    const store = world.beginStore(owner, 1, 8);
+    world.run(manager, userfaultfdZeropage(manager, uffd, addressOf(1), PAGE, 0n));
+    world.settle();
+    expect(store.result).toBeNull();
+    expect(world.page(owner, 1)).toBe('Xwd');
+    world.expectConsistent();
+  });
+
+  it('that was filled in without a wake waits until it is woken', () => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner, manager, uffd } = world;
+    const load = world.beginLoad(owner, 2);
+    expect(world.copy(2, 4, 1, 1n).error).toBe(0);
+    world.settle();
+    expect(load.ended).toBe(false);
+    world.run(manager, userfaultfdWake(manager, uffd, addressOf(3), PAGE));
+    world.settle();
+    expect(load.ended).toBe(false);
+    world.run(manager, userfaultfdWake(manager, uffd, addressOf(1), bytesOf(2)));
+    world.settle();
+    expect(load.result).toBe(4);
+    world.expectConsistent();
+  });
+
+  it('that is woken without being filled in faults again', () => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner, manager, uffd } = world;
+    const load = world.beginLoad(owner, 2);
+    expect(world.event()).toBe('2 0');
+    world.run(manager, userfaultfdWake(manager, uffd, addressOf(2), PAGE));
+    world.settle();
+    expect(load.ended).toBe(false);
+    expect(world.event()).toBe('2 0');
+    world.copy(2, 6);
+    world.settle();
+    expect(load.result).toBe(6);
+    world.expectConsistent();
+  });
+
+  it.each([
+    ['unregistering', (w: UffdWorld) => userfaultfdUnregister(w.manager, w.uffd, addressOf(0), bytesOf(6))],
+    ['closing the descriptor', (w: UffdWorld) => userfaultfdRelease(w.manager, w.uffd)],
+  ])('%s lets those who wait go on with ordinary memory', (_what, call) => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner } = world;
+    const second = world.thread(owner, 'second', 0);
+    const begun = [world.beginLoad(owner, 1), world.beginStore(second, 2, 3)];
+    // One of the two has been read.
+    expect(world.event()).toBe('1 0');
+    world.run(world.manager, call(world));
+    world.settle();
+    expect(begun.map(({ result }) => result)).toEqual([0, null]);
+    expect([1, 2].map((page) => world.page(owner, page))).toEqual(['Z', 'Xwd']);
+    world.expectConsistent();
+  });
+
+  it('a killed waiter leaves the queue and its access ends', () => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner } = world;
+    const load = world.beginLoad(owner, 1);
+    owner.sendSignal({ signal: SIGKILL, code: 0, address: 0n });
+    world.settle();
+    expect(load.result).toMatchObject({ signal: SIGKILL });
+    expect(world.event()).toBe('-');
+    expect(world.uffd.pending.length + world.uffd.faults.length).toBe(0);
+    world.expectConsistent();
+  });
+
+  it('whose mapping goes away while it waits ends in a fault once it is woken', () => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner, manager, uffd } = world;
+    const other = world.thread(owner, 'other', 0);
+    const load = world.beginLoad(owner, 1);
+    expect(world.run(other, sysMunmap(other, addressOf(0), bytesOf(6)))).toBe(0);
+    world.settle();
+    expect(load.ended).toBe(false);
+    world.run(manager, userfaultfdWake(manager, uffd, addressOf(1), PAGE));
+    world.settle();
+    expect(load.result).toMatchObject({ signal: 11, code: 1 });
+    world.expectConsistent();
+  });
+});
+
+describe('what the event says', () => {
+  it.each([
+    ['the page', 0, 0n, 0],
+    ['the address, with EXACT_ADDRESS', UFFD_FEATURE_EXACT_ADDRESS, 0x123n, 0],
+    ['the thread, with THREAD_ID', UFFD_FEATURE_THREAD_ID, 0n, 1],
+  ])('%s', (_name, features, offset, thread) => {
+    const world = missing(features);
+    const { owner, manager, uffd } = world;
+    world.beginLoad(owner, 3, 0x123);
+    const { messages } = world.run(manager, userfaultfdRead(manager, uffd, 32));
+    expect(messages).toEqual([
+      { event: 'pagefault', flags: 0, address: addressOf(3) + offset, threadId: thread * owner.pid },
+    ]);
+    // Whatever it says, a wake of the page finds it.
+    world.copy(3, 1);
+    world.settle();
+    world.expectConsistent();
+  });
+});
+
+describe('accesses by others', () => {
+  it('process_vm_readv and writev wait, without the lock of the target, and count no fault for it', () => {
+    const world = missing();
+    const { manager, owner } = world;
+    const reader = world.process('reader');
+    const { buffer, call } = pvm(world, reader, 1, 8);
+    const read = world.begin(reader, call);
+    expect(read.ended).toBe(false);
+    expect(owner.mm?.mmapLock.isLocked()).toBe(false);
+    expect(world.event()).toBe('1 0');
+    world.copy(1, 6);
+    world.settle();
+    expect(read.result).toBe(8);
+    expect(buffer).toEqual(new Uint8Array(8).fill(6));
+    expect(reader.minFlt).toBe(0);
+    const write = world.begin(reader, pvm(world, reader, 2, 8, true).call);
+    expect(world.event()).toBe('2 1');
+    world.run(manager, userfaultfdZeropage(manager, world.uffd, addressOf(2), PAGE, 0n));
+    world.settle();
+    expect(write.result).toBe(8);
+    expect(world.load(owner, 2)).toBe(0x5a);
+    world.expectConsistent();
+  });
+
+  it('a killed reader gives back what it had pinned', () => {
+    const world = missing();
+    const reader = world.process('reader');
+    world.copy(0, 1);
+    const read = world.begin(reader, pvm(world, reader, 0, 8192).call);
+    expect(read.ended).toBe(false);
+    reader.sendSignal({ signal: SIGKILL, code: 0, address: 0n });
+    world.settle();
+    // The page that was pinned before is copied: the count so far.
+    expect(read.result).toBe(4096);
+    world.expectConsistent();
+  });
+
+  it('/proc/PID/mem does not wait, and nobody is told', () => {
+    const world = missing();
+    const { manager, owner } = world;
+    world.copy(0, 1);
+    const file = world.run(manager, openProcMem(manager, owner.pid));
+    if (typeof file === 'number') throw new Error('not opened');
+    const buffer = new Uint8Array(8192);
+    expect(world.run(manager, readProcMem(manager, file, addressOf(1), buffer, 8n))).toBe(-EIO);
+    expect(world.run(manager, writeProcMem(manager, file, addressOf(1), buffer, 8n))).toBe(-EIO);
+    expect(world.run(manager, readProcMem(manager, file, addressOf(0), buffer, 8192n))).toBe(4096);
+    expect(world.event()).toBe('-');
+    world.expectConsistent();
+  });
+
+  it('populating waits too', () => {
+    const world = missing();
+    const { owner } = world;
+    const populate = world.begin(owner, gupPopulate.mmPopulate(owner, Number(addressOf(0) >> 12n), 2));
+    expect(world.event()).toBe('0 1');
+    world.copy(0, 1);
+    world.settle();
+    expect(populate.ended).toBe(false);
+    expect(world.event()).toBe('1 1');
+    world.copy(1, 1);
+    world.settle();
+    expect(populate.ended).toBe(true);
+    world.expectConsistent();
+  });
+
+  it("the kernel's own copies wait", () => {
+    const world = missing();
+    const { owner } = world;
+    const target = new Uint8Array(4);
+    const copy = world.begin(owner, copyFromUser(owner, target, addressOf(0, 4094)));
+    expect(world.event()).toBe('0 0');
+    world.copy(0, 1, 2);
+    world.settle();
+    expect(copy.result).toBe(0);
+    expect(target).toEqual(new Uint8Array(4).fill(1));
+    world.expectConsistent();
+  });
+});
+
+describe('UFFD_USER_MODE_ONLY', () => {
+  it('the kernel fails at once, the program waits', () => {
+    const world = missing(0, O_NONBLOCK | UFFD_USER_MODE_ONLY);
+    const { owner } = world;
+    const reader = world.process('reader');
+    world.copy(0, 1);
+    expect(world.run(reader, pvm(world, reader, 1, 8).call)).toBe(-EFAULT);
+    expect(world.run(reader, pvm(world, reader, 0, 8192).call)).toBe(4096);
+    expect(world.run(owner, copyToUser(owner, addressOf(0, 4092), new Uint8Array(8)))).toBe(4);
+    expect(world.event()).toBe('-');
+    const load = world.beginLoad(owner, 1);
+    expect(load.ended).toBe(false);
+    world.copy(1, 2);
+    world.settle();
+    expect(load.result).toBe(2);
+    world.expectConsistent();
+  });
+});
+
+describe('UFFD_FEATURE_SIGBUS', () => {
+  it.each([
+    ['load', (w: UffdWorld) => w.load(w.owner, 1)],
+    ['store', (w: UffdWorld) => w.store(w.owner, 1, 1)],
+  ])('a %s gets SIGBUS, others an error; nobody waits', (_name, access) => {
+    const world = missing(UFFD_FEATURE_SIGBUS);
+    const reader = world.process('reader');
+    expect(access(world)).toEqual({ signal: SIGBUS, code: BUS_ADRERR, address: addressOf(1) });
+    expect(world.owner.minFlt).toBe(0);
+    expect(world.run(reader, pvm(world, reader, 1, 8).call)).toBe(-EFAULT);
+    expect(world.event()).toBe('-');
+    world.expectConsistent();
+  });
+});
+
+describe('shared memory', () => {
+  it('is missing where the object has no page', () => {
+    const world = new UffdWorld();
+    const { owner } = world;
+    world.map(owner, 0, 4, RW, MAP_SHARED);
+    const child = world.fork(owner);
+    world.store(child, 0, 3);
+    world.register(0, 4, MISSING);
+    expect(world.load(owner, 0)).toBe(3);
+    const load = world.beginLoad(owner, 1);
+    expect(world.event()).toBe('1 0');
+    // The child, which is not registered, fills the hole itself; the waiter has to be woken.
+    world.store(child, 1, 4);
+    world.settle();
+    expect(load.ended).toBe(false);
+    world.run(world.manager, userfaultfdWake(world.manager, world.uffd, addressOf(1), PAGE));
+    world.settle();
+    expect(load.result).toBe(4);
+    world.expectConsistent();
+  });
+
+  it('registered for minor faults reports pages that the object has, until CONTINUE', () => {
+    const world = new UffdWorld();
+    const { owner, manager, uffd } = world;
+    world.map(owner, 0, 4, RW, MAP_SHARED);
+    const child = world.fork(owner);
+    world.store(child, 0, 3);
+    world.register(0, 4, MINOR);
+    const store = world.beginStore(owner, 0, 5);
+    expect(world.event()).toBe('0 5');
+    world.run(manager, userfaultfdContinue(manager, uffd, addressOf(0), PAGE, 0n));
+    world.settle();
+    expect(store.result).toBeNull();
+    expect(world.load(child, 0)).toBe(5);
+    // A hole is filled as ever.
+    expect(world.load(owner, 1)).toBe(0);
+    world.expectConsistent();
+  });
+});
+
+describe('write protection', () => {
+  /** Pages 0 and 1 written by the owner and shared with a child, protected. */
+  function protectedPages(features = 0): UffdWorld & { readonly child?: TaskStruct } {
+    const world = new UffdWorld({}, features);
+    world.map(world.owner, 0, 4, RW);
+    world.store(world.owner, 0, 1);
+    world.store(world.owner, 1, 2);
+    world.register(0, 4, WP);
+    expect(world.protect(0, 4)).toBe(0);
+    return world;
+  }
+
+  it('lets reads through and holds writes up until the protection is taken off', () => {
+    const world = protectedPages();
+    const { owner } = world;
+    expect(world.load(owner, 0)).toBe(1);
+    const store = world.beginStore(owner, 0, 7);
+    expect(world.event()).toBe('0 3');
+    expect(world.protect(0, 1, 0n)).toBe(0);
+    world.settle();
+    expect(store.result).toBeNull();
+    expect([0, 1].map((page) => world.load(owner, page))).toEqual([7, 2]);
+    expect([0, 1].map((page) => world.page(owner, page))).toEqual(['Xwd', 'Xd']);
+    world.expectConsistent();
+  });
+
+  it('an unprotecting call may leave the waiters asleep', () => {
+    const world = protectedPages();
+    const { owner, manager, uffd } = world;
+    const store = world.beginStore(owner, 0, 7);
+    expect(world.protect(0, 1, 2n)).toBe(0);
+    world.settle();
+    expect(store.ended).toBe(false);
+    world.run(manager, userfaultfdWake(manager, uffd, addressOf(0), PAGE));
+    world.settle();
+    expect(store.result).toBeNull();
+  });
+
+  it('holds remote writes up, not remote reads', () => {
+    const world = protectedPages();
+    const reader = world.process('reader');
+    expect(world.run(reader, pvm(world, reader, 0, 8).call)).toBe(8);
+    const write = world.begin(reader, pvm(world, reader, 0, 8, true).call);
+    expect(world.event()).toBe('0 3');
+    world.protect(0, 4, 0n);
+    world.settle();
+    expect(write.result).toBe(8);
+    expect(world.load(world.owner, 0)).toBe(0x5a);
+    world.expectConsistent();
+  });
+
+  it('survives mprotect to read-only and back, which alone does not make the page writable', () => {
+    const world = protectedPages();
+    const { owner } = world;
+    for (const prot of [1, RW]) world.run(owner, sysMprotect(owner, addressOf(0), bytesOf(4), prot));
+    const store = world.beginStore(owner, 0, 7);
+    expect(world.event()).toBe('0 3');
+    world.protect(0, 4, 0n);
+    world.settle();
+    expect(store.ended).toBe(true);
+    world.expectConsistent();
+  });
+
+  it('of an absent anonymous page is nothing', () => {
+    const world = protectedPages();
+    expect(world.pte(world.owner, 2).flags).toBe(0);
+    expect(world.store(world.owner, 2, 1)).toBeNull();
+    world.expectConsistent();
+  });
+
+  it('with WP_ASYNC asks nobody: the first write shows in the page table', () => {
+    const world = protectedPages(UFFD_FEATURE_WP_ASYNC);
+    const { owner } = world;
+    expect(world.page(owner, 0)).toBe('Xd');
+    expect(world.store(owner, 0, 9)).toBeNull();
+    expect([0, 1].map((page) => world.page(owner, page))).toEqual(['Xwd', 'Xd']);
+    // Absent pages are protected too; a read keeps it, a write takes it off.
+    expect(world.store(owner, 2, 4)).toBeNull();
+    expect(world.event()).toBe('-');
+    expect(world.load(owner, 2)).toBe(4);
+    world.expectConsistent();
+  });
+});
+
+describe('UFFDIO_POISON', () => {
+  it.each([
+    ['knows broken memory', true, { signal: SIGBUS, code: BUS_MCEERR_AR, addressLsb: 12 }],
+    ['does not', false, { signal: SIGBUS, code: BUS_ADRERR }],
+  ])('ends accesses in SIGBUS; the kernel %s', (_name, memoryFailure, expected) => {
+    const world = new UffdWorld({ kernel: { memoryFailure } });
+    const { owner, manager, uffd } = world;
+    world.map(owner, 0, 2, RW);
+    world.register(0, 2, MISSING);
+    const load = world.beginLoad(owner, 0);
+    world.run(manager, userfaultfdPoison(manager, uffd, addressOf(0), PAGE, 0n));
+    world.settle();
+    expect(load.result).toEqual({ ...expected, address: addressOf(0) });
+    const reader = world.process('reader');
+    expect(world.run(reader, pvm(world, reader, 0, 8).call)).toBe(-EFAULT);
+    // A child inherits it, a copy takes its place.
+    const child = world.fork(owner);
+    expect(world.load(child, 0)).toMatchObject({ signal: SIGBUS });
+    expect(world.copy(0, 5)).toEqual({ error: 0, done: 4096 });
+    expect(world.load(owner, 0)).toBe(5);
+    world.expectConsistent();
+  });
+
+  it('answers -EAGAIN with the pages done when it is stopped halfway', () => {
+    const world = new UffdWorld();
+    const { owner, manager, uffd } = world;
+    world.map(owner, 0, 2, RW);
+    world.register(0, 2, MISSING);
+    world.copy(1, 1);
+    const call = userfaultfdPoison(manager, uffd, addressOf(0), bytesOf(2), 0n);
+    expect(world.run(manager, call)).toEqual({ error: -EAGAIN, done: 4096 });
+  });
+});
