@@ -41,7 +41,7 @@ function locksOf(advice: number, setting: Setting = {}): string[] {
     task,
     traced(call, log, (object) => object === mm.mmapLock || object === vma),
   );
-  const locking = log.filter((operation) => operation !== 'vma_start_write');
+  const locking = log.filter((operation) => /^(down|up)_|^vma_(start|end)_read$/.test(operation));
   return locking.filter((operation, at) => operation !== locking[at - 1]);
 }
 

@@ -1,11 +1,14 @@
 /** What the tests of madvise and its relatives share. */
 import type { SharedObject, Task } from '../../../../src/base/task.ts';
 import { errnoName } from '../../../../src/kernel/errno.ts';
+import type { KernelConfig } from '../../../../src/kernel/kernel.ts';
+import * as advices from '../../../../src/kernel/mm/madvise/advice.ts';
 import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
+import { sysMlock } from '../../../../src/kernel/mm/mlock.ts';
 import { pageRuns } from '../../../../src/kernel/mm/pagemap.ts';
 import { smapsEntries } from '../../../../src/kernel/mm/smaps.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
-import { addressOf, BASE_PAGE, mmOf, type ProcessWorld } from '../process-world.ts';
+import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from '../process-world.ts';
 
 export const bytes = (pages: number): bigint => BigInt(pages) << 12n;
 
@@ -14,6 +17,28 @@ export const answer = (result: number): string => {
   if (result < 0) return errnoName(result);
   return result === 0 ? 'ok' : String(result);
 };
+
+/** A machine and a process on it. */
+export interface Scene {
+  readonly world: ProcessWorld;
+  readonly task: TaskStruct;
+}
+
+/** With VMA locks, and whatever else the kernel is to have. */
+export function scene(config: Partial<KernelConfig> = {}): Scene {
+  const world = new ProcessWorld({ kernel: { perVmaLocks: true, ...config } });
+  return { world, task: world.process() };
+}
+
+/** The number of MADV_`name`. */
+export const adviceNamed = (name: string): number =>
+  (advices as unknown as Readonly<Record<string, number>>)[`MADV_${name}`] as number;
+
+/** mlock of pages of the arena, which succeeds. */
+export function lock({ world, task }: Scene, page: number, count: number): void {
+  const result = world.run(task, sysMlock(task, addressOf(page), bytes(count)));
+  if (result !== 0) throw new Error(`mlock gave ${answer(result)}`);
+}
 
 /** madvise of pages of the arena. */
 export function advise(
