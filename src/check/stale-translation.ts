@@ -6,7 +6,7 @@
  * have been freed, and a CPU that has the address space loaded may walk through it at any time.
  * Left out: the rights that cached upper entries combine, and entries of address spaces that no longer exist.
  */
-import { EntryFlag } from '../arch/paging-format.ts';
+import { EntryFlag, pagesPerEntry, tableIndex } from '../arch/paging-format.ts';
 import type { CachedTable, CachedTranslation, TlbView } from '../arch/tlb-view.ts';
 import { hex } from '../base/u64.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -103,16 +103,33 @@ const covers = (flush: OmittedFlush, cached: CachedTranslation | CachedTable): b
   flush.startPage < cached.page + cached.pages &&
   flush.endPage > cached.page;
 
+/** What the tables say of a page, whatever the level of the entry that says it. */
+function leafOf(
+  kernel: Kernel,
+  mm: MmStruct,
+  page: number,
+): { readonly flags: number; readonly frame: number } {
+  const { pageTables } = kernel;
+  const { format } = pageTables;
+  let table = rootTable(mm);
+  for (;;) {
+    const { level } = table;
+    pageTables.read(table, tableIndex(format, page, level));
+    if (!format.isTable(pageTables.hi, pageTables.lo, level)) {
+      const inLeaf = page % pagesPerEntry(format, level);
+      return { flags: pageTables.flags(level), frame: pageTables.frame(level) + inLeaf };
+    }
+    table = pageTables.tableAt(pageTables.frame(level));
+  }
+}
+
 /** How the entry goes beyond what the page table grants now, or null. */
 function differenceOf(kernel: Kernel, mm: MmStruct, cached: CachedTranslation): string | null {
-  const { pageTables } = kernel;
   if (mm.pgd < 0) return null;
-  const there = pageTables.lookupPte(rootTable(mm), cached.page);
-  const flags = there ? pageTables.flags(pageTables.lastLevel) : 0;
+  const { flags, frame } = leafOf(kernel, mm, cached.page);
   if ((flags & EntryFlag.Present) === 0 || (flags & EntryFlag.Protnone) !== 0) {
     return `maps frame ${hex(cached.frame)}, the page table maps nothing`;
   }
-  const frame = pageTables.frame(pageTables.lastLevel);
   if (frame !== cached.frame) {
     return `maps frame ${hex(cached.frame)}, the page table maps frame ${hex(frame)}`;
   }

@@ -31,6 +31,8 @@ export class MmuGather {
   freedTables = false;
   /** Tables were left that other address spaces go on using: no walker may be in them after the flush. */
   unsharedTables = false;
+  /** One of them is now the only other one's, who may do with it as with any (`fully_unshared_tables`). */
+  fullyUnsharedTables = false;
   /** The largest level index of a cleared entry; the format's last level is the finest. -1: none. */
   clearedLevel = -1;
   /** Pages whose pte's reference is dropped after the flush. */

@@ -18,7 +18,12 @@ import type { VmArea } from '../vma.ts';
 import { VM_UFFD_WP } from '../vma-flags.ts';
 import { HugeFault } from './huge-fault.ts';
 import { hugeEntryFlags, hugePteAlloc } from './huge-pte.ts';
-import { hugetlbAddNewAnonRmap, hugetlbCountAdd, hugetlbTryDupAnonRmap } from './huge-rmap.ts';
+import {
+  hugetlbAddFileRmap,
+  hugetlbAddNewAnonRmap,
+  hugetlbCountAdd,
+  hugetlbTryDupAnonRmap,
+} from './huge-rmap.ts';
 import { hugeEntryIndex, hugetlbWalk } from './huge-walk.ts';
 import { hstateOfVma, hugetlbVmaLockRead, hugetlbVmaUnlockRead } from './hugetlb-vma.ts';
 import { allocHugetlbFolio, restoreReserveOnError } from './reservation.ts';
@@ -92,8 +97,8 @@ function* copyLocked({ current, child, parent, source, target, index }: Copying)
   }
   const frame = pageTables.frame(source.level);
   yield frames.refPoint(frame);
-  if (!frames.hasFlag(frame, FrameFlag.Anon)) frames.addEntireMap(frame, child.mm);
-  else if (!hugetlbTryDupAnonRmap(frames, frame, parent.mm, child.mm)) return COPY_NEEDED;
+  if (!frames.hasFlag(frame, FrameFlag.Anon)) hugetlbAddFileRmap(frames, frame);
+  else if (!hugetlbTryDupAnonRmap(frames, frame, parent.mm)) return COPY_NEEDED;
   frames.get(frame);
   const writable = EntryFlag.Write | EntryFlag.ShadowStack;
   if (parent.cow) {

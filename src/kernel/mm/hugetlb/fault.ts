@@ -29,7 +29,7 @@ import { entryWritable } from '../vma-protection.ts';
 import { hugeAnonPrepare } from './anon-prepare.ts';
 import { HugeFault } from './huge-fault.ts';
 import { hugeEntryFlags, hugePteAlloc } from './huge-pte.ts';
-import { hugetlbAddNewAnonRmap, hugetlbCountAdd } from './huge-rmap.ts';
+import { hugetlbAddFileRmap, hugetlbAddNewAnonRmap, hugetlbCountAdd } from './huge-rmap.ts';
 import { hugetlbData, hugetlbVmaLockRead, hugetlbVmaUnlockRead } from './hugetlb-vma.ts';
 import { allocHugetlbFolio, restoreReserveOnError } from './reservation.ts';
 import { hugetlbHandleUserfault } from './userfault.ts';
@@ -142,7 +142,7 @@ function* noPage(fault: HugeFault, table: TablePage): Task<number> {
     return 0;
   }
   if (anonymous) hugetlbAddNewAnonRmap(frames, frame, vma, start);
-  else frames.addEntireMap(frame, mm);
+  else hugetlbAddFileRmap(frames, frame);
   yield table.setEntry;
   const shared = (vma.flags & VM_SHARED) !== 0;
   // A page that a marker protects stays protected.

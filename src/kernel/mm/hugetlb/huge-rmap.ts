@@ -15,24 +15,31 @@ export function hugetlbAddNewAnonRmap(frames: FrameTable, frame: number, vma: Vm
   if (vma.anonVma === null) throw new Error(`anonymous page in ${vma.name}, which has no anon_vma`);
   frames.setFlags(frame, FrameFlag.Anon | FrameFlag.AnonExclusive);
   frames.setMapping(frame, vma.anonVma, vma.indexOf(hugeStart(vma, page)));
-  frames.addEntireMap(frame, vma.mm);
+  hugetlbAddFileRmap(frames, frame);
+}
+
+/**
+ * One more mapping of a page that is a file's. Whose it is is not kept, as with other folios: an entry of a shared table is
+ * that of several address spaces.
+ */
+export function hugetlbAddFileRmap(frames: FrameTable, frame: number): void {
+  frames.addEntireMap(frame, frames);
+}
+
+export function hugetlbRemoveRmap(frames: FrameTable, frame: number): void {
+  frames.removeEntireMap(frame, frames);
 }
 
 /**
  * One more mapping of a private page, in the child of a fork; false, and nothing done, when the parent may have it
  * pinned.
  */
-export function hugetlbTryDupAnonRmap(
-  frames: FrameTable,
-  frame: number,
-  parent: MmStruct,
-  child: MmStruct,
-): boolean {
+export function hugetlbTryDupAnonRmap(frames: FrameTable, frame: number, parent: MmStruct): boolean {
   if (frames.hasFlag(frame, FrameFlag.AnonExclusive)) {
     if ((parent.flagBits & MMF_HAS_PINNED) !== 0 && frames.maybeDmaPinned(frame)) return false;
     frames.clearFlags(frame, FrameFlag.AnonExclusive);
   }
-  frames.addEntireMap(frame, child);
+  hugetlbAddFileRmap(frames, frame);
   return true;
 }
 

@@ -7,6 +7,7 @@
  */
 import { pagesPerEntry, tableIndex } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
+import { synchronizeRcu } from '../../lock/rcu.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { MmStruct } from '../mm.ts';
 import { type MmuGather, tlbFinishMmu, tlbFlushMmuTlbOnly, tlbGatherMmu } from '../mmu-gather.ts';
@@ -133,6 +134,7 @@ export function* hugePmdUnshare(
   gather.noteEntry(base, table.level);
   gather.noteEntry(base + span - pagesPerEntry(pageTables.format, table.level), table.level);
   gather.unsharedTables = true;
+  if (table.sharers === 0) gather.fullyUnsharedTables = true;
   return true;
 }
 
@@ -145,6 +147,10 @@ export function* hugePmdUnshareFlush(current: TaskStruct, gather: MmuGather): Ta
   gather.freedTables = true;
   yield* tlbFlushMmuTlbOnly(current, gather);
   gather.unsharedTables = false;
+  if (!gather.fullyUnsharedTables) return;
+  gather.fullyUnsharedTables = false;
+  // `tlb_remove_table_sync_one`: interrupts that are off hold a grace period up.
+  yield* synchronizeRcu(current);
 }
 
 /**

@@ -16,7 +16,7 @@ import { maybeWritable } from '../vma-protection.ts';
 import { hugeAnonPrepare } from './anon-prepare.ts';
 import type { HugeFault } from './huge-fault.ts';
 import { hugeEntryFlags } from './huge-pte.ts';
-import { hugetlbAddNewAnonRmap } from './huge-rmap.ts';
+import { hugetlbAddNewAnonRmap, hugetlbRemoveRmap } from './huge-rmap.ts';
 import { hugetlbWalk } from './huge-walk.ts';
 import { hugetlbData, hugetlbVmaLockRead, hugetlbVmaUnlockRead } from './hugetlb-vma.ts';
 import { allocHugetlbFolio, restoreReserveOnError } from './reservation.ts';
@@ -118,7 +118,7 @@ function* replaceByCopy(fault: HugeFault, table: TablePage, old: number, copy: n
   yield table.setEntry;
   pageTables.getAndClear(table, fault.index);
   yield* flushTlbPage(current, mm, start);
-  frames.removeEntireMap(old, mm);
+  hugetlbRemoveRmap(frames, old);
   hugetlbAddNewAnonRmap(frames, copy, vma, start);
   yield table.setEntry;
   const flags = hugeEntryFlags(vma, !fault.has(FAULT_FLAG_UNSHARE));

@@ -13,7 +13,7 @@ import { type MmuGather, tlbFinishMmu, tlbFlushMmu, tlbGatherMmu } from '../mmu-
 import type { TablePage } from '../page-table.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
-import { hugetlbCountAdd } from './huge-rmap.ts';
+import { hugetlbCountAdd, hugetlbRemoveRmap } from './huge-rmap.ts';
 import { hugeEntryIndex, hugetlbWalk } from './huge-walk.ts';
 import {
   hstateOfVma,
@@ -149,7 +149,7 @@ function* zapEntry(
   if ((flags & EntryFlag.Dirty) !== 0) frames.setFlags(frame, FrameFlag.Dirty);
   if ((flags & EntryFlag.UffdWp) !== 0 && !dropMarkers) leaveMarker(mm, table, index);
   hugetlbCountAdd(mm, -hstateOfVma(vma).pages);
-  frames.removeEntireMap(frame, mm);
+  hugetlbRemoveRmap(frames, frame);
   yield* table.lock.unlock(current);
   yield* keepReservation(vma, page, frame);
   gather.addPage(frame);
