@@ -8,7 +8,7 @@ import { EAGAIN, EINTR, ENOMEM } from '../errno.ts';
 import { mmapWriteLockKillable, mmapWriteUnlock } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { getUnmappedArea } from './get-unmapped-area.ts';
-import { mayExpandVm, mlockFutureOk } from './limits.ts';
+import { beyondDataLimit, mayExpandVm, mlockFutureOk } from './limits.ts';
 import { type MmStruct, vmStatAccount } from './mm.ts';
 import { MAP_FIXED } from './mman.ts';
 import { doVmiAlignMunmap } from './munmap.ts';
@@ -30,12 +30,6 @@ function checkBrkLimits(current: TaskStruct, mm: MmStruct, start: number, pages:
   const placed = getUnmappedArea(current, { mm, address, pages, flags: MAP_FIXED, alignForHugePages: false });
   if (placed < 0) return placed;
   return mlockFutureOk(current, mm, mm.defFlags, pages) ? 0 : -EAGAIN;
-}
-
-/** Over RLIMIT_DATA? @see include/linux/mm.h, `check_data_rlimit` */
-function beyondDataLimit(current: TaskStruct, mm: MmStruct, brk: bigint): boolean {
-  const { soft } = current.rlimits.data;
-  return Number(brk - mm.startBrk + (mm.endData - mm.startData)) > soft;
 }
 
 /**

@@ -23,6 +23,8 @@ export interface PlacementRequest {
   readonly flags: number;
   /** Private anonymous memory, which is aligned for huge pages when its size is a multiple of theirs. */
   readonly alignForHugePages: boolean;
+  /** Offset into the object, in pages: the place of its parts among huge pages, which the mapping keeps; 0 by default. */
+  readonly pgoff?: number;
   /** A file of huge pages: small pages of one of them; 0 (the default) for any other. */
   readonly hugetlbPages?: number;
 }
@@ -99,15 +101,18 @@ function getUnmappedAreaTopDown(mm: MmStruct, hint: number, pages: number, align
 }
 
 /**
- * A place that is aligned for huge pages: room for one more of them is looked for and the aligned part of it taken, at
- * its upper end when the room is aligned itself. 0 when there is no such room.
+ * A place where offsets that are multiples of a huge page come to lie on addresses that are: room for one more of them is
+ * looked for and the fitting part of it taken, at its upper end when the room fits as it is. 0 when there is no such
+ * room, or no whole huge page between the offsets.
  * @see mm/huge_memory.c, `__thp_get_unmapped_area`
  */
-function hugePageAlignedArea(mm: MmStruct, pages: number): number {
+function hugePageAlignedArea(mm: MmStruct, pages: number, pgoff: number): number {
+  const firstWhole = Math.ceil(pgoff / HUGE_PAGE_PAGES) * HUGE_PAGE_PAGES;
+  if (pgoff + pages - firstWhole < HUGE_PAGE_PAGES) return 0;
   const found = getUnmappedAreaTopDown(mm, 0, pages + HUGE_PAGE_PAGES);
   if (found < 0) return 0;
-  const beyond = found % HUGE_PAGE_PAGES;
-  return beyond === 0 ? found + HUGE_PAGE_PAGES : found + HUGE_PAGE_PAGES - beyond;
+  const beyond = (pgoff + HUGE_PAGE_PAGES - (found % HUGE_PAGE_PAGES)) % HUGE_PAGE_PAGES;
+  return beyond === 0 ? found + HUGE_PAGE_PAGES : found + beyond;
 }
 
 function findPlace(request: PlacementRequest): number {
@@ -118,7 +123,7 @@ function findPlace(request: PlacementRequest): number {
     return getUnmappedAreaTopDown(mm, alignedHint, pages, hugetlbPages);
   }
   if (request.alignForHugePages && hint === 0 && pages % HUGE_PAGE_PAGES === 0) {
-    const aligned = hugePageAlignedArea(mm, pages);
+    const aligned = hugePageAlignedArea(mm, pages, request.pgoff ?? 0);
     if (aligned !== 0) return aligned;
   }
   return getUnmappedAreaTopDown(mm, hint, pages);

@@ -1,6 +1,7 @@
 /**
  * Whether an address space may grow: RLIMIT_AS, RLIMIT_DATA, RLIMIT_MEMLOCK.
- * @see Linux mm/vma.c `may_expand_vm`, mm/mmap.c `mlock_future_ok`, mm/mlock.c `can_do_mlock`
+ * @see Linux mm/vma.c `may_expand_vm`, mm/mmap.c `mlock_future_ok`, mm/mlock.c `can_do_mlock`,
+ * include/linux/mm.h `check_data_rlimit`
  */
 import { CAP_IPC_LOCK } from '../process/credentials.ts';
 import type { TaskStruct } from '../task-struct.ts';
@@ -26,4 +27,13 @@ export function mlockFutureOk(current: TaskStruct, mm: MmStruct, flags: number, 
 /** May the process lock memory at all? */
 export function canDoMlock(current: TaskStruct): boolean {
   return current.rlimits.memlock.soft !== 0 || current.capable(CAP_IPC_LOCK);
+}
+
+/** Where data and heap lie, byte addresses: of an address space, or as it would be. */
+export type DataLayout = Pick<MmStruct, 'startData' | 'endData' | 'startBrk'>;
+
+/** Would program data and a heap up to `brk` be over RLIMIT_DATA? @see include/linux/mm.h, `check_data_rlimit` */
+export function beyondDataLimit(current: TaskStruct, layout: DataLayout, brk: bigint): boolean {
+  const { startData, endData, startBrk } = layout;
+  return Number(brk - startBrk + (endData - startData)) > current.rlimits.data.soft;
 }

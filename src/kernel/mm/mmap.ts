@@ -258,6 +258,7 @@ export function* doMmap(current: TaskStruct, mm: MmStruct, args: MmapArguments):
     pages,
     flags,
     hugetlbPages: hstateOfFile(args.file)?.pages ?? 0,
+    pgoff: args.pgoff,
     alignForHugePages: args.file === null && (flags & MAP_TYPE) !== MAP_SHARED,
   });
   if (start < 0) return failed(start);

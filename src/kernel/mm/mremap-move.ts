@@ -36,6 +36,7 @@ export function findNewPlace(operation: MremapOperation): number {
     pages: newPages,
     flags: (operation.fixed ? MAP_FIXED : 0) | (shared ? MAP_SHARED : 0),
     alignForHugePages: mapped.file === null && !shared,
+    pgoff: mapped.indexOf(operation.page),
     hugetlbPages: isHugetlbVma(mapped) ? hstateOfVma(mapped).pages : 0,
   });
 }
@@ -132,8 +133,8 @@ export function* moveVma(operation: MremapOperation): Task<number> {
   yield* vmaStartWrite(current, mm, vma);
   const copied = yield* copyVma(current, vma, newPage, newPages, vma.indexOf(operation.page));
   const error = yield* copyVmaAndData(operation, copied);
-  // The copy is unmapped below without giving anything back.
-  if (error !== 0) vmUnacctMemory(mm.kernel, operation.charged);
+  // The copy is unmapped below, which gives back what it was charged only if it is not a move.
+  if (error !== 0 && !operation.dontUnmap) vmUnacctMemory(mm.kernel, operation.charged);
   accountMremap(operation, newPages);
   if (error === 0 && operation.dontUnmap) yield* completeDontUnmap(operation, copied.copy);
   else yield* unmapSource(operation);

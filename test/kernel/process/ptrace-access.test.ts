@@ -18,13 +18,12 @@ import {
   PTRACE_MODE_REALCREDS,
   ptraceMayAccess,
 } from '../../../src/kernel/process/ptrace-access.ts';
-import type { MmMap } from '../../../src/kernel/process/set-credentials.ts';
 import {
   sysPrctlGetDumpable,
   sysPrctlSetDumpable,
-  sysPrctlSetMmMap,
   sysSetuid,
 } from '../../../src/kernel/process/set-credentials.ts';
+import { type MmMap, sysPrctlSetMmMap } from '../../../src/kernel/process/set-mm-map.ts';
 import { World } from '../support/world.ts';
 
 const root = rootCredentials();

@@ -8,7 +8,7 @@ import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '..
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
 import { credentials } from '../../../src/kernel/process/credentials.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
-import { sysPrctlSetMmMap } from '../../../src/kernel/process/set-credentials.ts';
+import { sysPrctlSetMmMap } from '../../../src/kernel/process/set-mm-map.ts';
 import { sysWait4 } from '../../../src/kernel/process/wait.ts';
 import { accessProcessVm } from '../../../src/kernel/remote/access-remote-vm.ts';
 import {

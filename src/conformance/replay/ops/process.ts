@@ -3,12 +3,8 @@
 import { errnoName } from '../../../kernel/errno.ts';
 import { doExit } from '../../../kernel/process/exit.ts';
 import { sysFork } from '../../../kernel/process/fork.ts';
-import {
-  type MmMap,
-  sysPrctlSetDumpable,
-  sysPrctlSetMmMap,
-  sysSetuid,
-} from '../../../kernel/process/set-credentials.ts';
+import { sysPrctlSetDumpable, sysSetuid } from '../../../kernel/process/set-credentials.ts';
+import { type MmMap, sysPrctlSetMmMap } from '../../../kernel/process/set-mm-map.ts';
 import { sysWait4 } from '../../../kernel/process/wait.ts';
 import { readProcCmdline, readProcEnviron } from '../../../kernel/remote/proc-pid-cmdline.ts';
 import type { Step } from '../trace.ts';
