@@ -253,7 +253,7 @@ describe('a walk', () => {
 });
 
 describe('a family of anon_vmas', () => {
-  it('stays small over many generations, each of which outlives the one before, each of which outlives the one before', () => {
+  it('stays small over many generations, each of which outlives the one before', () => {
     const world = new ProcessWorld();
     let task = world.process('p0');
     world.map(task, 0, 2, RW);
