@@ -17,6 +17,8 @@ import { VM_HUGETLB } from './vma-flags.ts';
 /** One page as its pte says. A page whose pte is none has no such view. */
 export interface PageView {
   readonly page: number;
+  /** Pages from this one on that look the same: more than one where they are those of one huge page of hugetlb. */
+  readonly count: number;
   /** Bit 63: a page is there. */
   readonly present: boolean;
   /** Bit 62: a swap-type entry: swapped out, or a marker. */
@@ -48,8 +50,8 @@ export interface PageRun {
   readonly start: number;
   readonly count: number;
   /**
-   * `P` present, `S` swap-type, `F` file, `X` exclusive, `W` write-protected, `G` guard, `Z` zero page, `H` transparent huge page, `T`
-   * hugetlb, `mN` mapped by N > 1 entries; in this order.
+   * `P` present, `S` swap-type, `F` file, `X` exclusive, `W` write-protected, `G` guard, `Z` zero page, `H` transparent
+   * huge page, `T` hugetlb, `mN` mapped by N > 1 entries; in this order.
    */
   readonly flags: string;
 }
@@ -60,6 +62,7 @@ function presentView(mm: MmStruct, page: number, flags: number, frame: number): 
   const mapcount = zero ? 0 : frames.mapcount(frame);
   return {
     page,
+    count: 1,
     present: true,
     swap: false,
     swapped: false,
@@ -100,6 +103,7 @@ function swapView(mm: MmStruct, page: number, flags: number): PageView {
   const marker = type === SWP_PTE_MARKER ? format.swapOffsetOf(hi, lo) : 0;
   return {
     page,
+    count: 1,
     present: false,
     swap: true,
     swapped: type !== SWP_PTE_MARKER,
@@ -115,7 +119,7 @@ function swapView(mm: MmStruct, page: number, flags: number): PageView {
   };
 }
 
-/** Every page of [start, end) of the VMA that its tables say something of, ascending. Page numbers. */
+/** Every page of [start, end) of the VMA that its tables say something of, ascending; page numbers. */
 export function vmaPageViews(vma: VmArea, start: number, end: number): Generator<PageView, void, void> {
   return (vma.flags & VM_HUGETLB) !== 0 ? hugetlbPageViews(vma, start, end) : pageViews(vma.mm, start, end);
 }
@@ -123,12 +127,10 @@ export function vmaPageViews(vma: VmArea, start: number, end: number): Generator
 function* hugetlbPageViews(vma: VmArea, start: number, end: number): Generator<PageView, void, void> {
   if (vma.mm.pgd === -1) return;
   for (const view of hugetlbViews(vma, start, end)) {
-    const same = { swap: false, swapped: false, guard: false, zero: false, huge: false };
-    const { present, file, exclusive, uffdWp, mapcount } = view;
-    for (let page = view.start; page < view.end; page++) {
-      const frame = present ? view.frame + (page - view.start) : -1;
-      yield { ...same, page, present, file, exclusive, uffdWp, hugetlb: present, mapcount, frame };
-    }
+    const { start: page, end: viewEnd, present, file, exclusive, uffdWp, mapcount, frame } = view;
+    const never = { swap: false, swapped: false, guard: false, zero: false, huge: false };
+    const count = viewEnd - page;
+    yield { ...never, page, count, present, file, exclusive, uffdWp, hugetlb: present, mapcount, frame };
   }
 }
 
@@ -182,9 +184,9 @@ export function pageRuns(mm: MmStruct, start: number, end: number): PageRun[] {
       const flags = pageFlagText(view);
       const last = runs.at(-1);
       if (last !== undefined && last.flags === flags && last.start + last.count === view.page) {
-        runs[runs.length - 1] = { ...last, count: last.count + 1 };
+        runs[runs.length - 1] = { ...last, count: last.count + view.count };
       } else {
-        runs.push({ start: view.page, count: 1, flags });
+        runs.push({ start: view.page, count: view.count, flags });
       }
     }
   }

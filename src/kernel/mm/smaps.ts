@@ -164,9 +164,9 @@ function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEn
   for (const view of vmaPageViews(vma, start, end)) {
     occupied.add(view.page);
     const page = residentOf(mm, view);
-    rss += page.rss;
-    anonymous += page.anonymous;
-    swap += page.swap;
+    rss += page.rss * view.count;
+    anonymous += page.anonymous * view.count;
+    swap += page.swap * view.count;
   }
   swap += PAGE_KIB * shmemSwapUsage(vma, start, end, occupied);
   return {

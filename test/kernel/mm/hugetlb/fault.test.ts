@@ -2,7 +2,12 @@
 import { describe, expect, it } from 'vitest';
 import { MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
-import { ptraceDetach, ptraceInterrupt, ptracePokeData, ptraceSeize } from '../../../../src/kernel/remote/ptrace.ts';
+import {
+  ptraceDetach,
+  ptraceInterrupt,
+  ptracePokeData,
+  ptraceSeize,
+} from '../../../../src/kernel/remote/ptrace.ts';
 import { SIGBUS } from '../../../../src/kernel/signal.ts';
 import { RandomPolicy } from '../../../../src/sched/policy/random.ts';
 import { userLoad, userStore } from '../../../../src/userland/calls/access.ts';

@@ -3,8 +3,8 @@ import { EntryFlag } from '../../../../src/arch/paging-format.ts';
 import { describeStale, staleTranslations } from '../../../../src/check/stale-translation.ts';
 import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
 import type { KernelConfig } from '../../../../src/kernel/kernel.ts';
-import { hugeEntryIndex, hugetlbWalk } from '../../../../src/kernel/mm/hugetlb/huge-walk.ts';
 import type { Hstate } from '../../../../src/kernel/mm/hugetlb/hstate.ts';
+import { hugeEntryIndex, hugetlbWalk } from '../../../../src/kernel/mm/hugetlb/huge-walk.ts';
 import type { MappedFile } from '../../../../src/kernel/mm/mapped-file.ts';
 import {
   MAP_ANONYMOUS,

@@ -77,7 +77,9 @@ describe('mmap of huge pages', () => {
     expect(world.pool.resvHugePages).toBe(expected);
     expect([...mmOf(task).vmas].map((vma) => vma.pages)).toEqual(expected === 0 ? [] : [expected * HUGE]);
   });
+});
 
+describe('a mapping of huge pages', () => {
   it('promises nothing with MAP_NORESERVE, whatever overcommit says', () => {
     const world = new HugetlbWorld({ kernel: { hugepages2M: 8, overcommitMemory: 2 } });
     const task = world.process();
@@ -178,7 +180,11 @@ describe('other calls on huge pages', () => {
     ['munmap of a part', (w: HugetlbWorld, t: Task) => w.unmapHuge(t, 0, 1), -EINVAL],
     ['munmap from the middle of a page', (w: HugetlbWorld, t: Task) => w.unmapHuge(t, 1, HUGE - 1), -EINVAL],
     ['munmap of a whole page', (w: HugetlbWorld, t: Task) => w.unmapHuge(t, 0, HUGE), 0],
-    ['mprotect of a part', (w: HugetlbWorld, t: Task) => w.run(t, sysMprotect(t, at(1), 0x1000n, 1)), -EINVAL],
+    [
+      'mprotect of a part',
+      (w: HugetlbWorld, t: Task) => w.run(t, sysMprotect(t, at(1), 0x1000n, 1)),
+      -EINVAL,
+    ],
     ['mprotect of a page', (w: HugetlbWorld, t: Task) => w.run(t, sysMprotect(t, at(0), 0x20_0000n, 1)), 0],
     [
       'DONTNEED of a part from its start',
