@@ -3,9 +3,21 @@
  * is not told to run stays where it is.
  */
 import type { SchedPoint, Task } from '../../../src/base/task.ts';
-import type { Candidate, Policy } from '../../../src/sched/policy/policy.ts';
+import { type Candidate, CandidateKind, type Policy } from '../../../src/sched/policy/policy.ts';
 import type { RunLoop } from '../../../src/sched/run-loop.ts';
-import { type SchedTask, TaskState } from '../../../src/sched/task.ts';
+import { FrameKind, type SchedTask, TaskState } from '../../../src/sched/task.ts';
+
+/** Interrupts are taken at once, and run to their end. */
+function isInterrupt({ kind, task }: Candidate): boolean {
+  if (kind === CandidateKind.Interrupt) return true;
+  return task !== null && task.frames[task.frames.length - 1]?.kind === FrameKind.Interrupt;
+}
+
+/** Does the task wait for another one? Not: for another CPU to take an interrupt, which it does at once. */
+export function waitsForSomebody(task: SchedTask): boolean {
+  const point = task.pendingPoint();
+  return point?.ready?.() === false && point.operation !== 'csd_lock_wait';
+}
 
 /** Chooses the task that the test moves, and else one that is not kept where it is. */
 class ChosenTask implements Policy {
@@ -14,6 +26,8 @@ class ChosenTask implements Policy {
   readonly kept = new Set<SchedTask>();
 
   choose(candidates: readonly Candidate[], count: number): number {
+    const interrupt = candidates.findIndex((candidate, at) => at < count && isInterrupt(candidate));
+    if (interrupt >= 0) return interrupt;
     const own = candidates.findIndex(
       ({ task }, at) =>
         at < count && (this.chosen === null ? task === null || !this.kept.has(task) : task === this.chosen),
@@ -80,19 +94,22 @@ export class Director {
 
   /** Runs `task` until it waits for somebody; gives the operation it waits in. */
   block(task: SchedTask): string {
-    const waits = (): boolean => task.pendingPoint()?.ready?.() === false;
+    const waits = (): boolean => waitsForSomebody(task);
     this.#move(task, waits);
     if (!waits()) throw new Error(`${task.name} does not wait: it is before ${describe(task)}`);
     return (task.pendingPoint() as SchedPoint).operation;
+  }
+
+  /** Runs `task` until it is at its end or waits for somebody. */
+  runOn(task: SchedTask): void {
+    this.#move(task, () => task.state === TaskState.Idle || waitsForSomebody(task));
   }
 
   /** Runs everybody to the end. */
   finishAll(...tasks: readonly SchedTask[]): void {
     for (let round = 0; round < 100 && tasks.some(({ state }) => state === TaskState.Live); round++) {
       for (const task of tasks) {
-        if (task.state === TaskState.Live && task.pendingPoint()?.ready?.() !== false) {
-          this.#move(task, () => task.state === TaskState.Idle || task.pendingPoint()?.ready?.() === false);
-        }
+        this.runOn(task);
       }
     }
     const stuck = tasks.filter(({ state }) => state === TaskState.Live);

@@ -1,0 +1,415 @@
+/**
+ * Which faults are handled under the VMA's own lock. While another task holds mmap_lock for writing, without having
+ * locked the VMA, only those come to their end; the others wait for it.
+ */
+
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Task } from '../../../src/base/task.ts';
+import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
+import {
+  mmapReadLock,
+  mmapReadUnlock,
+  mmapWriteLock,
+  mmapWriteUnlock,
+} from '../../../src/kernel/lock/mmap-lock.ts';
+import {
+  FAULT_FLAG_RETRY_NOWAIT,
+  FAULT_FLAG_USER,
+  FAULT_FLAG_VMA_LOCK,
+  VM_FAULT_SIGSEGV,
+} from '../../../src/kernel/mm/fault/fault-flags.ts';
+import { handleMmFault } from '../../../src/kernel/mm/fault/handle-mm-fault.ts';
+import { lockVmaUnderRcu } from '../../../src/kernel/mm/lock-vma-under-rcu.ts';
+import { MADV_PAGEOUT } from '../../../src/kernel/mm/madvise/advice.ts';
+import { sysMadvise } from '../../../src/kernel/mm/madvise/madvise.ts';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_GROWSDOWN,
+  MAP_PRIVATE,
+  MAP_SHARED,
+  PROT_READ,
+  PROT_WRITE,
+} from '../../../src/kernel/mm/mman.ts';
+import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
+import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
+import { shmemVmOperations, shmemZeroSetup } from '../../../src/kernel/mm/shmem.ts';
+import { copyFromUser, copyToUser } from '../../../src/kernel/mm/user-access.ts';
+import type { VmArea } from '../../../src/kernel/mm/vma.ts';
+import { vmaEndRead, vmaStartWrite } from '../../../src/kernel/mm/vma-lock.ts';
+import { VmaLockFailure } from '../../../src/kernel/mm/vma-lock-counters.ts';
+import { SEGV_ACCERR, SEGV_MAPERR, SIGKILL } from '../../../src/kernel/signal.ts';
+import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
+import { TaskState } from '../../../src/sched/task.ts';
+import { userFetch, userLoad, userStore } from '../../../src/userland/calls/access.ts';
+import { Director, waitsForSomebody } from '../support/director.ts';
+import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from './process-world.ts';
+
+const RW = PROT_READ | PROT_WRITE;
+/** Two MiB, aligned, within the arena. */
+const HUGE_PAGE = 512 - (BASE_PAGE % 512);
+
+let director: Director;
+let world: ProcessWorld;
+let task: TaskStruct;
+let holder: TaskStruct;
+
+const mm = () => mmOf(task);
+const vmaAt = (page: number): VmArea => mm().vmas.lookup(BASE_PAGE + page) as VmArea;
+const store = (page: number): Task<unknown> => userStore(task, addressOf(page), Uint8Array.of(1));
+const load = (page: number): Task<unknown> => userLoad(task, addressOf(page), new Uint8Array(1));
+
+beforeEach(() => {
+  director = new Director();
+  world = new ProcessWorld({
+    cpus: 2,
+    policy: director.policy,
+    memoryBytes: 0x200_0000,
+    kernel: { swapPages: 64, transparentHugepage: 'always' },
+  });
+  director.loop = world.system.loop;
+  task = world.process('task', 0);
+  holder = world.thread(task, 'holder', 1);
+});
+
+/** Runs `path` while another task holds mmap_lock for writing: what it comes to, and then the counters. */
+function whileWriteLocked(path: Task<unknown>): string {
+  world.run(holder, mmapWriteLock(holder, mm()));
+  const before = { ...mm().vmaLockCounters };
+  director.start(task, path);
+  const stuck = (): boolean => task.state === TaskState.Idle || waitsForSomebody(task);
+  while (!stuck()) director.step(task);
+  const waits = task.state === TaskState.Idle ? '' : `waits in ${task.pendingPoint()?.operation}`;
+  director.start(holder, mmapWriteUnlock(holder, mm()));
+  director.finishAll(holder, task);
+  const { success, retry, abort } = mm().vmaLockCounters;
+  const counted = `success ${success - before.success}, retry ${retry - before.retry}, abort ${abort - before.abort}`;
+  return waits === '' ? counted : `${waits}; ${counted}`;
+}
+
+const UNDER_VMA_LOCK = 'success 1, retry 0, abort 0';
+const RETRIED = 'waits in down_read_killable; success 0, retry 1, abort 0';
+const REFUSED = 'waits in down_read_killable; success 0, retry 0, abort 1';
+
+function mapFile(page: number, flags: number): void {
+  const file = shmemZeroSetup(world.kernel, 4);
+  const got = world.run(task, sysMmap(task, addressOf(page), 0x4000n, RW, flags | MAP_FIXED, file, 0n));
+  expect(got).toBe(addressOf(page));
+}
+
+/** Maps four pages whose VMA has an anon_vma, as page 3 is there. */
+function mapTouched(page: number): void {
+  world.map(task, page, 4, RW);
+  world.store(task, page + 3, 1);
+}
+
+function forkAfter(page: number): void {
+  world.store(task, page, 1);
+  world.fork(task);
+}
+
+/** MADV_PAGEOUT of one page. */
+function pageOut(page: number): void {
+  expect(world.run(task, sysMadvise(task, addressOf(page), 0x1000n, MADV_PAGEOUT))).toBe(0);
+}
+
+/** Has a forked child read a page in from swap, so that it is in the swap cache, and locks it there. */
+function lockedInSwapCache(page: number): number {
+  const child = world.fork(task);
+  pageOut(page);
+  world.load(child, page);
+  const { frame } = world.pte(child, page);
+  world.kernel.frames.setFlags(frame, FrameFlag.Locked);
+  return frame;
+}
+
+interface Row {
+  readonly fault: string;
+  readonly expected: string;
+  readonly prepare: () => void;
+  readonly path: () => Task<unknown>;
+}
+
+const row = (fault: string, expected: string, prepare: () => void, path: () => Task<unknown>): Row => ({
+  fault,
+  expected,
+  prepare,
+  path,
+});
+
+const ANONYMOUS: readonly Row[] = [
+  row(
+    'a read of anonymous memory',
+    UNDER_VMA_LOCK,
+    () => world.map(task, 0, 4, RW),
+    () => load(0),
+  ),
+  row(
+    'a write of a VMA with an anon_vma',
+    UNDER_VMA_LOCK,
+    () => mapTouched(0),
+    () => store(0),
+  ),
+  row(
+    'the first write of a VMA',
+    RETRIED,
+    () => world.map(task, 0, 4, RW),
+    () => store(0),
+  ),
+  row(
+    'a write after a read',
+    UNDER_VMA_LOCK,
+    () => {
+      mapTouched(0);
+      world.load(task, 0);
+    },
+    () => store(0),
+  ),
+  row(
+    'a first write after a read',
+    RETRIED,
+    () => {
+      world.map(task, 0, 4, RW);
+      world.load(task, 0);
+    },
+    () => store(0),
+  ),
+  row(
+    'a write that copies a page of a fork',
+    UNDER_VMA_LOCK,
+    () => {
+      world.map(task, 0, 4, RW);
+      forkAfter(0);
+    },
+    () => store(0),
+  ),
+  row(
+    'a page in swap',
+    UNDER_VMA_LOCK,
+    () => {
+      mapTouched(0);
+      pageOut(3);
+      expect(world.page(task, 3)).toMatch(/^S/);
+    },
+    () => load(3),
+  ),
+  row(
+    'a huge page, the VMA having an anon_vma',
+    UNDER_VMA_LOCK,
+    () => {
+      world.map(task, HUGE_PAGE, 513, RW);
+      world.store(task, HUGE_PAGE + 512, 1);
+    },
+    () => store(HUGE_PAGE),
+  ),
+];
+
+const FILES: readonly Row[] = [
+  row(
+    'a read of a file',
+    UNDER_VMA_LOCK,
+    () => mapFile(0, MAP_PRIVATE),
+    () => load(0),
+  ),
+  row(
+    'a read of cached pages around',
+    UNDER_VMA_LOCK,
+    () => {
+      mapFile(0, MAP_SHARED);
+      world.store(task, 1, 1);
+    },
+    () => load(0),
+  ),
+  row(
+    'a shared write',
+    UNDER_VMA_LOCK,
+    () => mapFile(0, MAP_SHARED),
+    () => store(0),
+  ),
+  row(
+    'a private write, first of the VMA',
+    RETRIED,
+    () => mapFile(0, MAP_PRIVATE),
+    () => store(0),
+  ),
+  row(
+    'a private write, the VMA having an anon_vma',
+    UNDER_VMA_LOCK,
+    () => {
+      mapFile(0, MAP_PRIVATE);
+      world.store(task, 1, 1);
+    },
+    () => store(0),
+  ),
+  ...(['read', 'shared write', 'private write'] as const).map((access) =>
+    row(
+      `a ${access} of a driver's mapping, which maps nothing around`,
+      RETRIED,
+      () => {
+        mapFile(0, access === 'shared write' ? MAP_SHARED : MAP_PRIVATE);
+        vmaAt(0).ops = { ...shmemVmOperations, name: 'driver', hasMapPages: false };
+      },
+      () => (access === 'read' ? load(0) : store(0)),
+    ),
+  ),
+];
+
+const REFUSALS: readonly Row[] = [
+  row(
+    'a hole',
+    REFUSED,
+    () => {},
+    () => load(0),
+  ),
+  row(
+    'a stack that grows',
+    REFUSED,
+    () => {
+      const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN;
+      world.run(task, sysMmap(task, addressOf(8), 0x1000n, RW, flags, null, 0n));
+    },
+    () => store(7),
+  ),
+  row(
+    'a kernel copy to user memory',
+    'waits in down_read_killable; success 0, retry 0, abort 0',
+    () => mapTouched(0),
+    () => copyToUser(task, addressOf(0), Uint8Array.of(1)),
+  ),
+  row(
+    'a kernel copy from user memory',
+    'waits in down_read_killable; success 0, retry 0, abort 0',
+    () => mapTouched(0),
+    () => copyFromUser(task, new Uint8Array(1), addressOf(0)),
+  ),
+];
+
+/** @see Linux mm/memory.c and mm/mmap_lock.c; arch/x86/mm/fault.c, arch/arm64/mm/fault.c */
+describe('while another holds mmap_lock for writing', () => {
+  it.each([...ANONYMOUS, ...FILES, ...REFUSALS])('$fault: $expected', ({ expected, prepare, path }) => {
+    prepare();
+    expect(whileWriteLocked(path())).toBe(expected);
+  });
+
+  it.each([
+    ['a write to read-only memory', PROT_READ, (page: number) => store(page)],
+    ['a fetch from memory without execute', PROT_READ, (page: number) => userFetch(task, addressOf(page))],
+    ['a read of PROT_NONE', 0, (page: number) => load(page)],
+  ] as const)('%s ends in a signal without mmap_lock', (_name, prot, access) => {
+    world.map(task, 0, 1, prot);
+    // On x86-64 a page that is not there is read in before anybody asks whether it may be executed.
+    if (prot !== 0) world.load(task, 0);
+    expect(whileWriteLocked(access(0))).toBe(UNDER_VMA_LOCK);
+    expect(task.result).toMatchObject({ code: SEGV_ACCERR });
+  });
+
+  it('a fault on a VMA that the writer has locked waits', () => {
+    mapTouched(0);
+    const path = function* (): Task<void> {
+      yield* mmapWriteLock(holder, mm());
+      yield* vmaStartWrite(holder, mm(), vmaAt(0));
+      yield* mmapWriteUnlock(holder, mm());
+    };
+    director.start(holder, path());
+    director.until(holder, 'vma_end_write_all');
+    director.start(task, store(0));
+    expect(director.block(task)).toBe('down_read_killable');
+    expect(mm().vmaLockCounters.of(VmaLockFailure.WriteLocked)).toBe(1);
+    director.finishAll(holder, task);
+    expect(world.page(task, 0)).toBe('Xwd');
+  });
+
+  it('without CONFIG_PER_VMA_LOCK every fault waits and nothing is counted', () => {
+    world = new ProcessWorld({ cpus: 2, policy: director.policy, kernel: { perVmaLocks: false } });
+    director.loop = world.system.loop;
+    task = world.process('task', 0);
+    holder = world.thread(task, 'holder', 1);
+    mapTouched(0);
+    expect(whileWriteLocked(load(0))).toBe('waits in down_read_killable; success 0, retry 0, abort 0');
+  });
+
+  it('a fatal signal that comes with a retry ends the fault', () => {
+    world.map(task, 0, 4, RW);
+    world.run(holder, mmapWriteLock(holder, mm()));
+    director.start(task, store(0));
+    director.until(task, 'down_read');
+    task.sendSignal({ signal: SIGKILL, code: 0, address: 0n });
+    expect(director.finish(task)).toMatchObject({ signal: SIGKILL });
+    world.run(holder, mmapWriteUnlock(holder, mm()));
+    expect(vmaAt(0).refcount).toBe(1);
+  });
+});
+
+describe('the anon_vma of a VMA under its own lock', () => {
+  it('is made at once when mmap_lock is free, and when others read', () => {
+    world.map(task, 0, 4, RW);
+    world.run(holder, mmapReadLock(holder, mm()));
+    world.store(task, 0, 1);
+    world.run(holder, mmapReadUnlock(holder, mm()));
+    expect(vmaAt(0).anonVma).not.toBe(null);
+    expect(mm().vmaLockCounters).toMatchObject({ success: 1, retry: 0 });
+    expect([mm().mmapLock.isLocked(), vmaAt(0).refcount]).toEqual([false, 1]);
+  });
+});
+
+describe('a fault under the VMA’s lock that finds its folio locked', () => {
+  it('lets the VMA go, waits, and is done again under mmap_lock', () => {
+    mapTouched(0);
+    pageOut(3);
+    // Another process' fault has read the page in and is not done with it; ours finds it in the swap cache.
+    const { frames } = world.kernel;
+    const folio = lockedInSwapCache(3);
+    director.start(task, load(3));
+    expect(director.block(task)).toBe('folio_wait_locked');
+    expect([vmaAt(3).refcount, mm().mmapLock.isLocked()]).toEqual([1, false]);
+    frames.clearFlags(folio, FrameFlag.Locked);
+    director.finish(task);
+    expect(mm().vmaLockCounters).toMatchObject({ retry: 1 });
+    expect([vmaAt(3).refcount, mm().mmapLock.isLocked()]).toEqual([1, false]);
+  });
+});
+
+describe('a fault and munmap', () => {
+  it('munmap waits for the fault that has the VMA, and the fault’s page goes with the others', () => {
+    mapTouched(0);
+    director.start(task, store(0));
+    director.until(task, 'set_pte_at');
+    director.start(holder, sysMunmap(holder, addressOf(0), 0x4000n));
+    expect(director.block(holder)).toBe('vma_start_write');
+    director.finishAll(task, holder);
+    expect([task.result, holder.result, mm().residentPages]).toEqual([null, 0, 0]);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+
+  it('a fault that comes later finds nothing', () => {
+    mapTouched(0);
+    director.start(holder, sysMunmap(holder, addressOf(0), 0x4000n));
+    director.until(holder, 'vma_iter_store');
+    director.start(task, store(0));
+    expect(director.block(task)).toBe('down_read_killable');
+    director.finishAll(holder, task);
+    expect(task.result).toMatchObject({ code: SEGV_MAPERR });
+  });
+});
+
+describe('handle_mm_fault', () => {
+  it('refuses RETRY_NOWAIT under a VMA lock', () => {
+    mapTouched(0);
+    const path = function* (): Task<number> {
+      const vma = (yield* lockVmaUnderRcu(task, mm(), BASE_PAGE)) as VmArea;
+      const flags = FAULT_FLAG_USER | FAULT_FLAG_VMA_LOCK | FAULT_FLAG_RETRY_NOWAIT;
+      const result = yield* handleMmFault(task, vma, BASE_PAGE, flags);
+      yield* vmaEndRead(task, vma);
+      return result;
+    };
+    expect(world.run(task, path())).toBe(VM_FAULT_SIGSEGV);
+  });
+
+  it('must be called with the lock that its flags name', () => {
+    mapTouched(0);
+    const flags = FAULT_FLAG_USER | FAULT_FLAG_VMA_LOCK;
+    expect(() => world.run(task, handleMmFault(task, vmaAt(0), BASE_PAGE, flags))).toThrow('write-locked');
+    const fault = handleMmFault(holder, vmaAt(0), BASE_PAGE, FAULT_FLAG_USER);
+    expect(() => world.run(holder, fault)).toThrow('is not locked');
+  });
+});
