@@ -1,5 +1,6 @@
 /**
- * UFFDIO_UNREGISTER, and closing the descriptor, which unregisters everything.
+ * UFFDIO_UNREGISTER, and closing the descriptor, which unregisters everything. As in Linux, unregistering wakes who waits
+ * before it write-locks the VMA: a fault under the VMA's own lock may still queue in between, and sleeps until UFFDIO_WAKE.
  * @see Linux fs/userfaultfd.c, `userfaultfd_unregister`, `userfaultfd_release`; mm/userfaultfd.c,
  * `userfaultfd_release_all`
  */

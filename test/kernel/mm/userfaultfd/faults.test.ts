@@ -108,8 +108,10 @@ describe.each(LOCKS)('a missing page, faulted under %s', (_name, perVmaLocks) =>
     expect(load.result).toBe(4);
     world.expectConsistent();
   });
+});
 
-  it('that is woken without being filled in faults again', () => {
+describe.each(LOCKS)('a wait under %s', (_name, perVmaLocks) => {
+  it('of a page that is woken without being filled in begins again', () => {
     const world = missing(0, O_NONBLOCK, perVmaLocks);
     const { owner, manager, uffd } = world;
     const load = world.beginLoad(owner, 2);
@@ -134,7 +136,7 @@ describe.each(LOCKS)('a missing page, faulted under %s', (_name, perVmaLocks) =>
     const begun = [world.beginLoad(owner, 1), world.beginStore(second, 2, 3)];
     // One of the two has been read.
     expect(world.event()).toBe('1 0');
-    world.run(world.manager, call(world));
+    world.run<unknown>(world.manager, call(world));
     world.settle();
     expect(begun.map(({ result }) => result)).toEqual([0, null]);
     expect([1, 2].map((page) => world.page(owner, page))).toEqual(['Z', 'Xwd']);
@@ -224,7 +226,9 @@ describe('accesses by others', () => {
     expect(read.result).toBe(4096);
     world.expectConsistent();
   });
+});
 
+describe("accesses of the kernel's own", () => {
   it('/proc/PID/mem does not wait, and nobody is told', () => {
     const world = missing();
     const { manager, owner } = world;
@@ -254,7 +258,7 @@ describe('accesses by others', () => {
     world.expectConsistent();
   });
 
-  it("the kernel's own copies wait", () => {
+  it('copies of system calls wait', () => {
     const world = missing();
     const { owner } = world;
     const target = new Uint8Array(4);
@@ -342,18 +346,18 @@ describe('shared memory', () => {
   });
 });
 
-describe('write protection', () => {
-  /** Pages 0 and 1 written by the owner and shared with a child, protected. */
-  function protectedPages(features = 0): UffdWorld & { readonly child?: TaskStruct } {
-    const world = new UffdWorld({}, features);
-    world.map(world.owner, 0, 4, RW);
-    world.store(world.owner, 0, 1);
-    world.store(world.owner, 1, 2);
-    world.register(0, 4, WP);
-    expect(world.protect(0, 4)).toBe(0);
-    return world;
-  }
+/** Pages 0 and 1 written by the owner; pages 0…3 protected. */
+function protectedPages(features = 0): UffdWorld {
+  const world = new UffdWorld({}, features);
+  world.map(world.owner, 0, 4, RW);
+  world.store(world.owner, 0, 1);
+  world.store(world.owner, 1, 2);
+  world.register(0, 4, WP);
+  expect(world.protect(0, 4)).toBe(0);
+  return world;
+}
 
+describe('write protection', () => {
   it('lets reads through and holds writes up until the protection is taken off', () => {
     const world = protectedPages();
     const { owner } = world;
@@ -392,7 +396,9 @@ describe('write protection', () => {
     expect(world.load(world.owner, 0)).toBe(0x5a);
     world.expectConsistent();
   });
+});
 
+describe('write protection and what else happens to the page', () => {
   it('survives mprotect to read-only and back, which alone does not make the page writable', () => {
     const world = protectedPages();
     const { owner } = world;

@@ -41,7 +41,7 @@ function world(): UffdWorld {
   return made;
 }
 
-describe('userfaultfd(2) and UFFDIO_API', () => {
+describe('userfaultfd(2)', () => {
   it.each([
     ['unknown flags', 2, -EINVAL],
     ['O_NONBLOCK', O_NONBLOCK, 0],
@@ -67,7 +67,9 @@ describe('userfaultfd(2) and UFFDIO_API', () => {
       ioctls: 0n,
     });
   });
+});
 
+describe('UFFDIO_API', () => {
   it('reports every feature and ioctl, once', () => {
     const made = new UffdWorld();
     const context = made.run(made.owner, sysUserfaultfd(made.owner, 0));
@@ -142,7 +144,9 @@ describe('UFFDIO_REGISTER', () => {
     const call = userfaultfdRegister(made.manager, made.uffd, addressOf(0) + offset, length, MISSING);
     expect(made.run(made.manager, call).error).toBe(-EINVAL);
   });
+});
 
+describe('UFFDIO_REGISTER of memory that cannot have it', () => {
   it('refuses what lies below mmap_min_addr or above user space', () => {
     const made = new UffdWorld();
     for (const at of [0n, 1n << 63n]) {
@@ -219,7 +223,9 @@ describe('filling pages in', () => {
     const zero = userfaultfdZeropage(manager, uffd, at, length, mode);
     expect(made.run(manager, zero)).toEqual({ error: -EINVAL, done: null });
   });
+});
 
+describe('UFFDIO_COPY', () => {
   it('stops at a page that is there: the pages before it stay, and the caller is told how many', () => {
     const made = world();
     expect(made.copy(0, 5, 3)).toEqual({ error: -EAGAIN, done: 4096 });
@@ -228,7 +234,7 @@ describe('filling pages in', () => {
     made.expectConsistent();
   });
 
-  it('COPY reads the data from the caller, faulting it in without the locks of the target', () => {
+  it('reads the data from the caller, faulting it in without the locks of the target', () => {
     const made = world();
     const { manager, uffd } = made;
     made.map(manager, 0, 4, RW);
@@ -258,7 +264,9 @@ describe('filling pages in', () => {
     expect(made.copy(1, 1, 2).error).toBe(-ENOENT);
     expect(vma()?.anonVma).not.toBeNull();
   });
+});
 
+describe('shared memory, and pages that come from elsewhere', () => {
   it('COPY and ZEROPAGE of shared memory put pages into the object; one that it has is refused', () => {
     const made = new UffdWorld();
     const { owner, manager, uffd } = made;
