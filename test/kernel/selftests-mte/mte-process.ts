@@ -15,11 +15,13 @@ import {
 } from '../../../src/arch/user-abi.ts';
 import { atomically, type Task } from '../../../src/base/task.ts';
 import { fromHalves, highHalf, lowHalf } from '../../../src/base/u64.ts';
-import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
+import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
+import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { memfdCreate } from '../../../src/kernel/mm/memfd.ts';
 import {
   MAP_ANONYMOUS,
+  MAP_HUGETLB,
   MAP_PRIVATE,
   MAP_SHARED,
   PROT_READ,
@@ -68,6 +70,8 @@ export interface Allocation {
   readonly after?: number;
   /** A tmpfs file of its own in place of anonymous memory. */
   readonly file?: boolean;
+  /** MAP_HUGETLB: whole huge pages. */
+  readonly huge?: boolean;
 }
 
 export const roundUp = (bytes: number, to: number): number => Math.ceil(bytes / to) * to;
@@ -76,9 +80,10 @@ export const withTag = (pointer: bigint, tag: number): bigint =>
   (pointer & ~(15n << 56n)) | (BigInt(tag) << 56n);
 
 /** @param cpuModel default: the one of scenarios, which was recorded too */
-export function mteSystem(cpus = 1, cpuModel?: string): System {
+export function mteSystem(cpus = 1, cpuModel?: string, kernel: Partial<KernelConfig> = {}): System {
   const model = cpuModel === undefined ? {} : { cpuModel };
-  return createSystem({ architecture: architectureNamed('arm64'), cpus, memoryBytes: 0x400_0000, ...model });
+  const architecture = architectureNamed('arm64');
+  return createSystem({ architecture, cpus, memoryBytes: 0x400_0000, kernel, ...model });
 }
 
 export function mteProcess(system: System = mteSystem(), cpu = 0): MteProcess {
@@ -151,10 +156,19 @@ export class MteProcess {
 
   /** Maps readable and writable memory with PROT_MTE; the address of its middle. */
   allocate(size: number, allocation: Allocation): bigint {
-    const { how, shared = false, tags = false, before = 0, after = 0, file = false } = allocation;
+    const {
+      how,
+      shared = false,
+      tags = false,
+      before = 0,
+      after = 0,
+      file = false,
+      huge = false,
+    } = allocation;
     const length = before + size + after;
     const prot = PROT_READ | PROT_WRITE;
-    const flags = (shared ? MAP_SHARED : MAP_PRIVATE) | (file ? 0 : MAP_ANONYMOUS);
+    const backed = (file ? 0 : MAP_ANONYMOUS) | (huge ? MAP_HUGETLB : 0);
+    const flags = (shared ? MAP_SHARED : MAP_PRIVATE) | backed;
     const backing = file ? this.file(length) : null;
     const first = how === 'mmap' ? prot | PROT_MTE : prot;
     const map = sysMmap(this.task, 0n, BigInt(length), first, flags, backing, 0n);
