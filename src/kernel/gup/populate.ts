@@ -12,6 +12,7 @@ import { VM_ACCESS_FLAGS, VM_IO, VM_LOCKONFAULT, VM_PFNMAP, VM_SHARED, VM_WRITE 
 import type { TaskStruct } from '../task-struct.ts';
 import {
   FOLL_FORCE,
+  FOLL_GET,
   FOLL_HWPOISON,
   FOLL_MADV_POPULATE,
   FOLL_TOUCH,
@@ -30,10 +31,21 @@ export const gupPopulate: PopulateOperations = {
   populateVmaPageRange: (current, vma, start, end) => populateVmaPageRange(current, vma, start, end, null),
   mmPopulateRange: (current, start, end) => mmPopulateRange(current, start, end, false),
   faultinPageRange(current, mm, start, end, write, locked) {
-    const flags = FOLL_TOUCH | FOLL_HWPOISON | FOLL_UNLOCKABLE | FOLL_MADV_POPULATE | (write ? FOLL_WRITE : 0);
+    const flags =
+      FOLL_TOUCH | FOLL_HWPOISON | FOLL_UNLOCKABLE | FOLL_MADV_POPULATE | (write ? FOLL_WRITE : 0);
     return getUserPagesLocked(current, mm, start, end - start, null, locked, flags);
   },
+  getUserPage,
 };
+
+function* getUserPage(current: TaskStruct, page: number): Task<number> {
+  const { mm } = current;
+  if (mm === null) return -EFAULT;
+  const frames: number[] = [];
+  const flags = FOLL_TOUCH | FOLL_GET | FOLL_UNLOCKABLE;
+  const got = yield* getUserPagesLocked(current, mm, page, 1, frames, { held: false }, flags);
+  return got === 1 ? (frames[0] as number) : got;
+}
 
 /**
  * Faults in pages [start, end) of one VMA. Pages done, or -errno; with `locked` the lock may be dropped.

@@ -20,7 +20,7 @@ import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
 import { endOfHole, entryEnd, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { addFileRmap, addMmCounter, addNewAnonRmap, mmCounter, tryDupAnonRmap } from './rmap.ts';
-import { SWP_PTE_MARKER } from './swap-entry.ts';
+import { SWP_HWPOISON, SWP_PTE_MARKER } from './swap-entry.ts';
 import { copySwapPte, swapSlotRead } from './swap-pte.ts';
 import { copyHugePmd } from './thp/copy-huge-pmd.ts';
 import { copyHighpage } from './user-highpage.ts';
@@ -174,6 +174,12 @@ class PteCopier {
       const slot = swapSlotRead(this.#parent.mm, source.level);
       if (slot !== -1) {
         yield* copySwapPte(this.#child, source, target, index, slot);
+        return COPIED_UNITS;
+      }
+      if (format.swapTypeOf(hi, lo) === SWP_HWPOISON) {
+        // Memory that is broken is broken for both.
+        yield target.setEntry;
+        pageTables.write(target, index, hi, lo);
         return COPIED_UNITS;
       }
       if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('fork with swapped pages');

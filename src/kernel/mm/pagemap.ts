@@ -10,7 +10,7 @@ import { hugetlbViews } from './hugetlb/views.ts';
 import type { MmStruct } from './mm.ts';
 import { endOfHole, entryEnd, hugePages, PmdKind, pteIndex } from './page-table.ts';
 import { rootTable } from './page-table-alloc.ts';
-import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
+import { isSwapType, PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
 import type { VmArea } from './vma.ts';
 import { VM_HUGETLB } from './vma-flags.ts';
 
@@ -106,7 +106,7 @@ function swapView(mm: MmStruct, page: number, flags: number): PageView {
     count: 1,
     present: false,
     swap: true,
-    swapped: type !== SWP_PTE_MARKER,
+    swapped: isSwapType(type),
     file: false,
     exclusive: false,
     uffdWp: (flags & EntryFlag.UffdWp) !== 0 || (marker & PTE_MARKER_UFFD_WP) !== 0,

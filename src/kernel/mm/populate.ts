@@ -38,6 +38,11 @@ export interface PopulateOperations {
     write: boolean,
     locked: { held: boolean },
   ): Task<number>;
+  /**
+   * `get_user_pages_fast` of one page of the running process, for reading: takes mmap_lock itself where it needs it.
+   * The frame, with a reference, or a negative errno.
+   */
+  getUserPage(current: TaskStruct, page: number): Task<number>;
 }
 
 /** @throws Unsupported when the kernel was put together without them */

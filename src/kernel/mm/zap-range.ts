@@ -24,7 +24,7 @@ import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.
 import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
 import { tryToFreePte } from './reclaim-page-table.ts';
 import { addMmCounter, mmCounter, removeRmap } from './rmap.ts';
-import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
+import { PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_HWPOISON, SWP_PTE_MARKER } from './swap-entry.ts';
 import { swapSlotRead, zapSwapPte } from './swap-pte.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
 import { zapHugePmd } from './thp/zap-huge-pmd.ts';
@@ -202,8 +202,9 @@ function* zapNonPresent(
   const { format, hi, lo } = pageTables;
   const slot = swapSlotRead(mm, table.level);
   if (slot !== -1) return yield* zapSwapPte(current, mm, table, index, slot);
-  if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('zapping swap entries');
-  if (staysMarked(vma, format.swapOffsetOf(hi, lo), details)) return;
+  const type = format.swapTypeOf(hi, lo);
+  if (type !== SWP_PTE_MARKER && type !== SWP_HWPOISON) throw new Unsupported('zapping swap entries');
+  if (type === SWP_PTE_MARKER && staysMarked(vma, format.swapOffsetOf(hi, lo), details)) return;
   yield table.setEntry;
   pageTables.write(table, index, 0, 0);
 }

@@ -38,6 +38,7 @@ const populatesNothing = {
   mmPopulateRange: nothing,
   populateVmaPageRange: nothing,
   faultinPageRange: nothing,
+  getUserPage: nothing,
 };
 
 /** Pages; page 0 is PAGE. The page it is at afterwards, counted from there, or the name of the error. */

@@ -23,6 +23,7 @@ import { doFaultAround } from './fault-around.ts';
 import {
   FAULT_FLAG_WRITE,
   VM_FAULT_ERROR,
+  VM_FAULT_HWPOISON,
   VM_FAULT_LOCKED,
   VM_FAULT_MAJOR,
   VM_FAULT_NOPAGE,
@@ -65,6 +66,10 @@ function* callFault(fault: VmFault): Task<number> {
   if (frame === -EAGAIN) return yield* shmemUserfault(fault);
   if (frame < 0) return frame === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
   fault.frame = frame;
+  if (fault.kernel.frames.hasFlag(frame, FrameFlag.HwPoison)) {
+    yield* unlockAndPut(fault);
+    return VM_FAULT_HWPOISON;
+  }
   return fault.major ? VM_FAULT_LOCKED | VM_FAULT_MAJOR : VM_FAULT_LOCKED;
 }
 

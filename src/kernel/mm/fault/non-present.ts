@@ -6,7 +6,7 @@
 import type { Task } from '../../../base/task.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
-import { isSwapType, PTE_MARKER_GUARD, PTE_MARKER_POISONED, SWP_PTE_MARKER } from '../swap-entry.ts';
+import { isSwapType, PTE_MARKER_GUARD, PTE_MARKER_POISONED, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
 import { VM_UFFD_WP } from '../vma-flags.ts';
 import { doAnonymousPage } from './anonymous.ts';
 import { VM_FAULT_HWPOISON, VM_FAULT_SIGSEGV } from './fault-flags.ts';
@@ -19,6 +19,7 @@ export function* doSwapPage(fault: VmFault): Task<number> {
   const { originalHi: hi, originalLo: lo } = fault;
   const type = format.swapTypeOf(hi, lo);
   if (isSwapType(type)) return yield* doSwapIn(fault, format.swapOffsetOf(hi, lo));
+  if (type === SWP_HWPOISON) return VM_FAULT_HWPOISON;
   if (type !== SWP_PTE_MARKER) throw new Unsupported('a fault on a swap entry');
   const marker = format.swapOffsetOf(hi, lo);
   if ((marker & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON;

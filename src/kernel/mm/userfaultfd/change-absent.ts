@@ -9,7 +9,7 @@ import type { Halves } from '../../../base/u64.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE } from '../change-flags.ts';
 import type { TablePage } from '../page-table.ts';
-import { isSwapType, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
+import { isSwapType, PTE_MARKER_UFFD_WP, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
 import { userfaultfdWpUseMarkers } from './context.ts';
 import { markerOf, writeWpMarker } from './wp-marker.ts';
@@ -42,6 +42,7 @@ export function* changeUffdWpOfAbsent(
     pageTables.write(table, index, 0, 0);
     return true;
   }
+  if (type === SWP_HWPOISON) return false;
   if (!isSwapType(type)) throw new Unsupported('mprotect of swap entries');
   return (protect || resolve) && (yield* flagSwapPte(vma, table, index, protect));
 }
