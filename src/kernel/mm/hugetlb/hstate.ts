@@ -28,7 +28,11 @@ export class Hstate extends SharedObject {
   /** Pages of the pool, free and in use. */
   nrHugePages = 0;
   freeHugePages = 0;
-  /** Free pages that mappings have been promised and have not faulted in yet. */
+  /**
+   * Free pages that mappings have been promised and have not faulted in yet. As in 6.18 (where it is unsigned and wraps) it
+   * is too low, even negative, while a fork's child still uses a page that the owner of its promise has unmapped: that
+   * counts as a promise made again when it is unmapped, and as one only when it is free.
+   */
   resvHugePages = 0;
   /** Always 0: the pool does not grow on demand. */
   readonly surplusHugePages = 0;
@@ -71,7 +75,6 @@ export class Hstate extends SharedObject {
   acctMemory(delta: number): number {
     if (delta > 0 && this.resvHugePages + delta > this.freeHugePages) return -ENOMEM;
     this.resvHugePages += delta;
-    if (this.resvHugePages < 0) throw new Error(`${this.name}: ${this.resvHugePages} pages are promised`);
     return 0;
   }
 
@@ -97,6 +100,11 @@ export class Hstate extends SharedObject {
     if (this.#restoreReserve.delete(frame)) this.resvHugePages++;
     this.freeHugePages++;
     this.#free.push(frame);
+  }
+
+  /** Pages in use whose release makes a promise again. */
+  get restoring(): number {
+    return this.#restoreReserve.size;
   }
 
   restoresReserve(frame: number): boolean {

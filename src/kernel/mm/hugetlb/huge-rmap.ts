@@ -8,11 +8,12 @@ import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { FrameTable } from '../../frame/frame-table.ts';
 import { MMF_HAS_PINNED, type MmStruct } from '../mm.ts';
 import type { VmArea } from '../vma.ts';
-import { hugeStart } from './hugetlb-vma.ts';
+import { hstateOfVma, hugeStart } from './hugetlb-vma.ts';
 
 /** A new private page, mapped by this VMA only. */
 export function hugetlbAddNewAnonRmap(frames: FrameTable, frame: number, vma: VmArea, page: number): void {
   if (vma.anonVma === null) throw new Error(`anonymous page in ${vma.name}, which has no anon_vma`);
+  hstateOfVma(vma).clearRestoreReserve(frame);
   frames.setFlags(frame, FrameFlag.Anon | FrameFlag.AnonExclusive);
   frames.setMapping(frame, vma.anonVma, vma.indexOf(hugeStart(vma, page)));
   hugetlbAddFileRmap(frames, frame);
