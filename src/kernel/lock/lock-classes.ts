@@ -35,8 +35,8 @@ const VMA_WRITE_RANK = 50;
 
 /** The class of a lock, by its name. */
 export function classOf(lockName: string): string {
-  const space = lockName.indexOf(' ');
-  const first = space === -1 ? lockName : lockName.slice(0, space);
+  const [first = '', second = ''] = lockName.split(' ', 2);
+  if (first === 'hugetlb') return `hugetlb_${second}`;
   return first === 'vma' ? VMA_LOCK_CLASS : first;
 }
 

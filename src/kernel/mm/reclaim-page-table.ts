@@ -5,6 +5,7 @@
  * @see Linux mm/pt_reclaim.c, `try_to_free_pte`; mm/memory.c, `zap_pte_range`
  */
 import type { Task } from '../../base/task.ts';
+import { SINGLE_DEPTH_NESTING } from '../lock/lock-classes.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
@@ -41,7 +42,7 @@ export function* tryToFreePte(
   const table = pteTableBelow(pageTables, pmds, page);
   if (table !== null) {
     // Nested: the pmd's lock first. With it held, the table cannot go away any more.
-    yield* table.lock.lock(current);
+    yield* table.lock.lock(current, SINGLE_DEPTH_NESTING);
     const empty = isEmpty(pageTables, table);
     if (empty) {
       yield pmds.setEntry;

@@ -116,6 +116,13 @@ describe('munmap of several VMAs', () => {
       const { object, operation } = step.value;
       if (object === world.mm.mmapLock || operation === 'vma_iter_store') seen.push(operation);
     }
-    expect(seen).toEqual(['down_write', 'vma_iter_store', 'vma_iter_store', 'downgrade_write', 'up_read']);
+    expect(seen).toEqual([
+      'down_write',
+      'vma_iter_store',
+      'vma_iter_store',
+      'vma_end_write_all',
+      'downgrade_write',
+      'up_read',
+    ]);
   });
 });
