@@ -3,6 +3,7 @@
  * thousands of kernels can live one after another, or beside each other, in one program.
  */
 import type { KernelArch } from '../arch/kernel-arch.ts';
+import type { Task } from '../base/task.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { AddressSpace } from './frame/address-space.ts';
@@ -50,6 +51,9 @@ export interface KernelConfig {
   /** /sys/kernel/mm/transparent_hugepage/enabled: which private anonymous memory may have huge pages. */
   readonly transparentHugepage: 'never' | 'madvise' | 'always';
 }
+
+/** Frees about `wanted` pages of user memory, if it can: how many it were. */
+export type DirectReclaim = (current: TaskStruct, wanted: number) => Task<{ readonly reclaimed: number }>;
 
 export const defaultKernelConfig: KernelConfig = {
   transparentHugepage: 'madvise',
@@ -100,6 +104,8 @@ export class Kernel {
   committedPages = 0;
   /** Set when the kernel is put together: `mm_populate` and its like, of the layer above mm. */
   populate: PopulateOperations | null = null;
+  /** Set with it: makes room for page tables when there is no memory (`reclaim/direct.ts`, which needs page tables). */
+  directReclaim: DirectReclaim | null = null;
   /** The pid handed out last. */
   lastPid = 0;
   /** Numbers for the names of objects: the n-th of its kind has the same name in every run of a schedule. */

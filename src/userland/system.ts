@@ -22,6 +22,7 @@ import { defaultKernelConfig, Kernel, type KernelConfig } from '../kernel/kernel
 import { mmapBasePage, setProgramLayout } from '../kernel/mm/address-space-layout.ts';
 import { contextSwitch } from '../kernel/mm/context-switch.ts';
 import { mmAlloc } from '../kernel/mm/mm-lifetime.ts';
+import { tryToFreePages } from '../kernel/mm/reclaim/direct.ts';
 import { defaultResourceLimits } from '../kernel/mm/rlimit.ts';
 import type { Credentials } from '../kernel/process/credentials.ts';
 import { createTask } from '../kernel/process/fork.ts';
@@ -124,6 +125,7 @@ export function createSystem(options: SystemOptions): System {
     omitTlbFlushes.length === 0 ? hardware : withoutFlushes(hardware, omitTlbFlushes, taskOn, omittedFlushes);
   const kernel = new Kernel(machine, arch, frames, { ...defaultKernelConfig, ...options.kernel });
   kernel.populate = gupPopulate;
+  kernel.directReclaim = tryToFreePages;
   kernel.lastPid = FIRST_PID - 1;
   if (machine.events.enabled) {
     options.architecture.observeMmus(hardware, { machine, events: machine.events, taskOn });

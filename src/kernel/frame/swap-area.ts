@@ -110,6 +110,7 @@ export class SwapArea extends SharedObject {
 
   /** Stores a page. Bytes and tags are kept, not copied. */
   store(slot: number, bytes: Uint8Array | null, tags: Uint8Array | null): void {
+    if (!this.#frames.has(slot)) throw new Error(`swap slot ${slot} is written and not cached`);
     this.#contents.set(slot, { bytes, tags });
   }
 

@@ -1,6 +1,6 @@
 /**
  * Promising memory that may never be used: what a private writable mapping charges, and when the promise is refused.
- * Left out: per-group limits, swap.
+ * Left out: per-group limits.
  * @see Linux mm/util.c, `__vm_enough_memory`, `vm_commit_limit`; mm/vma.c, `accountable_mapping`
  */
 import { ENOMEM } from '../errno.ts';
@@ -27,9 +27,10 @@ export function securityVmEnoughMemory(mm: MmStruct, pages: number): number {
   const total = kernel.frames.frameCount;
   const committed = kernel.committedPages + pages;
   const reserve = Math.min(Math.floor(mm.totalVm / 32), USER_RESERVE_PAGES);
-  const limit = Math.floor((total * OVERCOMMIT_RATIO) / 100) - reserve;
+  const swapPages = kernel.swap?.slotCount ?? 0;
+  const limit = Math.floor((total * OVERCOMMIT_RATIO) / 100) + swapPages - reserve;
   const mode = kernel.config.overcommitMemory;
-  if (mode === OVERCOMMIT_GUESS && pages > total) return -ENOMEM;
+  if (mode === OVERCOMMIT_GUESS && pages > total + swapPages) return -ENOMEM;
   if (mode === OVERCOMMIT_NEVER && committed >= limit) return -ENOMEM;
   kernel.committedPages = committed;
   return 0;

@@ -39,6 +39,17 @@ export function allocateTable(kernel: Kernel, mm: MmStruct, level: number): Tabl
   return table;
 }
 
+/** The same once memory has run out: user pages make room. May sleep. */
+function* allocateTableSlowly(current: TaskStruct, mm: MmStruct, level: number): Task<TablePage | null> {
+  const { directReclaim } = mm.kernel;
+  if (directReclaim === null) return null;
+  for (;;) {
+    const { reclaimed } = yield* directReclaim(current, 1);
+    const table = allocateTable(mm.kernel, mm, level);
+    if (table !== null || reclaimed === 0) return table;
+  }
+}
+
 /** Gives a table's page back to the allocator. No entry may point to it and no TLB may hold anything of it. */
 export function freeTable(kernel: Kernel, table: TablePage): void {
   kernel.pageTables.remove(table);
@@ -52,7 +63,8 @@ export function freeTable(kernel: Kernel, table: TablePage): void {
 function* addTable(current: TaskStruct, mm: MmStruct, upper: TablePage, index: number): Task<boolean> {
   const { kernel } = mm;
   const { pageTables } = kernel;
-  const table = allocateTable(kernel, mm, upper.level + 1);
+  const level = upper.level + 1;
+  const table = allocateTable(kernel, mm, level) ?? (yield* allocateTableSlowly(current, mm, level));
   if (table === null) return false;
   yield* upper.lock.lock(current);
   pageTables.read(upper, index);

@@ -6,7 +6,7 @@ import { getUserPagesRemote, pinUserPagesRemote } from '../../../src/kernel/gup/
 import { putUserPage, unpinUserPage } from '../../../src/kernel/gup/pin.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
 import { MM_ANONPAGES, MM_SWAPENTS } from '../../../src/kernel/mm/mm.ts';
-import { PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
+import { MAP_NORESERVE, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../src/kernel/mm/mprotect.ts';
 import { sysMremap } from '../../../src/kernel/mm/mremap.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
@@ -42,6 +42,18 @@ describe('a working set larger than memory', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
+  it('may be as large as memory and swap together, page tables included', () => {
+    const world = swapWorld({ memoryBytes: 0x40_0000, kernel: { swapPages: 1024 } });
+    const task = world.process();
+    // One page in every 16 MiB: a table for each.
+    const pages = 600;
+    world.map(task, 0, pages * 4096, RW, MAP_PRIVATE | MAP_NORESERVE);
+    for (let i = 0; i < pages; i++) expect(world.store(task, i * 4096, i % 251)).toBeNull();
+    for (let i = 0; i < pages; i++) expect(world.load(task, i * 4096)).toBe(i % 251);
+    expect(mmOf(task).rss[MM_SWAPENTS]).toBeGreaterThan(100);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+
   it('keeps what is changed after it came back', () => {
     const world = swapWorld({ frameLimit: 60 });
     const task = filled(world, 120);
@@ -64,7 +76,9 @@ describe('a working set larger than memory', () => {
     // The CPU still has the root table loaded.
     expect(world.kernel.frames.freeFrames).toBeGreaterThanOrEqual(before - 1);
   });
+});
 
+describe('a working set larger than memory and swap together', () => {
   it('ends in SIGKILL where there is no swap', () => {
     const world = swapWorld({ frameLimit: 40, kernel: { swapPages: 0 } });
     const task = world.process();
