@@ -12,15 +12,14 @@ import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { type MmuGather, tlbFinishMmu, tlbGatherMmu } from '../mmu-gather.ts';
-import { hugePages, isWholeHugePage, pteIndex, type TablePage } from '../page-table.ts';
+import { hugePages, pteIndex, type TablePage } from '../page-table.ts';
 import { folioDeactivate, folioIsolateLru, folioPutbackLru } from '../reclaim/lru.ts';
 import { pageoutFolio } from '../reclaim/pageout.ts';
-import { pmdIndex, pmdTransHugeLock } from '../thp/huge-pmd.ts';
-import { splitHugePmd } from '../thp/split-pmd.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_HUGETLB, VM_LOCKED, VM_PFNMAP } from '../vma-flags.ts';
-import { HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page-tables.ts';
+import { type HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page-tables.ts';
 import { MADV_PAGEOUT } from './advice.ts';
+import { adviseHugePage } from './huge-part.ts';
 import type { MadviseState } from './madvise-state.ts';
 
 /** 0, or -EINVAL for memory that reclaim never looks at. */
@@ -103,28 +102,10 @@ class ColdVisitor implements PageTableVisitor {
     else this.#isolated.push(folio);
   }
 
-  /** Whole and ours alone, or nothing: a part is split off first. */
-  *huge(page: number, end: number): Task<HugeVerdict> {
-    const current = this.#current;
-    const { frames, pageTables } = current.kernel;
-    if (!isWholeHugePage(pageTables, page, end)) {
-      yield* splitHugePmd(current, this.#vma, page);
-      return HugeVerdict.LookAgain;
-    }
-    const table = yield* pmdTransHugeLock(current, this.#vma.mm, page);
-    if (table === null) return HugeVerdict.LookAgain;
-    const young = (pageTables.flags(table.level) & EntryFlag.Young) !== 0;
-    const folio = pageTables.frame(table.level);
-    if (!frames.isZeroFrame(folio) && !frames.maybeMappedShared(folio)) {
-      if (!this.#pageout && young) {
-        yield table.setEntry;
-        pageTables.change(table, pmdIndex(pageTables, page), 0, EntryFlag.Young);
-        this.#gather.noteEntry(page, table.level);
-      }
-      yield frames.refPoint(folio);
-      this.#coolDown(folio);
-    }
-    yield* table.lock.unlock(current);
-    return HugeVerdict.Done;
+  huge(page: number, end: number): Task<HugeVerdict> {
+    return adviseHugePage(this.#current, this.#vma, page, end, this.#gather, {
+      clear: this.#pageout ? 0 : EntryFlag.Young,
+      advise: (folio) => this.#coolDown(folio),
+    });
   }
 }

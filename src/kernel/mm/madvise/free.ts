@@ -12,15 +12,14 @@ import type { TaskStruct } from '../../task-struct.ts';
 import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import type { MmuGather } from '../mmu-gather.ts';
-import { isWholeHugePage, type PageTables, pteIndex, type TablePage } from '../page-table.ts';
+import { type PageTables, pteIndex, type TablePage } from '../page-table.ts';
 import { folioMarkLazyfree } from '../reclaim/lru.ts';
 import { folioFreeSwap } from '../swap-cache.ts';
 import { PTE_MARKER_POISONED, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
 import { swapSlotRead, zapSwapPte } from '../swap-pte.ts';
-import { pmdIndex, pmdTransHugeLock } from '../thp/huge-pmd.ts';
-import { splitHugePmd } from '../thp/split-pmd.ts';
 import type { VmArea } from '../vma.ts';
-import { HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page-tables.ts';
+import { type HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page-tables.ts';
+import { adviseHugePage } from './huge-part.ts';
 import type { MadviseState } from './madvise-state.ts';
 
 const YOUNG_OR_DIRTY = EntryFlag.Young | EntryFlag.Dirty;
@@ -116,29 +115,14 @@ class FreeVisitor implements PageTableVisitor {
     }
   }
 
-  /** @see `madvise_free_huge_pmd`; a part of a huge page, or one that others map, is left to its ptes */
-  *huge(page: number, end: number): Task<HugeVerdict> {
-    const current = this.#current;
-    const { frames, pageTables } = current.kernel;
-    if (!isWholeHugePage(pageTables, page, end)) {
-      yield* splitHugePmd(current, this.#vma, page);
-      return HugeVerdict.LookAgain;
-    }
-    const table = yield* pmdTransHugeLock(current, this.#vma.mm, page);
-    if (table === null) return HugeVerdict.LookAgain;
-    const flags = pageTables.flags(table.level);
-    const folio = pageTables.frame(table.level);
-    if (!frames.isZeroFrame(folio) && !frames.maybeMappedShared(folio)) {
-      frames.clearFlags(folio, FrameFlag.Dirty);
-      if ((flags & YOUNG_OR_DIRTY) !== 0) {
-        yield table.setEntry;
-        pageTables.change(table, pmdIndex(pageTables, page), 0, YOUNG_OR_DIRTY);
-        this.#gather.noteEntry(page, table.level);
-      }
-      yield frames.refPoint(folio);
-      folioMarkLazyfree(frames, folio);
-    }
-    yield* table.lock.unlock(current);
-    return HugeVerdict.Done;
+  huge(page: number, end: number): Task<HugeVerdict> {
+    const { frames } = this.#current.kernel;
+    return adviseHugePage(this.#current, this.#vma, page, end, this.#gather, {
+      clear: YOUNG_OR_DIRTY,
+      advise: (folio) => {
+        frames.clearFlags(folio, FrameFlag.Dirty);
+        folioMarkLazyfree(frames, folio);
+      },
+    });
   }
 }
