@@ -11,7 +11,7 @@ import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE } from './change-flags.ts';
 import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
-import { hugetlbChangeProtection } from './hugetlb/change-protection.ts';
+import { HugeWp, hugetlbChangeProtection } from './hugetlb/change-protection.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
 import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
@@ -48,7 +48,8 @@ export function* changeProtection(
   gather: MmuGather,
   changeFlags = manualWriteUpgrade(vma) ? MM_CP_TRY_CHANGE_WRITABLE : 0,
 ): Task<number> {
-  if ((vma.flags & VM_HUGETLB) !== 0) return yield* hugetlbChangeProtection(current, vma, start, end);
+  if ((vma.flags & VM_HUGETLB) !== 0)
+    return yield* hugetlbChangeProtection(current, vma, start, end, hugeWpOf(changeFlags));
   const { pageTables } = mm.kernel;
   const { format, lastLevel } = pageTables;
   const root = rootTable(mm);
@@ -65,6 +66,11 @@ export function* changeProtection(
     page = next;
   }
   return change.changed;
+}
+
+function hugeWpOf(changeFlags: number): HugeWp {
+  if ((changeFlags & MM_CP_UFFD_WP) !== 0) return HugeWp.Protect;
+  return (changeFlags & MM_CP_UFFD_WP_RESOLVE) !== 0 ? HugeWp.Resolve : HugeWp.Keep;
 }
 
 /** One call of `changeProtection`. */

@@ -11,8 +11,8 @@ import { Sgp, shmemGetFolio } from '../shmem-get-folio.ts';
 import type { VmArea } from '../vma.ts';
 import type { UserfaultfdContext } from './context.ts';
 import { type FilledRange, fillIoctl } from './fill-ioctl.ts';
+import { type FillOperation, WITHOUT_DATA } from './fill-operation.ts';
 import { mfillInstallPte } from './install-pte.ts';
-import type { FillOperation } from './mfill.ts';
 import { UFFDIO_MODE_DONTWAKE, UFFDIO_MODE_WP } from './uffd-abi.ts';
 
 /** Bytes; `mode` is UFFDIO_MODE_*. -EFAULT where the file has no page, -EINVAL on anonymous memory. */
@@ -27,12 +27,10 @@ export function* userfaultfdContinue(
   const writeProtect = (mode & UFFDIO_MODE_WP) !== 0n;
   const operation: FillOperation = {
     writeProtect,
+    ...WITHOUT_DATA,
     fileOnly: true,
+    huge: 'continue',
     fillPage: (vma, page) => mapCachedPage(current, vma, page, writeProtect),
-    prepareOutside: () => {
-      throw new Error('nothing is copied');
-    },
-    finish: () => undefined,
   };
   return yield* fillIoctl(current, context, { start, length }, mode, badMode, operation);
 }

@@ -14,8 +14,8 @@ import type { VmArea } from '../vma.ts';
 import { VM_SHARED } from '../vma-flags.ts';
 import type { UserfaultfdContext } from './context.ts';
 import { type FilledRange, fillIoctl } from './fill-ioctl.ts';
+import { type FillOperation, RETRY_OUTSIDE } from './fill-operation.ts';
 import { mfillInstallPte } from './install-pte.ts';
-import { type FillOperation, RETRY_OUTSIDE } from './mfill.ts';
 import { shmemFillPage } from './shmem-fill.ts';
 import { UFFDIO_MODE_DONTWAKE, UFFDIO_MODE_WP } from './uffd-abi.ts';
 import { validateUnalignedRange } from './validate-range.ts';
@@ -46,9 +46,12 @@ export function* userfaultfdCopy(
 class CopyPages implements FillOperation {
   readonly writeProtect: boolean;
   readonly fileOnly = false;
+  readonly huge = 'copy';
   readonly #current: TaskStruct;
   readonly #source: bigint | Uint8Array;
   readonly #bytes = new Uint8Array(PAGE_BYTES);
+  /** The data of a huge page, read while no lock was held; null: none. */
+  #outside: Uint8Array | null = null;
   /** A page that waits for its data, or has it already; -1: none. */
   #frame = NO_FRAME;
 
@@ -79,12 +82,24 @@ class CopyPages implements FillOperation {
     return error;
   }
 
+  fillHugePage(frame: number, offset: number, pages: number): boolean {
+    const outside = this.#outside;
+    for (let i = 0; i < pages; i++) {
+      if (outside !== null) this.#store(frame + i, outside.subarray(i * PAGE_BYTES, (i + 1) * PAGE_BYTES));
+      else if (!this.#readWithoutFaults(frame + i, offset + i)) return false;
+    }
+    this.#outside = null;
+    return true;
+  }
+
   /** The locks are not held: faults may be handled, and may wait. */
-  *prepareOutside(offset: number): Task<number> {
+  *prepareOutside(offset: number, pages: number): Task<number> {
     if (typeof this.#source !== 'bigint') throw new Error('given bytes need no fault');
+    const bytes = pages === 1 ? this.#bytes : new Uint8Array(pages * PAGE_BYTES);
     const at = this.#source + BigInt(offset * PAGE_BYTES);
-    if ((yield* copyFromUser(this.#current, this.#bytes, at)) !== 0) return -EFAULT;
-    this.#store(this.#frame);
+    if ((yield* copyFromUser(this.#current, bytes, at)) !== 0) return -EFAULT;
+    if (this.#frame !== NO_FRAME) this.#store(this.#frame, bytes);
+    else this.#outside = bytes;
     return 0;
   }
 
@@ -98,11 +113,11 @@ class CopyPages implements FillOperation {
     if (typeof this.#source === 'bigint') {
       if (copyFromUserInatomic(this.#current, this.#bytes, this.#source + BigInt(at)) !== 0) return false;
     } else this.#bytes.set(this.#source.subarray(at, at + PAGE_BYTES));
-    this.#store(frame);
+    this.#store(frame, this.#bytes);
     return true;
   }
 
-  #store(frame: number): void {
-    this.#current.kernel.machine.memory.writeBytes(frame, 0, this.#bytes);
+  #store(frame: number, bytes: Uint8Array): void {
+    this.#current.kernel.machine.memory.writeBytes(frame, 0, bytes);
   }
 }

@@ -7,33 +7,21 @@ import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import { EAGAIN, EEXIST, EFAULT, EINTR, EINVAL, ENOMEM } from '../../errno.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { Unsupported } from '../../unsupported.ts';
+import { hstateOfVma, isHugetlbVma } from '../hugetlb/hugetlb-vma.ts';
 import { PmdKind, pteIndex, type TablePage } from '../page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from '../page-table-alloc.ts';
 import { SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
-import { VM_HUGETLB, VM_UFFD_WP } from '../vma-flags.ts';
+import { VM_UFFD_WP } from '../vma-flags.ts';
 import type { UserfaultfdContext } from './context.ts';
+import { type FillOperation, RETRY_OUTSIDE } from './fill-operation.ts';
+import { fillHugetlbLocked } from './hugetlb-fill.ts';
 import { mfillLock, mfillUnlock } from './mfill-lock.ts';
 
-/** Of `FillOperation.fillPage`: let the locks go, call `prepareOutside`, and begin with this page again. */
-export const RETRY_OUTSIDE = 1;
-
-/** What is filled in. */
-export interface FillOperation {
-  /** The pages are to be write-protected. */
-  readonly writeProtect: boolean;
-  /** Only pages that a file has can be mapped so (UFFDIO_CONTINUE). */
-  readonly fileOnly: boolean;
-  /**
-   * Fills one page in, of which the pte table is there. 0, -errno or RETRY_OUTSIDE. VMA and map_changing_lock are held.
-   * @param offset of the page from the start of the range, in pages
-   */
-  fillPage(vma: VmArea, page: number, offset: number): Task<number>;
-  /** What cannot be done with the locks held, of the same page. 0 or -errno. */
-  prepareOutside(offset: number): Task<number>;
-  /** The end, however it came. */
-  finish(): void;
+/** Where one call stands: pages filled in, and how many pages the next one has. */
+interface Progress {
+  done: number;
+  unit: number;
 }
 
 /** Pages filled in, or -errno when none was. */
@@ -44,28 +32,42 @@ export function* mfillAtomic(
   pages: number,
   operation: FillOperation,
 ): Task<number> {
-  const progress = { done: 0 };
-  let error: number = RETRY_OUTSIDE;
+  const progress: Progress = { done: 0, unit: 1 };
+  let error = yield* fillOnce(current, context, start, pages, operation, progress);
   while (error === RETRY_OUTSIDE) {
-    const vma = yield* mfillLock(current, context, start, start + pages);
-    if (typeof vma === 'number') error = vma;
-    else {
-      error = unfit(vma, operation);
-      if (error === 0) error = yield* fillLocked(current, vma, start, pages, operation, progress);
-      yield* mfillUnlock(current, context, vma);
-    }
-    if (error !== RETRY_OUTSIDE) break;
-    const outside = yield* operation.prepareOutside(progress.done);
-    if (outside !== 0) error = outside;
+    error = yield* operation.prepareOutside(progress.done, progress.unit);
+    if (error === 0) error = yield* fillOnce(current, context, start, pages, operation, progress);
   }
   operation.finish();
   return progress.done > 0 ? progress.done : error;
 }
 
+/** With the locks taken once. 0, -errno or RETRY_OUTSIDE. */
+function* fillOnce(
+  current: TaskStruct,
+  context: UserfaultfdContext,
+  start: number,
+  pages: number,
+  operation: FillOperation,
+  progress: Progress,
+): Task<number> {
+  const vma = yield* mfillLock(current, context, start, start + pages);
+  if (typeof vma === 'number') return vma;
+  let error = unfit(vma, operation);
+  if (error === 0 && isHugetlbVma(vma)) {
+    progress.unit = hstateOfVma(vma).pages;
+    error = yield* fillHugetlbLocked(current, vma, start, pages, operation, progress);
+  } else if (error === 0) {
+    error = yield* fillLocked(current, vma, start, pages, operation, progress);
+  }
+  yield* mfillUnlock(current, context, vma);
+  return error;
+}
+
 /** What the VMA cannot have. */
 function unfit(vma: VmArea, operation: FillOperation): number {
   if (operation.writeProtect && (vma.flags & VM_UFFD_WP) === 0) return -EINVAL;
-  if ((vma.flags & VM_HUGETLB) !== 0) throw new Unsupported('filling hugetlb memory through userfaultfd');
+  if (isHugetlbVma(vma)) return 0;
   const shmem = vma.file?.mapping.shmem === true;
   if (!vma.anonymous && !shmem) return -EINVAL;
   return operation.fileOnly && !shmem ? -EINVAL : 0;
@@ -77,7 +79,7 @@ function* fillLocked(
   start: number,
   pages: number,
   operation: FillOperation,
-  progress: { done: number },
+  progress: Progress,
 ): Task<number> {
   while (progress.done < pages) {
     const page = start + progress.done;

@@ -11,7 +11,8 @@ import { PTE_MARKER_POISONED } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
 import type { UserfaultfdContext } from './context.ts';
 import { type FilledRange, fillIoctl } from './fill-ioctl.ts';
-import { type FillOperation, lockEmptyPte } from './mfill.ts';
+import { type FillOperation, WITHOUT_DATA } from './fill-operation.ts';
+import { lockEmptyPte } from './mfill.ts';
 import { UFFDIO_MODE_DONTWAKE } from './uffd-abi.ts';
 import { packMarker } from './wp-marker.ts';
 
@@ -26,12 +27,10 @@ export function* userfaultfdPoison(
   const badMode = (): number => ((mode & ~UFFDIO_MODE_DONTWAKE) === 0n ? 0 : -EINVAL);
   const operation: FillOperation = {
     writeProtect: false,
+    ...WITHOUT_DATA,
     fileOnly: false,
+    huge: 'poison',
     fillPage: (vma, page) => poisonPage(current, vma, page),
-    prepareOutside: () => {
-      throw new Error('nothing is copied');
-    },
-    finish: () => undefined,
   };
   return yield* fillIoctl(current, context, { start, length }, mode, badMode, operation);
 }

@@ -2,10 +2,18 @@
  * UFFDIO_REGISTER: faults in a range become user space's business.
  * @see Linux fs/userfaultfd.c, `userfaultfd_register`; mm/userfaultfd.c, `userfaultfd_register_range`
  */
+import { pagesPerEntry } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import { EBUSY, EINVAL, ENOMEM, EPERM } from '../../errno.ts';
 import { mmapWriteLock, mmapWriteUnlock } from '../../lock/mmap-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
+import {
+  hugetlbVmaLockWrite,
+  hugetlbVmaUnlockWrite,
+  inodeOfVma,
+  isHugetlbVma,
+} from '../hugetlb/hugetlb-vma.ts';
+import { hugetlbUnsharePmds } from '../hugetlb/pmd-share.ts';
 import { mmgetNotZero, mmput } from '../mm-lifetime.ts';
 import type { VmArea } from '../vma.ts';
 import {
@@ -137,9 +145,31 @@ function* registerRange(
       if (modified.error !== 0) return modified.error;
       ({ vma } = modified);
       yield* setUserfaultfd(current, vma, context, modes);
+      yield* leaveSharedTables(current, vma, modes);
     }
     prev = vma;
     vma = vma.end < end ? mm.vmas.findIntersection(vma.end, end) : null;
   }
   return 0;
+}
+
+/**
+ * Huge pages that are watched one by one need page tables of this mapping's own.
+ * @see include/linux/userfaultfd_k.h, `uffd_disable_huge_pmd_share`; mm/hugetlb.c, `hugetlb_unshare_all_pmds`
+ */
+function* leaveSharedTables(current: TaskStruct, vma: VmArea, modes: UffdModes): Task<void> {
+  if (!isHugetlbVma(vma) || ((modes.flags & VM_UFFD_WP) === 0 && modes.flagsHigh === 0)) return;
+  const { format, lastLevel } = vma.mm.kernel.pageTables;
+  const span = pagesPerEntry(format, lastLevel - 2);
+  const { iMmapRwsem } = inodeOfVma(vma).mapping;
+  yield* hugetlbVmaLockWrite(current, vma);
+  yield* iMmapRwsem.downWrite(current);
+  yield* hugetlbUnsharePmds(
+    current,
+    vma,
+    Math.ceil(vma.start / span) * span,
+    Math.floor(vma.end / span) * span,
+  );
+  yield* iMmapRwsem.upWrite(current);
+  yield* hugetlbVmaUnlockWrite(current, vma);
 }

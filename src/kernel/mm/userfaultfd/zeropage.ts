@@ -14,7 +14,8 @@ import { VM_SHARED } from '../vma-flags.ts';
 import { vmaPageProtection } from '../vma-protection.ts';
 import type { UserfaultfdContext } from './context.ts';
 import { type FilledRange, fillIoctl } from './fill-ioctl.ts';
-import { type FillOperation, lockEmptyPte } from './mfill.ts';
+import { type FillOperation, WITHOUT_DATA } from './fill-operation.ts';
+import { lockEmptyPte } from './mfill.ts';
 import { shmemFillPage } from './shmem-fill.ts';
 import { UFFDIO_MODE_DONTWAKE } from './uffd-abi.ts';
 
@@ -32,13 +33,11 @@ export function* userfaultfdZeropage(
 
 const zeroPages = (current: TaskStruct): FillOperation => ({
   writeProtect: false,
+  ...WITHOUT_DATA,
   fileOnly: false,
+  huge: null,
   fillPage: (vma, page) =>
     (vma.flags & VM_SHARED) === 0 ? mapZeroPage(current, vma, page) : addZeroedPage(current, vma, page),
-  prepareOutside: () => {
-    throw new Error('zeros come from nowhere');
-  },
-  finish: () => undefined,
 });
 
 function* mapZeroPage(current: TaskStruct, vma: VmArea, page: number): Task<number> {
