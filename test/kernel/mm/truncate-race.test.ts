@@ -12,7 +12,7 @@ import {
 import { sysPwrite } from '../../../src/kernel/mm/file-user-io.ts';
 import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
 import { fput, type MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
-import { memfdCreate } from '../../../src/kernel/mm/memfd.ts';
+import { fileWrite, memfdCreate } from '../../../src/kernel/mm/memfd.ts';
 import { MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMprotect } from '../../../src/kernel/mm/mprotect.ts';
@@ -22,6 +22,7 @@ import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
 import { userLoad, userStore } from '../../../src/userland/calls/access.ts';
 import { addressOf, ProcessWorld } from './process-world.ts';
+import { finish } from './support.ts';
 
 const RW = PROT_READ | PROT_WRITE;
 const PAGES = 4;
@@ -108,6 +109,121 @@ describe('a file that is cut while it is used', () => {
       expect(world.inconsistencies()).toEqual([]);
     },
   );
+});
+
+/** The new size is there after a few steps already: it comes at any time of a fault only if it is put off. */
+function* after(steps: number, task: TaskStruct, cutIt: Task<number>): Task<void> {
+  for (let step = 0; step < steps; step++) yield task.credentialsWrite;
+  yield* cutIt;
+}
+
+interface Race {
+  readonly world: ProcessWorld;
+  readonly user: TaskStruct;
+  readonly file: MappedFile;
+  readonly signal: number | undefined;
+}
+
+/** A file of `PAGES` pages, some in the cache, mapped twice; one access races with what is done to the file. */
+function raceOnce(
+  seed: number,
+  page: number,
+  write: boolean,
+  filled: readonly number[],
+  cutIt: (cutter: TaskStruct, file: MappedFile) => Task<number>,
+): Race {
+  const world = new ProcessWorld({ cpus: 2, policy: new RandomPolicy(seed), memoryBytes: 0x40_0000 });
+  const user = world.process('user', 0);
+  const cutter = world.process('cutter', 1);
+  const file = memfdCreate(world.kernel, 'f');
+  world.run(cutter, fileTruncate(cutter, file, bytes(PAGES)));
+  for (const index of filled) world.run(cutter, fileWrite(cutter, file, index * 4096, Uint8Array.of(9)));
+  world.run(user, mapBoth(user, file));
+  const at = addressOf(page);
+  let signal: number | undefined;
+  const { loop } = world.system;
+  loop.start(
+    user,
+    (function* (): Task<void> {
+      const access = write ? userStore(user, at, Uint8Array.of(1)) : userLoad(user, at, new Uint8Array(1));
+      signal = (yield* access)?.signal;
+    })(),
+  );
+  loop.start(cutter, after(seed % 50, cutter, cutIt(cutter, file)));
+  expect(loop.run().kind).toBe('finished');
+  return { world, user, file, signal };
+}
+
+function checkEnd({ world, user, file }: Race): void {
+  world.run(user, fput(world.kernel.frames, file));
+  expect(world.inconsistencies()).toEqual([]);
+}
+
+describe('one access beyond the end that a file gets at the same time', () => {
+  it.each<readonly [string, number, boolean, readonly number[]]>([
+    ['a read of a hole', SHARED + 2, false, []],
+    ['a read of a cached page, with its neighbours', SHARED + 2, false, [0, 1, 2, 3]],
+    ['a read within the end, which maps cached pages beyond it', SHARED, false, [0, 1, 2, 3]],
+    ['a shared write to a hole', SHARED + 2, true, []],
+    ['a shared write to a cached page', SHARED + 2, true, [2]],
+    ['a private write to a hole', PRIVATE + 2, true, []],
+    ['a private write to a cached page', PRIVATE + 2, true, [2]],
+  ])('leaves nothing behind: %s', (_what, page, write, filled) => {
+    const came = new Set<boolean>();
+    for (let seed = 0; seed < 200; seed++) {
+      const race = raceOnce(seed, page, write, filled, (task, file) => fileTruncate(task, file, bytes(1)));
+      came.add(race.signal === SIGBUS);
+      expect(race.file.mapping.indexes(1)).toEqual([]);
+      for (const first of [SHARED, PRIVATE]) {
+        for (let index = 1; index < PAGES; index++)
+          expect(race.world.page(race.user, first + index)).toBe('-');
+      }
+      checkEnd(race);
+    }
+    // Both come first in some schedule, where it matters who does.
+    expect(came.size).toBe(page === SHARED ? 1 : 2);
+  });
+});
+
+describe('one access while a hole is punched', () => {
+  it.each<readonly [string, number, boolean, readonly number[]]>([
+    ['a read beside it, which maps cached pages around', SHARED, false, [0, 1, 2, 3]],
+    ['a read in it', SHARED + 2, false, [2]],
+    ['a shared write in it', SHARED + 2, true, [2]],
+    ['a private write in it', PRIVATE + 2, true, [2]],
+  ])('finds the page of the file, before or after: %s', (_what, page, write, filled) => {
+    for (let seed = 0; seed < 200; seed++) {
+      const race = raceOnce(seed, page, write, filled, (task, file) =>
+        fileFallocate(task, file, PUNCH, bytes(2), bytes(1)),
+      );
+      expect(race.signal).toBeUndefined();
+      const { frame } = race.world.pte(race.user, SHARED + 2);
+      if (frame !== -1) expect(race.file.mapping.frameAt(2)).toBe(frame);
+      checkEnd(race);
+    }
+  });
+});
+
+describe('a page that a fault adds after the file was cut', () => {
+  it('does not stay: the fault looks at the size again', () => {
+    const world = new ProcessWorld({ cpus: 2 });
+    const user = world.process('user', 0);
+    const cutter = world.process('cutter', 1);
+    const file = memfdCreate(world.kernel, 'f');
+    world.run(cutter, fileTruncate(cutter, file, bytes(PAGES)));
+    world.run(user, mapBoth(user, file));
+    const load = userLoad(user, addressOf(SHARED + 2), new Uint8Array(1));
+    // Up to where the new page is about to be put into the cache.
+    let additions = 0;
+    while (additions < 2) {
+      const step = load.next();
+      if (step.done === true) throw new Error('the fault is over too early');
+      if (step.value === file.mapping.change) additions++;
+    }
+    world.run(cutter, fileTruncate(cutter, file, bytes(1)));
+    expect(finish(load)?.signal).toBe(SIGBUS);
+    expect(file.mapping.indexes()).toEqual([]);
+  });
 });
 
 describe('a fault of a page in a hole that is being punched', () => {
