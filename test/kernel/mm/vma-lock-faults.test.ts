@@ -6,6 +6,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
+import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import {
   mmapReadLock,
   mmapReadUnlock,
@@ -26,6 +27,7 @@ import {
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_GROWSDOWN,
+  MAP_HUGETLB,
   MAP_PRIVATE,
   MAP_SHARED,
   PROT_READ,
@@ -35,6 +37,10 @@ import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
 import { shmemVmOperations, shmemZeroSetup } from '../../../src/kernel/mm/shmem.ts';
 import { copyFromUser, copyToUser } from '../../../src/kernel/mm/user-access.ts';
+import type { UserfaultfdContext } from '../../../src/kernel/mm/userfaultfd/context.ts';
+import { userfaultfdRegister } from '../../../src/kernel/mm/userfaultfd/register.ts';
+import { UFFD_API, UFFDIO_REGISTER_MODE_MISSING } from '../../../src/kernel/mm/userfaultfd/uffd-abi.ts';
+import { sysUserfaultfd, userfaultfdApi } from '../../../src/kernel/mm/userfaultfd/userfaultfd.ts';
 import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { vmaEndRead, vmaStartWrite } from '../../../src/kernel/mm/vma-lock.ts';
 import { VmaLockFailure } from '../../../src/kernel/mm/vma-lock-counters.ts';
@@ -59,18 +65,15 @@ const vmaAt = (page: number): VmArea => mm().vmas.lookup(BASE_PAGE + page) as Vm
 const store = (page: number): Task<unknown> => userStore(task, addressOf(page), Uint8Array.of(1));
 const load = (page: number): Task<unknown> => userLoad(task, addressOf(page), new Uint8Array(1));
 
-beforeEach(() => {
+function makeWorld(kernel: Partial<KernelConfig>): void {
   director = new Director();
-  world = new ProcessWorld({
-    cpus: 2,
-    policy: director.policy,
-    memoryBytes: 0x200_0000,
-    kernel: { swapPages: 64, transparentHugepage: 'always' },
-  });
+  world = new ProcessWorld({ cpus: 2, policy: director.policy, memoryBytes: 0x200_0000, kernel });
   director.loop = world.system.loop;
   task = world.process('task', 0);
   holder = world.thread(task, 'holder', 1);
-});
+}
+
+beforeEach(() => makeWorld({ swapPages: 64, transparentHugepage: 'always' }));
 
 /** Runs `path` while another task holds mmap_lock for writing: what it comes to, and then the counters. */
 function whileWriteLocked(path: Task<unknown>): string {
@@ -204,6 +207,27 @@ const ANONYMOUS: readonly Row[] = [
   ),
 ];
 
+const HUGETLB: readonly Row[] = (
+  [
+    ['a hugetlb page of a VMA with an anon_vma', UNDER_VMA_LOCK, MAP_PRIVATE, 1],
+    ['the first private hugetlb page', RETRIED, MAP_PRIVATE, 0],
+    ['a shared hugetlb page', UNDER_VMA_LOCK, MAP_SHARED, 0],
+  ] as const
+).map(([fault, expected, flags, touched]) =>
+  row(
+    fault,
+    expected,
+    () => {
+      makeWorld({ hugepages2M: 4 });
+      const all = flags | MAP_ANONYMOUS | MAP_FIXED | MAP_HUGETLB;
+      const at = addressOf(HUGE_PAGE);
+      expect(world.run(task, sysMmap(task, at, 0x40_0000n, RW, all, null, 0n))).toBe(at);
+      if (touched === 1) world.store(task, HUGE_PAGE + 512, 1);
+    },
+    () => store(HUGE_PAGE),
+  ),
+);
+
 const FILES: readonly Row[] = [
   row(
     'a read of a file',
@@ -286,10 +310,13 @@ const REFUSALS: readonly Row[] = [
 
 /** @see Linux mm/memory.c and mm/mmap_lock.c; arch/x86/mm/fault.c, arch/arm64/mm/fault.c */
 describe('while another holds mmap_lock for writing', () => {
-  it.each([...ANONYMOUS, ...FILES, ...REFUSALS])('$fault: $expected', ({ expected, prepare, path }) => {
-    prepare();
-    expect(whileWriteLocked(path())).toBe(expected);
-  });
+  it.each([...ANONYMOUS, ...FILES, ...HUGETLB, ...REFUSALS])(
+    '$fault: $expected',
+    ({ expected, prepare, path }) => {
+      prepare();
+      expect(whileWriteLocked(path())).toBe(expected);
+    },
+  );
 
   it.each([
     ['a write to read-only memory', PROT_READ, (page: number) => store(page)],
@@ -320,10 +347,7 @@ describe('while another holds mmap_lock for writing', () => {
   });
 
   it('without CONFIG_PER_VMA_LOCK every fault waits and nothing is counted', () => {
-    world = new ProcessWorld({ cpus: 2, policy: director.policy, kernel: { perVmaLocks: false } });
-    director.loop = world.system.loop;
-    task = world.process('task', 0);
-    holder = world.thread(task, 'holder', 1);
+    makeWorld({ perVmaLocks: false });
     mapTouched(0);
     expect(whileWriteLocked(load(0))).toBe('waits in down_read_killable; success 0, retry 0, abort 0');
   });
@@ -366,6 +390,25 @@ describe('a fault under the VMA’s lock that finds its folio locked', () => {
     director.finish(task);
     expect(mm().vmaLockCounters).toMatchObject({ retry: 1 });
     expect([vmaAt(3).refcount, mm().mmapLock.isLocked()]).toEqual([1, false]);
+  });
+});
+
+describe('a fault that user space is to resolve', () => {
+  it('lets the VMA’s lock go and waits, whoever holds mmap_lock', () => {
+    mapTouched(0);
+    const uffd = world.run(task, sysUserfaultfd(task, 0)) as UserfaultfdContext;
+    world.run(task, userfaultfdApi(task, uffd, UFFD_API, 0n));
+    const mode = UFFDIO_REGISTER_MODE_MISSING;
+    const { error } = world.run(task, userfaultfdRegister(task, uffd, addressOf(0), 0x4000n, mode));
+    expect(error).toBe(0);
+    world.run(holder, mmapWriteLock(holder, mm()));
+    director.start(task, store(0));
+    expect(director.block(task)).toBe('handle_userfault');
+    expect(vmaAt(0).refcount).toBe(1);
+    task.sendSignal({ signal: SIGKILL, code: 0, address: 0n });
+    expect(director.finish(task)).toMatchObject({ signal: SIGKILL });
+    expect(mm().vmaLockCounters.retry).toBe(1);
+    world.run(holder, mmapWriteUnlock(holder, mm()));
   });
 });
 
