@@ -154,6 +154,18 @@ describe('mremap of one VMA', () => {
     expectCounted(world);
   });
 
+  it.each([
+    ['keeps its place among huge pages', 512, 1024, 5],
+    ['does not where no whole one is in it', 256, 512, MMAP_BASE_PAGE % 512],
+    ['does not where it is no multiple of one', 512, 1000, (MMAP_BASE_PAGE - 1000) % 512],
+  ])('growing elsewhere, %s', (_what, old, pages, beyond) => {
+    const world = vmaWorld();
+    map(world, PAGE + 5, old);
+    map(world, PAGE + 5 + old, 1, PROT_READ);
+    const found = remap(world, 5, old, pages, MOVE);
+    expect((Number(found) + PAGE) % 512).toBe(beyond);
+  });
+
   it('with DONTUNMAP alone takes the address as a hint', () => {
     const world = vmaWorld();
     map(world, PAGE, 2);
@@ -162,8 +174,10 @@ describe('mremap of one VMA', () => {
     expect(remap(world, 0, 2, 2, KEEP, 20)).toBe(MMAP_BASE_PAGE - 2 - PAGE);
     expectCounted(world);
   });
+});
 
-  it('keeps the object and the offset of shared memory, and maps it twice for old length 0', () => {
+describe('the offsets of what mremap moves', () => {
+  it('stay those of the object for shared memory, which is mapped twice for old length 0', () => {
     const world = vmaWorld();
     map(world, PAGE, 4, RW, SHARED);
     const file = world.mm.vmas.lookup(PAGE)?.file;
@@ -176,7 +190,7 @@ describe('mremap of one VMA', () => {
     expectCounted(world);
   });
 
-  it('gives an untouched private mapping the offset of its new place', () => {
+  it('are those of the new place for an untouched private mapping', () => {
     const world = vmaWorld();
     map(world, PAGE, 2);
     remap(world, 0, 2, 2, TO, 4);

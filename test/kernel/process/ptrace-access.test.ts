@@ -120,4 +120,15 @@ describe('setuid and prctl', () => {
     const moved = result === 0 ? task.mm?.argEnd : (task.mm?.argStart ?? 0n) + (task.mm?.envEnd ?? 0n);
     expect(moved).toBe(result === 0 ? map.argEnd : 0n);
   });
+
+  it('PR_SET_MM_MAP keeps data and heap within RLIMIT_DATA, and the heap in place while it is at it', () => {
+    const world = new World();
+    const task = world.process('target');
+    task.rlimits = { ...task.rlimits, data: { soft: 0x3000, hard: 0x3000 } };
+    const heap = (startBrk: bigint, brk: bigint) =>
+      world.run(task, sysPrctlSetMmMap(task, { startBrk, brk }));
+    // The program has a page of data.
+    expect([heap(0x50_0000n, 0x50_2001n), heap(0x50_0000n, 0x50_2000n)]).toEqual([-EINVAL, 0]);
+    expect([task.mm?.brk, task.mm?.mmapLock.isLocked()]).toEqual([0x50_2000n, false]);
+  });
 });
