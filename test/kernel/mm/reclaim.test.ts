@@ -175,6 +175,50 @@ describe('MADV_PAGEOUT and MADV_WILLNEED', () => {
   });
 });
 
+describe('shared memory in swap', () => {
+  it('comes back dirty, so that it goes to swap again and is not dropped', () => {
+    const world = swapWorld();
+    const task = world.process();
+    world.map(task, 0, 2, RW, MAP_SHARED);
+    fill(world, task, 0, 2);
+    for (let round = 0; round < 3; round++) {
+      expect(swapOut(world, task, 0)).toBe(true);
+      expect(world.kernel.swap?.freeSlots).toBe(SWAP_PAGES - 1);
+      expect(world.load(task, 0)).toBe(1);
+      expect(world.kernel.swap?.freeSlots).toBe(SWAP_PAGES);
+    }
+    expect(task.majFlt).toBe(3);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+
+  it('is shared by whoever brings it back', () => {
+    const world = swapWorld();
+    const parent = world.process();
+    world.map(parent, 0, 1, RW, MAP_SHARED);
+    world.store(parent, 0, 1);
+    const child = world.fork(parent);
+    world.load(child, 0);
+    expect(swapOut(world, parent, 0)).toBe(true);
+    expect([world.page(parent, 0), world.page(child, 0)]).toEqual(['-', '-']);
+    world.store(child, 0, 2);
+    expect(world.load(parent, 0)).toBe(2);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+
+  it('is dropped without swap if nothing was ever written to it', () => {
+    const world = swapWorld({ kernel: { swapPages: 0 } });
+    const task = world.process();
+    world.map(task, 0, 2, RW, MAP_SHARED);
+    world.load(task, 0);
+    world.store(task, 1, 3);
+    expect(swapOut(world, task, 0)).toBe(true);
+    expect(swapOut(world, task, 1)).toBe(false);
+    expect([world.page(task, 0), world.page(task, 1)]).toEqual(['-', '-']);
+    expect([world.load(task, 0), world.load(task, 1)]).toEqual([0, 3]);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+});
+
 describe('TLBs when reclaim has run', () => {
   it('hold nothing of the pages that went, on any CPU', () => {
     const world = swapWorld({ cpus: 2 });

@@ -5,6 +5,9 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
+import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
+import { fput, type MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
+import { memfdCreate } from '../../../src/kernel/mm/memfd.ts';
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -211,5 +214,51 @@ function* fillAndCheck(task: TaskStruct, pages: number, wrong: string[]): Task<v
   for (let page = 0; page < pages; page++) {
     yield* userLoad(task, addressOf(page), byte);
     if (byte[0] !== page + task.pid) wrong.push(`${task.name} page ${page} has ${byte[0]}`);
+  }
+}
+
+describe('a file that is truncated and grown while its pages are paged out and read', () => {
+  it.each(SEEDS)('has only zeros, or what was written since (schedule %i)', (seed) => {
+    const world = swapWorld({ cpus: 3, policy: new RandomPolicy(seed) });
+    const reader = world.process('reader', 0);
+    const second = world.thread(reader, 'second', 1);
+    const third = world.thread(reader, 'third', 2);
+    const file = memfdCreate(world.kernel, 'f');
+    world.run(reader, fileTruncate(reader, file, BigInt(PAGES) << 12n));
+    const flags = MAP_SHARED | MAP_FIXED;
+    world.run(reader, sysMmap(reader, addressOf(0), BigInt(PAGES) << 12n, RW, flags, file, 0n));
+    for (let page = 0; page < PAGES; page++) world.store(reader, page, 7);
+    const seen: number[] = [];
+    race({ world, writer: reader, second, third }, [
+      [reader, readAll(reader, 3, seen)],
+      [second, pageOut(second, 10)],
+      [third, truncateAndGrow(third, file)],
+    ]);
+    expect(seen.filter((value) => value !== 7 && value !== 0)).toEqual([]);
+    const contents = Array.from({ length: PAGES }, (_, page) => world.load(reader, page));
+    expect(contents).toEqual([7, 7, 0, 0, 0, 0]);
+    world.run(reader, sysMunmap(reader, addressOf(0), BigInt(PAGES) << 12n));
+    world.run(reader, fput(world.kernel.frames, file));
+    world.run(reader, tryToFreePages(reader, 100));
+    expect(world.kernel.swap?.freeSlots).toBe(SWAP_PAGES);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+});
+
+/** Whatever each page holds, a page beyond the end counting as zeros. */
+function* readAll(task: TaskStruct, rounds: number, seen: number[]): Task<void> {
+  const byte = new Uint8Array(1);
+  for (let round = 0; round < rounds; round++) {
+    for (let page = 0; page < PAGES; page++) {
+      const signal = yield* userLoad(task, addressOf(page), byte);
+      if (signal === null) seen.push(byte[0] as number);
+    }
+  }
+}
+
+function* truncateAndGrow(task: TaskStruct, file: MappedFile): Task<void> {
+  for (let round = 0; round < 2; round++) {
+    yield* fileTruncate(task, file, 0x2000n);
+    yield* fileTruncate(task, file, BigInt(PAGES) << 12n);
   }
 }

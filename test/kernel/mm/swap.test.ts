@@ -267,28 +267,31 @@ describe('a page in swap and fork', () => {
   });
 });
 
-describe('GUP and swap', () => {
-  const frames: PageArray = [];
-  function grab(world: ProcessWorld, task: TaskStruct, flags: number): number {
-    const mm = mmOf(task);
-    const locked = { held: true };
-    world.run(task, mmapReadLock(task, mm));
-    const get = (flags & FOLL_PIN) !== 0 ? pinUserPagesRemote : getUserPagesRemote;
-    const got = world.run(task, get(task, mm, BASE_PAGE, 1, flags & ~(FOLL_PIN | FOLL_GET), frames, locked));
-    if (locked.held) world.run(task, mmapReadUnlock(task, mm));
-    return got;
-  }
+/** What `grab` got last. */
+const grabbed: PageArray = [];
+/** GUP of page 0: pages got. */
+function grab(world: ProcessWorld, task: TaskStruct, flags: number): number {
+  const mm = mmOf(task);
+  const locked = { held: true };
+  world.run(task, mmapReadLock(task, mm));
+  const get = (flags & FOLL_PIN) !== 0 ? pinUserPagesRemote : getUserPagesRemote;
+  const got = world.run(task, get(task, mm, BASE_PAGE, 1, flags & ~(FOLL_PIN | FOLL_GET), grabbed, locked));
+  if (locked.held) world.run(task, mmapReadUnlock(task, mm));
+  return got;
+}
 
+describe('GUP and swap', () => {
   it.each([
     ['a reference to read', FOLL_GET],
     ['a reference to write', FOLL_GET | FOLL_WRITE],
     ['a pin', FOLL_PIN | FOLL_WRITE],
+    ['a pin to read', FOLL_PIN],
   ])('%s brings the page back and keeps it in memory', (_name, flags) => {
     const world = swapWorld();
     const task = filled(world, 1);
     swapOut(world, task, 0);
     expect(grab(world, task, flags)).toBe(1);
-    const frame = frames[0] as number;
+    const frame = grabbed[0] as number;
     expect(world.pte(task, 0).frame).toBe(frame);
     expect(swapOut(world, task, 0)).toBe(false);
     // A pinned page is not even unmapped; one with a reference comes back as the same frame.
@@ -298,6 +301,35 @@ describe('GUP and swap', () => {
     world.run(task, (flags & FOLL_PIN) !== 0 ? unpinUserPage(task, frame) : putUserPage(task, frame));
     expect(swapOut(world, task, 0)).toBe(true);
     expect(world.load(task, 0)).toBe(1);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+});
+
+describe('a page that came back and stayed in the swap cache', () => {
+  it('gives its slot up with the last mapping', () => {
+    const world = swapWorld();
+    const task = filled(world, 1);
+    swapOut(world, task, 0);
+    world.load(task, 0);
+    expect(world.kernel.swap?.cachedFrames).toBe(1);
+    world.run(task, sysMunmap(task, addressOf(0), 0x1000n));
+    expect(world.kernel.swap?.freeSlots).toBe(SWAP_PAGES);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+
+  it('gives it up when it is copied because somebody has a reference', () => {
+    const world = swapWorld();
+    const parent = filled(world, 1);
+    const child = world.fork(parent);
+    swapOut(world, parent, 0);
+    world.run(child, doExit(child, 0));
+    expect(grab(world, parent, FOLL_GET)).toBe(1);
+    const frame = grabbed[0] as number;
+    expect(world.page(parent, 0)).toBe('A');
+    world.store(parent, 0, 2);
+    expect(world.pte(parent, 0).frame).not.toBe(frame);
+    expect(world.kernel.swap?.freeSlots).toBe(SWAP_PAGES);
+    world.run(parent, putUserPage(parent, frame));
     expect(world.inconsistencies()).toEqual([]);
   });
 });
