@@ -25,6 +25,16 @@ export interface PunchedHole {
   readonly end: number;
 }
 
+/** Pages that fallocate has reserved so far and may have to give back. @see mm/shmem.c, `struct shmem_falloc` */
+export interface Reservation {
+  /** Pages, the second one exclusive. */
+  readonly first: number;
+  next: number;
+  /** New pages among them, and how often reclaim wanted one of them. */
+  fresh: number;
+  wanted: number;
+}
+
 export class AddressSpace extends SharedObject {
   readonly kind = 'address_space';
   /** Size of the object in bytes; an access to a page that begins at or above it gives SIGBUS. */
@@ -49,6 +59,8 @@ export class AddressSpace extends SharedObject {
   iMmapWritable = 0;
   /** Set while fallocate punches a hole. */
   hole: PunchedHole | null = null;
+  /** Set while fallocate reserves pages. */
+  reservation: Reservation | null = null;
   /** Set on a file of huge pages: pages are cached under the index of their first small page. */
   huge: HugeObject | null = null;
   /** Where pages of it went that are in swap; null while none ever did. */

@@ -4,8 +4,8 @@
  * @see Linux fs/open.c, `vfs_fallocate`; mm/shmem.c, `shmem_fallocate`; include/uapi/linux/falloc.h
  */
 import type { Task } from '../../base/task.ts';
-import { EBADF, EFBIG, EINTR, EINVAL, ENODEV, EOPNOTSUPP, EPERM } from '../errno.ts';
-import type { AddressSpace } from '../frame/address-space.ts';
+import { EBADF, EFBIG, EINTR, EINVAL, ENODEV, ENOMEM, EOPNOTSUPP, EPERM } from '../errno.ts';
+import type { AddressSpace, Reservation } from '../frame/address-space.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { folioUnlock } from './fault/folio-lock.ts';
@@ -119,21 +119,37 @@ function* reserve(
   if ((mapping.seals & F_SEAL_GROW) !== 0 && end > mapping.sizeBytes) return -EPERM;
   const first = Math.floor(start / PAGE_BYTES);
   const limit = Math.ceil(end / PAGE_BYTES);
-  const { frames } = current.kernel;
-  for (let index = first; index < limit; index++) {
-    const frame = current.fatalSignalPending()
-      ? -EINTR
-      : yield* shmemGetFolio(current, mapping, index, Sgp.Falloc);
-    if (frame < 0) {
-      yield* shmemUndoFalloc(current, mapping, first, index);
-      return frame;
-    }
-    // Dirty, so that reclaim keeps the promise.
-    frames.setFlags(frame, FrameFlag.Dirty);
-    yield* folioUnlock(frames, frame);
-    frames.put(frame);
-  }
   yield mapping.change;
-  if (!keepSize && end > mapping.sizeBytes) mapping.sizeBytes = end;
+  const reservation = { first, next: first, fresh: 0, wanted: 0 };
+  mapping.reservation = reservation;
+  let error = 0;
+  for (let index = first; index < limit && error === 0; index++) {
+    error = yield* reservePage(current, mapping, reservation, index);
+  }
+  if (error !== 0) yield* shmemUndoFalloc(current, mapping, first, reservation.next);
+  yield mapping.change;
+  mapping.reservation = null;
+  if (error === 0 && !keepSize && end > mapping.sizeBytes) mapping.sizeBytes = end;
+  return error;
+}
+
+/** 0, -EINTR (killed) or -ENOMEM, also when reclaim has asked for more of the reserved pages than there are new ones. */
+function* reservePage(
+  current: TaskStruct,
+  mapping: AddressSpace,
+  reservation: Reservation,
+  index: number,
+): Task<number> {
+  const { frames } = current.kernel;
+  if (current.fatalSignalPending()) return -EINTR;
+  if (reservation.wanted > reservation.fresh) return -ENOMEM;
+  const frame = yield* shmemGetFolio(current, mapping, index, Sgp.Falloc);
+  if (frame < 0) return frame;
+  reservation.next = index + 1;
+  if (!frames.hasFlag(frame, FrameFlag.Uptodate)) reservation.fresh++;
+  // Dirty, so that reclaim keeps the promise.
+  frames.setFlags(frame, FrameFlag.Dirty);
+  yield* folioUnlock(frames, frame);
+  frames.put(frame);
   return 0;
 }

@@ -50,39 +50,67 @@ export function* shmemGetFolio(
   sgp: Sgp,
   fault: VmFault | null = null,
 ): Task<number> {
-  const { kernel } = current;
   for (;;) {
-    if (withinSize(sgp) && index >= mapping.sizePages) return -EINVAL;
     yield mapping.change;
-    const cached = mapping.frameAt(index);
-    const slot = mapping.swapSlotAt(index);
-    if (fault !== null && isUserfault(fault.vma, cached !== -1 || slot !== NO_SLOT)) return -EAGAIN;
-    if (slot !== NO_SLOT) {
-      const back = yield* shmemSwapinFolio(current, mapping, index, slot, fault);
-      if (back === -EEXIST) continue;
-      return back;
-    }
-    if (cached === -1 && !mayAllocate(sgp)) return -ENOENT;
-    const frame =
-      cached === -1 ? yield* addFolio(current, mapping, index) : yield* lockCached(current, mapping, index);
+    const hole = mapping.frameAt(index) === -1 && mapping.swapSlotAt(index) === NO_SLOT;
+    const refused = refusal(mapping, index, sgp, fault, hole);
+    if (refused !== 0) return refused;
+    const frame = yield* lockFolio(current, mapping, index, fault);
     if (frame === -EEXIST) continue;
     if (frame < 0) return frame;
-    const isNew = cached === -1;
-    if (withinSize(sgp) && index >= mapping.sizePages) {
-      // Truncated meanwhile; what was added after the truncation went over the pages would stay for ever.
-      yield* takeBack(current, mapping, frame, isNew ? index : -1);
-      return -EINVAL;
-    }
-    if (!kernel.frames.hasFlag(frame, FrameFlag.Uptodate)) {
-      if (sgp <= Sgp.NoAlloc) {
-        yield* takeBack(current, mapping, frame, -1);
-        return -ENOENT;
-      }
-      // A writer fills it himself, and of new pages fallocate only reserves.
-      if (sgp !== Sgp.Write && !(isNew && sgp === Sgp.Falloc)) makeUptodate(kernel, frame);
-    }
-    return frame;
+    const error = yield* makeReady(current, mapping, index, frame, sgp, hole);
+    return error === 0 ? frame : error;
   }
+}
+
+/** Why the page is not looked for any further; 0: it is. */
+function refusal(
+  mapping: AddressSpace,
+  index: number,
+  sgp: Sgp,
+  fault: VmFault | null,
+  hole: boolean,
+): number {
+  if (withinSize(sgp) && index >= mapping.sizePages) return -EINVAL;
+  if (fault !== null && isUserfault(fault.vma, !hole)) return -EAGAIN;
+  return hole && !mayAllocate(sgp) ? -ENOENT : 0;
+}
+
+/** The page as it is, or from swap, or a new one; locked and with a reference. -ENOMEM; -EEXIST: look again. */
+function lockFolio(
+  current: TaskStruct,
+  mapping: AddressSpace,
+  index: number,
+  fault: VmFault | null,
+): Task<number> {
+  if (mapping.frameAt(index) !== -1) return lockCached(current, mapping, index);
+  const slot = mapping.swapSlotAt(index);
+  if (slot !== NO_SLOT) return shmemSwapinFolio(current, mapping, index, slot, fault);
+  return addFolio(current, mapping, index);
+}
+
+/** What the page, which is locked, must be for its purpose. 0; or a negative errno, and it is let go. */
+function* makeReady(
+  current: TaskStruct,
+  mapping: AddressSpace,
+  index: number,
+  frame: number,
+  sgp: Sgp,
+  isNew: boolean,
+): Task<number> {
+  if (withinSize(sgp) && index >= mapping.sizePages) {
+    // Truncated meanwhile; what was added after the truncation went over the pages would stay for ever.
+    yield* takeBack(current, mapping, frame, isNew ? index : -1);
+    return -EINVAL;
+  }
+  if (current.kernel.frames.hasFlag(frame, FrameFlag.Uptodate)) return 0;
+  if (!mayAllocate(sgp)) {
+    yield* takeBack(current, mapping, frame, -1);
+    return -ENOENT;
+  }
+  // A writer fills it himself, and of new pages fallocate only reserves.
+  if (sgp !== Sgp.Write && !(isNew && sgp === Sgp.Falloc)) makeUptodate(current.kernel, frame);
+  return 0;
 }
 
 /** Unlocks the page and drops our reference; out of the cache with it where `index` is not -1. */

@@ -30,6 +30,10 @@ export function* shmemWriteout(current: TaskStruct, folio: number): Task<boolean
   const { frames } = kernel;
   const mapping = frames.mapping(folio);
   if (!(mapping instanceof AddressSpace)) throw new Error(`frame 0x${folio.toString(16)} is of no object`);
+  if (kernel.swap === null || isBeingReserved(mapping, frames.index(folio))) {
+    frames.setFlags(folio, FrameFlag.Dirty);
+    return false;
+  }
   if (!frames.hasFlag(folio, FrameFlag.Uptodate)) {
     // Reserved by fallocate and never filled.
     kernel.machine.memory.zeroFrame(folio);
@@ -45,6 +49,13 @@ export function* shmemWriteout(current: TaskStruct, folio: number): Task<boolean
   swap.duplicate(slot);
   mapping.moveToSwap(frames, frames.index(folio), swap, slot);
   yield* swapWriteout(current, folio);
+  return true;
+}
+
+/** Is fallocate at work on the page? It is told that memory is short, since it may have to give the page back. */
+function isBeingReserved({ reservation }: AddressSpace, index: number): boolean {
+  if (reservation === null || index < reservation.first || index >= reservation.next) return false;
+  reservation.wanted++;
   return true;
 }
 
