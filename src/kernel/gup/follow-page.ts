@@ -1,7 +1,7 @@
 /**
  * From a page number to the frame that is mapped there now, with a reference or pin taken before the page table's lock
  * is let go.
- * Left out: hugetlb, pfn mappings (`follow_pfn_pte`), peer to peer memory. Soft-dirty tracking is not compiled in.
+ * Left out: pfn mappings (`follow_pfn_pte`), peer to peer memory. Soft-dirty tracking is not compiled in.
  * @see Linux mm/gup.c, `follow_page_mask`, `follow_pmd_mask`, `follow_page_pte`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';

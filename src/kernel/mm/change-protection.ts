@@ -1,6 +1,6 @@
 /**
  * Giving the present pages of a range the protection of their VMA's flags: the page-table half of mprotect.
- * Left out: NUMA hints, hugetlb, migration entries.
+ * Left out: NUMA hints, migration entries.
  * @see Linux mm/mprotect.c, `change_protection`, `change_pte_range`, `can_change_pte_writable`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -49,7 +49,7 @@ export function* changeProtection(
   changeFlags = manualWriteUpgrade(vma) ? MM_CP_TRY_CHANGE_WRITABLE : 0,
 ): Task<number> {
   if ((vma.flags & VM_HUGETLB) !== 0)
-    return yield* hugetlbChangeProtection(current, vma, start, end, hugeWpOf(changeFlags));
+    return yield* hugetlbChangeProtection(current, vma, start, end, gather, hugeWpOf(changeFlags));
   const { pageTables } = mm.kernel;
   const { format, lastLevel } = pageTables;
   const root = rootTable(mm);

@@ -1,7 +1,7 @@
 /**
  * The page-table half of fork: the child maps the parent's pages, private ones read-only in both. A page that the parent
  * may have pinned is copied instead, so that the pin keeps its page.
- * Left out: hugetlb, swap entries other than markers.
+ * Left out: migration entries.
  * @see Linux mm/memory.c, `copy_page_range`, `copy_pte_range`, `copy_present_ptes`, `copy_present_page`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';

@@ -1,7 +1,6 @@
 /**
  * Freeing the page tables that only unmapped VMAs used: those whose whole span lies between the neighbours that stay.
  * Nobody but the caller may be able to reach the range: the VMAs are out of the tree.
- * Left out: hugetlb's shared tables.
  * @see Linux mm/memory.c, `free_pgtables`, `free_pgd_range` … `free_pte_range`
  */
 import { pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';

@@ -177,7 +177,7 @@ function* mapRange(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task
   return 0;
 }
 
-/** @see mm/internal.h, `vma_supports_mlock`, without hugetlb and DAX */
+/** @see mm/internal.h, `vma_supports_mlock`, without DAX: hugetlb has VM_DONTEXPAND */
 function supportsMlock(vma: VmArea): boolean {
   return (vma.flags & VM_SPECIAL) === 0 && (vma.flagsHigh & VMH_DROPPABLE) === 0;
 }

@@ -1,7 +1,7 @@
 /**
  * mmap: argument checks in Linux's order, placement, then the new mapping; populating afterwards, without the lock.
- * Built for anonymous memory, private and shared, and for tmpfs files (memfd). Left out: other files, seals, hugetlb,
- * the READ_IMPLIES_EXEC personality.
+ * Built for anonymous memory, private and shared, of small and of huge pages, and for tmpfs files (memfd). Left out:
+ * other files, the READ_IMPLIES_EXEC personality.
  * @see Linux mm/mmap.c, `ksys_mmap_pgoff`, `do_mmap`; mm/util.c, `vm_mmap_pgoff`
  */
 import type { KernelArch, VmFlagBits } from '../../arch/kernel-arch.ts';

@@ -3,7 +3,7 @@
  * where user space can get at them, and go along when a page is copied. A page that was never mapped so has tags of
  * whoever had the frame before; no program can see those. A debugger can: of shared memory that has only ever been mapped
  * with PROT_NONE, where Linux does not call `mte_sync_tags`, gives a warning (WARN_ON_ONCE) and shows the tags.
- * Left out: tags of hugetlb pages.
+ * Of a huge page of hugetlb each small page is marked for itself, where Linux marks the whole.
  * @see Linux arch/arm64/kernel/mte.c `mte_sync_tags`; arch/arm64/mm/copypage.c `copy_highpage`; arch/arm64/mm/fault.c
  * `tag_clear_highpage`; arch/arm64/mm/mteswap.c; arch/arm64/kernel/cpufeature.c `cpu_enable_mte`
  */

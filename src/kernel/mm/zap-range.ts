@@ -1,6 +1,6 @@
 /**
  * Taking the pages of a range out of the page tables: what munmap, MADV_DONTNEED and exit do.
- * Left out: hugetlb, swap entries other than markers.
+ * Left out: migration entries.
  * @see Linux mm/memory.c, `unmap_page_range`, `zap_pte_range`, `zap_present_folio_ptes`, `zap_nonpresent_ptes`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';

@@ -1,6 +1,6 @@
 /**
  * The way into the page-fault handlers: is the fault one this VMA may have, which handler is it for, and who counts it.
- * Left out: huge pages of a pud, hugetlb, memory control groups, NUMA hints, swap: what would need one is reported as
+ * Left out: transparent huge pages of a pud, memory control groups, NUMA hints: what would need one is reported as
  * unsupported, never answered.
  * @see Linux mm/memory.c, `handle_mm_fault`, `__handle_mm_fault`, `handle_pte_fault`
  */
@@ -45,8 +45,8 @@ import { VmFault } from './vm-fault.ts';
 import { doWpPage } from './write-protect.ts';
 
 /**
- * Handles one fault. Needs mmap_lock for reading or, with FAULT_FLAG_VMA_LOCK, the VMA's own lock. Counts the fault for `current`, whoever's
- * memory it is.
+ * Handles one fault. Needs mmap_lock for reading or, with FAULT_FLAG_VMA_LOCK, the VMA's own lock. Counts the fault for
+ * `current`, whoever's memory it is.
  * @param page page number of the fault, inside the VMA
  * @param flags FAULT_FLAG_*
  * @param offset of the access in the page, in bytes

@@ -1,6 +1,6 @@
 /**
  * mprotect, and userfaultfd's write protection, of huge pages: entries lose rights at once and get none back, the next
- * write takes a fault. Flushes by itself, under the locks that keep shared tables.
+ * write takes a fault. What the gather has is flushed here, under the locks that keep shared tables.
  * Left out: migration entries and broken memory.
  * @see Linux mm/hugetlb.c, `hugetlb_change_protection`
  */
@@ -8,7 +8,7 @@ import { EntryFlag, pagesPerEntry } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import type { Halves } from '../../../base/u64.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { type MmuGather, tlbFinishMmu, tlbFlushMmuTlbOnly, tlbGatherMmu } from '../mmu-gather.ts';
+import { type MmuGather, tlbFlushMmuTlbOnly } from '../mmu-gather.ts';
 import type { TablePage } from '../page-table.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
@@ -31,13 +31,13 @@ export function* hugetlbChangeProtection(
   vma: VmArea,
   start: number,
   end: number,
+  gather: MmuGather,
   wp: HugeWp = HugeWp.Keep,
 ): Task<number> {
   const { mm } = vma;
   const inode = inodeOfVma(vma);
   const { pages, level } = hstateOfVma(vma);
   const span = pagesPerEntry(mm.kernel.pageTables.format, level - 1);
-  const gather = yield* tlbGatherMmu(current, mm);
   yield* hugetlbVmaLockWrite(current, vma);
   yield* inode.mapping.iMmapRwsem.downWrite(current);
   let changed = 0;
@@ -54,7 +54,6 @@ export function* hugetlbChangeProtection(
   yield* hugePmdUnshareFlush(current, gather);
   yield* inode.mapping.iMmapRwsem.upWrite(current);
   yield* hugetlbVmaUnlockWrite(current, vma);
-  yield* tlbFinishMmu(current, gather);
   return changed;
 }
 

@@ -133,6 +133,7 @@ export function* hugePmdUnshare(
   // Everything that the table mapped, and the paging-structure caches.
   gather.noteEntry(base, table.level);
   gather.noteEntry(base + span - pagesPerEntry(pageTables.format, table.level), table.level);
+  gather.freedTables = true;
   gather.unsharedTables = true;
   if (table.sharers === 0) gather.fullyUnsharedTables = true;
   return true;
@@ -144,7 +145,6 @@ export function* hugePmdUnshare(
  */
 export function* hugePmdUnshareFlush(current: TaskStruct, gather: MmuGather): Task<void> {
   if (!gather.unsharedTables) return;
-  gather.freedTables = true;
   yield* tlbFlushMmuTlbOnly(current, gather);
   gather.unsharedTables = false;
   if (!gather.fullyUnsharedTables) return;
