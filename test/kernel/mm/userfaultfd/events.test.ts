@@ -23,7 +23,7 @@ import { addressOf, BASE_PAGE, mmOf } from '../process-world.ts';
 import { bytesOf, MISSING, RW, UffdWorld } from './uffd-world.ts';
 
 function registered(features: number): UffdWorld {
-  const world = new UffdWorld({}, features);
+  const world = new UffdWorld({ kernel: { lockdep: true } }, features);
   world.map(world.owner, 0, 4, RW);
   world.register(0, 4, MISSING);
   return world;

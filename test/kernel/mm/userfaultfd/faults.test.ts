@@ -39,7 +39,7 @@ const LOCKS = [
 ] as const;
 
 function missing(features = 0, flags = O_NONBLOCK, perVmaLocks = true): UffdWorld {
-  const world = new UffdWorld({ kernel: { perVmaLocks } }, features, flags);
+  const world = new UffdWorld({ kernel: { perVmaLocks, lockdep: true } }, features, flags);
   world.map(world.owner, 0, 6, RW);
   world.register(0, 6, MISSING);
   return world;
@@ -348,7 +348,7 @@ describe('shared memory', () => {
 
 /** Pages 0 and 1 written by the owner; pages 0…3 protected. */
 function protectedPages(features = 0): UffdWorld {
-  const world = new UffdWorld({}, features);
+  const world = new UffdWorld({ kernel: { lockdep: true } }, features);
   world.map(world.owner, 0, 4, RW);
   world.store(world.owner, 0, 1);
   world.store(world.owner, 1, 2);

@@ -22,7 +22,7 @@ import { userStore } from '../../../../src/userland/calls/access.ts';
 import { addressOf } from '../process-world.ts';
 import { bytesOf, loadByte, MISSING, pagesOf, RW, UffdWorld, WP } from './uffd-world.ts';
 
-const SEEDS = 40;
+const SEEDS = 25;
 const PAGE = 4096n;
 const CASES = [true, false].flatMap((perVmaLocks) =>
   Array.from(
@@ -41,7 +41,7 @@ interface RaceWorld {
 
 /** Everything is set up under the same schedule in every case; then the policy of the seed takes over. */
 function raceWorld(perVmaLocks: boolean, mode: bigint, flags?: number): RaceWorld {
-  const world = new UffdWorld({ cpus: 4, kernel: { perVmaLocks } }, 0, flags);
+  const world = new UffdWorld({ cpus: 4, kernel: { perVmaLocks, lockdep: true } }, 0, flags);
   world.map(world.owner, 0, 4, RW);
   const threads = [2, 3].map((cpu) => world.thread(world.owner, `thread ${cpu}`, cpu));
   world.register(0, 4, mode);

@@ -116,10 +116,11 @@ export class UffdWorld extends ProcessWorld {
     return this.run(this.manager, call);
   }
 
-  /** Nothing is left over: counts add up, and nobody holds a lock. */
+  /** Nothing is left over: counts add up, nobody holds a lock, and no order of locks was wrong where that is watched. */
   expectConsistent(): void {
     this.settle();
     expect(this.inconsistencies()).toEqual([]);
+    expect(this.kernel.lockdep?.reports ?? []).toEqual([]);
     for (const { mm } of [this.owner, this.manager]) {
       if (mm !== null) expect(mm.mmapLock.isLocked()).toBe(false);
     }
