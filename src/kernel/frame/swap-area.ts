@@ -127,7 +127,8 @@ export class SwapArea extends SharedObject {
   }
 
   #cache(slot: number, frame: number): void {
-    if (this.#frames.has(slot) || this.#slots.has(frame)) throw new Error(`swap slot ${slot} is cached twice`);
+    if (this.#frames.has(slot) || this.#slots.has(frame))
+      throw new Error(`swap slot ${slot} is cached twice`);
     this.#frames.set(slot, frame);
     this.#slots.set(frame, slot);
   }

@@ -2,7 +2,8 @@
  * Pages for user space: every anonymous page, copy and page of shared memory comes from here. When memory is used up to
  * the limit, the allocation first makes room itself (direct reclaim); it fails when there is nothing that could go.
  * Left out: watermarks (the last page is handed out like any other), zones, memory cgroups, kswapd.
- * @see Linux mm/page_alloc.c, `__alloc_frozen_pages_slowpath`; include/linux/gfp.h, `vma_alloc_folio`
+ * @see Linux mm/page_alloc.c, `__alloc_frozen_pages_slowpath`; include/linux/gfp.h, `vma_alloc_folio`;
+ * arch/arm64/mm/fault.c, `vma_alloc_zeroed_movable_folio`
  */
 import type { Task } from '../../base/task.ts';
 import { NO_FRAME } from '../frame/buddy.ts';

@@ -160,9 +160,10 @@ function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEn
   let rss = 0;
   let anonymous = 0;
   let swap = 0;
+  const partlySwapped = (vma.file?.mapping.swappedCount ?? 0) > 0;
   const occupied = new Set<number>();
   for (const view of vmaPageViews(vma, start, end)) {
-    occupied.add(view.page);
+    if (partlySwapped) for (let i = 0; i < view.count; i++) occupied.add(view.page + i);
     const page = residentOf(mm, view);
     rss += page.rss * view.count;
     anonymous += page.anonymous * view.count;
