@@ -10,6 +10,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { type AnonVma, anonVmaClone, vmaHadUncowedParents } from './anon-vma.ts';
 import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
+import { splitHugePmdIfNeeded } from './thp/split-pmd.ts';
 import type { VmArea } from './vma.ts';
 import { VM_IGNORE_MERGE, VM_SPECIAL, VM_STICKY } from './vma-flags.ts';
 import { vmaStartWrite } from './vma-lock.ts';
@@ -193,6 +194,11 @@ function* commitMerge(current: TaskStruct, range: MergeRange, plan: MergePlan): 
   target.flags |= range.flags & VM_STICKY;
   const change = { vma: target, adjacent: shrunk, insert: null, removed };
   yield* vmaPrepare(current, change);
+  if (shrunk !== null) {
+    // `vma_adjust_trans_huge`: a huge page on the boundary would belong to both.
+    yield* splitHugePmdIfNeeded(current, shrunk, range.start);
+    yield* splitHugePmdIfNeeded(current, shrunk, range.end);
+  }
   const targetFrom = target.start;
   const shrunkFrom = shrunk?.start ?? 0;
   target.start = plan.start;

@@ -9,6 +9,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { anonVmaClone } from './anon-vma.ts';
 import { hugetlbSplit } from './hugetlb/pmd-share.ts';
 import type { MmStruct } from './mm.ts';
+import { splitHugePmdIfNeeded } from './thp/split-pmd.ts';
 import type { UserfaultfdContext } from './userfaultfd/context.ts';
 import type { VmArea } from './vma.ts';
 import { VM_HUGETLB } from './vma-flags.ts';
@@ -61,6 +62,8 @@ export function* splitVmaUnlimited(
   const change = { vma, adjacent: null, insert: part, removed: [] };
   yield* vmaPrepare(current, change);
   if ((vma.flags & VM_HUGETLB) !== 0) yield* hugetlbSplit(current, vma, at);
+  // `vma_adjust_trans_huge`: no pmd may map pages of two VMAs, which could come to differ in their rights.
+  else yield* splitHugePmdIfNeeded(current, vma, at);
   const from = vma.start;
   if (newBelow) {
     vma.pgoff += at - vma.start;
