@@ -1,8 +1,8 @@
 /**
  * Page tables in memory: reading and writing entries, the lock of each table, walking down and allocating what is
  * missing. Every change of an entry that the hardware may see is one atomic step, as the MMU may set Accessed and Dirty
- * at any time. Left out: tables are not kept alive by RCU (there is no lockless walker that could hold one longer
- * than a step, and a task that waits for a table's lock looks at the upper entry again).
+ * at any time. Whoever holds on to a table across a point without its lock is in an RCU section, which tables that were
+ * taken out outlast (`tlbFlushMmu`); and a task that has waited for a table's lock looks at the upper entry again.
  * @see Linux mm/memory.c `__pte_alloc`, mm/pgtable-generic.c `__pte_offset_map_lock`, include/linux/pgtable.h
  */
 import { EntryFlag, type PagingFormat, pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';

@@ -101,6 +101,8 @@ describe('what the kernel does', () => {
       expect(loop.run().kind).toBe('finished');
       world.run(child, doExit(child, 0));
       expect(reports(world)).toEqual([]);
+      // Every VMA that was made is in a tree or was given back.
+      expect(world.kernel.vmAreas.live).toBe(mmOf(first).mapCount + mmOf(third).mapCount);
       for (const task of [first, second, third]) expect(world.kernel.lockdep?.heldBy(task)).toEqual([]);
     }
   });

@@ -2,12 +2,12 @@
  * The lock under which a fault is handled: the VMA's own or mmap_lock, either for reading. Handlers that must wait for
  * something let it go and answer VM_FAULT_RETRY.
  * @see Linux mm/memory.c, `vmf_can_call_fault`, `__vmf_anon_prepare`, `vmf_anon_prepare`; include/linux/mm.h,
- * `release_fault_lock`, `assert_fault_locked`; include/linux/mm.h, `fault_flag_allow_retry_first`
+ * `release_fault_lock`, `fault_flag_allow_retry_first`
  */
 import type { Task } from '../../../base/task.ts';
-import { mmapAssertLocked, mmapReadTrylock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
+import { mmapReadTrylock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
 import { anonVmaPrepare } from '../anon-vma-prepare.ts';
-import { assertVmaLocked, vmaEndRead } from '../vma-lock.ts';
+import { vmaEndRead } from '../vma-lock.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY,
   FAULT_FLAG_TRIED,
@@ -21,12 +21,6 @@ export function* releaseFaultLock(fault: VmFault): Task<void> {
   const { current, mm, vma } = fault;
   if (fault.has(FAULT_FLAG_VMA_LOCK)) yield* vmaEndRead(current, vma);
   else yield* mmapReadUnlock(current, mm);
-}
-
-/** @throws Error when the lock that the fault's flags name is not held */
-export function assertFaultLocked(fault: VmFault): void {
-  if (fault.has(FAULT_FLAG_VMA_LOCK)) assertVmaLocked(fault.current, fault.vma);
-  else mmapAssertLocked(fault.mm);
 }
 
 /** May the handler let the lock go and ask for another attempt? Once; the second attempt must wait with it held. */
