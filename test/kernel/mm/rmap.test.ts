@@ -154,7 +154,7 @@ describe('every page is found by its rmap', () => {
         expect(family.world.inconsistencies()).toEqual([]);
         expect(family.world.kernel.lockdep?.reports).toEqual([]);
       }),
-      { numRuns: 150 },
+      { numRuns: 80 },
     );
   });
 });

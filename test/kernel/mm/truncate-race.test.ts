@@ -170,7 +170,7 @@ describe('one access beyond the end that a file gets at the same time', () => {
     ['a private write to a cached page', PRIVATE + 2, true, [2]],
   ])('leaves nothing behind: %s', (_what, page, write, filled) => {
     const came = new Set<boolean>();
-    for (let seed = 0; seed < 200; seed++) {
+    for (let seed = 0; seed < 100; seed++) {
       const race = raceOnce(seed, page, write, filled, (task, file) => fileTruncate(task, file, bytes(1)));
       came.add(race.signal === SIGBUS);
       expect(race.file.mapping.indexes(1)).toEqual([]);
@@ -192,7 +192,7 @@ describe('one access while a hole is punched', () => {
     ['a shared write in it', SHARED + 2, true, [2]],
     ['a private write in it', PRIVATE + 2, true, [2]],
   ])('finds the page of the file, before or after: %s', (_what, page, write, filled) => {
-    for (let seed = 0; seed < 200; seed++) {
+    for (let seed = 0; seed < 100; seed++) {
       const race = raceOnce(seed, page, write, filled, (task, file) =>
         fileFallocate(task, file, PUNCH, bytes(2), bytes(1)),
       );
