@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { PointKind, SchedPoint, SharedObject, type Task } from '../../../src/base/task.ts';
 import { errnoName } from '../../../src/kernel/errno.ts';
 import { PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
+import { rootTable } from '../../../src/kernel/mm/page-table-alloc.ts';
 import { copyFromUser } from '../../../src/kernel/mm/user-access.ts';
 import { VM_RAND_READ, VM_SEQ_READ } from '../../../src/kernel/mm/vma-flags.ts';
 import { type ExecRequest, sysExecve } from '../../../src/kernel/process/exec.ts';
@@ -13,7 +14,7 @@ import { SIGKILL, SIGSEGV } from '../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
 import { userLoad, userStore } from '../../../src/userland/calls/access.ts';
-import { PROCESSORS } from '../../support/architecture.ts';
+import { architectureName, PROCESSORS } from '../../support/architecture.ts';
 import { addressOf, mmOf, ProcessWorld, type ProcessWorldOptions } from '../mm/process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -88,6 +89,10 @@ describe.each(PROCESSORS)('execve on %o', (processor) => {
       const [stack] = [...mm.vmas];
       const foot = addressOfPage(stack?.start ?? 0);
       expect(world.run(task, userStore(task, foot, Uint8Array.of(1)))).toBeNull();
+      const { pageTables } = world.kernel;
+      const above = pageTables.lookup(rootTable(mm), stackTopPage + shift - 1, pageTables.lastLevel);
+      // Its table goes where the stack has left all of it.
+      expect(above === null).toBe(shift > 512);
       expect(world.inconsistencies()).toEqual([]);
     }
   });
@@ -145,6 +150,30 @@ describe('the strings of execve', () => {
     const buffer = new Uint8Array(64);
     expect(world.run(reader, readProcCmdline(reader, task.pid, 0, buffer, 64))).toBe(8);
     expect(new TextDecoder().decode(buffer.subarray(0, 8))).toBe('true\0-x\0');
+  });
+});
+
+describe('what the program before has set for itself', () => {
+  it('is gone: rights to keys, the tagged-address ABI', () => {
+    const processor = architectureName === 'x86_64' ? { cpuModel: 'intel-sapphire-rapids' } : {};
+    const { world, task } = worldWithProcess({ processor });
+    const { protectionKeys, taggedAddressControl } = world.kernel.arch;
+    const other = world.process('other');
+    world.map(other, 0, 1, RW);
+    const set = (): readonly unknown[] => [
+      protectionKeys.register?.read(task.cpu),
+      taggedAddressControl?.get(task.thread),
+    ];
+    world.load(task, 0);
+    const initial = set();
+    protectionKeys.register?.write(task.cpu, 0);
+    taggedAddressControl?.set(task.thread, 1n);
+    expect(set()).not.toEqual(initial);
+    expect(world.run(task, sysExecve(task, REQUEST))).toBe(0);
+    expect(set()).toEqual(initial);
+    world.load(other, 0);
+    world.run(task, copyFromUser(task, new Uint8Array(1), mmOf(task).argStart));
+    expect(set()).toEqual(initial);
   });
 });
 
