@@ -91,6 +91,7 @@ function race({ world }: Actors, paths: readonly (readonly [TaskStruct, Task<voi
   for (const [task, path] of paths) world.system.loop.start(task, path);
   expect(world.system.loop.run().kind).toBe('finished');
   expect(world.inconsistencies()).toEqual([]);
+  expect(world.kernel.lockdep?.reports).toEqual([]);
 }
 
 function expectContents(world: ProcessWorld, task: TaskStruct, rounds: number): void {

@@ -11,7 +11,10 @@ export function swapWorld(
   options: ProcessWorldOptions & { readonly frameLimit?: number } = {},
 ): ProcessWorld {
   const { frameLimit = 0, kernel = {}, ...others } = options;
-  return new ProcessWorld({ ...others, kernel: { swapPages: SWAP_PAGES, frameLimit, ...kernel } });
+  return new ProcessWorld({
+    ...others,
+    kernel: { swapPages: SWAP_PAGES, frameLimit, lockdep: true, ...kernel },
+  });
 }
 
 /** Reclaims the page that is mapped at `page` of the arena, as MADV_PAGEOUT would; whether it is free now. */
