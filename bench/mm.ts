@@ -4,11 +4,14 @@
  * 4 times that at 1,000. Sizes are measured in turns, round by round, so that a busy machine slows them all.
  */
 import { architectureNamed } from '../src/arch/registry.ts';
-import { atomically, type Task } from '../src/base/task.ts';
+import type { Task } from '../src/base/task.ts';
+import { mmapReadLock, mmapReadUnlock } from '../src/kernel/lock/mmap-lock.ts';
+import { lockVmaUnderRcu } from '../src/kernel/mm/lock-vma-under-rcu.ts';
 import type { MmStruct } from '../src/kernel/mm/mm.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../src/kernel/mm/mman.ts';
 import { sysMmap } from '../src/kernel/mm/mmap.ts';
 import { sysMunmap } from '../src/kernel/mm/munmap.ts';
+import { vmaEndRead } from '../src/kernel/mm/vma-lock.ts';
 import { rootCredentials } from '../src/kernel/process/credentials.ts';
 import type { TaskStruct } from '../src/kernel/task-struct.ts';
 import { userStore } from '../src/userland/calls/access.ts';
@@ -65,12 +68,20 @@ function* dropTouched(space: Space, i: number): Task<void> {
 
 const ROWS: readonly Row[] = [
   {
-    name: 'find_vma',
-    measured: (space, i) =>
-      atomically(() => {
-        const vma = space.mm.vmas.find(pageOf(slotAt(space, i)));
-        if (vma === null) throw new Error('a VMA is missing');
-      }),
+    name: 'find_vma under mmap_lock',
+    *measured({ task, mm, order }, i) {
+      yield* mmapReadLock(task, mm);
+      if (mm.vmas.find(pageOf(order[i] as number)) === null) throw new Error('a VMA is missing');
+      yield* mmapReadUnlock(task, mm);
+    },
+  },
+  {
+    name: 'lock_vma_under_rcu',
+    *measured({ task, mm, order }, i) {
+      const vma = yield* lockVmaUnderRcu(task, mm, pageOf(order[i] as number));
+      if (vma === null) throw new Error('a VMA cannot be locked');
+      yield* vmaEndRead(task, vma);
+    },
   },
   { name: 'mmap, fixed, between two', measured: mapHole, undo: unmapHole },
   {
