@@ -1,7 +1,7 @@
 /**
  * A process as the kernel sees it: `task_struct` with the parts of `signal_struct` that a single-threaded process
  * needs. What the CPU runs of it is `SchedTask`.
- * Left out: threads (a process has one), sessions and process groups, timers, files (userland keeps descriptors).
+ * Left out: threads (a process has one), sessions and process groups, timers.
  */
 import type { ThreadState } from '../arch/thread-state.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../base/task.ts';
@@ -14,6 +14,7 @@ import type { MmStruct } from './mm/mm.ts';
 import { defaultResourceLimits, type ResourceLimits } from './mm/rlimit.ts';
 import type { PendingEvent } from './mm/userfaultfd/events.ts';
 import type { Credentials } from './process/credentials.ts';
+import { DescriptorTable } from './process/descriptors.ts';
 import { SIGCHLD, SIGKILL, type SignalInfo } from './signal.ts';
 
 /** `task->exit_state`: running, dead but not waited for, or waited for and out of the pid table. */
@@ -63,6 +64,8 @@ export class TaskStruct extends SchedTask {
   /** `real_parent`: who forked it, or who inherited it. */
   parent: TaskStruct | null;
   readonly children = new Set<TaskStruct>();
+  /** `task->files`: open files by number; fork copies it, exec closes some. */
+  files = new DescriptorTable();
   /** Set while a debugger is attached. */
   ptrace: PtraceLink | null = null;
   /** `signal->rlim`: inherited over fork, replaced as a whole by setrlimit. */

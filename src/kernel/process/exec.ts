@@ -2,7 +2,7 @@
  * execve: a new address space whose stack holds the arguments and the environment, in place of the old one. The strings
  * are copied first, while everything can still fail without harm; from the change of address space on, an error kills.
  * Left out: the file itself (the program is addresses only, as `setProgramLayout` says), set-user-id files, other
- * threads, files closed on exec, signal handlers, random places, and of the auxiliary vector all but the page size.
+ * threads, signal handlers, random places, and of the auxiliary vector all but the page size.
  * @see Linux fs/exec.c, `do_execveat_common`, `exec_mmap`, `begin_new_exec`, `setup_new_exec`; fs/binfmt_elf.c,
  * `create_elf_tables`
  */
@@ -170,6 +170,7 @@ function* createTables(current: TaskStruct, { mm, vma, argc, envc }: Binprm): Ta
 /** After the point of no return: the new address space is the task's. */
 function* loadProgram(current: TaskStruct, binprm: Binprm, request: ExecRequest): Task<number> {
   const { mm, vma, strings } = binprm;
+  yield* current.files.closeOnExec(current);
   yield* setupNewExec(current, mm);
   setProgramLayout(mm);
   const top = request.stackTopPage ?? current.kernel.arch.mapWindowPages;

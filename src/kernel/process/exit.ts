@@ -1,7 +1,7 @@
 /**
  * The end of a process: its memory goes at once, its pid stays until somebody has waited for it.
  * Left out: thread groups, process groups, ignored SIGCHLD (which would reap at once), core dumps.
- * @see Linux kernel/exit.c, `do_exit`, `exit_mm`, `exit_notify`, `release_task`
+ * @see Linux kernel/exit.c, `do_exit`, `exit_mm`, `exit_files`, `exit_notify`, `release_task`
  */
 import type { Task } from '../../base/task.ts';
 import { exitLazyMm } from '../mm/context-switch.ts';
@@ -18,6 +18,7 @@ import { completeVforkDone } from './vfork.ts';
 export function* doExit(current: TaskStruct, status: number): Task<void> {
   current.exitStatus = status;
   yield* exitMm(current);
+  yield* current.files.closeAll(current);
   yield current.familyWrite;
   exitPtrace(current);
   forgetOriginalParent(current);

@@ -1,6 +1,6 @@
 /**
  * fork: a second process with a copy of everything. The copy of the address space is `mm/fork.ts`.
- * Left out: threads and CLONE_ flags (vfork.ts has two of them), process groups, the rest of `copy_process` (files, signals, namespaces).
+ * Left out: threads and CLONE_ flags (vfork.ts has two of them), process groups, the rest of `copy_process` (signals, namespaces).
  * @see Linux kernel/fork.c, `copy_process`, `dup_mm`; kernel/pid.c, `alloc_pid`
  */
 import type { Task } from '../../base/task.ts';
@@ -63,6 +63,7 @@ export function* addChild(
   }
   const { kernel, credentials } = current;
   const child = new TaskStruct({ kernel, pid, credentials, parent: current, mm, name, cpu });
+  child.files = current.files.duplicate();
   kernel.tasks.set(pid, child);
   current.children.add(child);
   return child;
