@@ -15,6 +15,11 @@ const colourOf: { readonly [K in EventKind]?: 'yellow' | 'red' | 'cyan' | 'dim' 
   'interrupt-take': 'magenta',
   'interrupt-done': 'magenta',
   'lock-wait': 'red',
+  lockdep: 'red',
+  'vma-lock': 'yellow',
+  'userfault-wait': 'red',
+  'swap-out': 'yellow',
+  'swap-in': 'yellow',
   note: 'bold',
 };
 

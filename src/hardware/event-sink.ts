@@ -39,6 +39,20 @@ export type MachineEvent = EventPlace &
         /** Why it was not to be had, or that what was begun under it must be done again: `retry`. */
         readonly reason: string;
       } & ByTask)
+    /** A fault waits for user space (userfaultfd), or goes on. */
+    | ({
+        readonly kind: 'userfault-wait' | 'userfault-done';
+        readonly address: bigint;
+        /** `missing`, `write-protect` or `minor`. */
+        readonly reason: string;
+      } & ByTask)
+    /** A page went to a slot of the swap area, or came from it. */
+    | ({ readonly kind: 'swap-out' | 'swap-in'; readonly slot: number; readonly frame: number } & ByTask)
+    /**
+     * Transparent huge pages, by the address of their first byte: one is mapped by a fault; the entry that maps one becomes
+     * a table of small pages; small pages become one.
+     */
+    | ({ readonly kind: 'thp-fault' | 'thp-split' | 'thp-collapse'; readonly address: bigint } & ByTask)
     | ({ readonly kind: 'syscall-enter'; readonly name: string; readonly args: readonly string[] } & ByTask)
     | ({ readonly kind: 'syscall-exit'; readonly name: string; readonly result: string } & ByTask)
     | ({

@@ -31,6 +31,11 @@ export interface KernelConfig {
   readonly stackGuardGapPages: number;
   /** CONFIG_PROVE_LOCKING: tell of orders of locks that could deadlock (`Kernel.lockdep`). */
   readonly lockdep: boolean;
+  /**
+   * A bug put in on purpose: a fault under a VMA's own lock waits for mmap_lock where it may only try it (before the first
+   * anonymous page of a VMA), and can deadlock with a writer that waits for the VMA's readers.
+   */
+  readonly mmapLockUnderVmaLock: boolean;
   /** CONFIG_PER_VMA_LOCK: user-mode faults try the VMA's own lock before mmap_lock. */
   readonly perVmaLocks: boolean;
   /** `sysctl vm.overcommit_memory`: 0 heuristic, 1 always, 2 never. */
@@ -61,6 +66,7 @@ export const defaultKernelConfig: KernelConfig = {
   mmapMinPage: 16,
   stackGuardGapPages: 256,
   lockdep: false,
+  mmapLockUnderVmaLock: false,
   perVmaLocks: true,
   overcommitMemory: 0,
   swapPages: 0,

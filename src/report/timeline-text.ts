@@ -103,7 +103,18 @@ const words: Words = {
   'lock-wait': ({ task, lock, operation }) => `${task} waits for ${lock} (${operation})`,
   'lock-acquire': ({ task, lock, operation }) => `${task} has ${lock} (${operation})`,
   lockdep: ({ text }) => text,
-  'vma-lock': ({ task, page, reason }) => `${task} has no VMA lock for page 0x${page.toString(16)}: ${reason}`,
+  'vma-lock': ({ task, page, reason }) =>
+    `${task} has no VMA lock for page 0x${page.toString(16)}: ${reason}`,
+  'userfault-wait': ({ task, address, reason }) =>
+    `  ${task} waits for user space at ${hexAddress(address)} (${reason})`,
+  'userfault-done': ({ task, address, reason }) =>
+    `  ${task} looks at ${hexAddress(address)} again (${reason})`,
+  'swap-out': ({ slot, frame }) => `  frame ${hex(frame)} goes to swap slot ${slot}`,
+  'swap-in': ({ slot, frame }) => `  swap slot ${slot} comes to frame ${hex(frame)}`,
+  'thp-fault': ({ address }) => `  huge page at ${hexAddress(address)}`,
+  'thp-split': ({ address }) =>
+    `  huge page at ${hexAddress(address)} is mapped by small entries from now on`,
+  'thp-collapse': ({ address }) => `  small pages at ${hexAddress(address)} become one huge page`,
   'syscall-enter': ({ task, name, args }) => `${task}: ${name}(${args.join(', ')})`,
   'syscall-exit': ({ task, name, result }) => `${task}: ${name} = ${result}`,
   'user-access': ({ task, access, address, bytes, result }) =>
@@ -125,6 +136,7 @@ function textOf(event: MachineEvent, { all = false, arch }: TimelineOptions): st
     event,
     contextName(arch),
   );
+  if (event.kind === 'lockdep') return line.split('\n');
   if (event.kind !== 'walk' || !all) return [line];
   return [line, ...event.levels.map((level) => `    ${level}`)];
 }

@@ -9,6 +9,7 @@ import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { folioUnlock } from './fault/folio-lock.ts';
 import { folioFreeSwap, swapAreaOf } from './swap-cache.ts';
+import { noteSwap } from './vm-events.ts';
 
 const PAGE_BYTES = 4096;
 
@@ -30,6 +31,7 @@ export function* swapWriteout(current: TaskStruct, folio: number): Task<void> {
   yield* folioUnlock(frames, folio);
   const { object } = frames.refPoint(folio);
   yield new SchedPoint(PointKind.Read, object, 'swap_writeout', StepCost.PageCopy);
+  noteSwap(current, 'swap-out', swap.slotOf(folio), folio);
   const bytes = new Uint8Array(PAGE_BYTES);
   machine.memory.readBytes(folio, 0, bytes);
   swap.store(swap.slotOf(folio), bytes.some((byte) => byte !== 0) ? bytes : null, tags);
@@ -44,6 +46,7 @@ export function* swapReadFolio(current: TaskStruct, folio: number): Task<void> {
   const swap = swapAreaOf(kernel);
   const { object } = frames.refPoint(folio);
   yield new SchedPoint(PointKind.Write, object, 'swap_read_folio', StepCost.PageCopy);
+  noteSwap(current, 'swap-in', swap.slotOf(folio), folio);
   const { bytes } = swap.contents(swap.slotOf(folio));
   if (bytes === null) machine.memory.zeroFrame(folio);
   else machine.memory.writeBytes(folio, 0, bytes);

@@ -5,7 +5,7 @@
  * `release_fault_lock`, `fault_flag_allow_retry_first`
  */
 import type { Task } from '../../../base/task.ts';
-import { mmapReadTrylock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
+import { mmapReadLock, mmapReadTrylock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
 import { anonVmaPrepare } from '../anon-vma-prepare.ts';
 import { vmaEndRead } from '../vma-lock.ts';
 import {
@@ -51,7 +51,8 @@ export function* vmfAnonPrepare(fault: VmFault): Task<number> {
     yield* anonVmaPrepare(current, vma);
     return 0;
   }
-  if (!(yield* mmapReadTrylock(current, mm))) {
+  if (current.kernel.config.mmapLockUnderVmaLock) yield* mmapReadLock(current, mm);
+  else if (!(yield* mmapReadTrylock(current, mm))) {
     yield* vmaEndRead(current, vma);
     return VM_FAULT_RETRY;
   }

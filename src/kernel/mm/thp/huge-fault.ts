@@ -18,6 +18,7 @@ import { MM_ANONPAGES } from '../mm.ts';
 import { hugePages, type TablePage } from '../page-table.ts';
 import { addMmCounter, addNewAnonHugeRmap } from '../rmap.ts';
 import { handleUserfault } from '../userfaultfd/handle-userfault.ts';
+import { noteHugePage } from '../vm-events.ts';
 import { VM_UFFD_MISSING } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { allocateDeposit, depositTable, freeDeposit, hugeStart, pmdIndex, pmdLock } from './huge-pmd.ts';
@@ -110,6 +111,7 @@ function* installLeaf(fault: VmFault, table: TablePage, frame: number, flags: nu
   const { pageTables } = fault.kernel;
   yield table.setEntry;
   pageTables.setLeaf(table, pmdIndex(pageTables, fault.page), frame, flags);
+  noteHugePage(fault.current, 'thp-fault', hugeStart(fault.kernel, fault.page));
 }
 
 /** A huge page of this VMA's own, dirty and, as the VMA is, writable. Needs the pmd's lock. @see `map_anon_folio_pmd` */

@@ -15,6 +15,7 @@ import { hugePages, PmdKind, pteIndex, type TablePage } from '../page-table.ts';
 import { rootTable } from '../page-table-alloc.ts';
 import { addAnonRmapsOfHuge, removeHugeRmap } from '../rmap.ts';
 import { flushTlbRange } from '../tlb.ts';
+import { noteHugePage } from '../vm-events.ts';
 import type { VmArea } from '../vma.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { hugeStart, pmdIndex, pmdTransHugeLock, withdrawTable } from './huge-pmd.ts';
@@ -40,6 +41,7 @@ export function* splitHugePmdLocked(
   const { mm } = vma;
   const { frames, pageTables } = mm.kernel;
   const index = pmdIndex(pageTables, start);
+  noteHugePage(current, 'thp-split', start);
   pageTables.read(table, index);
   if (frames.isHugeZero(pageTables.frame(table.level))) {
     yield* splitHugeZero(current, vma, table, start);

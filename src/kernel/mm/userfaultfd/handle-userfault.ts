@@ -18,6 +18,7 @@ import {
 } from '../fault/fault-flags.ts';
 import { releaseFaultLock } from '../fault/fault-lock.ts';
 import type { VmFault } from '../fault/vm-fault.ts';
+import { noteUserfault } from '../vm-events.ts';
 import { type FaultWaiter, type UserfaultfdContext, userfaultfdGet, userfaultfdPut } from './context.ts';
 import { userfaultfdMustWait } from './must-wait.ts';
 import {
@@ -62,9 +63,11 @@ export function* handleUserfault(
   const waits = yield* mustWait(fault, reason === 'write-protect');
   yield* releaseFaultLock(fault);
   if (waits && !context.released) {
+    noteUserfault(current, waiter.message.address, reason, true);
     yield* context.readers.wakeUp();
     const ready = (): boolean => waiter.woken || current.fatalSignalPending();
     yield new SchedPoint(PointKind.Wait, context, 'handle_userfault', StepCost.ContextSwitch, ready);
+    noteUserfault(current, waiter.message.address, reason, false);
   }
   if (!waiter.woken) yield* dequeue(current, context, waiter);
   yield* userfaultfdPut(context);
