@@ -16,6 +16,7 @@ import type { EventSink } from '../hardware/event-sink.ts';
 import { Machine } from '../hardware/machine.ts';
 import { PhysicalMemory } from '../hardware/physical-memory.ts';
 import type { Retention } from '../hardware/retention.ts';
+import { FrameFlag } from '../kernel/frame/frame-flags.ts';
 import { FrameTable } from '../kernel/frame/frame-table.ts';
 import { gupPopulate } from '../kernel/gup/populate.ts';
 import { defaultKernelConfig, Kernel, type KernelConfig } from '../kernel/kernel.ts';
@@ -114,9 +115,11 @@ export function createSystem(options: SystemOptions): System {
   const omittedFlushes: OmittedFlush[] = [];
   const loop = new RunLoop(machine, options.policy === undefined ? {} : { policy: options.policy });
   const taskOn = (cpu: number): string => loop.currentTask(cpu)?.name ?? 'idle';
+  const initRootFrame = frames.allocateZeroed();
+  frames.setFlags(initRootFrame, FrameFlag.Reserved);
   const hardware = options.architecture.createKernelArch({
     machine,
-    initRootFrame: frames.allocateZeroed(),
+    initRootFrame,
     retention: options.retention ?? 'profile',
     ...options.architecture.processor(options),
   });

@@ -103,6 +103,14 @@ export class FrameTable {
     return frame >= this.firstFrame && frame < this.firstFrame + this.frameCount;
   }
 
+  /** First frames of all folios with a reference, ascending. */
+  foliosInUse(): number[] {
+    const found: number[] = [];
+    for (let at = 0; at < this.#capacity; at++)
+      if (this.#refcount[at] !== 0) found.push(at + this.firstFrame);
+    return found;
+  }
+
   // --- allocation ---
 
   /**
@@ -317,7 +325,8 @@ export class FrameTable {
     const count = (this.#mapcount[at] as number) + 1;
     this.#mapcount[at] = count;
     if (!this.isLarge(frame)) return;
-    if (mm === null) throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, mapped by no mm`);
+    if (mm === null)
+      throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, mapped by no mm`);
     const large = this.large(frame);
     if (count === 1) large.pagesMapped++;
     large.add(mm, 1);
@@ -330,7 +339,8 @@ export class FrameTable {
     if (count < 0) throw new Error(`frame 0x${frame.toString(16)} is unmapped more often than mapped`);
     this.#mapcount[at] = count;
     if (!this.isLarge(frame)) return;
-    if (mm === null) throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, unmapped by no mm`);
+    if (mm === null)
+      throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, unmapped by no mm`);
     const large = this.large(frame);
     if (count === 0) large.pagesMapped--;
     large.remove(mm, 1);

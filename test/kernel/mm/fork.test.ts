@@ -105,6 +105,7 @@ describe('what else fork copies', () => {
     const [plain, wiped, left] = [...mmOf(parent).vmas];
     if (!plain || !wiped || !left) throw new Error('three mappings');
     plain.flags |= VM_LOCKED;
+    mmOf(parent).lockedVm = plain.pages;
     wiped.flags |= VM_WIPEONFORK;
     left.flags |= VM_DONTCOPY;
     for (const page of [0, 4, 8]) world.store(parent, page, 1);

@@ -1,12 +1,7 @@
-/**
- * Whether every page is found from the other side: each VMA with a file is among the file's mappings, with the range it
- * has, each chain entry lies in the tree of its anon_vma, and from the page of every pte a walk comes back to this pte.
- */
+/** Whether every page is found from the other side: from the page of every pte a walk comes back to this pte. */
 import { EntryFlag, pagesPerEntry } from '../../../src/arch/paging-format.ts';
-import type { IntervalNode } from '../../../src/base/interval-tree.ts';
 import { atomically } from '../../../src/base/task.ts';
 import type { Kernel } from '../../../src/kernel/kernel.ts';
-import { isSharedMayWrite } from '../../../src/kernel/mm/i-mmap.ts';
 import type { MmStruct } from '../../../src/kernel/mm/mm.ts';
 import { pteIndex } from '../../../src/kernel/mm/page-table.ts';
 import { rootTable } from '../../../src/kernel/mm/page-table-alloc.ts';
@@ -22,61 +17,11 @@ export function rmapInconsistencies(kernel: Kernel): string[] {
   const tasks = [...kernel.tasks.values()];
   const mms = new Set<MmStruct>();
   for (const { mm } of tasks) if (mm !== null) mms.add(mm);
-  const vmas = [...mms].flatMap((mm) => [...mm.vmas]);
-  checkFiles(vmas, wrong);
-  checkAnonVmas(vmas, wrong);
   const [current] = tasks;
   if (current === undefined) return wrong;
   const visits = new Map<number, Set<string>>();
   for (const mm of mms) if (mm.pgd >= 0) for (const vma of mm.vmas) checkPages(current, vma, visits, wrong);
   return wrong;
-}
-
-const rangeOf = (vma: VmArea): string => `[${vma.pgoff}, ${vma.pgoff + vma.pages - 1}]`;
-
-/** The entry of a tree that should be the VMA's. */
-function checkNode(node: IntervalNode | null, owner: VmArea | undefined, vma: VmArea, wrong: string[]): void {
-  if (node === null || !node.inTree) wrong.push(`${vma.name} is not in a tree where it should be`);
-  else if (owner !== vma) wrong.push(`${vma.name} has the node of ${owner?.name}`);
-  else if (`[${node.first}, ${node.last}]` !== rangeOf(vma)) {
-    wrong.push(`${vma.name} covers ${rangeOf(vma)}, its node [${node.first}, ${node.last}]`);
-  }
-}
-
-/** VMAs by what they have, in lists. */
-function grouped<K>(vmas: readonly VmArea[], keysOf: (vma: VmArea) => readonly K[]): Map<K, VmArea[]> {
-  const groups = new Map<K, VmArea[]>();
-  for (const vma of vmas) {
-    for (const key of keysOf(vma)) groups.set(key, [...(groups.get(key) ?? []), vma]);
-  }
-  return groups;
-}
-
-function checkFiles(vmas: readonly VmArea[], wrong: string[]): void {
-  const byMapping = grouped(vmas, ({ file }) => (file === null ? [] : [file.mapping]));
-  for (const [mapping, users] of byMapping) {
-    for (const vma of users) checkNode(vma.iMmapNode, vma.iMmapNode?.vma, vma, wrong);
-    if (mapping.iMmap.size !== users.length) {
-      wrong.push(`${mapping.name} has ${mapping.iMmap.size} mappings, ${users.length} VMAs map it`);
-    }
-    const writable = users.filter(({ flags }) => isSharedMayWrite(flags)).length;
-    if (mapping.iMmapWritable >= 0 && mapping.iMmapWritable !== writable) {
-      wrong.push(`${mapping.name} counts ${mapping.iMmapWritable} writable mappings, has ${writable}`);
-    }
-    if (mapping.iMmapRwsem.isLocked() || mapping.iRwsem.isLocked())
-      wrong.push(`${mapping.name} is still locked`);
-  }
-}
-
-function checkAnonVmas(vmas: readonly VmArea[], wrong: string[]): void {
-  for (const vma of vmas) for (const chain of vma.anonVmaChain) checkNode(chain, chain.vma, vma, wrong);
-  const byAnonVma = grouped(vmas, (vma) => vma.anonVmaChain.map(({ anonVma }) => anonVma));
-  for (const [anonVma, users] of byAnonVma) {
-    if (anonVma.chains.size !== users.length) {
-      wrong.push(`anon_vma ${anonVma.id} has ${anonVma.chains.size} entries, ${users.length} VMAs`);
-    }
-    if (anonVma.rwsem.isLocked()) wrong.push(`anon_vma ${anonVma.id} is still locked`);
-  }
 }
 
 /** Every present pte of a small page of the VMA. */

@@ -173,4 +173,9 @@ export class HugetlbPools {
     }
     return mutex;
   }
+
+  /** Those that were ever needed. */
+  faultMutexes(): RwSemaphore[] {
+    return this.#mutexes.filter((mutex) => mutex !== undefined);
+  }
 }

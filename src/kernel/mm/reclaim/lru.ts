@@ -11,7 +11,7 @@ import { LruList } from '../../frame/lru-lists.ts';
 const { Active, Anon, Lru, Referenced, SwapBacked, SwapCache, Unevictable } = FrameFlag;
 
 /** The list for a folio with these flags. @see include/linux/mm_inline.h, `folio_lru_list` */
-function listFor(flags: number): LruList {
+export function folioLruList(flags: number): LruList {
   if ((flags & Unevictable) !== 0) return LruList.Unevictable;
   if ((flags & SwapBacked) !== 0) return (flags & Active) !== 0 ? LruList.ActiveAnon : LruList.InactiveAnon;
   return (flags & Active) !== 0 ? LruList.ActiveFile : LruList.InactiveFile;
@@ -19,7 +19,7 @@ function listFor(flags: number): LruList {
 
 /** To the head of the list that its flags name (`folio_add_lru`). */
 export function folioAddLru(frames: FrameTable, folio: number): void {
-  frames.lru.add(folio, listFor(frames.flags(folio)), 2 ** frames.order(folio));
+  frames.lru.add(folio, folioLruList(frames.flags(folio)), 2 ** frames.order(folio));
   frames.setFlags(folio, Lru);
 }
 
