@@ -58,11 +58,93 @@ describe('references', () => {
     expect(frames.order(head + 2)).toBe(2);
     frames.get(head + 1);
     expect(frames.refcount(head + 3)).toBe(2);
-    frames.addMap(head + 1);
+    const mm = {};
+    frames.addMap(head + 1, mm);
     expect([frames.mapcount(head), frames.mapcount(head + 1)]).toEqual([0, 1]);
-    frames.removeMap(head + 1);
+    frames.addEntireMap(head, mm);
+    expect([frames.mapcount(head), frames.mapcount(head + 1)]).toEqual([1, 2]);
+    expect([frames.folioMapcount(head + 3), frames.maybeMappedShared(head)]).toEqual([2, false]);
+    frames.removeEntireMap(head, mm);
+    frames.removeMap(head + 1, mm);
     expect(frames.put(head + 3)).toBe(false);
     expect(frames.put(head)).toBe(true);
+  });
+
+  it.each([
+    ['its own mappings only', [['a', 3]], false],
+    [
+      'those of two',
+      [
+        ['a', 1],
+        ['b', 1],
+      ],
+      true,
+    ],
+    [
+      'one again after the other has unmapped',
+      [
+        ['a', 2],
+        ['b', 1],
+        ['b', -1],
+      ],
+      false,
+    ],
+    [
+      'a third that no slot counts, after the second has gone',
+      [
+        ['a', 1],
+        ['b', 1],
+        ['c', 1],
+        ['b', -1],
+      ],
+      true,
+    ],
+    [
+      'the third alone, when the last slot is empty',
+      [
+        ['a', 1],
+        ['b', 1],
+        ['c', 1],
+        ['a', -1],
+        ['b', -1],
+      ],
+      true,
+    ],
+    [
+      'nobody',
+      [
+        ['a', 1],
+        ['b', 1],
+        ['a', -1],
+        ['b', -1],
+      ],
+      false,
+    ],
+  ] as const)('knows whether a large folio may be mapped by more than one mm: %s', (_, steps, shared) => {
+    const { frames } = table();
+    const head = frames.allocate(3);
+    const mms = { a: {}, b: {}, c: {} };
+    let next = 0;
+    const mapped = { a: [] as number[], b: [] as number[], c: [] as number[] };
+    for (const [name, count] of steps) {
+      for (let i = 0; i < count; i++) {
+        frames.addMap(head + next, mms[name]);
+        mapped[name].push(head + next++);
+      }
+      for (let i = count; i < 0; i++) frames.removeMap(mapped[name].pop() ?? -1, mms[name]);
+    }
+    expect(frames.large(head).maybeMappedShared).toBe(shared);
+  });
+
+  it('keeps flags of a large folio for all of its frames, and those of a page for that page', () => {
+    const { frames } = table();
+    const head = frames.allocate(2);
+    frames.setFlags(head + 3, FrameFlag.Dirty | FrameFlag.AnonExclusive);
+    expect(frames.hasFlag(head + 1, FrameFlag.Dirty)).toBe(true);
+    expect([head, head + 3].map((at) => frames.hasFlag(at, FrameFlag.AnonExclusive))).toEqual([false, true]);
+    frames.clearFlags(head + 2, FrameFlag.Dirty | FrameFlag.AnonExclusive);
+    expect([head, head + 3].map((at) => frames.hasFlag(at, FrameFlag.Dirty))).toEqual([false, false]);
+    expect(frames.hasFlag(head + 3, FrameFlag.AnonExclusive)).toBe(true);
   });
 
   it('numbers the pages of a large folio one after the other', () => {

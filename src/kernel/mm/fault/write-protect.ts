@@ -1,12 +1,13 @@
 /**
  * A write, or an unsharing read, on a page that is mapped read-only: reuse it when nobody else has it, else copy it.
- * Left out: KSM, large folios, `page_mkwrite` of files that are written back.
+ * Left out: KSM, `page_mkwrite` of files that are written back.
  * @see Linux mm/memory.c, `do_wp_page`, `wp_can_reuse_anon_folio`, `wp_page_reuse`, `wp_page_copy`
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
+import type { FrameTable } from '../../frame/frame-table.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { allocUserFolio } from '../alloc-folio.ts';
 import { inRun, setAccessFlagsInRun, unfoldRun } from '../contiguous-ptes.ts';
@@ -85,6 +86,7 @@ function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
   const { current, kernel, vma } = fault;
   const { frames } = kernel;
   yield frames.refPoint(frame);
+  if (frames.isLarge(frame)) return canReuseLarge(frames, frame);
   if (frames.refcount(frame) > (frames.hasFlag(frame, FrameFlag.SwapCache) ? 2 : 1)) return false;
   if (!(yield* folioTrylock(frames, frame))) return false;
   yield* folioFreeSwap(current, frame);
@@ -92,6 +94,16 @@ function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
   if (alone) moveAnonRmap(frames, frame, vma);
   yield* folioUnlock(frames, frame);
   return alone;
+}
+
+/**
+ * All mappings of the large folio are this mm's, and nothing but them has a reference. A single page left of one is copied:
+ * so the folio can go. The folio stays with its anon_vma.
+ * @see `__wp_can_reuse_large_anon_folio`
+ */
+function canReuseLarge(frames: FrameTable, frame: number): boolean {
+  const mappings = frames.folioMapcount(frame);
+  return mappings > 1 && !frames.maybeMappedShared(frame) && mappings === frames.refcount(frame);
 }
 
 /** The page stays; the pte becomes dirty and, where the VMA is writable, writable. Needs the lock. */

@@ -5,7 +5,7 @@
 import { atomically, type Task } from '../../../base/task.ts';
 import { EPERM } from '../../errno.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { Unsupported } from '../../unsupported.ts';
+import { madviseCollapse } from '../thp/madvise-collapse.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_WRITE, VMH_SEALED } from '../vma-flags.ts';
 import {
@@ -40,6 +40,13 @@ function mayModify(current: TaskStruct, vma: VmArea, advice: number): boolean {
   return current.kernel.arch.vmaAccessPermitted(current.cpu, vma.flags, vma.flagsHigh, true, false, foreign);
 }
 
+/** mmap_lock may be dropped on the way; the walk looks its next VMA up anew then. */
+function* collapse(current: TaskStruct, state: MadviseState): Task<number> {
+  const { error, lockDropped } = yield* madviseCollapse(current, state.vma, state.start, state.end);
+  if (lockDropped) state.lockDropped = true;
+  return error;
+}
+
 /** 0 or a negative errno. */
 export function madviseVmaBehavior(current: TaskStruct, state: MadviseState): Task<number> {
   if (!mayModify(current, state.vma, state.advice)) return atomically(() => -EPERM);
@@ -56,7 +63,7 @@ export function madviseVmaBehavior(current: TaskStruct, state: MadviseState): Ta
     case MADV_DONTNEED_LOCKED:
       return madviseDontneedFree(current, state);
     case MADV_COLLAPSE:
-      throw new Unsupported('MADV_COLLAPSE');
+      return collapse(current, state);
     case MADV_GUARD_INSTALL:
       return madviseGuardInstall(current, state);
     case MADV_GUARD_REMOVE:

@@ -21,12 +21,7 @@ import { getHugeZeroFolio } from './huge-zero.ts';
 import { splitHugePmd } from './split-pmd.ts';
 
 /** `page` is the first of the huge page. 0, -ENOMEM, or -EAGAIN: it is no huge page any more, go on with ptes. */
-export function* copyHugePmd(
-  current: TaskStruct,
-  child: VmArea,
-  parent: VmArea,
-  page: number,
-): Task<number> {
+export function* copyHugePmd(current: TaskStruct, child: VmArea, parent: VmArea, page: number): Task<number> {
   const { kernel } = current;
   if (!child.anonymous) return 0;
   const target = yield* tableAlloc(current, child.mm, page, kernel.pageTables.lastLevel - 1);

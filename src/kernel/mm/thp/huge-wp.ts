@@ -9,7 +9,12 @@ import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
-import { FAULT_FLAG_TRIED, FAULT_FLAG_UNSHARE, FAULT_FLAG_WRITE, VM_FAULT_FALLBACK } from '../fault/fault-flags.ts';
+import {
+  FAULT_FLAG_TRIED,
+  FAULT_FLAG_UNSHARE,
+  FAULT_FLAG_WRITE,
+  VM_FAULT_FALLBACK,
+} from '../fault/fault-flags.ts';
 import { folioLock, folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import { checkStableAddressSpace } from '../fault/stable-address-space.ts';
 import type { VmFault } from '../fault/vm-fault.ts';
@@ -58,7 +63,11 @@ function* setAccessed(fault: VmFault): Task<void> {
   const table = yield* lockUnchanged(fault);
   if (table === null) return;
   const write = fault.has(FAULT_FLAG_WRITE);
-  const changed = yield* setAccessFlags(fault, table, write ? EntryFlag.Young | EntryFlag.Dirty : EntryFlag.Young);
+  const changed = yield* setAccessFlags(
+    fault,
+    table,
+    write ? EntryFlag.Young | EntryFlag.Dirty : EntryFlag.Young,
+  );
   if (!changed && !fault.has(FAULT_FLAG_TRIED) && write && mm.context !== null) {
     yield* kernel.arch.flushSpuriousFault(current.cpu, mm.context, page);
   }
@@ -102,7 +111,8 @@ type Reuse = (typeof Reuse)[keyof typeof Reuse];
 function* reuseHuge(fault: VmFault, table: TablePage, head: number): Task<Reuse> {
   const { frames } = fault.kernel;
   if (!frames.hasFlag(head, FrameFlag.AnonExclusive)) {
-    if (!(yield* folioTrylock(frames, head)) && !(yield* lockFolioOutside(fault, table, head))) return Reuse.Changed;
+    if (!(yield* folioTrylock(frames, head)) && !(yield* lockFolioOutside(fault, table, head)))
+      return Reuse.Changed;
     const alone = frames.hasFlag(head, FrameFlag.AnonExclusive) || (yield* becomesExclusive(fault, head));
     yield* folioUnlock(frames, head);
     if (!alone) return Reuse.No;

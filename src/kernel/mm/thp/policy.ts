@@ -15,6 +15,7 @@ import {
   VM_MIXEDMAP,
   VM_NOHUGEPAGE,
   VM_PFNMAP,
+  VM_STACK_INCOMPLETE_SETUP,
 } from '../vma-flags.ts';
 
 /** log2 of the pages of a huge page (HPAGE_PMD_ORDER), with 4 KiB pages. */
@@ -37,12 +38,20 @@ export function thpVmaSuitable(vma: VmArea, start: number): boolean {
   return start >= vma.start && start + pages <= vma.end;
 }
 
+/** Is the VMA large enough, wherever it lies, to hold one? */
+function holdsHugePage(vma: VmArea): boolean {
+  const pages = hugePages(vma.mm.kernel.pageTables);
+  const last = vma.end - (vma.end % pages) - pages;
+  return last >= vma.start;
+}
+
 /** May the VMA have huge pages, as far as its flags say? */
 export function thpVmaAllowable(vma: VmArea, purpose: ThpPurpose): boolean {
   const { config } = vma.mm.kernel;
   if ((vma.flags & VM_NOHUGEPAGE) !== 0) return false;
   if (!vma.anonymous) return false;
-  if (purpose !== 'fault' && (vma.flags & VM_NO_KHUGEPAGED) !== 0) return false;
+  if (purpose !== 'fault' && ((vma.flags & VM_NO_KHUGEPAGED) !== 0 || !holdsHugePage(vma))) return false;
+  if ((vma.flags & VM_STACK_INCOMPLETE_SETUP) === VM_STACK_INCOMPLETE_SETUP) return false;
   if (purpose === 'forced-collapse') return vma.anonVma !== null;
   if (config.transparentHugepage === 'never') return false;
   if (config.transparentHugepage === 'madvise' && (vma.flags & VM_HUGEPAGE) === 0) return false;
