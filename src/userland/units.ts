@@ -1,7 +1,7 @@
 /** Arguments of calls in the forms people write them, turned into what the kernel takes, with the checks on the way. */
 import { PROT_BTI, PROT_MTE } from '../arch/user-abi.ts';
 import { InputError } from '../base/input-error.ts';
-import { PROT_EXEC, PROT_READ, PROT_WRITE } from '../kernel/mm/mman.ts';
+import { PROT_EXEC, PROT_GROWSDOWN, PROT_GROWSUP, PROT_READ, PROT_WRITE } from '../kernel/mm/mman.ts';
 
 /** A 64-bit number: a JavaScript number where it is exact, a bigint for all of them. */
 export type Word = number | bigint;
@@ -13,11 +13,14 @@ const PROTECTION_LETTERS: Readonly<Record<string, number>> = {
   x: PROT_EXEC,
   m: PROT_MTE,
   b: PROT_BTI,
+  d: PROT_GROWSDOWN,
+  u: PROT_GROWSUP,
 };
 const PROTECTION_WORDS = 'letters of rwx, or none';
 
 /**
- * @throws InputError for letters other than r, w, x, and of arm64 m (PROT_MTE) and b (PROT_BTI), each once, or `none`
+ * d and u are PROT_GROWSDOWN and PROT_GROWSUP, which mean something to mprotect only.
+ * @throws InputError for letters other than r, w, x, d, u, and of arm64 m (PROT_MTE) and b (PROT_BTI), each once, or `none`
  */
 export function protectionBits(text: string): number {
   if (text === 'none') return 0;

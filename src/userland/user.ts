@@ -18,7 +18,8 @@ import * as remote from './calls/remote.ts';
 import { formatFailure, type Outcome } from './outcome.ts';
 import type { Program } from './scenario.ts';
 import type { Word } from './units.ts';
-import { TagUser } from './user-tags.ts';
+import type { HugePageSize } from './user-files.ts';
+import { MappingUser } from './user-mappings.ts';
 
 /** Arguments of `User.mmap`. */
 export interface MmapArguments {
@@ -38,6 +39,26 @@ export interface MmapArguments {
   readonly growsDown?: boolean;
   /** MAP_POPULATE: faults the pages in before it returns. */
   readonly populate?: boolean;
+  /** MAP_LOCKED: as `mlock`. */
+  readonly locked?: boolean;
+  /** MAP_NORESERVE: not counted as promised memory; no huge pages set aside. */
+  readonly noreserve?: boolean;
+  /** MAP_NONBLOCK: no faults for `populate`. */
+  readonly nonblock?: boolean;
+  /** MAP_STACK: never a huge page. */
+  readonly stack?: boolean;
+  /** MAP_SHARED_VALIDATE: shared, and EOPNOTSUPP for flags that the file does not know. */
+  readonly validate?: boolean;
+  /** MAP_SYNC: no file here has it (EOPNOTSUPP with `validate`, else ignored). */
+  readonly sync?: boolean;
+  /** MAP_DROPPABLE: private anonymous memory that reclaim drops rather than swaps. */
+  readonly droppable?: boolean;
+  /** MAP_HUGETLB, with MAP_HUGE_2MB or MAP_HUGE_1GB: pages of the pools (`hugepages` of the scenario). */
+  readonly hugetlb?: HugePageSize;
+  /** The file to map (`memfdCreate`, `open`); without it the memory is anonymous. */
+  readonly fd?: number;
+  /** Byte of the file that the mapping begins with, a multiple of 4096. */
+  readonly offset?: Word;
 }
 
 /** A range of an address space. */
@@ -63,7 +84,7 @@ export interface VectorRead {
 
 export type SignalName = 'SIGSEGV' | 'SIGBUS';
 
-export class User extends TagUser {
+export class User extends MappingUser {
   readonly #context: ProcessContext;
 
   constructor(context: ProcessContext) {
@@ -146,8 +167,8 @@ export class User extends TagUser {
   }
 
   /**
-   * Maps anonymous memory and gives the address of its first byte.
-   * @errors EINVAL, ENOMEM, EEXIST (noreplace), EPERM … @see mmap(2); Linux mm/mmap.c, `do_mmap`
+   * Maps anonymous memory, or with `fd` a file, and gives the address of its first byte.
+   * @errors EINVAL, ENOMEM, EEXIST (noreplace), EBADF, EACCES, EPERM (sealed), EOVERFLOW, EAGAIN (locked), ENODEV, EOPNOTSUPP @see mmap(2); Linux mm/mmap.c, `do_mmap`
    */
   mmap(args: MmapArguments): Task<Outcome<bigint>> {
     return this.#context.made('mmap', memory.mmap(this.#context, args));
@@ -160,7 +181,8 @@ export class User extends TagUser {
 
   /**
    * Changes the protection of whole pages.
-   * @param prot as in `mmap`; without `m` memory keeps its tags
+   * @param prot as in `mmap`; without `m` memory keeps its tags. `d` is PROT_GROWSDOWN: down to the start of a growing
+   * mapping
    * @errors EINVAL, ENOMEM (a hole; what lies before it has changed), EACCES. @see mprotect(2)
    */
   mprotect(address: bigint, bytes: Word, prot: string): Task<Outcome<void>> {

@@ -30,7 +30,7 @@ describe('arguments that a call does not have', () => {
       function* (u) {
         yield* u.mmap(wrong({ bytes: 4096, prot: 'rw', flags: ['fixed'] }));
       },
-      'program "program": mmap has no "flags": expected address, bytes, prot, shared, fixed, noreplace, growsDown, populate',
+      'program "program": mmap has no "flags": expected address, bytes, prot, shared, validate, droppable, fixed, noreplace, growsDown, populate',
     ],
     [
       'a misspelt key of mmap',

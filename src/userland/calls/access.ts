@@ -139,10 +139,10 @@ function emitFaultDone(task: TaskStruct, address: bigint, signal: SignalInfo | n
 
 function describePage({ mm, kernel }: TaskStruct, page: number): string {
   const { pageTables, frames } = kernel;
-  if (mm === null || !pageTables.lookupPte(rootTable(mm), page)) return 'nothing is mapped yet, tried again';
-  const flags = pageTables.flags(pageTables.lastLevel);
+  const level = mm === null ? -1 : pageTables.lookupLeaf(rootTable(mm), page);
+  const flags = level === -1 ? 0 : pageTables.flags(level);
   if ((flags & EntryFlag.Present) === 0) return 'nothing is mapped yet, tried again';
-  const frame = pageTables.frame(pageTables.lastLevel);
+  const frame = pageTables.frameInLeaf(page, level);
   if (frames.isZeroFrame(frame)) return 'the zero page';
   const rights = (flags & EntryFlag.Write) !== 0 ? 'writable' : 'read-only';
   const mapped = frames.mapcount(frame);

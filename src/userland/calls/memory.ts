@@ -5,12 +5,22 @@ import { hex, hexAddress } from '../../base/u64.ts';
 import { sysBrk } from '../../kernel/mm/brk.ts';
 import {
   MAP_ANONYMOUS,
+  MAP_DROPPABLE,
   MAP_FIXED,
   MAP_FIXED_NOREPLACE,
   MAP_GROWSDOWN,
+  MAP_HUGETLB,
+  MAP_LOCKED,
+  MAP_NONBLOCK,
+  MAP_NORESERVE,
   MAP_POPULATE,
   MAP_PRIVATE,
   MAP_SHARED,
+  MAP_SHARED_VALIDATE,
+  MAP_STACK,
+  MAP_SYNC,
+  PROT_GROWSDOWN,
+  PROT_GROWSUP,
 } from '../../kernel/mm/mman.ts';
 import { sysMmap } from '../../kernel/mm/mmap.ts';
 import { sysMprotect } from '../../kernel/mm/mprotect.ts';
@@ -22,6 +32,7 @@ import { type Outcome, success } from '../outcome.ts';
 import { accessWidth, byteCount, checkKeys, protectionBits, type Word, word } from '../units.ts';
 import type { MmapArguments } from '../user.ts';
 import { userAtomic, userFetch, userLoad, userStore } from './access.ts';
+import { hugePageBits, mappedFileOf } from './files.ts';
 import {
   addressOrErrno,
   doneOrErrno,
@@ -33,46 +44,85 @@ import {
 } from './process-context.ts';
 import { signalName } from './signal-names.ts';
 
-/** The flags of mmap by the arguments that ask for them, besides MAP_SHARED or MAP_PRIVATE. */
+/** The flags of mmap by the arguments that ask for them, besides its type and huge pages. */
 const MMAP_FLAGS = {
   fixed: MAP_FIXED,
   noreplace: MAP_FIXED_NOREPLACE,
   growsDown: MAP_GROWSDOWN,
   populate: MAP_POPULATE,
+  locked: MAP_LOCKED,
+  noreserve: MAP_NORESERVE,
+  nonblock: MAP_NONBLOCK,
+  stack: MAP_STACK,
+  sync: MAP_SYNC,
 } as const;
 const MMAP_FLAG_NAMES = Object.keys(MMAP_FLAGS) as (keyof typeof MMAP_FLAGS)[];
-const MMAP_ARGUMENTS = ['address', 'bytes', 'prot', 'shared', ...MMAP_FLAG_NAMES] as const;
+const TYPE_NAMES = ['shared', 'validate', 'droppable'] as const;
+const MMAP_ARGUMENTS = [
+  'address',
+  'bytes',
+  'prot',
+  ...TYPE_NAMES,
+  ...MMAP_FLAG_NAMES,
+  'hugetlb',
+  'fd',
+  'offset',
+] as const;
 
 function checkMmapArguments(args: MmapArguments): void {
   checkKeys(args, MMAP_ARGUMENTS, 'mmap');
-  for (const name of ['shared', ...MMAP_FLAG_NAMES] as const) {
+  for (const name of [...TYPE_NAMES, ...MMAP_FLAG_NAMES] as const) {
     const value: unknown = args[name];
     if (value === undefined || typeof value === 'boolean') continue;
     throw new InputError(`mmap: ${name}`, { expected: 'true or false', found: String(value) });
   }
+  if (args.droppable === true && (args.shared === true || args.validate === true)) {
+    throw new InputError('mmap: a mapping is either droppable or shared');
+  }
+}
+
+/** MAP_SHARED and its like, with the word for it. */
+function mapType(args: MmapArguments): readonly [bits: number, word: string] {
+  if (args.droppable === true) return [MAP_DROPPABLE, 'droppable'];
+  if (args.validate === true) return [MAP_SHARED_VALIDATE, 'shared validate'];
+  return args.shared === true ? [MAP_SHARED, 'shared'] : [MAP_PRIVATE, 'private'];
 }
 
 export function mmap(context: ProcessContext, args: MmapArguments): Task<Outcome<bigint>> {
   checkMmapArguments(args);
   const address = word(args.address ?? 0n, 'mmap: address');
   const length = word(args.bytes, 'mmap: bytes');
+  const offset = word(args.offset ?? 0n, 'mmap: offset');
+  const { hugetlb = false, fd } = args;
   const wanted = MMAP_FLAG_NAMES.filter((name) => args[name] === true);
-  const type = args.shared === true ? MAP_SHARED : MAP_PRIVATE;
-  const flags = wanted.reduce((bits, name) => bits | MMAP_FLAGS[name], type | MAP_ANONYMOUS);
+  const [type, typeWord] = mapType(args);
+  let flags = wanted.reduce((bits, name) => bits | MMAP_FLAGS[name], type | hugePageBits(hugetlb, 'mmap'));
+  if (hugetlb !== false) flags |= MAP_HUGETLB;
+  if (fd === undefined) flags |= MAP_ANONYMOUS;
   const prot = checkedProtection(context, args.prot, 'mmap');
-  const call = sysMmap(context.task, address, length, prot, flags, null, 0n);
-  const flagWords = [args.shared === true ? 'shared' : 'private', ...wanted].join('|');
-  const shown = [hexAddress(address), hex(length), args.prot, flagWords];
+  const file = fd === undefined ? null : mappedFileOf(context, fd);
+  const call = sysMmap(context.task, address, length, prot, flags, file, offset);
+  const hugeWord = hugetlb === true ? ['hugetlb'] : hugetlb === false ? [] : [`hugetlb ${hugetlb}`];
+  const shown = [
+    hexAddress(address),
+    hex(length),
+    args.prot,
+    [typeWord, ...wanted, ...hugeWord].join('|'),
+    ...(fd === undefined ? [] : [`${fd}`, hex(offset)]),
+  ];
   return systemCall(context, 'mmap', shown, call, addressOrErrno);
 }
+
+/** What only says how far mprotect reaches; the kernel takes it off before it asks the architecture. */
+const DIRECTIONS = PROT_GROWSDOWN | PROT_GROWSUP;
 
 /**
  * PROT_ bits of the letters. A bit that the machine does not know is the program's mistake: Linux would ignore it in mmap
  * and refuse it in mprotect.
  */
-function checkedProtection({ task }: ProcessContext, text: string, what: string): number {
+export function checkedProtection({ task }: ProcessContext, text: string, what: string): number {
   const bits = protectionBits(text);
-  if (!task.kernel.arch.validateProt(bits)) {
+  if (!task.kernel.arch.validateProt(bits & ~DIRECTIONS)) {
     throw new InputError(`${what}: the machine has no protection "${text}"`, {
       expected:
         'letters of rwx, or none; on arm64, as far as the CPU model has it, also m (memory tags) and b (BTI)',

@@ -12,7 +12,6 @@ import {
   signalAddress,
   takeTagFault,
 } from '../../kernel/process/user-mode.ts';
-import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import { ptraceStopPoint } from '../../kernel/remote/ptrace.ts';
 import { SIGKILL, type SignalInfo } from '../../kernel/signal.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
@@ -48,9 +47,6 @@ export class ProcessContext {
   readonly returnedSignals = new Set<string>();
   /** Signals whose address keeps its tag bits (SA_EXPOSE_TAGBITS). */
   readonly exposedSignals = new Set<string>();
-  /** Open files of /proc/PID/mem, by handle. */
-  readonly memFiles = new Map<number, ProcMemFile>();
-  lastHandle = 2;
   /** The process is gone: its program is not resumed. */
   dead = false;
   /** `dead`, and nothing of it runs any more. */

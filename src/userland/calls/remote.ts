@@ -1,10 +1,11 @@
 /** The calls of `User` that look into other processes. What they mean is said there. */
-import { InputError } from '../../base/input-error.ts';
 import { atomically, type Task } from '../../base/task.ts';
 import { hex, hexAddress } from '../../base/u64.ts';
 import { EBADF } from '../../kernel/errno.ts';
+import { OpenFile } from '../../kernel/process/descriptors.ts';
 import { readProcCmdline, readProcEnviron } from '../../kernel/remote/proc-pid-cmdline.ts';
 import {
+  closeProcMem,
   openProcMem,
   type ProcMemFile,
   readProcMem,
@@ -20,7 +21,7 @@ import {
 } from '../../kernel/remote/ptrace.ts';
 import type { IoVector } from '../../kernel/remote/user-buffer.ts';
 import { type Outcome, success } from '../outcome.ts';
-import { byteCount, checkKeys, type Word, word } from '../units.ts';
+import { byteCount, type Word, word } from '../units.ts';
 import type { MemoryRange, VectorRead } from '../user.ts';
 import {
   countOrErrno,
@@ -29,6 +30,16 @@ import {
   type ProcessContext,
   systemCall,
 } from './process-context.ts';
+import { rangeVectors, shownRanges } from './range-vectors.ts';
+
+/** What a descriptor of /proc/PID/mem refers to. */
+class OpenProcMem {
+  readonly file: ProcMemFile;
+
+  constructor(file: ProcMemFile) {
+    this.file = file;
+  }
+}
 
 export function* ptraceAttach(context: ProcessContext, pid: number): Task<Outcome<void>> {
   const seize = ptraceSeize(context.task, pid);
@@ -88,9 +99,9 @@ export function procMemOpen(context: ProcessContext, pid: number): Task<Outcome<
   const call = openProcMem(context.task, pid);
   return systemCall(context, 'open', [`/proc/${pid}/mem`], call, (file) => {
     if (typeof file === 'number') return errnoFailure(file);
-    context.lastHandle++;
-    context.memFiles.set(context.lastHandle, file);
-    return success(context.lastHandle);
+    const release = (): Task<void> => closeProcMem(file);
+    const open = new OpenFile(`/proc/${pid}/mem`, new OpenProcMem(file), release);
+    return success(context.task.files.install(open));
   });
 }
 
@@ -209,8 +220,8 @@ function onMemFile(
   handle: number,
   call: (file: ProcMemFile) => Task<number>,
 ): Task<number> {
-  const file = context.memFiles.get(handle);
-  return file === undefined ? atomically(() => -EBADF) : call(file);
+  const value = context.task.files.get(handle)?.value;
+  return value instanceof OpenProcMem ? call(value.file) : atomically(() => -EBADF);
 }
 
 /** What was read, as far as it came, or the error. */
@@ -218,31 +229,6 @@ const bytesOrErrno =
   (buffer: Uint8Array) =>
   (result: number): Outcome<Uint8Array> =>
     result < 0 ? errnoFailure(result) : success(buffer.slice(0, result));
-
-function vectors(ranges: readonly MemoryRange[], what: string): IoVector[] {
-  if (!Array.isArray(ranges)) {
-    throw new InputError(`${what}: the ranges`, {
-      expected: 'a list of { address, bytes }',
-      found: typeof ranges,
-    });
-  }
-  return ranges.map((range: MemoryRange) => {
-    checkKeys(range, ['address', 'bytes'], `a range of ${what}`);
-    return {
-      base: word(range.address, `${what}: address`),
-      length: word(range.bytes, `${what}: bytes`),
-    };
-  });
-}
-
-const shownRanges = (list: readonly IoVector[]): string =>
-  list.length === 0
-    ? 'no ranges'
-    : list
-        .map(({ base, length }) =>
-          typeof base === 'bigint' ? `${hexAddress(base)}+${length}` : `buffer+${length}`,
-        )
-        .join(',');
 
 /** A buffer of the caller that nobody else sees: as large as all remote ranges together. */
 function ownBuffer(remote: readonly IoVector[]): Uint8Array {
@@ -256,12 +242,12 @@ export function processVmReadv(
   remoteRanges: readonly MemoryRange[],
   localRanges?: readonly MemoryRange[],
 ): Task<Outcome<VectorRead>> {
-  const remote = vectors(remoteRanges, 'processVmReadv');
+  const remote = rangeVectors(remoteRanges, 'processVmReadv');
   const buffer = localRanges === undefined ? ownBuffer(remote) : new Uint8Array(0);
   const local =
     localRanges === undefined
       ? [{ base: buffer, length: BigInt(buffer.length) }]
-      : vectors(localRanges, 'processVmReadv');
+      : rangeVectors(localRanges, 'processVmReadv');
   const call = sysProcessVmReadv(context.task, {
     pid,
     local,
@@ -281,11 +267,11 @@ export function processVmWritev(
   remoteRanges: readonly MemoryRange[],
   source: Uint8Array | readonly MemoryRange[],
 ): Task<Outcome<number>> {
-  const remote = vectors(remoteRanges, 'processVmWritev');
+  const remote = rangeVectors(remoteRanges, 'processVmWritev');
   const local =
     source instanceof Uint8Array
       ? [{ base: source, length: BigInt(source.length) }]
-      : vectors(source, 'processVmWritev');
+      : rangeVectors(source, 'processVmWritev');
   const call = sysProcessVmWritev(context.task, {
     pid,
     local,
