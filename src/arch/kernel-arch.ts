@@ -159,6 +159,7 @@ export interface KernelArch {
    * When it returns, no CPU's TLB holds what the ptes of [startPage, endPage) allowed before.
    * @param strideShift log2 of the bytes one entry maps: 12 for ptes, 21 for x86 pmds
    * @param freedTables page-table pages of the range are about to be freed: paging-structure caches count too
+   * @param mixedLevels larger entries of the range were changed as well: nothing may be said about their level
    */
   flushTlbRange(
     cpu: number,
@@ -167,6 +168,7 @@ export interface KernelArch {
     endPage: number,
     strideShift: number,
     freedTables: boolean,
+    mixedLevels?: boolean,
   ): Task<void>;
   /** One page (`flush_tlb_page`). */
   flushTlbPage(cpu: number, context: MmContext, page: number): Task<void>;

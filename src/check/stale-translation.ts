@@ -103,12 +103,12 @@ const covers = (flush: OmittedFlush, cached: CachedTranslation | CachedTable): b
   flush.startPage < cached.page + cached.pages &&
   flush.endPage > cached.page;
 
-/** What the tables say of a page, whatever the level of the entry that says it. */
+/** What the tables say of a page, whatever the level of the entry that says it, and where this entry ends. */
 function leafOf(
   kernel: Kernel,
   mm: MmStruct,
   page: number,
-): { readonly flags: number; readonly frame: number } {
+): { readonly flags: number; readonly frame: number; readonly end: number } {
   const { pageTables } = kernel;
   const { format } = pageTables;
   let table = rootTable(mm);
@@ -116,26 +116,43 @@ function leafOf(
     const { level } = table;
     pageTables.read(table, tableIndex(format, page, level));
     if (!format.isTable(pageTables.hi, pageTables.lo, level)) {
-      const inLeaf = page % pagesPerEntry(format, level);
-      return { flags: pageTables.flags(level), frame: pageTables.frame(level) + inLeaf };
+      const pages = pagesPerEntry(format, level);
+      const inLeaf = page % pages;
+      return {
+        flags: pageTables.flags(level),
+        frame: pageTables.frame(level) + inLeaf,
+        end: page - inLeaf + pages,
+      };
     }
     table = pageTables.tableAt(pageTables.frame(level));
   }
 }
 
-/** How the entry goes beyond what the page table grants now, or null. */
+/**
+ * How the entry goes beyond what the page table grants now, or null. One for many pages is held against every leaf that
+ * there is for them: a part may have been taken away.
+ */
 function differenceOf(kernel: Kernel, mm: MmStruct, cached: CachedTranslation): string | null {
   if (mm.pgd < 0) return null;
-  const { flags, frame } = leafOf(kernel, mm, cached.page);
-  if ((flags & EntryFlag.Present) === 0 || (flags & EntryFlag.Protnone) !== 0) {
-    return `maps frame ${hex(cached.frame)}, the page table maps nothing`;
+  for (let page = cached.page; page < cached.page + cached.pages; ) {
+    const leaf = leafOf(kernel, mm, page);
+    const inside = page - cached.page;
+    const difference = leafDifference(cached.flags, cached.frame + inside, leaf.flags, leaf.frame);
+    if (difference !== null) return inside === 0 ? difference : `${difference} (${inside} pages further on)`;
+    page = leaf.end;
   }
-  if (frame !== cached.frame) {
-    return `maps frame ${hex(cached.frame)}, the page table maps frame ${hex(frame)}`;
+  return null;
+}
+
+/** Of one page: what is cached against what is in the table. */
+function leafDifference(cachedFlags: number, cached: number, flags: number, frame: number): string | null {
+  if ((flags & EntryFlag.Present) === 0 || (flags & (EntryFlag.Protnone | EntryFlag.Invalid)) !== 0) {
+    return `maps frame ${hex(cached)}, the page table maps nothing`;
   }
-  if ((cached.flags & ~flags & EntryFlag.Write) !== 0) return 'allows writing, the page table does not';
-  if ((cached.flags & ~flags & EntryFlag.Exec) !== 0) return 'allows execution, the page table does not';
-  if ((cached.flags & ~flags & EntryFlag.User) !== 0) return 'allows user access, the page table does not';
+  if (frame !== cached) return `maps frame ${hex(cached)}, the page table maps frame ${hex(frame)}`;
+  if ((cachedFlags & ~flags & EntryFlag.Write) !== 0) return 'allows writing, the page table does not';
+  if ((cachedFlags & ~flags & EntryFlag.Exec) !== 0) return 'allows execution, the page table does not';
+  if ((cachedFlags & ~flags & EntryFlag.User) !== 0) return 'allows user access, the page table does not';
   return null;
 }
 

@@ -249,10 +249,10 @@ function vmaView(vma: VmArea): VmaView {
 
 function pageView(system: System, mm: MmStruct, page: number): PageView | undefined {
   const { pageTables, frames } = system.kernel;
-  if (mm.pgd < 0 || !pageTables.lookupPte(pageTables.tableAt(mm.pgd), page)) return undefined;
-  const flags = pageTables.flags(pageTables.lastLevel);
-  if ((flags & EntryFlag.Present) === 0) return undefined;
-  const frame = pageTables.frame(pageTables.lastLevel);
+  const level = mm.pgd < 0 ? -1 : pageTables.lookupLeaf(pageTables.tableAt(mm.pgd), page);
+  if (level === -1 || (pageTables.flags(level) & EntryFlag.Present) === 0) return undefined;
+  const flags = pageTables.flags(level);
+  const frame = pageTables.frameInLeaf(page, level);
   const zero = frames.isZeroFrame(frame);
   return {
     frame,

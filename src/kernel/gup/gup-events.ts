@@ -11,9 +11,9 @@ import { FOLL_FORCE, FOLL_WRITE } from './foll-flags.ts';
 /** The frame mapped at `page`, -1 when none is: a snapshot without locks. */
 export function mappedFrame(mm: MmStruct, page: number): number {
   const { pageTables } = mm.kernel;
-  if (mm.pgd === -1 || !pageTables.lookupPte(rootTable(mm), page)) return -1;
-  const present = (pageTables.flags(pageTables.lastLevel) & EntryFlag.Present) !== 0;
-  return present ? pageTables.frame(pageTables.lastLevel) : -1;
+  const level = mm.pgd === -1 ? -1 : pageTables.lookupLeaf(rootTable(mm), page);
+  if (level === -1 || (pageTables.flags(level) & EntryFlag.Present) === 0) return -1;
+  return pageTables.frameInLeaf(page, level);
 }
 
 /** Reports a fault that is over; `before` is what `mappedFrame` gave before it. */

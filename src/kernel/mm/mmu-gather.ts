@@ -35,6 +35,8 @@ export class MmuGather {
   fullyUnsharedTables = false;
   /** The largest level index of a cleared entry; the format's last level is the finest. -1: none. */
   clearedLevel = -1;
+  /** Entries of another level were cleared, too. */
+  mixedLevels = false;
   /** Pages whose pte's reference is dropped after the flush. */
   readonly pages: number[] = [];
   readonly tables: TablePage[] = [];
@@ -61,6 +63,7 @@ export class MmuGather {
     const pages = pagesPerEntry(this.format, level);
     if (page < this.start) this.start = page;
     if (page + pages > this.end) this.end = page + pages;
+    if (this.clearedLevel !== -1 && level !== this.clearedLevel) this.mixedLevels = true;
     if (level > this.clearedLevel) this.clearedLevel = level;
   }
 
@@ -81,6 +84,7 @@ export class MmuGather {
     this.end = this.fullMm ? Number.POSITIVE_INFINITY : 0;
     this.freedTables = false;
     this.clearedLevel = -1;
+    this.mixedLevels = false;
   }
 }
 
@@ -100,7 +104,7 @@ export function* tlbFlushMmuTlbOnly(current: TaskStruct, gather: MmuGather): Tas
   const level = format.levels[gather.clearedLevel < 0 ? format.levels.length - 1 : gather.clearedLevel];
   const shift = level?.shift ?? format.pageShift;
   const end = Math.min(gather.end, mm.taskSizePages);
-  yield* flushTlbRange(current, mm, gather.start, end, shift, gather.freedTables);
+  yield* flushTlbRange(current, mm, gather.start, end, shift, gather.freedTables, gather.mixedLevels);
   gather.resetRange();
 }
 

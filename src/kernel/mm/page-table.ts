@@ -214,12 +214,32 @@ export class PageTables implements Halves {
     return this.format.isTable(this.hi, this.lo, level) ? PmdKind.Table : PmdKind.Huge;
   }
 
-  /** The pte of `page` as the hardware would find it, into `hi` and `lo`: a snapshot. False when there is no pte table. */
+  /**
+   * The leaf of `page` as the hardware would find it, pte or huge, into `hi` and `lo`: a snapshot. Its level, -1 when
+   * nothing is there.
+   */
+  lookupLeaf(root: TablePage, page: number): number {
+    let table = root;
+    for (;;) {
+      const { level } = table;
+      this.read(table, tableIndex(this.format, page, level));
+      if (this.format.isNone(this.hi, this.lo)) return -1;
+      if (!this.format.isTable(this.hi, this.lo, level)) return level;
+      table = this.tableAt(this.format.frameOf(this.hi, this.lo, level));
+    }
+  }
+
+  /** The pte of `page`, into `hi` and `lo`: a snapshot. False when there is no pte table. */
   lookupPte(root: TablePage, page: number): boolean {
     const table = this.lookup(root, page, this.lastLevel);
     if (table === null) return false;
     this.read(table, tableIndex(this.format, page, this.lastLevel));
     return true;
+  }
+
+  /** Of the leaf that `lookupLeaf` found at `level` for `page`: the frame of just this page. */
+  frameInLeaf(page: number, level: number): number {
+    return this.frame(level) + (page % pagesPerEntry(this.format, level));
   }
 }
 

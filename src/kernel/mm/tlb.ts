@@ -21,10 +21,19 @@ export function* flushTlbRange(
   endPage: number,
   strideShift: number,
   freedTables: boolean,
+  mixedLevels = false,
 ): Task<void> {
   const context = contextOf(mm);
   preemptDisable(current);
-  yield* mm.kernel.arch.flushTlbRange(current.cpu, context, startPage, endPage, strideShift, freedTables);
+  yield* mm.kernel.arch.flushTlbRange(
+    current.cpu,
+    context,
+    startPage,
+    endPage,
+    strideShift,
+    freedTables,
+    mixedLevels,
+  );
   preemptEnable(current);
 }
 

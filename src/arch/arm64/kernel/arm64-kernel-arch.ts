@@ -190,8 +190,10 @@ export class Arm64KernelArch implements KernelArch {
     endPage: number,
     strideShift: number,
     freedTables: boolean,
+    mixedLevels = false,
   ): Task<void> {
-    return this.#flush.range(cpu, this.#asid(context), startPage, endPage, strideShift, freedTables);
+    const asid = this.#asid(context);
+    return this.#flush.range(cpu, asid, startPage, endPage, strideShift, freedTables, mixedLevels);
   }
 
   flushTlbPage(cpu: number, context: MmContext, page: number): Task<void> {

@@ -187,7 +187,7 @@ export class Arm64PagingFormat implements PagingFormat {
   }
 
   #leafFlags(hi: number, lo: number, level: number): number {
-    let flags = accessFlags(hi, lo) | (((hi & PO_IDX) >>> PO_IDX_SHIFT) << ENTRY_KEY_SHIFT);
+    const flags = accessFlags(hi, lo) | (((hi & PO_IDX) >>> PO_IDX_SHIFT) << ENTRY_KEY_SHIFT);
     if (level === this.#last) return flags;
     const hidden = (lo & VALID) === 0 && (flags & EntryFlag.Protnone) === 0;
     return flags | (hidden ? EntryFlag.Huge | EntryFlag.Invalid : EntryFlag.Huge);

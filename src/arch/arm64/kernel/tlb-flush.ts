@@ -69,6 +69,7 @@ export class TlbFlush {
    * `__flush_tlb_range`. Pages are page numbers of the granule.
    * @param strideShift log2 of the bytes that one entry maps
    * @param freedTables tables are about to go: walk caches count too, and the entries may be of any level
+   * @param mixedLevels the entries are of more than one level, so that no hint may be given (`tlb_get_level`)
    */
   *range(
     cpu: number,
@@ -77,6 +78,7 @@ export class TlbFlush {
     endPage: number,
     strideShift: number,
     freedTables: boolean,
+    mixedLevels = false,
   ): Task<void> {
     const { granule, range } = this.#features;
     const stride = 2 ** (strideShift - granule);
@@ -86,7 +88,7 @@ export class TlbFlush {
       yield* this.mm(cpu, asid);
       return;
     }
-    const level = freedTables ? 0 : levelOf(granule, strideShift);
+    const level = freedTables || mixedLevels ? 0 : levelOf(granule, strideShift);
     yield* this.#rangeOperations(cpu, { asid, start, pages, stride, level, lastLevel: !freedTables });
     yield* this.#synchronize(cpu);
   }

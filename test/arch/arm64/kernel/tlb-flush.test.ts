@@ -65,6 +65,12 @@ const ROWS: readonly Row[] = [
     ['RVALE1IS BaseADDR=0x1200 TTL=0x2 NUM=0xf SCALE=0x1 TG=0x1 ASID=0x7', 'DSB ISH'],
   ],
   [
+    'ptes and huge pages mixed: no hint, leaves only',
+    NO_RANGE,
+    (of) => of.range(0, 7, 0x1234, 0x1236, 12, false, true),
+    ['VALE1IS VA=0x1234 ASID=0x7', 'VALE1IS VA=0x1235 ASID=0x7', 'DSB ISH'],
+  ],
+  [
     'without FEAT_TLBIRANGE: one by one',
     NO_RANGE,
     (of) => of.range(0, 7, 0x1234, 0x1236, 12, false),
