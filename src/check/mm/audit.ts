@@ -19,6 +19,11 @@ export interface AuditOptions {
    * `locked_vm` may be more than what is locked: MREMAP_DONTUNMAP of locked memory leaves it counted, as recorded on 6.18.
    */
   readonly lockedVmMayExceed?: boolean;
+  /**
+   * More may be promised than the mappings that are left account for: growth of a stack is promised whatever the stack is,
+   * and given back only if it is accounted memory (Linux mm/vma.c, `acct_stack_growth`).
+   */
+  readonly committedMayExceed?: boolean;
 }
 
 export class Audit {
