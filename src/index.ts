@@ -31,6 +31,8 @@ export { EventCollector, type EventKind, EventSink, type MachineEvent } from './
 export { PhysicalMemory } from './hardware/physical-memory.ts';
 export { type Retention, TLB_PROFILES, type TlbProfile } from './hardware/retention.ts';
 export { TAG_GRANULE, TagMemory } from './hardware/tag-memory.ts';
+export type { LockdepReport } from './kernel/lock/lockdep.ts';
+export type { SmapsEntry } from './kernel/mm/smaps.ts';
 // Reports.
 export { decodeText } from './report/decode-text.ts';
 export { scenarioSummary, scenarioText } from './report/scenario-text.ts';
@@ -38,7 +40,10 @@ export { timelineText } from './report/timeline-text.ts';
 export { walkText } from './report/walk-text.ts';
 // Scenarios.
 export type { Candidate, Policy, RunView } from './sched/policy/policy.ts';
+export type { ByteSize, KernelBug, MachineSettings } from './userland/machine-settings.ts';
+export type { HugePagePoolView, PageView, SwapView } from './userland/memory-view.ts';
 export type { ErrnoFailure, Failure, Outcome, SignalFailure, Success } from './userland/outcome.ts';
+export type { MemoryRange } from './userland/ranges.ts';
 export {
   type ProgramResult,
   type RunConfig,
@@ -50,11 +55,43 @@ export { type Assertion, defineScenario, type Program, type Scenario } from './u
 export type { ReportCell, ReportColumn, ReportSection, ReportTable } from './userland/scenario-report.ts';
 export type { Share, SharedValue } from './userland/share.ts';
 export { createSystem, type System, type SystemArchitecture, type SystemOptions } from './userland/system.ts';
-export type { MemoryRange, MmapArguments, User, VectorRead, WaitResult } from './userland/user.ts';
+export type { ExecArguments, MmapArguments, User, WaitResult } from './userland/user.ts';
+export type {
+  FallocateArguments,
+  HugePageSize,
+  MemfdArguments,
+  OpenArguments,
+  SealName,
+} from './userland/user-files.ts';
+export type {
+  Advice,
+  KeyRights,
+  LimitArguments,
+  MlockallArguments,
+  MremapArguments,
+  MsyncArguments,
+  RemapFilePagesArguments,
+} from './userland/user-mappings.ts';
+export type { VectorRead } from './userland/user-remote.ts';
+export type {
+  UffdCopyArguments,
+  UffdEvent,
+  UffdFeature,
+  UffdFillArguments,
+  UffdMoveArguments,
+  UffdPoll,
+  UffdRange,
+  UffdRegisterArguments,
+  UffdWriteProtectArguments,
+  Userfaultfd,
+  UserfaultfdArguments,
+} from './userland/userfaultfd.ts';
+export type { VmaLockView } from './userland/vma-lock-view.ts';
 export {
   noBreakBeforeMakeViolation,
+  noLockOrderViolation,
   noStaleTranslation,
-  type PageView,
+  type PagemapRun,
   type ProcessView,
   type VmaView,
   type WorldView,

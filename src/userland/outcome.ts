@@ -16,6 +16,8 @@ export interface ErrnoFailure {
   readonly ok: false;
   readonly errno: string;
   readonly number: number;
+  /** Of userfaultfd's ioctls that did a part before: bytes. */
+  readonly done?: number;
 }
 
 /**

@@ -19,6 +19,7 @@ import { describeResult, type RunResult, TaskFailure, type WaitReport } from '..
 import { formatSchedule, parseSchedule } from '../sched/schedule-text.ts';
 import { AssertionFailure } from './calls/process-context.ts';
 import { EventCounter } from './event-counter.ts';
+import { type MachineSettings, mergedSettings, systemSettings } from './machine-settings.ts';
 import { mistakeOf } from './mistake.ts';
 import { formatFailure } from './outcome.ts';
 import type { Assertion, Scenario } from './scenario.ts';
@@ -28,8 +29,11 @@ import { Share, type SharedValue } from './share.ts';
 import { createSystem, type System, type SystemArchitecture } from './system.ts';
 import { type ProcessView, WorldView } from './world-view.ts';
 
-/** What may differ between runs of one scenario; `cpuModel`, `levels` and `tlbProfile` choose the processor. */
-export interface RunConfig extends ProcessorOptions {
+/**
+ * What may differ between runs of one scenario; `cpuModel`, `levels` and `tlbProfile` choose the processor, `memory` and
+ * its like go before what the scenario says.
+ */
+export interface RunConfig extends ProcessorOptions, MachineSettings {
   readonly architecture: SystemArchitecture;
   /** Default: the scenario's, else 1. */
   readonly cpus?: number;
@@ -164,6 +168,7 @@ export function* runScenarioInSlices(
     policy: settings.policy,
     events: counter,
     seed: config.seed ?? 1,
+    ...systemSettings(mergedSettings(scenario, config)),
     ...(config.profile === undefined ? {} : { profile: config.profile }),
     ...(scenario.omitTlbFlushes === undefined ? {} : { omitTlbFlushes: scenario.omitTlbFlushes }),
   });

@@ -35,6 +35,7 @@ export class ScenarioProcesses implements ProcessRun {
   readonly #lingering = new Set<ProcessContext>();
   readonly #end = new SharedObject('the end of the run');
   #released = false;
+  active: ProcessContext | null = null;
 
   constructor(system: System, share: Share, world: WorldView, { file, placement }: Scenario) {
     this.system = system;
@@ -102,12 +103,17 @@ export class ScenarioProcesses implements ProcessRun {
   }
 
   *#drive(context: ProcessContext, program: Program, lingers: boolean): Task<void> {
-    const steps = this.#begin(context, program);
+    let steps = this.#begin(context, program);
     for (;;) {
       const step = this.#resume(context, steps);
       if (context.dead) {
         context.ended = true;
         return;
+      }
+      if (context.executes !== null) {
+        this.#world.executed(context.task);
+        steps = this.#execute(context, context.executes);
+        continue;
       }
       if (step.done === true) {
         this.#values.set(context, step.value);
@@ -123,6 +129,11 @@ export class ScenarioProcesses implements ProcessRun {
     context.ended = true;
   }
 
+  #execute(context: ProcessContext, program: Program): Task<unknown> {
+    context.begin();
+    return this.#begin(context, program);
+  }
+
   /** The program is done; its process stays as it is until the run lets it go, or a signal ends it. */
   *#linger(context: ProcessContext): Task<void> {
     const { task } = context;
@@ -136,6 +147,7 @@ export class ScenarioProcesses implements ProcessRun {
   }
 
   #begin(context: ProcessContext, program: Program): Task<unknown> {
+    this.active = context;
     try {
       const steps: unknown = program(new User(context), new ProcessShare(this.#share, context));
       if (typeof (steps as Partial<Task<unknown>> | undefined)?.next === 'function')
@@ -151,6 +163,7 @@ export class ScenarioProcesses implements ProcessRun {
     context: ProcessContext,
     steps: Task<unknown>,
   ): IteratorResult<unknown, unknown> & { value: never } {
+    this.active = context;
     try {
       const step = steps.next();
       if (step.done === true) context.checkAllRun('when the program ended');

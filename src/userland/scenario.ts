@@ -2,11 +2,12 @@
  * A scenario: processes that run programs on one machine, what they tell each other, and what must hold. A scenario
  * is data and functions without state of their own; `runScenario` makes a fresh machine and kernel for every run, so
  * that a run is a function of scenario, configuration and seed or schedule.
- * Left out: threads of one process, files, sockets, and any notion of real time.
+ * Left out: threads of one process, sockets, and any notion of real time.
  */
 
 import { InputError } from '../base/input-error.ts';
 import type { Task } from '../base/task.ts';
+import { checkMachineSettings, MACHINE_SETTINGS, type MachineSettings } from './machine-settings.ts';
 import { FLUSH_OPERATIONS, type FlushOperation } from './omit-flushes.ts';
 import type { ReportSection } from './scenario-report.ts';
 import type { Share } from './share.ts';
@@ -23,7 +24,7 @@ export type Program = (u: User, share: Share) => Task<unknown>;
 /** `true` when it holds; `false`, or a text that says more, when it does not. */
 export type Assertion = (world: WorldView) => boolean | string;
 
-export interface Scenario {
+export interface Scenario extends MachineSettings {
   /** One line: what happens, or what is shown. */
   readonly title: string;
   /** Longer explanation for reports. */
@@ -81,6 +82,7 @@ const KEYS: ReadonlySet<string> = new Set([
   'report',
   'timeline',
   'file',
+  ...MACHINE_SETTINGS,
 ]);
 
 /**
@@ -111,6 +113,7 @@ export function checkScenario(value: unknown): Scenario {
   checkOneOf('retention', scenario.retention, ['profile', 'adversarial', 'none']);
   for (const operation of scenario.omitTlbFlushes ?? [])
     checkOneOf('omitTlbFlushes', operation, FLUSH_OPERATIONS);
+  checkMachineSettings(scenario);
   checkCpus(scenario);
   checkAssertions(scenario);
   return scenario;

@@ -6,10 +6,12 @@ import type { Task } from '../base/task.ts';
 import type { Resource } from '../kernel/mm/rlimit.ts';
 import * as mappings from './calls/mappings.ts';
 import type { ProcessContext } from './calls/process-context.ts';
-import type { Outcome } from './outcome.ts';
+import { userfaultfd as openUserfaultfd } from './calls/userfaultfd.ts';
+import { type Outcome, success } from './outcome.ts';
+import type { MemoryRange } from './ranges.ts';
 import type { Word } from './units.ts';
-import type { MemoryRange } from './user.ts';
 import { FileUser } from './user-files.ts';
+import { Userfaultfd, type UserfaultfdArguments } from './userfaultfd.ts';
 
 /** Arguments of `User.mremap`. */
 export interface MremapArguments {
@@ -224,5 +226,27 @@ export class MappingUser extends FileUser {
    */
   setrlimit(resource: Resource, limit: LimitArguments): Task<Outcome<void>> {
     return this.#context.made('setrlimit', mappings.setrlimit(this.#context, resource, limit));
+  }
+
+  /**
+   * userfaultfd(2) and UFFDIO_API: faults of this address space that somebody resolves, see `Userfaultfd`. Closed by
+   * `u.close(uffd.fd)`; the last close unregisters everything.
+   * @errors EPERM (not `userModeOnly`, without CAP_SYS_PTRACE), EINVAL. @see userfaultfd(2); Linux fs/userfaultfd.c
+   */
+  userfaultfd(args: UserfaultfdArguments = {}): Task<Outcome<Userfaultfd>> {
+    return this.#context.made('userfaultfd', this.#userfaultfd(args));
+  }
+
+  *#userfaultfd(args: UserfaultfdArguments): Task<Outcome<Userfaultfd>> {
+    const opened = yield* openUserfaultfd(this.#context, args);
+    return opened.ok ? success(this.uffd(opened.value)) : opened;
+  }
+
+  /**
+   * The userfaultfd behind a descriptor of this process: one inherited by fork, got by `pidfdGetfd`, or of a fork event.
+   * No call: what is wrong with the number shows in what is done with it (EBADF).
+   */
+  uffd(descriptor: number): Userfaultfd {
+    return new Userfaultfd(this.#context, descriptor);
   }
 }

@@ -14,12 +14,11 @@ import type { Task } from '../base/task.ts';
 import * as memory from './calls/memory.ts';
 import * as processCalls from './calls/process.ts';
 import type { ProcessContext } from './calls/process-context.ts';
-import * as remote from './calls/remote.ts';
 import { formatFailure, type Outcome } from './outcome.ts';
 import type { Program } from './scenario.ts';
 import type { Word } from './units.ts';
 import type { HugePageSize } from './user-files.ts';
-import { MappingUser } from './user-mappings.ts';
+import { RemoteUser } from './user-remote.ts';
 
 /** Arguments of `User.mmap`. */
 export interface MmapArguments {
@@ -61,10 +60,16 @@ export interface MmapArguments {
   readonly offset?: Word;
 }
 
-/** A range of an address space. */
-export interface MemoryRange {
-  readonly address: bigint;
-  readonly bytes: Word;
+/** Arguments of `User.execve`. */
+export interface ExecArguments {
+  /** What runs in this process from then on; its `u` is new, the pid and the descriptors stay. */
+  readonly program: Program;
+  /** The name of the file; no more than that. Default `/bin/program`. */
+  readonly path?: string;
+  /** Arguments, as texts or as addresses of texts in the caller's memory; default the path. */
+  readonly argv?: readonly (string | bigint)[];
+  /** The environment, likewise; default empty. */
+  readonly envp?: readonly (string | bigint)[];
 }
 
 /** How `wait` describes a child that ended. */
@@ -74,17 +79,9 @@ export interface WaitResult {
   readonly status: number;
 }
 
-/** What `processVmReadv` brought. */
-export interface VectorRead {
-  /** Bytes copied, maybe fewer than asked for. */
-  readonly bytes: number;
-  /** The copied bytes; empty when `local` named the place for them. */
-  readonly data: Uint8Array;
-}
-
 export type SignalName = 'SIGSEGV' | 'SIGBUS';
 
-export class User extends MappingUser {
+export class User extends RemoteUser {
   readonly #context: ProcessContext;
 
   constructor(context: ProcessContext) {
@@ -259,6 +256,30 @@ export class User extends MappingUser {
     return this.#context.made('fork', processCalls.fork(this.#context, program, name));
   }
 
+  /**
+   * As `fork`, but the child runs in this process' address space, and this process sleeps until the child has called
+   * `execve` or ended.
+   * @errors EAGAIN (no pid), EINTR. @see vfork(2); Linux kernel/fork.c, `wait_for_vfork_done`
+   */
+  vfork(program: Program, name?: string): Task<Outcome<number>> {
+    return this.#context.made('vfork', processCalls.vfork(this.#context, program, name));
+  }
+
+  /**
+   * A new address space with a stack that holds arguments and environment, and another program. Comes back only when it
+   * failed. Signals get their default action, descriptors with `cloexec` are closed.
+   * @errors E2BIG (strings), EFAULT (a string that cannot be read), ENOMEM, EINTR; later errors kill (SIGSEGV)
+   * @see execve(2); Linux fs/exec.c
+   */
+  execve(args: ExecArguments): Task<Outcome<never>> {
+    return this.#context.made('execve', processCalls.execve(this.#context, args));
+  }
+
+  /** Where the stack pointer was when the program began: after `execve` argc is there, then the addresses of the arguments. */
+  get initialStackPointer(): bigint {
+    return this.#context.task.mm?.startStack ?? 0n;
+  }
+
   /** Ends the process. It does not come back. @param status 0…255. @see _exit(2) */
   exit(status = 0): Task<Outcome<never>> {
     return this.#context.made('exit', processCalls.exit(this.#context, status));
@@ -292,123 +313,6 @@ export class User extends MappingUser {
     return this.#context.made(
       'setArguments',
       processCalls.setArguments(this.#context, address, bytes, environmentBytes),
-    );
-  }
-
-  /**
-   * Becomes the tracer of `pid` and stops it: PTRACE_SEIZE, PTRACE_INTERRUPT, and waiting for the stop.
-   * @errors ESRCH, EPERM. @see ptrace(2)
-   */
-  ptraceAttach(pid: number): Task<Outcome<void>> {
-    return this.#context.made('ptraceAttach', remote.ptraceAttach(this.#context, pid));
-  }
-
-  /** Lets a traced process go on. @errors ESRCH */
-  ptraceDetach(pid: number): Task<Outcome<void>> {
-    return this.#context.made('ptraceDetach', remote.ptraceDetach(this.#context, pid));
-  }
-
-  /** PTRACE_PEEKDATA: 8 bytes of a stopped tracee, by FOLL_FORCE. @errors ESRCH (not its tracer), EIO */
-  peek(pid: number, address: bigint): Task<Outcome<bigint>> {
-    return this.#context.made('peek', remote.peek(this.#context, pid, address));
-  }
-
-  /** As `peek`, into memory of this process at `target`, as the system call does. @errors also EFAULT */
-  peekInto(pid: number, address: bigint, target: bigint): Task<Outcome<void>> {
-    return this.#context.made('peekInto', remote.peekInto(this.#context, pid, address, target));
-  }
-
-  /**
-   * PTRACE_POKEDATA: writes 8 bytes of a stopped tracee by FOLL_FORCE, which copies a read-only private page.
-   * @errors ESRCH (not its tracer), EIO (a part may have been written)
-   */
-  poke(pid: number, address: bigint, value: Word): Task<Outcome<void>> {
-    return this.#context.made('poke', remote.poke(this.#context, pid, address, value));
-  }
-
-  /** Opens /proc/PID/mem and gives a handle of this process. @errors EACCES, ESRCH, ENOENT. @see proc_pid_mem(5) */
-  procMemOpen(pid: number): Task<Outcome<number>> {
-    return this.#context.made('procMemOpen', remote.procMemOpen(this.#context, pid));
-  }
-
-  /**
-   * pread64(2) of /proc/PID/mem: gives the bytes that could be read, at least one unless none were asked for.
-   * @errors EIO (nothing could be read), EBADF, EINVAL (a negative offset: bit 63 of the address). @see proc_pid_mem(5)
-   */
-  procMemRead(handle: number, address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
-    return this.#context.made('procMemRead', remote.procMemRead(this.#context, handle, address, bytes));
-  }
-
-  /**
-   * pwrite64(2) of /proc/PID/mem: gives how many bytes were written.
-   * @errors EIO (nothing could be written), EBADF, EINVAL (a negative offset: bit 63 of the address)
-   */
-  procMemWrite(handle: number, address: bigint, data: Uint8Array): Task<Outcome<number>> {
-    return this.#context.made('procMemWrite', remote.procMemWrite(this.#context, handle, address, data));
-  }
-
-  /** As `procMemRead`, into memory of this process at `target`: how many bytes arrived. @errors also EFAULT */
-  procMemReadInto(handle: number, address: bigint, bytes: Word, target: bigint): Task<Outcome<number>> {
-    return this.#context.made(
-      'procMemReadInto',
-      remote.procMemReadInto(this.#context, handle, address, bytes, target),
-    );
-  }
-
-  /** As `procMemWrite`, from memory of this process at `source`. @errors also EFAULT */
-  procMemWriteFrom(handle: number, address: bigint, bytes: Word, source: bigint): Task<Outcome<number>> {
-    return this.#context.made(
-      'procMemWriteFrom',
-      remote.procMemWriteFrom(this.#context, handle, address, bytes, source),
-    );
-  }
-
-  /** Reads at most so many bytes of /proc/PID/cmdline: the argument strings in that process' memory. @errors ENOENT */
-  procCmdline(pid: number, bytes: Word): Task<Outcome<Uint8Array>> {
-    return this.#context.made('procCmdline', remote.procCmdline(this.#context, pid, bytes));
-  }
-
-  /** As `procCmdline`, into memory of this process at `target`: how many bytes arrived. @errors also EFAULT */
-  procCmdlineInto(pid: number, bytes: Word, target: bigint): Task<Outcome<number>> {
-    return this.#context.made('procCmdlineInto', remote.procCmdlineInto(this.#context, pid, bytes, target));
-  }
-
-  /**
-   * Reads at most so many bytes of /proc/PID/environ into memory of this process at `target`: how many arrived.
-   * @errors EFAULT, ENOENT, EACCES, ESRCH (no memory any more)
-   */
-  procEnvironInto(pid: number, bytes: Word, target: bigint): Task<Outcome<number>> {
-    return this.#context.made('procEnvironInto', remote.procEnvironInto(this.#context, pid, bytes, target));
-  }
-
-  /**
-   * process_vm_readv(2) into `local` ranges of this process, or into a buffer outside its address space whose content
-   * it gives back.
-   * @errors EFAULT (nothing could be copied), ESRCH, EPERM, EINVAL
-   */
-  processVmReadv(
-    pid: number,
-    remoteRanges: readonly MemoryRange[],
-    local?: readonly MemoryRange[],
-  ): Task<Outcome<VectorRead>> {
-    return this.#context.made(
-      'processVmReadv',
-      remote.processVmReadv(this.#context, pid, remoteRanges, local),
-    );
-  }
-
-  /**
-   * process_vm_writev(2) of bytes, or from `local` ranges of this process; gives how many bytes were copied.
-   * @errors EFAULT (nothing could be copied), ESRCH, EPERM, EINVAL
-   */
-  processVmWritev(
-    pid: number,
-    remoteRanges: readonly MemoryRange[],
-    source: Uint8Array | readonly MemoryRange[],
-  ): Task<Outcome<number>> {
-    return this.#context.made(
-      'processVmWritev',
-      remote.processVmWritev(this.#context, pid, remoteRanges, source),
     );
   }
 }

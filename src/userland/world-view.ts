@@ -3,19 +3,32 @@
  * takes no time: it goes to page tables and memory directly, as a debugger of the whole machine would, not through a
  * TLB. What a CPU would see through a stale translation may differ.
  */
-import { EntryFlag } from '../arch/paging-format.ts';
+import { InputError } from '../base/input-error.ts';
 import type { Holder } from '../base/task.ts';
 import { type BreakBeforeMakeViolation, describeViolation } from '../check/break-before-make.ts';
 import { describeStale, type StaleTranslation, staleTranslations } from '../check/stale-translation.ts';
 import type { CostProfile } from '../hardware/cost-profile.ts';
-import { FrameFlag } from '../kernel/frame/frame-flags.ts';
-import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, type MmStruct } from '../kernel/mm/mm.ts';
+import { describeLockdepReport, type LockdepReport } from '../kernel/lock/lockdep.ts';
+import { MM_ANONPAGES, MM_FILEPAGES, MM_SHMEMPAGES, MM_SWAPENTS } from '../kernel/mm/mm.ts';
+import { pageRuns } from '../kernel/mm/pagemap.ts';
+import { type SmapsEntry, smapsEntries } from '../kernel/mm/smaps.ts';
 import type { VmArea } from '../kernel/mm/vma.ts';
 import { VM_EXEC, VM_READ, VM_SHARED, VM_WRITE } from '../kernel/mm/vma-flags.ts';
+import type { VmaLockCounters } from '../kernel/mm/vma-lock-counters.ts';
 import { ExitState, type TaskStruct } from '../kernel/task-struct.ts';
 import type { EventCounter } from './event-counter.ts';
+import {
+  HUGE_PAGE_SHIFTS,
+  type HugePagePoolView,
+  hugePagePool,
+  type PageView,
+  pageView,
+  type SwapView,
+  swapView,
+} from './memory-view.ts';
 import type { Share } from './share.ts';
 import type { System } from './system.ts';
+import { type VmaLockView, vmaLockView } from './vma-lock-view.ts';
 
 /** A mapping. Addresses are bytes, `end` is the first one beyond. */
 export interface VmaView {
@@ -29,19 +42,12 @@ export interface VmaView {
   readonly hasAnonVma: boolean;
 }
 
-/** A page that a page table maps. */
-export interface PageView {
-  readonly frame: number;
-  readonly writable: boolean;
-  readonly dirty: boolean;
-  readonly accessed: boolean;
-  /** The shared zero page. */
-  readonly zero: boolean;
-  /** Anonymous, and certain to be this process' alone. */
-  readonly exclusive: boolean;
-  /** Page-table entries that map the frame. */
-  readonly mapcount: number;
-  readonly refcount: number;
+/** Pages in a row that look the same. */
+export interface PagemapRun {
+  /** Byte address of the first. */
+  readonly address: bigint;
+  readonly pages: number;
+  readonly flags: string;
 }
 
 /** A lock that is held or waited for at the moment. */
@@ -53,10 +59,17 @@ export interface LockView {
 export class ProcessView {
   readonly #system: System;
   readonly #task: TaskStruct;
+  #vmaLocks: VmaLockCounters | null = null;
 
   constructor(system: System, task: TaskStruct) {
     this.#system = system;
     this.#task = task;
+    this.noteMemory();
+  }
+
+  /** Called when the process has got an address space. */
+  noteMemory(): void {
+    this.#vmaLocks = this.#task.mm?.vmaLockCounters ?? this.#vmaLocks;
   }
 
   get name(): string {
@@ -87,14 +100,51 @@ export class ProcessView {
     return this.#task.ptraceStopped;
   }
 
-  /** Resident pages by kind; all 0 once the memory is gone. */
-  get rss(): { readonly anon: number; readonly file: number; readonly shmem: number } {
+  /** Resident pages by kind, and pages in swap; all 0 once the memory is gone. Huge pages of pools are in none of them. */
+  get rss(): { readonly anon: number; readonly file: number; readonly shmem: number; readonly swap: number } {
     const rss = this.#task.mm?.rss;
     return {
       anon: rss?.[MM_ANONPAGES] ?? 0,
       file: rss?.[MM_FILEPAGES] ?? 0,
       shmem: rss?.[MM_SHMEMPAGES] ?? 0,
+      swap: rss?.[MM_SWAPENTS] ?? 0,
     };
+  }
+
+  /** Pages that mlock keeps in memory (VmLck); 0 once the memory is gone. */
+  get lockedPages(): number {
+    return this.#task.mm?.lockedVm ?? 0;
+  }
+
+  /** How its user-mode faults fared with VMA locks; after its end, as it was then. */
+  get vmaLocks(): VmaLockView {
+    return vmaLockView(this.#vmaLocks === null ? [] : [this.#vmaLocks]);
+  }
+
+  /** /proc/PID/smaps: every mapping with its flags as there, and what of it is in memory and in swap, in KiB. */
+  smaps(): SmapsEntry[] {
+    return this.#task.mm === null ? [] : smapsEntries(this.#task.mm);
+  }
+
+  /** The mapping of `smaps` that holds an address. */
+  smapsAt(address: bigint): SmapsEntry | undefined {
+    return this.smaps().find(({ start, end }) => address >= start && address < end);
+  }
+
+  /**
+   * /proc/PID/pagemap, kpagecount and kpageflags of a range, as runs of pages that look the same. Flags are letters: `P`
+   * present, `S` in swap or a marker, `F` file, `X` exclusive, `W` write-protected for userfaultfd, `G` guard, `Z` zero
+   * page, `H` transparent huge page, `T` of a pool, `mN` mapped N times.
+   */
+  pagemap(address: bigint, bytes: number): PagemapRun[] {
+    const { mm } = this.#task;
+    if (mm === null) return [];
+    const first = Number(address >> 12n);
+    return pageRuns(mm, first, first + Math.ceil(bytes / 4096)).map(({ start, count, flags }) => ({
+      address: BigInt(start) << 12n,
+      pages: count,
+      flags,
+    }));
   }
 
   /** Every mapping, by address. */
@@ -110,7 +160,7 @@ export class ProcessView {
   /** The page mapped at an address, `undefined` when none is. */
   pageAt(address: bigint): PageView | undefined {
     const { mm } = this.#task;
-    return mm === null ? undefined : pageView(this.#system, mm, Number(address >> 12n));
+    return mm === null ? undefined : pageView(this.#system.kernel, mm, Number(address >> 12n));
   }
 
   /** Bytes as the page tables map them, `undefined` when a page of the range is not mapped. */
@@ -140,6 +190,8 @@ export class WorldView {
   readonly #counter: EventCounter;
   readonly #processes = new Map<string, ProcessView>();
   readonly #values = new Map<string, unknown>();
+  /** Of every address space there was. */
+  readonly #vmaLocks = new Set<VmaLockCounters>();
 
   constructor(system: System, share: Share, counter: EventCounter) {
     this.#system = system;
@@ -150,6 +202,17 @@ export class WorldView {
   /** Called when a process is made. */
   add(task: TaskStruct): void {
     this.#processes.set(task.name, new ProcessView(this.#system, task));
+    this.#noteVmaLocks(task);
+  }
+
+  /** Called when a process has called execve. */
+  executed(task: TaskStruct): void {
+    this.#processes.get(task.name)?.noteMemory();
+    this.#noteVmaLocks(task);
+  }
+
+  #noteVmaLocks({ mm }: TaskStruct): void {
+    if (mm !== null) this.#vmaLocks.add(mm.vmaLockCounters);
   }
 
   /** Called when a program has come to its end. */
@@ -183,14 +246,40 @@ export class WorldView {
   }
 
   /**
-   * How often something happened: an event kind (`fault`, `tlb-flush`, `interrupt-send` …), or `steps`, `page-tables`,
-   * `free-frames`. 0 for what never happened.
+   * How often something happened: an event kind (`fault`, `tlb-flush`, `swap-out`, `thp-fault` …), or `steps`,
+   * `page-tables`, `free-frames`, `vma-lock-success`, `vma-lock-retry`, `vma-lock-abort`, `vma-lock-miss`. 0 for what never
+   * happened.
    */
   counter(name: string): number {
     if (name === 'steps') return this.#system.loop.steps;
     if (name === 'page-tables') return this.#system.kernel.pageTables.count;
     if (name === 'free-frames') return this.#system.kernel.frames.freeFrames;
+    const vmaLock = /^vma-lock-(success|retry|abort|miss)$/.exec(name)?.[1];
+    if (vmaLock !== undefined) return this.vmaLocks[vmaLock as 'success'];
     return this.#counter.count(name);
+  }
+
+  /** How user-mode faults of all processes fared with VMA locks. */
+  get vmaLocks(): VmaLockView {
+    return vmaLockView(this.#vmaLocks);
+  }
+
+  /** A pool of huge pages. @throws InputError for a size that there never is */
+  hugePages(size: '2MiB' | '1GiB'): HugePagePoolView {
+    if (!Object.hasOwn(HUGE_PAGE_SHIFTS, size)) {
+      throw new InputError(`there are no huge pages of "${String(size)}"`, { expected: '2MiB or 1GiB' });
+    }
+    return hugePagePool(this.#system.kernel, size);
+  }
+
+  /** The swap area, in pages. */
+  get swap(): SwapView {
+    return swapView(this.#system.kernel);
+  }
+
+  /** Orders of locks so far that could deadlock, each with what both sides held. Needs `lockdep: true`. */
+  lockOrderViolations(): readonly LockdepReport[] {
+    return this.#system.kernel.lockdep?.reports ?? [];
   }
 
   /** Translations that a CPU still has although the page tables grant less, each with the flush that is missing. */
@@ -235,6 +324,15 @@ export function noBreakBeforeMakeViolation(world: WorldView): boolean | string {
   return violations.length === 0 || violations.flatMap(describeViolation).join('; ');
 }
 
+/**
+ * An assertion for `always` or `finally` of a scenario with `lockdep: true`: nobody took locks in an order that could
+ * deadlock, also if nothing did. The text has the order and what each side held.
+ */
+export function noLockOrderViolation(world: WorldView): boolean | string {
+  const violations = world.lockOrderViolations();
+  return violations.length === 0 || violations.map(describeLockdepReport).join('\n');
+}
+
 function vmaView(vma: VmArea): VmaView {
   const { flags } = vma;
   const letter = (bit: number, text: string): string => ((flags & bit) !== 0 ? text : '-');
@@ -244,24 +342,5 @@ function vmaView(vma: VmArea): VmaView {
     permissions: `${letter(VM_READ, 'r')}${letter(VM_WRITE, 'w')}${letter(VM_EXEC, 'x')}${(flags & VM_SHARED) !== 0 ? 's' : 'p'}`,
     flags,
     hasAnonVma: vma.anonVma !== null,
-  };
-}
-
-function pageView(system: System, mm: MmStruct, page: number): PageView | undefined {
-  const { pageTables, frames } = system.kernel;
-  const level = mm.pgd < 0 ? -1 : pageTables.lookupLeaf(pageTables.tableAt(mm.pgd), page);
-  if (level === -1 || (pageTables.flags(level) & EntryFlag.Present) === 0) return undefined;
-  const flags = pageTables.flags(level);
-  const frame = pageTables.frameInLeaf(page, level);
-  const zero = frames.isZeroFrame(frame);
-  return {
-    frame,
-    writable: (flags & EntryFlag.Write) !== 0,
-    dirty: (flags & EntryFlag.Dirty) !== 0,
-    accessed: (flags & EntryFlag.Young) !== 0,
-    zero,
-    exclusive: !zero && frames.hasFlag(frame, FrameFlag.AnonExclusive),
-    mapcount: zero ? 0 : frames.mapcount(frame),
-    refcount: zero ? 0 : frames.refcount(frame),
   };
 }

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
 import { COST_PROFILES } from '../../hardware/cost-profile.ts';
 import { type Retention, TLB_PROFILES } from '../../hardware/retention.ts';
+import { byteSize, type MachineSettings, THP_MODES } from '../../userland/machine-settings.ts';
 import type { RunConfig, ScenarioResult } from '../../userland/run-scenario.ts';
 import type { Scenario } from '../../userland/scenario.ts';
 import { architectureOption, scenarioArchitecture } from '../architecture.ts';
@@ -26,6 +27,12 @@ interface Options {
   readonly levels?: string;
   readonly tlb?: string;
   readonly steps?: string;
+  readonly memory?: string;
+  readonly swap?: string;
+  readonly hugepages?: string;
+  readonly thp?: string;
+  readonly lockdep?: boolean;
+  readonly vmaLocks?: boolean;
   readonly all?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -66,6 +73,12 @@ export function addRunCommand(program: Command, session: Session): void {
     .option('--levels <n>', 'levels of the page tables: 4, or 5 on a processor that has them')
     .option('--tlb <name>', `sizes of the TLBs: ${Object.keys(TLB_PROFILES).join(', ')}`)
     .option('--steps <n>', 'stop after this many steps')
+    .option('--memory <size>', 'memory of the machine, such as 64MiB; default: as the scenario says')
+    .option('--swap <size>', 'a swap area of this size')
+    .option('--hugepages <pools>', 'huge pages set aside, such as 2MiB:8 or 2MiB:8,1GiB:1')
+    .option('--thp <mode>', `transparent huge pages: ${THP_MODES.join(', ')}`)
+    .option('--lockdep', 'tell of orders of locks that could deadlock')
+    .option('--no-vma-locks', 'every fault takes mmap_lock, as before Linux 6.4')
     .option('--all', 'show every event: free locks, and each level of each walk')
     .option('--quiet', 'only the summary')
     .option('--json', 'print one JSON object')
@@ -190,8 +203,34 @@ async function runChoices(options: Options): Promise<Omit<RunConfig, 'architectu
     ...(steps === undefined
       ? {}
       : { maxSteps: wholeNumber('option --steps', steps, 1, Number.MAX_SAFE_INTEGER) }),
+    ...machineSettings(options),
     ...costProfile(options.profile),
   };
+}
+
+/** Memory and the kernel's settings, as `MachineSettings` has them. */
+function machineSettings({ memory, swap, hugepages, thp, lockdep, vmaLocks }: Options): MachineSettings {
+  return {
+    ...(memory === undefined ? {} : { memory: byteSize(memory, 'option --memory') }),
+    ...(swap === undefined ? {} : { swap: byteSize(swap, 'option --swap') }),
+    ...(hugepages === undefined ? {} : { hugepages: pools(hugepages) }),
+    ...(thp === undefined ? {} : { transparentHugepage: oneOf('option --thp', thp, THP_MODES) }),
+    ...(lockdep === true ? { lockdep } : {}),
+    ...(vmaLocks === false ? { perVmaLocks: false } : {}),
+  };
+}
+
+/** `2MiB:8,1GiB:1`. */
+function pools(text: string): NonNullable<MachineSettings['hugepages']> {
+  const found: Record<string, number> = {};
+  for (const part of text.split(',')) {
+    const [, size, count] = /^(2MiB|1GiB):(\d{1,5})$/.exec(part) ?? [];
+    if (size === undefined) {
+      throw new InputError('option --hugepages', { expected: 'such as 2MiB:8,1GiB:1', found: `'${text}'` });
+    }
+    found[size] = Number(count);
+  }
+  return found;
 }
 
 /** Only the random policy chooses fills: it is the default of a run that asks for them. */

@@ -25,8 +25,8 @@ import { sysRemapFilePages } from '../../kernel/mm/remap-file-pages.ts';
 import { type Resource, type Rlimit, sysSetrlimit } from '../../kernel/mm/rlimit.ts';
 import { sysProcessMadvise } from '../../kernel/remote/process-madvise.ts';
 import { type Outcome, success } from '../outcome.ts';
+import type { MemoryRange } from '../ranges.ts';
 import { checkKeys, type Word, word } from '../units.ts';
-import type { MemoryRange } from '../user.ts';
 import type {
   Advice,
   KeyRights,

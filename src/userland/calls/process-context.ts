@@ -23,6 +23,8 @@ import { signalCodeName, signalName } from './signal-names.ts';
 /** What a process asks of the run it belongs to. */
 export interface ProcessRun {
   readonly system: System;
+  /** The process whose program runs now. */
+  readonly active: ProcessContext | null;
   /** @throws InputError when no process has that name */
   pidOf(name: string): number;
   /** Lets a forked task run a program under a name. */
@@ -31,6 +33,11 @@ export interface ProcessRun {
   cpuFor(name: string): number | undefined;
   /** A name for a child that is not taken yet. */
   childName(parent: string, wanted: string | undefined): string;
+}
+
+/** A child's program that uses its parent's `u`, say, would let the parent act while it sleeps. */
+function notOwn(call: string, { task }: ProcessContext, active: ProcessContext | null): string {
+  return `${call} is a call of ${task.name}, and ${active?.task.name ?? 'nobody'} runs: each program has a u of its own`;
 }
 
 /** A program found that something does not hold: the run ends as `assertion failed`. */
@@ -53,6 +60,8 @@ export class ProcessContext {
   ended = false;
   /** Inside a call: what is thrown now is not the program's mistake. */
   calls = 0;
+  /** execve has succeeded: the program that runs in place of the one that made the call. */
+  executes: Program | null = null;
   /** The signal that killed it, for the result. */
   killedBy: SignalFailure | null = null;
   readonly enterPoint: SchedPoint;
@@ -73,6 +82,21 @@ export class ProcessContext {
     return this.run.pidOf(name);
   }
 
+  /** exec: no signal comes back as a value any more. */
+  forgetHandlers(): void {
+    this.attempts = 0;
+    this.returnedSignals.clear();
+    this.exposedSignals.clear();
+  }
+
+  /** Another program begins in this process; what the one before was about to do is forgotten. */
+  begin(): void {
+    this.forgetHandlers();
+    this.executes = null;
+    this.calls = 0;
+    this.#notRun.clear();
+  }
+
   /** A call of the program: when it begins, every other one that was made must have begun. */
   made<T>(name: string, call: Task<T>): Task<T> {
     return this.#tracked(name, call, true);
@@ -91,6 +115,7 @@ export class ProcessContext {
 
   *#begin<T>(made: { readonly name: string }, call: Task<T>, isLast: boolean): Task<T> {
     this.#notRun.delete(made);
+    if (this.run.active !== this) throw new InputError(notOwn(made.name, this, this.run.active));
     if (isLast) this.checkAllRun(`before ${made.name}`);
     return yield* call;
   }

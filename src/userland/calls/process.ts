@@ -1,22 +1,26 @@
 /** The calls of `User` that make, end and change processes. What they mean is said there. */
+import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { hexAddress } from '../../base/u64.ts';
+import { sysExecve } from '../../kernel/process/exec.ts';
 import { sysFork } from '../../kernel/process/fork.ts';
 import { sysKill } from '../../kernel/process/kill.ts';
 import { sysPrctlSetDumpable, sysSetuid } from '../../kernel/process/set-credentials.ts';
 import { sysPrctlSetMmMap } from '../../kernel/process/set-mm-map.ts';
+import { sysVfork } from '../../kernel/process/vfork.ts';
 import { sysWait4 } from '../../kernel/process/wait.ts';
-import { SIGKILL } from '../../kernel/signal.ts';
+import { SIGKILL, SIGSEGV } from '../../kernel/signal.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { type Outcome, success } from '../outcome.ts';
 import type { Program } from '../scenario.ts';
-import { byteCount, type Word, word } from '../units.ts';
-import type { WaitResult } from '../user.ts';
+import { byteCount, checkKeys, type Word, word } from '../units.ts';
+import type { ExecArguments, WaitResult } from '../user.ts';
 import {
   doneOrErrno,
   errnoFailure,
   exitCall,
   type ProcessContext,
+  raise,
   raiseTagFault,
   returnToUser,
   systemCall,
@@ -43,6 +47,51 @@ export function fork(context: ProcessContext, program: Program, wanted?: string)
     return success(child.pid);
   };
   return systemCall(context, 'fork', [name], sysFork(task, name, run.cpuFor(name) ?? task.cpu), toOutcome);
+}
+
+export function vfork(context: ProcessContext, program: Program, wanted?: string): Task<Outcome<number>> {
+  const { task, run } = context;
+  const name = run.childName(task.name, wanted);
+  const start = (child: TaskStruct): void => run.adopt(child, program);
+  const call = sysVfork(task, name, start, run.cpuFor(name) ?? task.cpu);
+  return systemCall(context, 'vfork', [name], call, (child) =>
+    typeof child === 'number' ? errnoFailure(child) : success(child.pid),
+  );
+}
+
+const EXEC_ARGUMENTS = ['program', 'path', 'argv', 'envp'] as const;
+
+/** The strings, or addresses of strings in the caller's memory. */
+function argumentStrings(list: readonly (string | bigint)[], what: string): readonly (string | bigint)[] {
+  const strings: unknown = list;
+  const isList =
+    Array.isArray(strings) && strings.every((item) => ['string', 'bigint'].includes(typeof item));
+  if (isList) return list;
+  throw new InputError(what, { expected: 'a list of texts, or addresses of texts', found: String(strings) });
+}
+
+export function* execve(context: ProcessContext, args: ExecArguments): Task<Outcome<never>> {
+  checkKeys(args, EXEC_ARGUMENTS, 'execve');
+  const { program, path = '/bin/program' } = args;
+  if (typeof program !== 'function') {
+    throw new InputError('execve: program is not a function', { expected: 'function* (u, share) {…}' });
+  }
+  const argv = argumentStrings(args.argv ?? [path], 'execve: argv');
+  const envp = argumentStrings(args.envp ?? [], 'execve: envp');
+  const { task } = context;
+  const call = sysExecve(task, { filename: path, argv, envp });
+  const shown = [path, `${argv.length} arguments`, `${envp.length} of the environment`];
+  const outcome = yield* systemCall(context, 'execve', shown, call, doneOrErrno);
+  if (!outcome.ok) {
+    // Past the point of no return: nothing is left that could handle a signal.
+    const fatal = task.pendingSignals.find(({ signal }) => signal === SIGSEGV);
+    if (fatal === undefined) return outcome;
+    context.forgetHandlers();
+    context.calls++;
+    yield* raise(context, fatal);
+  } else context.executes = program;
+  yield task.startPoint;
+  throw new Error('a program went on after its exec');
 }
 
 export function* exit(context: ProcessContext, status: number): Task<Outcome<never>> {

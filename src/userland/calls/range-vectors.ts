@@ -2,8 +2,8 @@
 import { InputError } from '../../base/input-error.ts';
 import { hexAddress } from '../../base/u64.ts';
 import type { IoVector } from '../../kernel/remote/user-buffer.ts';
+import type { MemoryRange } from '../ranges.ts';
 import { checkKeys, word } from '../units.ts';
-import type { MemoryRange } from '../user.ts';
 
 /** @throws InputError for what is no list of ranges */
 export function rangeVectors(ranges: readonly MemoryRange[], what: string): IoVector[] {

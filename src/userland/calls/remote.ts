@@ -21,8 +21,9 @@ import {
 } from '../../kernel/remote/ptrace.ts';
 import type { IoVector } from '../../kernel/remote/user-buffer.ts';
 import { type Outcome, success } from '../outcome.ts';
+import type { MemoryRange } from '../ranges.ts';
 import { byteCount, type Word, word } from '../units.ts';
-import type { MemoryRange, VectorRead } from '../user.ts';
+import type { VectorRead } from '../user-remote.ts';
 import {
   countOrErrno,
   doneOrErrno,

@@ -21,6 +21,7 @@
 import { z } from 'zod';
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
+import { type MachineSettings, mergedSettings } from '../machine-settings.ts';
 import { formatFailure, formatOutcome, type Outcome } from '../outcome.ts';
 import { type Assertion, defineScenario, type Program, type Scenario } from '../scenario.ts';
 import type { Share, SharedValue } from '../share.ts';
@@ -30,12 +31,33 @@ import { CHECKS } from './checks.ts';
 import { show, YamlDocument, type YamlPath } from './document.ts';
 import { count, isMisalignedPage, type Operand, operand, operandValue, variableName } from './values.ts';
 
+/** A size in bytes: a number, or one with a unit. */
+const size = z
+  .unknown()
+  .transform((value) => (typeof value === 'bigint' ? Number(value) : (value as string)));
+
+/** The keys of `MachineSettings`. */
+const machineSchema = {
+  memory: size.optional(),
+  swap: size.optional(),
+  hugepages: z
+    .strictObject({ '2MiB': count(0, 2 ** 16).optional(), '1GiB': count(0, 2 ** 16).optional() })
+    .optional(),
+  transparentHugepage: z.enum(['never', 'madvise', 'always']).optional(),
+  lockdep: z.boolean().optional(),
+  perVmaLocks: z.boolean().optional(),
+  maxMapCount: count(0, 2 ** 31 - 1).optional(),
+  overcommitMemory: count(0, 2).optional(),
+  kernelBugs: z.array(z.enum(['mmap-lock-under-vma-lock'])).optional(),
+};
+
 const topLevel = z.strictObject({
   title: z.string().min(1),
   description: z.string().optional(),
   arch: z.string().min(1).optional(),
   cpus: count(1, 64).optional(),
   retention: z.enum(['profile', 'adversarial', 'none']).optional(),
+  ...machineSchema,
   programs: z.record(z.string(), z.array(z.record(z.string(), z.unknown()))),
   children: z.record(z.string(), z.array(z.record(z.string(), z.unknown()))).optional(),
   placement: z.record(z.string(), count(0, 63)).optional(),
@@ -87,6 +109,7 @@ export function loadYamlScenario(text: string, file: string): Scenario {
     ...(cpus === undefined ? {} : { cpus }),
     ...(retention === undefined ? {} : { retention }),
     ...(placement === undefined ? {} : { placement }),
+    ...mergedSettings(top as MachineSettings, {}),
     programs: Object.fromEntries(
       Object.entries(programs).map(([name, calls]) => [name, makeProgram(calls, children, file)]),
     ),

@@ -14,19 +14,19 @@ export const UFFD_FEATURE_PAGEFAULT_FLAG_WP = 1 << 0;
 export const UFFD_FEATURE_EVENT_FORK = 1 << 1;
 export const UFFD_FEATURE_EVENT_REMAP = 1 << 2;
 export const UFFD_FEATURE_EVENT_REMOVE = 1 << 3;
-const UFFD_FEATURE_MISSING_HUGETLBFS = 1 << 4;
-const UFFD_FEATURE_MISSING_SHMEM = 1 << 5;
+export const UFFD_FEATURE_MISSING_HUGETLBFS = 1 << 4;
+export const UFFD_FEATURE_MISSING_SHMEM = 1 << 5;
 export const UFFD_FEATURE_EVENT_UNMAP = 1 << 6;
 export const UFFD_FEATURE_SIGBUS = 1 << 7;
 export const UFFD_FEATURE_THREAD_ID = 1 << 8;
-const UFFD_FEATURE_MINOR_HUGETLBFS = 1 << 9;
-const UFFD_FEATURE_MINOR_SHMEM = 1 << 10;
+export const UFFD_FEATURE_MINOR_HUGETLBFS = 1 << 9;
+export const UFFD_FEATURE_MINOR_SHMEM = 1 << 10;
 export const UFFD_FEATURE_EXACT_ADDRESS = 1 << 11;
-const UFFD_FEATURE_WP_HUGETLBFS_SHMEM = 1 << 12;
+export const UFFD_FEATURE_WP_HUGETLBFS_SHMEM = 1 << 12;
 export const UFFD_FEATURE_WP_UNPOPULATED = 1 << 13;
-const UFFD_FEATURE_POISON = 1 << 14;
+export const UFFD_FEATURE_POISON = 1 << 14;
 export const UFFD_FEATURE_WP_ASYNC = 1 << 15;
-const UFFD_FEATURE_MOVE = 1 << 16;
+export const UFFD_FEATURE_MOVE = 1 << 16;
 
 /** Every feature that 6.18 has on the two architectures. */
 export const UFFD_API_FEATURES =
