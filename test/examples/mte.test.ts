@@ -158,7 +158,7 @@ describe('examples/mte/debugger.ts', () => {
   });
 
   it("shows that the debugger's own buffer is checked as its mode says", () => {
-    // Asymmetric mode: reads are checked at once [RULES 10.4]; without the ABI no tagged pointer is taken [RULES 10.10].
+    // Asymmetric mode: reads are checked at once; without the ABI no tagged pointer is taken.
     const written = ['done', 'EFAULT', 'done', 'done', 'EFAULT', 'checked'];
     const read = ['done', 'EFAULT', 'done', 'EFAULT', 'EFAULT', 'checked'];
     expect(table(result, 1)).toEqual([

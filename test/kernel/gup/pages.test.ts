@@ -102,7 +102,7 @@ describe('which pages', () => {
     expect(locked(world, caller, mm, getUserPagesRemote(caller, mm, page, 1, 0, [], null))).toBe(-EFAULT);
   });
 
-  it('never grows a stack (locking.md I20; RULES 2.10)', () => {
+  it('never grows a stack (as recorded)', () => {
     const { world, target, caller, mm } = setUp();
     world.map(target, 16, 2, RW, MAP_PRIVATE | MAP_GROWSDOWN);
     const below = getUserPagesRemote(caller, mm, FIRST + 15, 1, FOLL_FORCE, [], null);

@@ -1,4 +1,4 @@
-/** @see Linux mm/mmap.c, `brk`; mm/vma.c, `do_brk_flags`. Rows of the trace d063 and RULES 6.11. */
+/** @see Linux mm/mmap.c, `brk`; mm/vma.c, `do_brk_flags`. Rows of the trace d063. */
 import { describe, expect, it } from 'vitest';
 import { sysBrk } from '../../../src/kernel/mm/brk.ts';
 import { MAP_GROWSDOWN, PROT_READ } from '../../../src/kernel/mm/mman.ts';

@@ -1,4 +1,4 @@
-/** Page faults of one process, as the recorded kernel handles them. [RULES n] are the rules of the kernel traces. */
+/** Page faults of one process, as the recorded kernel handles them. are the rules of the kernel traces. */
 import { describe, expect, it } from 'vitest';
 import {
   MAP_PRIVATE,
@@ -25,7 +25,7 @@ function processWith(prot: number, flags = MAP_PRIVATE, pages = 4) {
 }
 
 describe('the first touch of private anonymous memory', () => {
-  it('a read maps the zero page, which is not resident [RULES 1.5]', () => {
+  it('a read maps the zero page, which is not resident', () => {
     const { world, task } = processWith(RW);
     expect(world.load(task, 0)).toBe(0);
     expect([world.page(task, 0), task.minFlt, mmOf(task).residentPages]).toEqual(['Z', 1, 0]);
@@ -40,7 +40,7 @@ describe('the first touch of private anonymous memory', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
-  it('a write after a read replaces the zero page and counts a second fault [RULES 1.5]', () => {
+  it('a write after a read replaces the zero page and counts a second fault', () => {
     const { world, task } = processWith(RW);
     world.load(task, 0);
     expect(world.store(task, 0, 7)).toBeNull();
@@ -66,12 +66,12 @@ describe('accesses that end in a signal', () => {
   });
 
   it.each([
-    ['nothing mapped, read [RULES 1.1]', RW, 8, 'load', SEGV_MAPERR],
+    ['nothing mapped, read', RW, 8, 'load', SEGV_MAPERR],
     ['nothing mapped, write', RW, 8, 'store', SEGV_MAPERR],
-    ['PROT_NONE, read [RULES 1.1]', PROT_NONE, 0, 'load', SEGV_ACCERR],
+    ['PROT_NONE, read', PROT_NONE, 0, 'load', SEGV_ACCERR],
     ['PROT_NONE, write', PROT_NONE, 0, 'store', SEGV_ACCERR],
     ['read-only, write', PROT_READ, 0, 'store', SEGV_ACCERR],
-    ['exec-only, write [RULES 1.3]', PROT_EXEC, 0, 'store', SEGV_ACCERR],
+    ['exec-only, write', PROT_EXEC, 0, 'store', SEGV_ACCERR],
   ] as const)('%s', (_name, prot, page, access, code) => {
     const { world, task } = processWith(prot);
     const result = access === 'load' ? world.load(task, page, 5) : world.store(task, page, 1, 5);
@@ -79,26 +79,26 @@ describe('accesses that end in a signal', () => {
     expect([task.minFlt, world.page(task, page)]).toEqual([0, '-']);
   });
 
-  it('write-only memory can be read [RULES 1.3]', () => {
+  it('write-only memory can be read', () => {
     const { world, task } = processWith(PROT_WRITE);
     expect(world.load(task, 0)).toBe(0);
   });
 
-  it('exec-only memory can be read on x86-64, not on arm64 with EPAN [RULES 1.3, 9b.1]', () => {
+  it('exec-only memory can be read on x86-64, not on arm64 with EPAN', () => {
     const { world, task } = processWith(PROT_EXEC);
     expect(world.load(task, 0)).toEqual({ x86_64: 0, arm64: segv(SEGV_ACCERR, 0) }[architectureName]);
     expect(world.fetch(task, 0)).toBe(null);
     expect(world.load(task, 0)).toEqual({ x86_64: 0, arm64: segv(SEGV_ACCERR, 0) }[architectureName]);
   });
 
-  it('a fetch from untouched memory that is not executable fails; x86-64 faults it in first [RULES 1.4, 9b.2]', () => {
+  it('a fetch from untouched memory that is not executable fails; x86-64 faults it in first', () => {
     const { world, task } = processWith(RW);
     expect(world.fetch(task, 1)).toEqual(segv(SEGV_ACCERR, 1));
     const expected = { x86_64: ['Z', 1], arm64: ['-', 0] }[architectureName];
     expect([world.page(task, 1), task.minFlt]).toEqual(expected);
   });
 
-  it('shared memory beyond the end of its object: SIGBUS, not counted [RULES 1.6]', () => {
+  it('shared memory beyond the end of its object: SIGBUS, not counted', () => {
     const { world, task } = processWith(RW, MAP_SHARED, 2);
     const vma = mmOf(task).vmas.first();
     if (vma?.file == null) throw new Error('no object');
@@ -109,7 +109,7 @@ describe('accesses that end in a signal', () => {
   });
 });
 
-describe('an access over the end of a page [RULES 1.2]', () => {
+describe('an access over the end of a page', () => {
   const word = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 
   it('faults at the first byte of the second page, and stores nothing', () => {
@@ -142,7 +142,7 @@ describe('shared anonymous memory', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
-  it('a read fault maps the cached neighbours of a 64 KiB window [RULES 1.7]', () => {
+  it('a read fault maps the cached neighbours of a 64 KiB window', () => {
     const { world, task } = processWith(RW, MAP_SHARED, 8);
     const other = world.fork(task, 'other');
     for (const page of [0, 1, 3]) world.store(task, page, page);
@@ -152,7 +152,7 @@ describe('shared anonymous memory', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
-  it('a write fault maps one page only [RULES 1.7]', () => {
+  it('a write fault maps one page only', () => {
     const { world, task } = processWith(RW, MAP_SHARED, 4);
     const other = world.fork(task, 'other');
     for (const page of [0, 1]) world.store(task, page, page);
@@ -163,7 +163,7 @@ describe('shared anonymous memory', () => {
 });
 
 describe('mprotect and munmap on touched pages', () => {
-  it('read-only and back: an exclusive page is writable at once, no fault [RULES 11.5]', () => {
+  it('read-only and back: an exclusive page is writable at once, no fault', () => {
     const { world, task } = processWith(RW);
     world.store(task, 0, 1);
     world.load(task, 1);

@@ -45,7 +45,7 @@ describe('a private mapping of a file', () => {
     expect(world.load(task, 8)).toBe(4);
   });
 
-  it('a first write copies and is writable at once: one fault, the file unchanged [RULES 1.8]', () => {
+  it('a first write copies and is writable at once: one fault, the file unchanged', () => {
     const { world, task } = withFile();
     const before = task.minFlt;
     world.store(task, 8, 9, 100);
@@ -63,7 +63,7 @@ describe('a private mapping of a file', () => {
     expect([world.page(task, 8), world.load(task, 0)]).toEqual(['Xwd', 3]);
   });
 
-  it('no write fault can make the VMA’s own anon_vma too late: it is there even when the fault is SIGBUS [RULES 11.4]', () => {
+  it('no write fault can make the VMA’s own anon_vma too late: it is there even when the fault is SIGBUS', () => {
     const { world, task } = withFile();
     const vma = mmOf(task).vmas.lookup(Number(addressOf(8) >> 12n));
     if (vma?.file == null) throw new Error('no file');

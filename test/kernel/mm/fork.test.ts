@@ -1,4 +1,4 @@
-/** fork and copy on write, as the recorded kernel does it. [RULES n] are the rules of the kernel traces. */
+/** fork and copy on write, as the recorded kernel does it. are the rules of the kernel traces. */
 import { describe, expect, it } from 'vitest';
 import { EINTR } from '../../../src/kernel/errno.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from '../../../src/kernel/mm/mm.ts';
@@ -20,7 +20,7 @@ function family(flags = MAP_PRIVATE) {
 }
 
 describe('private pages after a fork', () => {
-  it('are shared read-only and exclusive to nobody [RULES 4.1]', () => {
+  it('are shared read-only and exclusive to nobody', () => {
     const { world, parent } = family();
     world.store(parent, 0, 1);
     const child = world.fork(parent);
@@ -29,25 +29,22 @@ describe('private pages after a fork', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
-  it.each(['parent', 'child'])(
-    'the first write, of the %s, copies; the other reuses [RULES 4.1]',
-    (writer) => {
-      const { world, parent } = family();
-      world.store(parent, 0, 1);
-      const child = world.fork(parent);
-      const [first, second] = writer === 'parent' ? [parent, child] : [child, parent];
-      const before = [first.minFlt, second.minFlt];
-      const { frame } = world.pte(second, 0);
-      world.store(first, 0, 2);
-      expect([world.page(first, 0), world.page(second, 0), world.load(second, 0)]).toEqual(['Xwd', 'Ad', 1]);
-      world.store(second, 0, 3);
-      expect([world.page(second, 0), world.pte(second, 0).frame]).toEqual(['Xwd', frame]);
-      expect([first.minFlt - (before[0] ?? 0), second.minFlt - (before[1] ?? 0)]).toEqual([1, 1]);
-      expect(world.inconsistencies()).toEqual([]);
-    },
-  );
+  it.each(['parent', 'child'])('the first write, of the %s, copies; the other reuses', (writer) => {
+    const { world, parent } = family();
+    world.store(parent, 0, 1);
+    const child = world.fork(parent);
+    const [first, second] = writer === 'parent' ? [parent, child] : [child, parent];
+    const before = [first.minFlt, second.minFlt];
+    const { frame } = world.pte(second, 0);
+    world.store(first, 0, 2);
+    expect([world.page(first, 0), world.page(second, 0), world.load(second, 0)]).toEqual(['Xwd', 'Ad', 1]);
+    world.store(second, 0, 3);
+    expect([world.page(second, 0), world.pte(second, 0).frame]).toEqual(['Xwd', frame]);
+    expect([first.minFlt - (before[0] ?? 0), second.minFlt - (before[1] ?? 0)]).toEqual([1, 1]);
+    expect(world.inconsistencies()).toEqual([]);
+  });
 
-  it('after the child has gone, the parent still faults once and keeps its page [RULES 4.2]', () => {
+  it('after the child has gone, the parent still faults once and keeps its page', () => {
     const { world, parent } = family();
     world.store(parent, 0, 1);
     const { frame } = world.pte(parent, 0);
@@ -63,7 +60,7 @@ describe('private pages after a fork', () => {
     ]);
   });
 
-  it('are not copied where nothing was ever written: not even the zero page [RULES 4.3]', () => {
+  it('are not copied where nothing was ever written: not even the zero page', () => {
     const { world, parent } = family();
     world.load(parent, 0);
     const child = world.fork(parent);
@@ -86,7 +83,7 @@ describe('private pages after a fork', () => {
 });
 
 describe('what else fork copies', () => {
-  it('shared memory stays shared, and the child faults its pages in again [RULES 4.3, 4.4]', () => {
+  it('shared memory stays shared, and the child faults its pages in again', () => {
     const { world, parent } = family(MAP_SHARED);
     world.store(parent, 0, 1);
     const child = world.fork(parent);
@@ -97,7 +94,7 @@ describe('what else fork copies', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
-  it('no DONTFORK mapping; a WIPEONFORK one empty and with its flag; no lock [RULES 4.4, 4.5]', () => {
+  it('no DONTFORK mapping; a WIPEONFORK one empty and with its flag; no lock', () => {
     const world = new ProcessWorld();
     const parent = world.process('parent');
     // Apart from each other, so that they do not merge.

@@ -2,9 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import { architectureNamed } from '../../../src/arch/registry.ts';
 import { errnoName } from '../../../src/kernel/errno.ts';
+import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { fput } from '../../../src/kernel/mm/mapped-file.ts';
-import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
 import { fileRead, fileWrite, memfdCreate, openAgain } from '../../../src/kernel/mm/memfd.ts';
 import {
   LEGACY_MAP_MASK,
@@ -64,7 +64,7 @@ describe('mmap of a file refuses', () => {
     [MAP_PRIVATE | MAP_GROWSDOWN, 0n, readWrite, 'EINVAL', 'a stack'],
     [MAP_PRIVATE | MAP_GROWSDOWN, 0n, writeOnly, 'EACCES', 'a stack, looked at after the rights'],
     [0, 0n, readWrite, 'EINVAL', 'neither private nor shared'],
-  ])('flags 0x%x at 0x%x: %s, %s, %s [RULES 6.1, d050]', (flags, offset, open, errno) => {
+  ])('flags 0x%x at 0x%x: %s, %s, %s [d050]', (flags, offset, open, errno) => {
     const world = vmaWorld();
     const file = open(memfdCreate(world.kernel, 'a'));
     expect(call(world, file, flags, RW, { offset })).toBe(errno);
@@ -113,7 +113,7 @@ describe('mmap of a file gives', () => {
     ]);
   });
 
-  it('one VMA for parts of the same open file whose offsets continue [RULES 5.3, d089]', () => {
+  it('one VMA for parts of the same open file whose offsets continue [d089]', () => {
     const world = vmaWorld();
     const file = memfdCreate(world.kernel, 'a');
     call(world, file, MAP_PRIVATE, RW, { page: 0, offset: 0n });

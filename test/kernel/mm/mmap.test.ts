@@ -119,7 +119,7 @@ describe('mmap refuses', () => {
 });
 
 describe('mmap and the limits of a process', () => {
-  it('splits what a refused MAP_FIXED would have replaced, and leaves it [RULES 5.6, d060]', () => {
+  it('splits what a refused MAP_FIXED would have replaced, and leaves it [d060]', () => {
     const world = vmaWorld();
     map(world, PAGE, 4);
     world.task.rlimits = { ...world.task.rlimits, addressSpace: { soft: 0x1000, hard: Infinity } };
@@ -137,7 +137,7 @@ describe('mmap and the limits of a process', () => {
     ['private read-only memory', PROT_READ, FIXED, '0x100000000000'],
     ['shared writable memory', RW, SHARED | MAP_FIXED, '0x100000000000'],
     ['a stack', RW, FIXED | MAP_GROWSDOWN, '0x100000000000'],
-  ])('counts %s against RLIMIT_DATA or not [RULES 6.11, d064]', (_what, prot, flags, expected) => {
+  ])('counts %s against RLIMIT_DATA or not [d064]', (_what, prot, flags, expected) => {
     const world = vmaWorld();
     world.task.rlimits = { ...world.task.rlimits, data: { soft: 0x1000, hard: Infinity } };
     expect(call(world, AT, 0x2000n, prot, flags)).toBe(expected);
@@ -199,7 +199,7 @@ describe('mmap places', () => {
     );
   });
 
-  it('nothing within 256 pages below a stack, but for MAP_FIXED [RULES 7.4, d070]', () => {
+  it('nothing within 256 pages below a stack, but for MAP_FIXED [d070]', () => {
     const world = vmaWorld();
     map(world, PAGE + 1000, 2, RW, FIXED | MAP_GROWSDOWN);
     const hint = (page: number) => call(world, BigInt(PAGE + page) << 12n, 0x1000n, PROT_READ, PRIVATE);
@@ -215,7 +215,7 @@ describe('mmap places', () => {
     expect(call(world, 0n, 0x3000n, RW, PRIVATE)).toBe(`0x${((top - 2 - 256 - 3) * 4096).toString(16)}`);
   });
 
-  it('private multiples of 2 MiB aligned to them, shared ones not [RULES 11.9]', () => {
+  it('private multiples of 2 MiB aligned to them, shared ones not', () => {
     const world = vmaWorld();
     map(world, top - 1, 1, PROT_NONE);
     expect(BigInt(call(world, 0n, 2n << 20n, RW, PRIVATE)) % (2n << 20n)).toBe(0n);

@@ -47,7 +47,7 @@ describe('mprotect refuses', () => {
     [AT + 0x8000n, 0x1000n, 0x80, 'EINVAL', 'unknown rights, looked at before the mapping'],
     [AT, 0x1000n, PROT_READ | PROT_GROWSDOWN, 'EINVAL', 'growing down what is no stack'],
     [AT, 0x1000n, PROT_READ | PROT_GROWSUP, 'EINVAL', 'growing up, which nothing here does'],
-  ])('0x%x + 0x%x to 0x%x: %s, %s [RULES 6.3, d047, d048]', (address, length, prot, errno) => {
+  ])('0x%x + 0x%x to 0x%x: %s, %s [d047, d048]', (address, length, prot, errno) => {
     const world = vmaWorld();
     map(world, PAGE, 2);
     expect(errnoName(finish(sysMprotect(world.task, address, length, prot)))).toBe(errno);
@@ -140,7 +140,7 @@ describe('mprotect', () => {
   });
 });
 
-describe('VM_ACCOUNT over mprotect [RULES 5.5, d098]', () => {
+describe('VM_ACCOUNT over mprotect [d098]', () => {
   it('comes when private memory becomes writable and goes while nothing was written', () => {
     const world = vmaWorld();
     map(world, PAGE, 2, PROT_READ);

@@ -19,7 +19,7 @@ describe('munmap', () => {
     [0x1000_0000_0000n, 0xffff_ffff_ffff_ffffn, 'EINVAL', 'a length beyond user space'],
     [0x7fff_ffff_f000n, 0x1_0000n, 'EINVAL', 'a range that leaves user space'],
     [0xffff_8000_0000_0000n, 0x1000n, 'EINVAL', 'a kernel address'],
-  ])('refuses 0x%x + 0x%x: %s, %s [RULES 6.2, d049]', (address, length, errno) => {
+  ])('refuses 0x%x + 0x%x: %s, %s [d049]', (address, length, errno) => {
     const world = vmaWorld();
     map(world, PAGE, 4);
     expect(errnoName(finish(sysMunmap(world.task, address, length)))).toBe(errno);
@@ -81,7 +81,7 @@ describe('munmap of several VMAs', () => {
     expect(ranges(world.mm)).toEqual([[PAGE, PAGE + 6]]);
   });
 
-  it('removes nothing of a range with a sealed VMA in it [RULES 6.13, d091]', () => {
+  it('removes nothing of a range with a sealed VMA in it [d091]', () => {
     const world = vmaWorld();
     map(world, PAGE, 2);
     map(world, PAGE + 2, 2, PROT_READ);

@@ -1,4 +1,4 @@
-/** Stacks that grow. [RULES n] are the rules of the kernel traces. */
+/** Stacks that grow. are the rules of the kernel traces. */
 import { describe, expect, it } from 'vitest';
 import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { expandStack } from '../../../src/kernel/mm/stack.ts';
@@ -21,7 +21,7 @@ function withStack(prot = RW) {
 }
 
 describe('a touch below a stack', () => {
-  it.each([1, 16, 700])('%i pages below grows it to exactly that page [RULES 7.1]', (distance) => {
+  it.each([1, 16, 700])('%i pages below grows it to exactly that page', (distance) => {
     const { world, task, vma } = withStack();
     const { pgoff } = vma;
     expect(world.store(task, TOP - distance, 1)).toBeNull();
@@ -37,7 +37,7 @@ describe('a touch below a stack', () => {
   it.each([
     ['read-write memory 256 pages below: allowed', RW, 256, 0],
     ['read-write memory 255 pages below: refused', RW, 255, SEGV_MAPERR],
-    ['memory without access right below: allowed [RULES 7.2]', PROT_NONE, 0, 0],
+    ['memory without access right below: allowed', PROT_NONE, 0, 0],
   ])('%s', (_name, prot, gap, code) => {
     const { world, task } = withStack();
     const below = TOP - 2;
@@ -46,13 +46,13 @@ describe('a touch below a stack', () => {
     expect(result?.code ?? 0).toBe(code);
   });
 
-  it('another stack right below is no obstacle [RULES 7.2]', () => {
+  it('another stack right below is no obstacle', () => {
     const { world, task } = withStack();
     world.map(task, TOP - 3, 1, RW, STACK);
     expect(world.store(task, TOP - 2, 1)).toBeNull();
   });
 
-  it('is limited by RLIMIT_STACK, counted after the growth [RULES 7.1]', () => {
+  it('is limited by RLIMIT_STACK, counted after the growth', () => {
     const { world, task } = withStack();
     const soft = 64 * 4096;
     task.rlimits = { ...task.rlimits, stack: { soft, hard: soft } };
@@ -60,7 +60,7 @@ describe('a touch below a stack', () => {
     expect(world.store(task, TOP - 63, 1)).toBeNull();
   });
 
-  it('a read-only stack grows by a write, which then fails [RULES 7.3]', () => {
+  it('a read-only stack grows by a write, which then fails', () => {
     const { world, task, vma } = withStack(PROT_READ);
     expect(world.store(task, TOP - 1, 1)).toMatchObject({ code: SEGV_ACCERR });
     expect(vma.start - BASE_PAGE).toBe(TOP - 1);
@@ -73,7 +73,7 @@ describe('a touch below a stack', () => {
     expect(world.store(task, TOP - 1, 1)).toMatchObject({ code: SEGV_MAPERR });
   });
 
-  it('a system call that copies to user space grows it too [RULES 3.7]', () => {
+  it('a system call that copies to user space grows it too', () => {
     const { world, task, vma } = withStack();
     expect(world.run(task, copyToUser(task, addressOf(TOP - 5, 4090), Uint8Array.from([1, 2, 3])))).toBe(0);
     expect(vma.start - BASE_PAGE).toBe(TOP - 5);

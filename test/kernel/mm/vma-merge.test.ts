@@ -146,7 +146,7 @@ describe('a new mapping', () => {
     ['AA  BB', '11  ..', '  **  ', 'AAAAAA', 'one anon_vma on the left'],
     ['AA  BB', '..  11', '  **  ', 'AAAAAA', 'one anon_vma on the right: the left one takes it over'],
     ['AA  BB', '11  11', '  **  ', 'AAAAAA', 'the same anon_vma on both sides'],
-    ['AA  BB', '11  22', '  **  ', 'AAAABB', 'two different anon_vmas: only the left one [RULES 5.1, d044]'],
+    ['AA  BB', '11  22', '  **  ', 'AAAABB', 'two different anon_vmas: only the left one [d044]'],
     ['AA  BB', 'ff  ..', '  **  ', 'AABBBB', 'a fork child on the left does not take pages without anon_vma'],
     ['AA  BB', 'ff  ff', '  **  ', 'AANNBB', 'fork children on both sides'],
     [
@@ -216,7 +216,7 @@ describe('a range whose rights change', () => {
     ['AAbbbCC', '       ', '   +   ', 'AAnBnCC', 'the inside: two splits'],
     ['aabbbcc', '       ', '  +    ', 'aaBnncc', 'the left edge, nobody fits: one split'],
     ['aabbbcc', '       ', '    +  ', 'aannBcc', 'the right edge, nobody fits: one split'],
-    ['AAbbCC', '112211', '  ++  ', 'AABBCC', 'an anon_vma of its own between two others [RULES 5.2, d046]'],
+    ['AAbbCC', '112211', '  ++  ', 'AABBCC', 'an anon_vma of its own between two others [d046]'],
     ['AAbbCC', '11..11', '  ++  ', 'AAAAAA', 'no anon_vma between two parts of one'],
     ['AAbbCC', '11..22', '  ++  ', 'AAAACC', 'no anon_vma between two different ones'],
     ['AAbbCC', '..11..', '  ++  ', 'AAAAAA', 'only the middle has an anon_vma: the left one takes it over'],

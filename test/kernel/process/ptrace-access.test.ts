@@ -1,4 +1,4 @@
-/** Who may look into whom: `ptrace_may_access` and `mm_access` (kernel/ptrace.c, kernel/fork.c; RULES 2.5, 2.6). */
+/** Who may look into whom: `ptrace_may_access` and `mm_access` (kernel/ptrace.c, kernel/fork.c). */
 import { describe, expect, it } from 'vitest';
 import { EACCES, EINVAL, EPERM, ESRCH } from '../../../src/kernel/errno.ts';
 import { SUID_DUMP_DISABLE, SUID_DUMP_USER } from '../../../src/kernel/mm/mm.ts';
@@ -92,7 +92,7 @@ describe('mm_access', () => {
 });
 
 describe('setuid and prctl', () => {
-  it('leaving root takes dumpable away until it is set again (RULES 2.5)', () => {
+  it('leaving root takes dumpable away until it is set again', () => {
     const world = new World();
     const task = world.process('target');
     expect(task.mm?.dumpable).toBe(SUID_DUMP_USER);

@@ -1,4 +1,4 @@
-/** ptrace on memory, /proc/PID/mem, cmdline and environ: who may, what they return, where they stop (RULES 3). */
+/** ptrace on memory, /proc/PID/mem, cmdline and environ: who may, what they return, where they stop. */
 import { describe, expect, it } from 'vitest';
 import { EACCES, EFAULT, EINVAL, EIO, ENOENT, EPERM, ESRCH } from '../../../src/kernel/errno.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
@@ -53,7 +53,7 @@ function attach(world: World, debugger_: TaskStruct, target: TaskStruct): void {
 }
 
 describe('PTRACE_SEIZE', () => {
-  it('is refused for oneself, a traced task, a zombie (EPERM), and for no task at all (ESRCH) (RULES 3.8)', () => {
+  it('is refused for oneself, a traced task, a zombie (EPERM), and for no task at all (ESRCH)', () => {
     const { world, debugger_, target } = setUp();
     const other = world.process('other');
     const user = world.process('user', 0, alice);
@@ -73,7 +73,7 @@ describe('PTRACE_SEIZE', () => {
 describe('PEEKDATA and POKEDATA', () => {
   const word = () => new Uint8Array(8);
 
-  it('need a stopped tracee of the caller, else ESRCH (RULES 3.8, d021)', () => {
+  it('need a stopped tracee of the caller, else ESRCH (d021)', () => {
     const { world, debugger_, target } = setUp();
     const other = world.process('other');
     const peek = (who: TaskStruct) => world.run(who, ptracePeekData(who, target.pid, BASE, word()));
@@ -146,7 +146,7 @@ function open(world: World, who: TaskStruct, pid: number, force?: ProcMemForce):
 }
 
 describe('/proc/PID/mem', () => {
-  it('opens by the rules of RULES 3.8: EACCES, ESRCH for a zombie, ENOENT once it was reaped', () => {
+  it('opens or not: EACCES, ESRCH for a zombie, ENOENT once it was reaped', () => {
     const { world, debugger_, target } = setUp();
     const user = world.process('user', 0, alice);
     const opened = (who: TaskStruct) => world.run(who, openProcMem(who, target.pid));
@@ -172,9 +172,9 @@ describe('/proc/PID/mem', () => {
   });
 
   it.each([
-    ['offset 2^63 (RULES 3.9)', 2n ** 63n, 8n, -EINVAL],
+    ['offset 2^63', 2n ** 63n, 8n, -EINVAL],
     ['a negative length', BASE, 2n ** 64n - 1n, -EINVAL],
-    ['length 0 (RULES 3.6)', 0n, 0n, 0],
+    ['length 0', 0n, 0n, 0],
     ['a hole', BASE + 2n * PAGE, 8n, -EIO],
     ['the largest offset', 2n ** 63n - 1n, 8n, -EIO],
     ['up to the end of the last page', BASE + 0xff8n, 4096n, 8],
@@ -221,7 +221,7 @@ describe('a transfer through /proc/PID/mem', () => {
     expect(world.run(debugger_, writeProcMem(debugger_, file, BASE, new Uint8Array(8), 8n))).toBe(result);
   });
 
-  it('grows a stack below it, by as much as it takes, within the limit (RULES 3.7, 7.1)', () => {
+  it('grows a stack below it, by as much as it takes, within the limit', () => {
     const { world, debugger_, target } = setUp();
     world.map(target, 4096, 1, RW, MAP_PRIVATE | MAP_GROWSDOWN);
     const file = open(world, debugger_, target.pid);
@@ -278,7 +278,7 @@ describe('/proc/PID/cmdline and environ', () => {
     ['PROT_NONE', (world: World, target: TaskStruct) => world.protect(target, BASE, 1, PROT_NONE)],
     ['a hole', (world: World, target: TaskStruct) => void world.run(target, sysMunmap(target, BASE, PAGE))],
     ['shared memory', (world: World, target: TaskStruct) => void world.map(target, 0, 1, RW, MAP_SHARED)],
-  ])('give 0 bytes of %s (RULES 3.11)', (_name, change) => {
+  ])('give 0 bytes of %s', (_name, change) => {
     const { world, target, cmdline, environ } = withStrings();
     change(world, target);
     expect([cmdline(), environ()]).toEqual(['', '']);

@@ -103,7 +103,7 @@ const row = (
 };
 
 const ROWS: readonly Row[] = [
-  // RULES 2.1, 2.8, 3.1, 3.2: process_vm_* needs the permission, the others have FOLL_FORCE.
+  // As recorded: process_vm_* needs the permission, the others have FOLL_FORCE.
   row('rw, written', [8, 0, 'Xw'], [8, 0, 'Xw'], [8, 0, 'Xw'], [8, 0, 'Xw']),
   row('rw, untouched', [8, 1, 'Z'], [8, 1, 'Xw'], [8, 1, 'Z'], [8, 1, 'Xw']), // d002
   row('rw, read once', [8, 0, 'Z'], [8, 1, 'Xw'], [8, 0, 'Z'], [8, 1, 'Xw']), // d006
@@ -115,17 +115,17 @@ const ROWS: readonly Row[] = [
   row('w only, untouched', [-EFAULT, 0, '-'], [8, 1, 'Xw'], [8, 1, 'Z'], [8, 1, 'Xw']), // d007
   row('x only, untouched', [-EFAULT, 0, '-'], [-EFAULT, 0, '-'], [8, 1, 'Z'], [8, 1, 'X']), // d008
   row('hole', [-EFAULT, 0, '-'], [-EFAULT, 0, '-'], [-EIO, 0, '-'], [-EIO, 0, '-']), // d004
-  // RULES 3.3: a shared mapping is never forced.
+  // As recorded: a shared mapping is never forced.
   // Shared memory without write notification is mapped writable at once (mm/vma.c, vma_wants_writenotify).
   row('shared rw, untouched', [8, 1, 'Fw'], [8, 1, 'Fw'], [8, 1, 'Fw'], [8, 1, 'Fw']), // d010
   row('shared r, untouched', [8, 1, 'F'], [-EFAULT, 0, '-'], [8, 1, 'F'], [-EIO, 0, '-']), // d010
   row('shared none, untouched', [-EFAULT, 0, '-'], [-EFAULT, 0, '-'], [8, 1, 'F'], [-EIO, 0, '-']),
-  // RULES 2.7, 2.9, 3.2, 11.3: a pin unshares and leaves the entry read-only, a reference does not.
+  // As recorded: a pin unshares and leaves the entry read-only, a reference does not.
   row('rw, shared by fork', [8, 1, 'X'], [8, 1, 'Xw'], [8, 0, 'm2'], [8, 1, 'Xw']), // d030, d031
   row('r, shared by fork', [8, 1, 'X'], [-EFAULT, 0, 'm2'], [8, 0, 'm2'], [8, 1, 'X']), // d032
   row('none, shared by fork', [-EFAULT, 0, 'm2'], [-EFAULT, 0, 'm2'], [8, 0, 'm2'], [8, 1, 'X']), // d032
   // mm/gup.c, can_follow_write_common: a writable mapping takes a real write fault, forced or not.
-  row('rw, unshared by a pin', [8, 0, 'X'], [8, 1, 'Xw'], [8, 0, 'X'], [8, 1, 'Xw']), // RULES 11.3
+  row('rw, unshared by a pin', [8, 0, 'X'], [8, 1, 'Xw'], [8, 0, 'X'], [8, 1, 'Xw']),
 ];
 
 /** The path's own result, and the bytes of a read that came back whole. */

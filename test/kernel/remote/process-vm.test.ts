@@ -1,4 +1,4 @@
-/** process_vm_readv and writev: the order of checks, what is counted, what is pinned (RULES 2, 11.3). */
+/** process_vm_readv and writev: the order of checks, what is counted, what is pinned. */
 import { describe, expect, it } from 'vitest';
 import { EFAULT, EINVAL, EPERM, ESRCH } from '../../../src/kernel/errno.ts';
 import { GUP_PIN_COUNTING_BIAS } from '../../../src/kernel/frame/frame-table.ts';
@@ -80,7 +80,7 @@ describe('argument checks, in their order (mm/process_vm_access.c, process_vm_rw
     expect(read(world, caller, { pid: target.pid, ...args })).toBe(result);
   });
 
-  it('of the process: EPERM without the right, ESRCH for a zombie (RULES 2.5, 2.6)', () => {
+  it('of the process: EPERM without the right, ESRCH for a zombie', () => {
     const { world, target, caller } = setUp();
     const user = world.process('user', 0, credentials(1000, 1000));
     expect(read(world, user, { pid: target.pid })).toBe(-EPERM);
@@ -115,7 +115,7 @@ describe('what is counted', () => {
     expect(read(world, caller, { pid: target.pid, remote })).toBe(result);
   });
 
-  it('is the shorter of the two sides (RULES 2.4)', () => {
+  it('is the shorter of the two sides', () => {
     const { world, target, caller } = setUp();
     const args = { pid: target.pid, local: [vector(new Uint8Array(4), 4), vector(new Uint8Array(6), 6)] };
     expect(read(world, caller, { ...args, remote: [vector(BASE, 4096)] })).toBe(10);
@@ -159,7 +159,7 @@ describe('what is counted', () => {
 });
 
 describe('what is pinned', () => {
-  it('is every page of the remote vector, also beyond the local side (RULES 11.3)', () => {
+  it('is every page of the remote vector, also beyond the local side', () => {
     const { world, target, caller } = setUp();
     world.map(target, 8, 4, RW);
     const remote = [vector(BASE + 8n * PAGE, 4 * 4096)];

@@ -154,7 +154,7 @@ describe('what a VMA must allow', () => {
     ['not what allows nothing', read, 0, false, Denied],
     ['writes need write', write, Read | Exec, true, Denied],
     ['and nothing else', write, Write, true, Allowed],
-    // RULES of the recorded traces, 9b.2: no page is faulted in for such a fetch.
+    // As recorded: no page is faulted in for such a fetch.
     ['fetches need exec, even before the page is there', fetch, Read | Write, true, Denied],
     ['and nothing else', fetch, Exec, true, Allowed],
   ])('%s', (_name, fault, vmFlags, epan, verdict) => {
