@@ -1,7 +1,7 @@
 /**
  * Finds translations that a CPU still holds although the page tables say otherwise, and names the flush that is
  * missing: the one that was left out, or the one nobody asked for. An entry that allows less than the page table is
- * not stale in this sense: a processor may keep it, the access faults and is made again (mm.md §9, "spurious fault").
+ * not stale in this sense: a processor may keep it, the access faults and is made again (a spurious fault).
  * A cached upper entry is stale when the table it names is no longer the one that the tables above lead to: it may
  * have been freed, and a CPU that has the address space loaded may walk through it at any time.
  * Left out: the rights that cached upper entries combine, and entries of address spaces that no longer exist.

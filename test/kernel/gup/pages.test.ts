@@ -271,7 +271,7 @@ describe('what references keep', () => {
     expect(world.kernel.frames.refcount(frame)).toBe(0);
   });
 
-  it('a pinned page stays with the parent over fork, the child gets a copy (gup.md §11.2, locking.md I12)', () => {
+  it('a pinned page stays with the parent over fork, the child gets a copy', () => {
     const { world, target, caller, mm } = setUp();
     world.map(target, 0, 1, RW);
     world.store(target, BASE, [7]);
