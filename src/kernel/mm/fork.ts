@@ -1,6 +1,6 @@
 /**
  * The address-space half of fork: every VMA and what it maps, the parent's mmap_lock held for writing all the time.
- * Left out: ksm and khugepaged registration, uprobes, the executable's file.
+ * Left out: ksm registration, uprobes, the executable's file.
  * @see Linux kernel/fork.c `dup_mm`; mm/mmap.c `dup_mmap`
  */
 import type { Task } from '../../base/task.ts';
@@ -16,6 +16,7 @@ import { getFile } from './mapped-file.ts';
 import { MMF_UNSTABLE, type MmStruct, vmStatAccount } from './mm.ts';
 import { mmAlloc, mmput } from './mm-lifetime.ts';
 import { securityVmEnoughMemory } from './overcommit.ts';
+import { khugepagedFork } from './thp/khugepaged-list.ts';
 import { flushTlbMm } from './tlb.ts';
 import {
   dupUserfaultfd,
@@ -29,7 +30,7 @@ import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from './vma-lock.t
 import { vmAreaAlloc } from './vma-slab.ts';
 
 /**
- * A copy of `parent`'s address space for the process called `name`, with one user; -EINTR (killed while waiting for mmap_lock) or -ENOMEM.
+ * A copy of `parent`'s address space for the process called `name`, with one user; -EINTR (killed) or -ENOMEM.
  * @see `dup_mm`
  */
 export function* dupMm(current: TaskStruct, parent: MmStruct, name: string): Task<MmStruct | number> {
@@ -53,7 +54,7 @@ function copyLayout(child: MmStruct, parent: MmStruct): void {
   Object.assign(child, { argStart, argEnd, envStart, envEnd, dumpable });
 }
 
-/** 0, -EINTR, or -ENOMEM with the child marked unstable: whoever finds it must not rely on its contents. */
+/** 0, -EINTR or -ENOMEM. A child that is not complete is marked unstable: whoever finds it must not rely on its contents. */
 function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<number> {
   if ((yield* mmapWriteLockKillable(current, parent)) !== 0) return -EINTR;
   // Nobody else can know the child: the second lock of the same class cannot deadlock.
@@ -70,10 +71,12 @@ function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<
       vmStatAccount(child, vma.flags, -vma.pages);
       continue;
     }
-    error = yield* dupVma(current, child, vma, events);
+    // Nobody needs the copy for which a victim of the OOM killer would take yet more memory.
+    error = current.fatalSignalPending() ? -EINTR : yield* dupVma(current, child, vma, events);
     if (error !== 0) break;
   }
   if (error !== 0) child.flagBits |= MMF_UNSTABLE;
+  else yield* khugepagedFork(child, parent);
   yield* mmapWriteUnlock(current, child);
   yield* flushTlbMm(current, parent);
   yield* mmapWriteUnlock(current, parent);

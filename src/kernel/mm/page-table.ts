@@ -148,6 +148,13 @@ export class PageTables implements Halves {
     this.write(table, index, this.#made.hi, this.#made.lo);
   }
 
+  /** Like `setLeaf`, for one of a run of contiguous ptes that the caller writes whole. Nobody may see the table yet. */
+  setLeafOfRun(table: TablePage, index: number, frame: number, flags: number): void {
+    this.#syncTags(frame, flags, table.level);
+    this.format.pack(frame, flags | EntryFlag.Cont, table.level, this.#made);
+    this.write(table, index, this.#made.hi, this.#made.lo);
+  }
+
   /** Writes a leaf that was made before (`set_pte_at`). */
   setEntry(table: TablePage, index: number, hi: number, lo: number): void {
     const { format } = this;

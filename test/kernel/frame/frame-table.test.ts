@@ -50,8 +50,63 @@ describe('references', () => {
       mapping: null,
     });
   });
+});
 
-  it('counts references of a large folio at its head, map counts per frame', () => {
+/** Mappings made and taken away by mms, and whether the folio may be shared then. */
+const MAPPINGS = [
+  ['its own mappings only', [['a', 3]], false],
+  [
+    'those of two',
+    [
+      ['a', 1],
+      ['b', 1],
+    ],
+    true,
+  ],
+  [
+    'one again after the other has unmapped',
+    [
+      ['a', 2],
+      ['b', 1],
+      ['b', -1],
+    ],
+    false,
+  ],
+  [
+    'a third that no slot counts, after the second has gone',
+    [
+      ['a', 1],
+      ['b', 1],
+      ['c', 1],
+      ['b', -1],
+    ],
+    true,
+  ],
+  [
+    'the third alone, when the last slot is empty',
+    [
+      ['a', 1],
+      ['b', 1],
+      ['c', 1],
+      ['a', -1],
+      ['b', -1],
+    ],
+    true,
+  ],
+  [
+    'nobody',
+    [
+      ['a', 1],
+      ['b', 1],
+      ['a', -1],
+      ['b', -1],
+    ],
+    false,
+  ],
+] as const;
+
+describe('a large folio', () => {
+  it('counts references at its head, map counts per frame', () => {
     const { frames } = table();
     const head = frames.allocate(2);
     expect(frames.head(head + 3)).toBe(head);
@@ -70,57 +125,7 @@ describe('references', () => {
     expect(frames.put(head)).toBe(true);
   });
 
-  it.each([
-    ['its own mappings only', [['a', 3]], false],
-    [
-      'those of two',
-      [
-        ['a', 1],
-        ['b', 1],
-      ],
-      true,
-    ],
-    [
-      'one again after the other has unmapped',
-      [
-        ['a', 2],
-        ['b', 1],
-        ['b', -1],
-      ],
-      false,
-    ],
-    [
-      'a third that no slot counts, after the second has gone',
-      [
-        ['a', 1],
-        ['b', 1],
-        ['c', 1],
-        ['b', -1],
-      ],
-      true,
-    ],
-    [
-      'the third alone, when the last slot is empty',
-      [
-        ['a', 1],
-        ['b', 1],
-        ['c', 1],
-        ['a', -1],
-        ['b', -1],
-      ],
-      true,
-    ],
-    [
-      'nobody',
-      [
-        ['a', 1],
-        ['b', 1],
-        ['a', -1],
-        ['b', -1],
-      ],
-      false,
-    ],
-  ] as const)('knows whether a large folio may be mapped by more than one mm: %s', (_, steps, shared) => {
+  it.each(MAPPINGS)('knows whether it may be mapped by more than one mm: %s', (_, steps, shared) => {
     const { frames } = table();
     const head = frames.allocate(3);
     const mms = { a: {}, b: {}, c: {} };
@@ -136,7 +141,7 @@ describe('references', () => {
     expect(frames.large(head).maybeMappedShared).toBe(shared);
   });
 
-  it('keeps flags of a large folio for all of its frames, and those of a page for that page', () => {
+  it('keeps its flags for all of its frames, and those of a page for that page', () => {
     const { frames } = table();
     const head = frames.allocate(2);
     frames.setFlags(head + 3, FrameFlag.Dirty | FrameFlag.AnonExclusive);
@@ -147,7 +152,7 @@ describe('references', () => {
     expect(frames.hasFlag(head + 3, FrameFlag.AnonExclusive)).toBe(true);
   });
 
-  it('numbers the pages of a large folio one after the other', () => {
+  it('numbers its pages one after the other', () => {
     const { frames } = table();
     const head = frames.allocate(1);
     frames.setMapping(head, new AddressSpace('file', 8192, true), 40);

@@ -8,6 +8,7 @@
 import type { Task } from '../../../base/task.ts';
 import { EAGAIN, EINVAL, ENOMEM } from '../../errno.ts';
 import type { TaskStruct } from '../../task-struct.ts';
+import { khugepagedEnterVma } from '../thp/khugepaged-list.ts';
 import type { VmArea } from '../vma.ts';
 import {
   VM_DONTCOPY,
@@ -90,6 +91,7 @@ export function* madviseVmaFlags(current: TaskStruct, state: MadviseState): Task
   const flags = change(vma, vma.flags);
   if (flags === REFUSED) return -EINVAL;
   const error = yield* updateVma(current, state, flags);
+  if (error === 0 && advice === MADV_HUGEPAGE) yield* khugepagedEnterVma(state.vma);
   return error === -ENOMEM ? -EAGAIN : error;
 }
 

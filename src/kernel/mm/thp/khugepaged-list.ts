@@ -14,9 +14,12 @@ import { thpVmaAllowable } from './policy.ts';
 export class KhugepagedScan {
   /** In the order in which they came; each holds a reference (mm_count). */
   readonly mms: MmStruct[] = [];
-  /** Where the scan goes on: the mm, and a page number in it. */
+  /** Where the scan goes on: in the middle of an mm, at a page number, or with the next one of the list. */
   mm: MmStruct | null = null;
   page = 0;
+  next = 0;
+  /** The last mm that was left was the last of the list. */
+  atEnd = false;
   /** Rounds over all mms (`full_scans`), and huge pages made (`pages_collapsed`). */
   fullScans = 0;
   pagesCollapsed = 0;
@@ -28,6 +31,14 @@ export function* khugepagedEnterVma(vma: VmArea): Task<void> {
   if (khugepaged.mms.includes(vma.mm) || !thpVmaAllowable(vma, 'khugepaged')) return;
   khugepaged.mms.push(vma.mm);
   yield* mmgrab(vma.mm);
+}
+
+/** The child of an mm that is scanned is scanned as well. */
+export function* khugepagedFork(child: MmStruct, parent: MmStruct): Task<void> {
+  const { khugepaged } = parent.kernel;
+  if (!khugepaged.mms.includes(parent)) return;
+  khugepaged.mms.push(child);
+  yield* mmgrab(child);
 }
 
 /**
@@ -44,5 +55,6 @@ export function* khugepagedExit(current: TaskStruct, mm: MmStruct): Task<void> {
     return;
   }
   khugepaged.mms.splice(at, 1);
+  if (at < khugepaged.next) khugepaged.next--;
   yield* mmdrop(mm);
 }

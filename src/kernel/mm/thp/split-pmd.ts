@@ -10,7 +10,6 @@ import type { Task } from '../../../base/task.ts';
 import type { Halves } from '../../../base/u64.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { endsRun, foldRun } from '../contiguous-ptes.ts';
 import { hugePages, PmdKind, pteIndex, type TablePage } from '../page-table.ts';
 import { rootTable } from '../page-table-alloc.ts';
 import { addAnonRmapsOfHuge, removeHugeRmap } from '../rmap.ts';
@@ -58,7 +57,7 @@ export function* splitHugePmdLocked(
   let entry = vmaPageProtection(vma) & ~EntryFlag.Young;
   if ((flags & EntryFlag.Write) !== 0) entry |= maybeWritable(vma);
   entry |= flags & (EntryFlag.Young | EntryFlag.Dirty | EntryFlag.UffdWp);
-  yield* fillPtes(current, vma, ptes, start, entry, (i) => head + i);
+  fillPtes(vma, ptes, start, entry, (i) => head + i);
   removeHugeRmap(frames, head, mm);
   yield* populatePmd(vma, table, index, ptes);
 }
@@ -93,21 +92,24 @@ export function flushHugePmd(current: TaskStruct, vma: VmArea, start: number): T
   return flushTlbRange(current, vma.mm, start, start + hugePages(vma.mm.kernel.pageTables), shift, false);
 }
 
-/** Nobody sees the table yet: it is filled without a step, but for the runs of contiguous ptes that it gives. */
-function* fillPtes(
-  current: TaskStruct,
+/**
+ * Nobody sees the table yet: it is filled in one step. The pages of one folio, aligned as they are, give runs of contiguous
+ * ptes where there are such (`contpte_set_ptes`).
+ */
+function fillPtes(
   vma: VmArea,
   ptes: TablePage,
   start: number,
   entry: number,
   frameOf: (index: number) => number,
-): Task<void> {
-  const { kernel } = vma.mm;
-  const { pageTables } = kernel;
+): void {
+  const { arch, frames, pageTables } = vma.mm.kernel;
+  const runs = arch.contiguousEntries !== null && (entry & (EntryFlag.Protnone | EntryFlag.Special)) === 0;
   for (let i = 0; i < hugePages(pageTables); i++) {
     const frame = frameOf(i);
-    pageTables.setLeaf(ptes, pteIndex(pageTables, start + i), frame, entry);
-    if (endsRun(kernel, start + i, frame)) yield* foldRun(current, vma.mm, ptes, start + i, frame);
+    const index = pteIndex(pageTables, start + i);
+    if (runs && frames.isLarge(frame)) pageTables.setLeafOfRun(ptes, index, frame, entry);
+    else pageTables.setLeaf(ptes, index, frame, entry);
   }
 }
 
@@ -130,7 +132,7 @@ function* splitHugeZero(current: TaskStruct, vma: VmArea, table: TablePage, star
   yield* flushHugePmd(current, vma, start);
   const ptes = withdrawTable(table);
   const entry = vmaPageProtection(vma) | EntryFlag.Special | (flags & EntryFlag.UffdWp);
-  yield* fillPtes(current, vma, ptes, start, entry, () => frames.zeroFrame);
+  fillPtes(vma, ptes, start, entry, () => frames.zeroFrame);
   yield* populatePmd(vma, table, index, ptes);
 }
 
