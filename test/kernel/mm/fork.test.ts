@@ -175,3 +175,29 @@ describe('a fork that fails', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 });
+
+describe('a fork', () => {
+  it('killed while it copies stops at the next VMA: -EINTR, and what was copied goes again', () => {
+    const world = new ProcessWorld();
+    const parent = world.process('parent');
+    for (const page of [0, 4, 8]) {
+      // Every other VMA between them keeps them from being merged.
+      world.map(parent, page, 2, RW);
+      world.map(parent, page + 2, 2, PROT_READ);
+      world.store(parent, page, 1);
+    }
+    const copied = () => world.kernel.frames.mapcount(world.pte(parent, 0).frame) === 2;
+    const { loop } = world.system;
+    loop.start(parent, sysFork(parent, 'child'));
+    loop.run({ afterStep: () => !copied() });
+    expect([copied(), world.pte(parent, 8).frame]).toEqual([true, expect.any(Number)]);
+    parent.sendSignal({ signal: SIGKILL, code: 0, address: 0n });
+    const mapcounts: number[] = [];
+    loop.run({
+      afterStep: () => mapcounts.push(world.kernel.frames.mapcount(world.pte(parent, 8).frame)) > 0,
+    });
+    expect([parent.result, Math.max(...mapcounts)]).toEqual([-EINTR, 1]);
+    expect([0, 4, 8].map((page) => world.page(parent, page))).toEqual(['Ad', 'Xwd', 'Xwd']);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+});
