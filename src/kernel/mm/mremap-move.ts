@@ -146,6 +146,7 @@ export function* mremapTo(operation: MremapOperation): Task<number> {
   const { current, mm, newPage, newPages } = operation;
   if (operation.fixed) {
     const error = yield* operation.unmap(newPage, newPage + newPages, false);
+    operation.unmapsEarly.push(...current.userfaultfdUnmaps.splice(0));
     operation.vma = null;
     if (error !== 0) return error;
     operation.vma = mm.vmas.lookup(operation.page);

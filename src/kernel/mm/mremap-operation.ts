@@ -8,6 +8,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import { doMunmap } from './munmap.ts';
 import type { UserfaultfdContext } from './userfaultfd/context.ts';
+import type { PendingEvent } from './userfaultfd/events.ts';
 import type { VmArea } from './vma.ts';
 
 export const MREMAP_MAYMOVE = 1;
@@ -35,6 +36,8 @@ export class MremapOperation {
   populateExpand = false;
   /** Who is to be told where the memory went, once mmap_lock is released. */
   userfaultfd: UserfaultfdContext | null = null;
+  /** What was unmapped at the target beforehand: readers of a userfaultfd hear of it before they hear of the move. */
+  readonly unmapsEarly: PendingEvent[] = [];
   /** mmap_lock is still held for writing. */
   mmapLocked = true;
 

@@ -12,7 +12,11 @@ import { findNewPlace, moveVma, mremapTo } from './mremap-move.ts';
 import { MREMAP_MAYMOVE, MremapOperation, MremapType } from './mremap-operation.ts';
 import { canExpandInPlace, expandInPlace, shrinkVma } from './mremap-resize.ts';
 import { populateOperations } from './populate.ts';
-import { mremapUserfaultfdComplete, userfaultfdUnmapComplete } from './userfaultfd/events.ts';
+import {
+  mremapUserfaultfdComplete,
+  userfaultfdSendEvents,
+  userfaultfdUnmapComplete,
+} from './userfaultfd/events.ts';
 
 /** Grows the mapping where it is, or else where there is room. The page it is at, or a negative errno. */
 function* expandVma(operation: MremapOperation): Task<number> {
@@ -119,23 +123,23 @@ export function* sysMremap(
   const grownFrom = operation.oldPages;
   const page = yield* remapLocked(operation);
   if (operation.mmapLocked) yield* mmapWriteUnlock(current, mm);
-  yield* tellUserfaultfd(operation, args.address, page, args.oldLength);
-  if (page < 0) return BigInt(page);
-  if (operation.populateExpand) {
+  if (page >= 0 && operation.populateExpand) {
     const grown = operation.newPages - grownFrom;
     yield* populateOperations(mm.kernel).mmPopulate(current, operation.newPage + grownFrom, grown);
   }
-  return BigInt(page) << 12n;
+  yield* tellUserfaultfd(operation, args.address, page, args.oldLength);
+  return page < 0 ? BigInt(page) : BigInt(page) << 12n;
 }
 
-/** What went away at the target or at the end, and where the rest is now. @see `notify_uffd` */
+/** What went away at the target, where the rest is now, and then what went away at its old place. @see `notify_uffd` */
 function* tellUserfaultfd(
-  { current, userfaultfd }: MremapOperation,
+  { current, userfaultfd, unmapsEarly }: MremapOperation,
   from: bigint,
   page: number,
   length: bigint,
 ): Task<void> {
   const to = BigInt(Math.max(page, 0)) << 12n;
+  yield* userfaultfdSendEvents(current, unmapsEarly);
   yield* mremapUserfaultfdComplete(current, userfaultfd, from, to, length, page >= 0);
   yield* userfaultfdUnmapComplete(current);
 }

@@ -1,6 +1,7 @@
 /** fork, mremap and munmap of registered memory: what is told to the reader, and what becomes of the registration. */
 import { describe, expect, it } from 'vitest';
 import { EAGAIN } from '../../../../src/kernel/errno.ts';
+import { sysMlock } from '../../../../src/kernel/mm/mlock.ts';
 import { sysMremap } from '../../../../src/kernel/mm/mremap.ts';
 import { MREMAP_FIXED, MREMAP_MAYMOVE } from '../../../../src/kernel/mm/mremap-operation.ts';
 import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
@@ -20,7 +21,7 @@ import { sysFork } from '../../../../src/kernel/process/fork.ts';
 import { SIGKILL } from '../../../../src/kernel/signal.ts';
 import { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { addressOf, BASE_PAGE, mmOf } from '../process-world.ts';
-import { bytesOf, MISSING, RW, UffdWorld } from './uffd-world.ts';
+import { bytesOf, MISSING, RW, UffdWorld, WP } from './uffd-world.ts';
 
 function registered(features: number): UffdWorld {
   const world = new UffdWorld({ kernel: { lockdep: true } }, features);
@@ -91,10 +92,11 @@ describe('fork', () => {
   });
 });
 
-describe('mremap', () => {
-  const move = (task: TaskStruct) =>
-    sysMremap(task, addressOf(0), bytesOf(2), bytesOf(2), MREMAP_MAYMOVE | MREMAP_FIXED, addressOf(8));
+/** The first two pages, to page 8. */
+const move = (task: TaskStruct) =>
+  sysMremap(task, addressOf(0), bytesOf(2), bytesOf(2), MREMAP_MAYMOVE | MREMAP_FIXED, addressOf(8));
 
+describe('mremap', () => {
   it('to another address ends the registration', () => {
     const world = registered(0);
     world.copy(0, 3);
@@ -127,6 +129,44 @@ describe('mremap', () => {
     expect(world.copy(9, 4).error).toBe(0);
     world.settle();
     expect(load.result).toBe(4);
+    world.expectConsistent();
+  });
+});
+
+describe('the events of one mremap', () => {
+  it('onto registered memory: its end is told first, then the move, then the end of the old place', () => {
+    const world = new UffdWorld({}, UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_UNMAP);
+    const { owner } = world;
+    world.map(owner, 0, 4, RW);
+    world.map(owner, 8, 2, RW);
+    world.register(0, 4, MISSING);
+    world.register(8, 2, MISSING);
+    const remap = world.begin(owner, move(owner));
+    const told: (string | undefined)[] = [];
+    while (!remap.ended) {
+      const message = readMessage(world);
+      told.push(message?.event === 'unmap' ? `unmap ${message.start === addressOf(8)}` : message?.event);
+      world.settle();
+    }
+    expect(told).toEqual(['unmap true', 'remap', 'unmap false']);
+    world.expectConsistent();
+  });
+
+  it('of locked memory that grows has the new part there before it is told of', () => {
+    const world = new UffdWorld({}, UFFD_FEATURE_EVENT_REMAP | UFFD_FEATURE_EVENT_UNMAP);
+    const { owner } = world;
+    world.map(owner, 0, 2, RW);
+    world.register(0, 2, WP);
+    expect(world.run(owner, sysMlock(owner, addressOf(0), bytesOf(2), 0))).toBe(0);
+    const to = addressOf(8);
+    const both = MREMAP_MAYMOVE | MREMAP_FIXED;
+    const remap = world.begin(owner, sysMremap(owner, addressOf(0), bytesOf(2), bytesOf(4), both, to));
+    expect([remap.ended, readMessage(world)?.event]).toEqual([false, 'remap']);
+    expect([8, 9, 10, 11].map((page) => world.pte(owner, page).frame >= 0)).toEqual([true, true, true, true]);
+    world.settle();
+    expect(readMessage(world)?.event).toBe('unmap');
+    world.settle();
+    expect(remap.result).toBe(to);
     world.expectConsistent();
   });
 });
