@@ -147,4 +147,9 @@ export class TaskStruct extends SchedTask {
   override signalPending(): boolean {
     return this.pendingSignals.length > 0;
   }
+
+  /** Takes the signal that has been pending longest, to deliver it; null when there is none. */
+  dequeueSignal(): SignalInfo | null {
+    return this.pendingSignals.shift() ?? null;
+  }
 }

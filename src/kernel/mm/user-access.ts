@@ -4,7 +4,8 @@
  * Faults of user mode first try the VMA's own lock; the kernel's own go to mmap_lock at once.
  * Left out: the OOM killer (a task that gets no memory is killed itself), vsyscall, kernel-mode faults outside copies
  * (they would be our bug, and throw).
- * @see Linux arch/x86/mm/fault.c, `do_user_addr_fault`, `bad_area_nosemaphore`, `do_sigbus`; lib/usercopy.c
+ * @see Linux arch/x86/mm/fault.c, `do_user_addr_fault`, `bad_area_nosemaphore`, `do_sigbus`; include/linux/sched/signal.h,
+ * `fault_signal_pending`; lib/usercopy.c
  */
 import { Access } from '../../arch/access.ts';
 import { AccessVerdict, EntryKind, PageFaultInfo } from '../../arch/kernel-arch.ts';
@@ -109,31 +110,42 @@ function* doUserAddrFault(current: TaskStruct, mm: MmStruct, info: PageFaultInfo
     ({ flags } = attempt);
   }
   for (;;) {
-    const vma = yield* lockMmAndFindVma(current, mm, info.page);
-    if (vma === null) return segmentationFault(info, SEGV_MAPERR);
-    const denied = refusal(current, info, vma);
-    if (denied !== null) {
-      yield* mmapReadUnlock(current, mm);
-      return denied;
-    }
-    const result = yield* handleMmFault(current, vma, info.page, flags, offsetOf(info));
-    // With COMPLETED or RETRY the handler has let mmap_lock go.
-    if ((result & VM_FAULT_COMPLETED) !== 0) return null;
-    if ((result & VM_FAULT_RETRY) === 0) {
-      yield* mmapReadUnlock(current, mm);
-      return (result & VM_FAULT_ERROR) === 0 ? null : signalOf(current, info, result);
-    }
-    if (current.fatalSignalPending()) return killed(info);
-    flags |= FAULT_FLAG_TRIED;
+    const attempt = yield* tryUnderMmapLock(current, mm, info, flags);
+    if (attempt.done) return attempt.signal;
+    ({ flags } = attempt);
   }
 }
 
-/** Handled under the VMA's lock, or to be handled under mmap_lock with these flags. */
+/** Handled, or to be handled under mmap_lock (again) with these flags. */
 type Attempt =
   | { readonly done: true; readonly signal: SignalInfo | null }
   | { readonly done: false; readonly flags: number };
 
 const HANDLED: Attempt = { done: true, signal: null };
+
+function* tryUnderMmapLock(
+  current: TaskStruct,
+  mm: MmStruct,
+  info: PageFaultInfo,
+  flags: number,
+): Task<Attempt> {
+  const vma = yield* lockMmAndFindVma(current, mm, info.page);
+  if (vma === null) return { done: true, signal: segmentationFault(info, SEGV_MAPERR) };
+  const denied = refusal(current, info, vma);
+  if (denied !== null) {
+    yield* mmapReadUnlock(current, mm);
+    return { done: true, signal: denied };
+  }
+  const result = yield* handleMmFault(current, vma, info.page, flags, offsetOf(info));
+  // With COMPLETED or RETRY the handler has let mmap_lock go.
+  if ((result & VM_FAULT_COMPLETED) !== 0) return HANDLED;
+  if ((result & VM_FAULT_RETRY) !== 0) {
+    const signal = faultSignalPending(current, info);
+    return signal === null ? { done: false, flags: flags | FAULT_FLAG_TRIED } : { done: true, signal };
+  }
+  yield* mmapReadUnlock(current, mm);
+  return (result & VM_FAULT_ERROR) === 0 ? HANDLED : { done: true, signal: signalOf(current, info, result) };
+}
 
 function* tryUnderVmaLock(
   current: TaskStruct,
@@ -160,7 +172,8 @@ function* tryUnderVmaLock(
       : { done: true, signal: signalOf(current, info, result) };
   }
   noteVmaLockRetry(current, mm, info.page);
-  if (current.fatalSignalPending()) return { done: true, signal: killed(info) };
+  const signal = faultSignalPending(current, info);
+  if (signal !== null) return { done: true, signal };
   // Waiting once is what TRIED means: a fault that has read its page from a disk waits under mmap_lock the next time.
   return { done: false, flags: (result & VM_FAULT_MAJOR) === 0 ? flags : flags | FAULT_FLAG_TRIED };
 }
@@ -173,9 +186,16 @@ function refusal(current: TaskStruct, info: PageFaultInfo, vma: VmArea): SignalI
   return { ...segmentationFault(info, SEGV_PKUERR), pkey: pkeyOf(vma.flagsHigh) };
 }
 
-/** A fatal signal ended the wait; it is pending already and this only stops the access. */
-function killed(info: PageFaultInfo): SignalInfo {
-  return { signal: SIGKILL, code: SI_KERNEL, address: fromHalves(info.addressHi, info.addressLo) };
+/**
+ * The signal before which a fault that let its lock go is not begun anew, or null. A fatal one stays pending, and this only
+ * stops the access; any other is delivered now, to a program that may make the access again, but not inside the kernel's
+ * own copies.
+ */
+function faultSignalPending(current: TaskStruct, info: PageFaultInfo): SignalInfo | null {
+  if (current.fatalSignalPending()) {
+    return { signal: SIGKILL, code: SI_KERNEL, address: fromHalves(info.addressHi, info.addressLo) };
+  }
+  return info.user ? current.dequeueSignal() : null;
 }
 
 /** @see `do_sigbus`, `bad_area_nosemaphore`: an error of the handler as a signal */

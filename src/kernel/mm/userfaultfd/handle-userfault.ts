@@ -1,18 +1,19 @@
 /**
  * A fault that user space is to resolve: the faulting task queues itself, lets the lock of the memory go and sleeps until
  * somebody has filled the page in, let the write through, or given up on the range. Then the fault begins anew.
- * Left out: ordinary signals do not end the wait (their delivery is not modelled), only fatal ones; core dumps.
- * @see Linux fs/userfaultfd.c, `handle_userfault`
+ * Left out: core dumps.
+ * @see Linux fs/userfaultfd.c, `handle_userfault`, `userfaultfd_get_blocking_state`
  */
 import { PointKind, SchedPoint, StepCost, type Task } from '../../../base/task.ts';
 import { mightSleep } from '../../../sched/task.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY,
+  FAULT_FLAG_INTERRUPTIBLE,
+  FAULT_FLAG_KILLABLE,
   FAULT_FLAG_RETRY_NOWAIT,
   FAULT_FLAG_USER,
   FAULT_FLAG_WRITE,
-  VM_FAULT_NOPAGE,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from '../fault/fault-flags.ts';
@@ -38,8 +39,8 @@ export type UserfaultReason = 'missing' | 'write-protect' | 'minor';
 export type MustWait = (fault: VmFault, writeProtect: boolean) => Task<boolean>;
 
 /**
- * VM_FAULT_SIGBUS or NOPAGE, the fault's lock still held; or VM_FAULT_RETRY, it is let go (unless RETRY_NOWAIT). Needs
- * no lock of a page table.
+ * VM_FAULT_SIGBUS, the fault's lock still held; or VM_FAULT_RETRY, it is let go (unless RETRY_NOWAIT). Needs no lock of
+ * a page table.
  * @param mustWait another one for hugetlb
  */
 export function* handleUserfault(
@@ -50,9 +51,13 @@ export function* handleUserfault(
   const { current, vma } = fault;
   const context = vma.userfaultfd;
   if (context === null) return VM_FAULT_SIGBUS;
-  const refused = refusal(fault, context);
-  if (refused !== 0) return refused;
+  if (isRefused(fault, context)) return VM_FAULT_SIGBUS;
   if (fault.has(FAULT_FLAG_RETRY_NOWAIT)) return VM_FAULT_RETRY;
+  if (context.released) {
+    // Being closed. Whoever closes it waits for mmap_lock: GUP, which looks again at once, must not go on holding it.
+    yield* releaseFaultLock(fault);
+    return VM_FAULT_RETRY;
+  }
   mightSleep(current, 'handle_userfault', context);
   yield* userfaultfdGet(context);
   const waiter = waiterOf(fault, context, reason);
@@ -65,7 +70,7 @@ export function* handleUserfault(
   if (waits && !context.released) {
     noteUserfault(current, waiter.message.address, reason, true);
     yield* context.readers.wakeUp();
-    const ready = (): boolean => waiter.woken || current.fatalSignalPending();
+    const ready = (): boolean => waiter.woken || isSignalled(fault);
     yield new SchedPoint(PointKind.Wait, context, 'handle_userfault', StepCost.ContextSwitch, ready);
     noteUserfault(current, waiter.message.address, reason, false);
   }
@@ -74,13 +79,21 @@ export function* handleUserfault(
   return VM_FAULT_RETRY;
 }
 
-/** What ends the fault at once; 0 when it may wait. */
-function refusal(fault: VmFault, context: UserfaultfdContext): number {
-  if (context.has(UFFD_FEATURE_SIGBUS)) return VM_FAULT_SIGBUS;
-  if (!fault.has(FAULT_FLAG_USER) && (context.flags & UFFD_USER_MODE_ONLY) !== 0) return VM_FAULT_SIGBUS;
-  // Being closed: the VMA will be unregistered in a moment.
-  if (context.released) return VM_FAULT_NOPAGE;
-  return fault.has(FAULT_FLAG_ALLOW_RETRY) ? 0 : VM_FAULT_SIGBUS;
+/** May the fault not wait? */
+function isRefused(fault: VmFault, context: UserfaultfdContext): boolean {
+  if (context.has(UFFD_FEATURE_SIGBUS)) return true;
+  if (!fault.has(FAULT_FLAG_USER) && (context.flags & UFFD_USER_MODE_ONLY) !== 0) return true;
+  return !fault.has(FAULT_FLAG_ALLOW_RETRY);
+}
+
+/**
+ * Has a signal come that ends the wait? Any signal where the fault is interruptible: one of kernel mode then begins anew
+ * again and again until the page is there, for only user mode can take the signal first.
+ */
+function isSignalled(fault: VmFault): boolean {
+  const { current } = fault;
+  if (fault.has(FAULT_FLAG_INTERRUPTIBLE)) return current.signalPending();
+  return fault.has(FAULT_FLAG_KILLABLE) && current.fatalSignalPending();
 }
 
 /** @see `userfault_msg` */

@@ -6,13 +6,24 @@
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
+import { rcuReadLock, rcuReadUnlock } from '../../lock/rcu.ts';
 import type { VmFault } from '../fault/vm-fault.ts';
 import { rootTable } from '../page-table-alloc.ts';
 import { SWP_PTE_MARKER } from '../swap-entry.ts';
 import { entryWritable } from '../vma-protection.ts';
 
-/** Needs the lock that the fault holds; no lock of the table. */
+/**
+ * Needs the lock that the fault holds; no lock of the table, which an RCU section keeps from being freed meanwhile: other
+ * readers of mmap_lock may take empty tables out.
+ */
 export function* userfaultfdMustWait(fault: VmFault, writeProtect: boolean): Task<boolean> {
+  rcuReadLock(fault.current);
+  const waits = yield* mustWait(fault, writeProtect);
+  rcuReadUnlock(fault.current);
+  return waits;
+}
+
+function* mustWait(fault: VmFault, writeProtect: boolean): Task<boolean> {
   const { kernel, mm, page, index } = fault;
   const { pageTables } = kernel;
   const table = pageTables.lookup(rootTable(mm), page, pageTables.lastLevel);

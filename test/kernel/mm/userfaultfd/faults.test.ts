@@ -7,6 +7,7 @@ import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
 import { copyFromUser, copyToUser } from '../../../../src/kernel/mm/user-access.ts';
 import { userfaultfdContinue } from '../../../../src/kernel/mm/userfaultfd/continue.ts';
+import { userfaultfdCopy } from '../../../../src/kernel/mm/userfaultfd/copy.ts';
 import { userfaultfdPoison } from '../../../../src/kernel/mm/userfaultfd/poison.ts';
 import { userfaultfdRead } from '../../../../src/kernel/mm/userfaultfd/read.ts';
 import {
@@ -25,10 +26,10 @@ import { userfaultfdWake } from '../../../../src/kernel/mm/userfaultfd/wake.ts';
 import { userfaultfdZeropage } from '../../../../src/kernel/mm/userfaultfd/zeropage.ts';
 import { openProcMem, readProcMem, writeProcMem } from '../../../../src/kernel/remote/proc-pid-mem.ts';
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
-import { BUS_ADRERR, BUS_MCEERR_AR, SIGBUS, SIGKILL } from '../../../../src/kernel/signal.ts';
+import { BUS_ADRERR, BUS_MCEERR_AR, SIGBUS, SIGKILL, SIGTRAP } from '../../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { addressOf } from '../process-world.ts';
-import { bytesOf, MINOR, MISSING, RW, UffdWorld, WP } from './uffd-world.ts';
+import { bytesOf, MINOR, MISSING, pagesOf, RW, UffdWorld, WP } from './uffd-world.ts';
 
 const PAGE = 4096n;
 
@@ -170,6 +171,24 @@ describe.each(LOCKS)('a wait under %s', (_name, perVmaLocks) => {
   });
 });
 
+describe.each(LOCKS)('a signal during a wait under %s', (_name, perVmaLocks) => {
+  it('is delivered instead of the access, which can be made again', () => {
+    const world = missing(0, O_NONBLOCK, perVmaLocks);
+    const { owner } = world;
+    const load = world.beginLoad(owner, 1);
+    owner.sendSignal({ signal: SIGTRAP, code: 0, address: 0n });
+    world.settle();
+    expect([load.result, owner.signalPending()]).toEqual([{ signal: SIGTRAP, code: 0, address: 0n }, false]);
+    expect(world.uffd.pending.length + world.uffd.faults.length).toBe(0);
+    const again = world.beginLoad(owner, 1);
+    expect([again.ended, world.event()]).toEqual([false, '1 0']);
+    world.copy(1, 7);
+    world.settle();
+    expect(again.result).toBe(7);
+    world.expectConsistent();
+  });
+});
+
 describe('what the event says', () => {
   it.each([
     ['the page', 0, 0n, 0],
@@ -268,6 +287,25 @@ describe("accesses of the kernel's own", () => {
     world.settle();
     expect(copy.result).toBe(0);
     expect(target).toEqual(new Uint8Array(4).fill(1));
+    world.expectConsistent();
+  });
+});
+
+describe("a signal during a wait of the kernel's own", () => {
+  it('is not taken: the fault begins anew until the page is there', () => {
+    const world = missing();
+    const { owner, manager } = world;
+    const bytes = new Uint8Array(1);
+    const { loop } = world.system;
+    loop.start(owner, copyFromUser(owner, bytes, addressOf(1)));
+    loop.run();
+    owner.sendSignal({ signal: SIGTRAP, code: 0, address: 0n });
+    // As in Linux: it sleeps no more, and does not end.
+    expect(loop.run({ maxSteps: 3000 }).kind).toBe('step-limit');
+    const source = pagesOf(9);
+    loop.start(manager, userfaultfdCopy(manager, world.uffd, addressOf(1), source, bytesOf(1), 0n));
+    expect(loop.run().kind).toBe('finished');
+    expect([owner.result, bytes[0], owner.signalPending()]).toEqual([0, 9, true]);
     world.expectConsistent();
   });
 });

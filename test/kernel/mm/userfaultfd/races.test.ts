@@ -3,9 +3,12 @@
  * is lost shows as a deadlock: nobody else would end the wait.
  */
 import { describe, expect, it } from 'vitest';
-import type { Task } from '../../../../src/base/task.ts';
+import type { SchedPoint, Task } from '../../../../src/base/task.ts';
 import { EEXIST } from '../../../../src/kernel/errno.ts';
+import { MADV_DONTNEED } from '../../../../src/kernel/mm/madvise/advice.ts';
+import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
+import { TablePage } from '../../../../src/kernel/mm/page-table.ts';
 import { userfaultfdCopy } from '../../../../src/kernel/mm/userfaultfd/copy.ts';
 import { userfaultfdRead } from '../../../../src/kernel/mm/userfaultfd/read.ts';
 import {
@@ -14,12 +17,14 @@ import {
 } from '../../../../src/kernel/mm/userfaultfd/unregister.ts';
 import { userfaultfdWake } from '../../../../src/kernel/mm/userfaultfd/wake.ts';
 import { userfaultfdWriteprotect } from '../../../../src/kernel/mm/userfaultfd/write-protect.ts';
+import { sysProcessVmReadv } from '../../../../src/kernel/remote/process-vm.ts';
 import { SIGKILL } from '../../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { RandomPolicy } from '../../../../src/sched/policy/random.ts';
 import { describeResult } from '../../../../src/sched/run-result.ts';
 import { userStore } from '../../../../src/userland/calls/access.ts';
-import { addressOf } from '../process-world.ts';
+import { Director } from '../../support/director.ts';
+import { addressOf, BASE_PAGE } from '../process-world.ts';
 import { bytesOf, loadByte, MISSING, pagesOf, RW, UffdWorld, WP } from './uffd-world.ts';
 
 const SEEDS = 25;
@@ -176,6 +181,57 @@ describe.each(CASES)('other changes with the %s, schedule %#', (_name, perVmaLoc
     expect(made.results).toContain(5);
     expect(world.uffd.pending.length + world.uffd.faults.length).toBe(0);
     world.expectConsistent();
+  });
+});
+
+describe('closing the descriptor', () => {
+  it('while another process reads the memory comes to an end, on 100 schedules', () => {
+    for (let seed = 0; seed < 100; seed++) {
+      const { world } = raceWorld(true, MISSING);
+      const { manager, owner, uffd } = world;
+      const reader = world.process('reader', 3);
+      const local = [{ base: new Uint8Array(4096), length: PAGE }];
+      const remote = [{ base: addressOf(0), length: PAGE }];
+      const call = { pid: owner.pid, local, localCount: 1, remote, remoteCount: 1, flags: 0 };
+      const release = function* (): Task<void> {
+        for (let i = 0; i < seed % 60; i++) yield manager.startPoint;
+        yield* userfaultfdRelease(manager, uffd);
+      };
+      const { loop } = world.system;
+      loop.policy = new RandomPolicy(seed);
+      loop.start(reader, sysProcessVmReadv(reader, call));
+      loop.start(manager, release());
+      const result = loop.run({ maxSteps: 20_000 });
+      expect(result.kind === 'finished' ? 'finished' : describeResult(result)).toBe('finished');
+      expect(reader.result).toBe(4096);
+      world.expectConsistent();
+    }
+  });
+});
+
+describe('a fault that looks whether it must wait', () => {
+  it('keeps the table that it reads, though another thread empties it', () => {
+    const director = new Director();
+    const world = new UffdWorld({ cpus: 2, policy: director.policy, memoryBytes: 0x200_0000 });
+    director.loop = world.system.loop;
+    const { owner } = world;
+    const other = world.thread(owner, 'other', 1);
+    const start = 512 - (BASE_PAGE % 512);
+    world.map(owner, start, 512, RW);
+    world.store(owner, start, 1);
+    world.register(start, 512, MISSING);
+    director.start(owner, userStore(owner, addressOf(start + 1), Uint8Array.of(1)));
+    const isRead = ({ operation }: SchedPoint): boolean =>
+      operation === 'ptep_get' && world.uffd.pending.length > 0;
+    const { object } = director.untilPoint(owner, isRead);
+    if (!(object instanceof TablePage)) throw new Error(`${object.name} is not a table`);
+    director.start(other, sysMadvise(other, addressOf(start), bytesOf(512), MADV_DONTNEED));
+    director.finish(other);
+    expect(object.freed).toBe(false);
+    expect(director.block(owner)).toBe('handle_userfault');
+    world.run(world.manager, userfaultfdRelease(world.manager, world.uffd));
+    director.finishAll(owner);
+    expect([object.freed, world.inconsistencies()]).toEqual([true, []]);
   });
 });
 
