@@ -8,6 +8,7 @@ import type { Task } from '../../../base/task.ts';
 import { EAGAIN, EBUSY, EEXIST, EFAULT, ENOENT, ENOMEM } from '../../errno.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import { SINGLE_DEPTH_NESTING } from '../../lock/lock-classes.ts';
+import { rcuReadLock, rcuReadUnlock } from '../../lock/rcu.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { folioLock, folioUnlock } from '../fault/folio-lock.ts';
@@ -35,34 +36,26 @@ export function* movePage(
   if (pageTables.pmdKind(root, targetPage) === PmdKind.Huge) return -EEXIST;
   if (kind === PmdKind.Huge) return -EBUSY;
   if (kind === PmdKind.None) return holes ? 0 : -ENOENT;
-  const target = yield* pteAlloc(current, mm, targetPage);
-  const source = pageTables.lookup(root, sourcePage, pageTables.lastLevel);
-  if (target === null) return -ENOMEM;
-  if (source === null) return -EAGAIN;
-  const move = new PageMove(current, vmas, target, source, targetPage, sourcePage);
+  if ((yield* pteAlloc(current, mm, targetPage)) === null) return -ENOMEM;
+  const move = new PageMove(current, vmas, targetPage, sourcePage);
   return yield* move.run(holes);
+}
+
+/** The pte tables of both pages. */
+interface Tables {
+  readonly target: TablePage;
+  readonly source: TablePage;
 }
 
 class PageMove {
   readonly #current: TaskStruct;
   readonly #vmas: MoveVmas;
-  readonly #target: TablePage;
-  readonly #source: TablePage;
   readonly #targetPage: number;
   readonly #sourcePage: number;
 
-  constructor(
-    current: TaskStruct,
-    vmas: MoveVmas,
-    target: TablePage,
-    source: TablePage,
-    targetPage: number,
-    sourcePage: number,
-  ) {
+  constructor(current: TaskStruct, vmas: MoveVmas, targetPage: number, sourcePage: number) {
     this.#current = current;
     this.#vmas = vmas;
-    this.#target = target;
-    this.#source = source;
     this.#targetPage = targetPage;
     this.#sourcePage = sourcePage;
   }
@@ -71,28 +64,37 @@ class PageMove {
     return this.#current.kernel.pageTables;
   }
 
-  /** Looks first, without both locks: the page has to be locked before them. */
+  /** Looks first, without the page's lock: that has to be taken before those of the tables. */
   *run(holes: boolean): Task<number> {
     const { frames } = this.#current.kernel;
-    yield* this.#lockBoth();
-    const verdict = this.#verdict(holes);
+    const seen = yield* this.#lockBoth();
+    if (seen === null) return -EAGAIN;
+    const verdict = this.#verdict(seen, holes);
     const { hi, lo } = this.#pageTables;
-    const frame = this.#pageTables.frame(this.#source.level);
+    const frame = this.#pageTables.frame(seen.source.level);
     if (verdict !== 'page') {
-      const result = typeof verdict === 'number' ? verdict : yield* this.#moveEntry(verdict);
-      yield* this.#unlockBoth();
+      const result = typeof verdict === 'number' ? verdict : yield* this.#moveEntry(seen, verdict);
+      yield* this.#unlockBoth(seen);
       return result;
     }
     frames.get(frame);
-    yield* this.#unlockBoth();
+    yield* this.#unlockBoth(seen);
     yield* folioLock(frames, frame);
-    yield* this.#lockBoth();
-    const same = this.#stable() && this.#pageTables.same(this.#source, this.#sourceIndex, hi, lo);
-    const result = same ? yield* this.#movePresent(frame) : -EAGAIN;
-    yield* this.#unlockBoth();
+    const result = yield* this.#moveIfSame(frame, hi, lo);
     yield* folioUnlock(frames, frame);
     yield frames.refPoint(frame);
     frames.put(frame);
+    return result;
+  }
+
+  /** With the folio locked: looks again, for all may have changed while that was waited for. */
+  *#moveIfSame(frame: number, hi: number, lo: number): Task<number> {
+    const tables = yield* this.#lockBoth();
+    if (tables === null) return -EAGAIN;
+    const same =
+      this.#isTargetEmpty(tables) && this.#pageTables.same(tables.source, this.#sourceIndex, hi, lo);
+    const result = same ? yield* this.#movePresent(tables, frame) : -EAGAIN;
+    yield* this.#unlockBoth(tables);
     return result;
   }
 
@@ -104,38 +106,60 @@ class PageMove {
     return pteIndex(this.#pageTables, this.#targetPage);
   }
 
-  /** In the order of the tables' addresses, as nothing else tells which is first. */
-  *#lockBoth(): Task<void> {
-    const [first, second] =
-      this.#target.frame < this.#source.frame ? [this.#target, this.#source] : [this.#source, this.#target];
-    yield* first.lock.lock(this.#current);
-    if (second !== first) yield* second.lock.lock(this.#current, SINGLE_DEPTH_NESTING);
+  /**
+   * Finds both tables and takes their locks, in the order of the tables' addresses, as nothing else tells which is first.
+   * An RCU section keeps them until `#unlockBoth`. Null, and nothing is held: a table is not there, or was taken out of
+   * its pmd while we waited for the locks; whatever we put into it would be lost.
+   */
+  *#lockBoth(): Task<Tables | null> {
+    const current = this.#current;
+    rcuReadLock(current);
+    const tables = this.#lookup();
+    if (tables === null) {
+      rcuReadUnlock(current);
+      return null;
+    }
+    const { target, source } = tables;
+    const [first, second] = target.frame < source.frame ? [target, source] : [source, target];
+    yield* first.lock.lock(current);
+    if (second !== first) yield* second.lock.lock(current, SINGLE_DEPTH_NESTING);
+    const now = this.#lookup();
+    if (now?.target === target && now.source === source) return tables;
+    yield* this.#unlockBoth(tables);
+    return null;
   }
 
-  *#unlockBoth(): Task<void> {
-    yield* this.#target.lock.unlock(this.#current);
-    if (this.#source !== this.#target) yield* this.#source.lock.unlock(this.#current);
+  #lookup(): Tables | null {
+    const pageTables = this.#pageTables;
+    const root = rootTable(this.#vmas.target.mm);
+    const target = pageTables.lookup(root, this.#targetPage, pageTables.lastLevel);
+    const source = pageTables.lookup(root, this.#sourcePage, pageTables.lastLevel);
+    return target === null || source === null ? null : { target, source };
   }
 
-  /** Are the tables still there, and the target empty? */
-  #stable(): boolean {
-    if (this.#target.freed || this.#source.freed) return false;
-    this.#pageTables.read(this.#target, this.#targetIndex);
+  *#unlockBoth({ target, source }: Tables): Task<void> {
+    yield* target.lock.unlock(this.#current);
+    if (source !== target) yield* source.lock.unlock(this.#current);
+    rcuReadUnlock(this.#current);
+  }
+
+  #isTargetEmpty({ target }: Tables): boolean {
+    this.#pageTables.read(target, this.#targetIndex);
     return this.#pageTables.format.isNone(this.#pageTables.hi, this.#pageTables.lo);
   }
 
   /** What is at the source, whose entry is in `pageTables` then: an error, 0 for a hole, or what has to be done. */
-  #verdict(holes: boolean): number | 'page' | 'zero' | 'swap' {
-    if (this.#target.freed || this.#source.freed) return -EAGAIN;
-    if (!this.#stable()) return -EEXIST;
+  #verdict(tables: Tables, holes: boolean): number | 'page' | 'zero' | 'swap' {
+    if (!this.#isTargetEmpty(tables)) return -EEXIST;
+    const { source } = tables;
     const pageTables = this.#pageTables;
     const { format } = pageTables;
-    pageTables.read(this.#source, this.#sourceIndex);
+    pageTables.read(source, this.#sourceIndex);
     if (format.isNone(pageTables.hi, pageTables.lo)) return holes ? 0 : -ENOENT;
-    const flags = pageTables.flags(this.#source.level);
+    const flags = pageTables.flags(source.level);
     if ((flags & EntryFlag.Present) === 0) return this.#swapVerdict(flags);
     const { frames } = this.#current.kernel;
-    const frame = pageTables.frame(this.#source.level);
+    const frame = pageTables.frame(source.level);
     if (frames.isZeroFrame(frame)) return 'zero';
     const exclusive = FrameFlag.Anon | FrameFlag.AnonExclusive;
     const movable = (frames.flags(frame) & exclusive) === exclusive && frames.order(frame) === 0;
@@ -149,41 +173,41 @@ class PageMove {
     return swapAreaOf(this.#current.kernel).frameOf(format.swapOffsetOf(hi, lo)) === -1 ? 'swap' : -EBUSY;
   }
 
-  *#moveEntry(what: 'zero' | 'swap' | 'page'): Task<number> {
+  *#moveEntry({ target, source }: Tables, what: 'zero' | 'swap'): Task<number> {
     const pageTables = this.#pageTables;
     const { mm } = this.#vmas.target;
-    yield this.#source.setEntry;
-    pageTables.getAndClear(this.#source, this.#sourceIndex);
+    yield source.setEntry;
+    pageTables.getAndClear(source, this.#sourceIndex);
     const { hi, lo } = pageTables;
     if (what === 'zero') yield* flushTlbPage(this.#current, mm, this.#sourcePage);
-    yield this.#target.setEntry;
-    if (what === 'swap') pageTables.write(this.#target, this.#targetIndex, hi, lo);
+    yield target.setEntry;
+    if (what === 'swap') pageTables.write(target, this.#targetIndex, hi, lo);
     else {
       const flags = vmaPageProtection(this.#vmas.target) | EntryFlag.Special;
-      pageTables.setLeaf(this.#target, this.#targetIndex, this.#current.kernel.frames.zeroFrame, flags);
+      pageTables.setLeaf(target, this.#targetIndex, this.#current.kernel.frames.zeroFrame, flags);
     }
     return 0;
   }
 
   /** With the folio locked. A pin would go on showing the page at its old place. */
-  *#movePresent(frame: number): Task<number> {
+  *#movePresent({ target, source }: Tables, frame: number): Task<number> {
     const { kernel } = this.#current;
     const { frames } = kernel;
     const pageTables = this.#pageTables;
     const vma = this.#vmas.target;
     if (frames.maybeDmaPinned(frame) || !frames.hasFlag(frame, FrameFlag.AnonExclusive)) return -EBUSY;
-    if (inRun(kernel, this.#source, this.#sourceIndex)) {
-      yield* unfoldRun(this.#current, vma.mm, this.#source, this.#sourcePage);
+    if (inRun(kernel, source, this.#sourceIndex)) {
+      yield* unfoldRun(this.#current, vma.mm, source, this.#sourcePage);
     }
-    yield this.#source.setEntry;
-    pageTables.getAndClear(this.#source, this.#sourceIndex);
-    const dirty = pageTables.flags(this.#source.level) & EntryFlag.Dirty;
+    yield source.setEntry;
+    pageTables.getAndClear(source, this.#sourceIndex);
+    const dirty = pageTables.flags(source.level) & EntryFlag.Dirty;
     yield* flushTlbPage(this.#current, vma.mm, this.#sourcePage);
     moveAnonRmap(frames, frame, vma);
     frames.setMapping(frame, vma.anonVma, vma.indexOf(this.#targetPage));
-    yield this.#target.setEntry;
+    yield target.setEntry;
     const flags = vmaPageProtection(vma) | dirty | maybeWritable(vma);
-    pageTables.setLeaf(this.#target, this.#targetIndex, frame, flags);
+    pageTables.setLeaf(target, this.#targetIndex, frame, flags);
     return 0;
   }
 }

@@ -1,12 +1,15 @@
 /** UFFDIO_MOVE: pages go from one place to another without being copied. */
 import { describe, expect, it } from 'vitest';
+import type { Task } from '../../../../src/base/task.ts';
 import { EAGAIN, EBUSY, EEXIST, EINVAL, ENOENT } from '../../../../src/kernel/errno.ts';
+import { MADV_DONTNEED } from '../../../../src/kernel/mm/madvise/advice.ts';
+import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
 import { MAP_SHARED } from '../../../../src/kernel/mm/mman.ts';
 import type { FilledRange } from '../../../../src/kernel/mm/userfaultfd/fill-ioctl.ts';
 import { userfaultfdMove } from '../../../../src/kernel/mm/userfaultfd/move.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { RandomPolicy } from '../../../../src/sched/policy/random.ts';
-import { addressOf } from '../process-world.ts';
+import { addressOf, BASE_PAGE } from '../process-world.ts';
 import { bytesOf, loadByte, MISSING, RW, UffdWorld } from './uffd-world.ts';
 
 /** Pages 0…3 watched, pages 12…15 the source, of which 12 is written and 13 only read. */
@@ -117,4 +120,42 @@ describe('while others read', () => {
       world.expectConsistent();
     },
   );
+});
+
+describe('while MADV_DONTNEED takes the table of the target or the source out', () => {
+  const SPAN = 512;
+  const TARGET = SPAN - (BASE_PAGE % SPAN);
+  const SOURCE = TARGET + 2 * SPAN;
+
+  function* lateDontneed(task: TaskStruct, page: number, delay: number): Task<number> {
+    for (let step = 0; step < delay; step++) yield task.startPoint;
+    return yield* sysMadvise(task, addressOf(page), bytesOf(SPAN), MADV_DONTNEED);
+  }
+
+  it.each([
+    ['target', TARGET],
+    ['source', SOURCE],
+  ])('no page goes into or comes out of a table that nothing points to: %s', (_which, page) => {
+    for (let seed = 0; seed < 120; seed++) {
+      const world = new UffdWorld({ cpus: 3, memoryBytes: 0x200_0000, kernel: { lockdep: true } });
+      const { owner, uffd } = world;
+      const other = world.thread(owner, 'other', 2);
+      for (const start of [TARGET, SOURCE]) world.map(owner, start, SPAN, RW);
+      world.store(owner, TARGET + 3, 1);
+      world.store(owner, SOURCE, 7);
+      world.register(TARGET, SPAN, MISSING);
+      const { loop } = world.system;
+      loop.policy = new RandomPolicy(seed);
+      loop.start(
+        owner,
+        userfaultfdMove(owner, uffd, addressOf(TARGET + 5), addressOf(SOURCE), bytesOf(1), 0n),
+      );
+      loop.start(other, lateDontneed(other, page, seed % 40));
+      expect(loop.run({ maxSteps: 50_000 }).kind).toBe('finished');
+      // Thrown away before, at its new place, or it is there; never anything else.
+      const { error } = owner.result as FilledRange;
+      expect(page === TARGET ? [0] : [0, -ENOENT]).toContain(error);
+      world.expectConsistent();
+    }
+  });
 });
