@@ -257,6 +257,15 @@ export class User extends RemoteUser {
   }
 
   /**
+   * clone(2) with CLONE_VM: as `fork`, but both run in the same address space, as threads do. Each has its own pid, registers
+   * and copy of the descriptors.
+   * @errors EAGAIN (no pid), EINTR. @see clone(2); Linux kernel/fork.c, `copy_mm`
+   */
+  cloneVm(program: Program, name?: string): Task<Outcome<number>> {
+    return this.#context.made('cloneVm', processCalls.cloneVm(this.#context, program, name));
+  }
+
+  /**
    * As `fork`, but the child runs in this process' address space, and this process sleeps until the child has called
    * `execve` or ended.
    * @errors EAGAIN (no pid), EINTR. @see vfork(2); Linux kernel/fork.c, `wait_for_vfork_done`

@@ -2,6 +2,7 @@
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { hexAddress } from '../../base/u64.ts';
+import { sysCloneVm } from '../../kernel/process/clone-vm.ts';
 import { sysExecve } from '../../kernel/process/exec.ts';
 import { sysFork } from '../../kernel/process/fork.ts';
 import { sysKill } from '../../kernel/process/kill.ts';
@@ -47,6 +48,18 @@ export function fork(context: ProcessContext, program: Program, wanted?: string)
     return success(child.pid);
   };
   return systemCall(context, 'fork', [name], sysFork(task, name, run.cpuFor(name) ?? task.cpu), toOutcome);
+}
+
+export function cloneVm(context: ProcessContext, program: Program, wanted?: string): Task<Outcome<number>> {
+  const { task, run } = context;
+  const name = run.childName(task.name, wanted);
+  const toOutcome = (child: TaskStruct | number): Outcome<number> => {
+    if (typeof child === 'number') return errnoFailure(child);
+    run.adopt(child, program);
+    return success(child.pid);
+  };
+  const call = sysCloneVm(task, name, run.cpuFor(name) ?? task.cpu);
+  return systemCall(context, 'clone', ['CLONE_VM', name], call, toOutcome);
 }
 
 export function vfork(context: ProcessContext, program: Program, wanted?: string): Task<Outcome<number>> {

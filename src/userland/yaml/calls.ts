@@ -4,10 +4,11 @@
  */
 import { z } from 'zod';
 import type { Task } from '../../base/task.ts';
-import { type Outcome, success } from '../outcome.ts';
+import { success } from '../outcome.ts';
 import type { Program } from '../scenario.ts';
 import type { Share } from '../share.ts';
-import type { User } from '../user.ts';
+import { asNumber, type CallDefinition, call, dropUndefined } from './define-call.ts';
+import { mappingCalls } from './mapping-calls.ts';
 import {
   accessBytes,
   bytes,
@@ -20,29 +21,8 @@ import {
   variableName,
 } from './values.ts';
 
-/** What a call needs while it runs. */
-interface CallContext {
-  readonly u: User;
-  readonly share: Share;
-  /** The programs that `fork` may start. */
-  readonly children: Readonly<Record<string, Program>>;
-}
-
-export interface CallDefinition {
-  readonly schema: z.ZodType;
-  /** Arguments that must start at a page, when they are constants. */
-  readonly pageAligned: readonly string[];
-  readonly run: (context: CallContext, args: never) => Task<Outcome<unknown>>;
-}
-
-function call<Shape extends z.ZodRawShape>(
-  shape: Shape,
-  run: (context: CallContext, args: z.output<z.ZodObject<Shape>>) => Task<Outcome<unknown>>,
-  pageAligned: readonly (keyof Shape & string)[] = [],
-): CallDefinition {
-  return { schema: z.strictObject(shape), pageAligned, run: run as CallDefinition['run'] };
-}
-
+/** `true` is the default size. */
+const hugePageSize = z.union([z.boolean(), z.enum(['2MiB', '1GiB'])]);
 const width = accessBytes.default(8);
 const pid = operand(31);
 /** A list of ranges of another address space. */
@@ -63,10 +43,6 @@ function repeatWord(value: bigint, size: number): Uint8Array {
   return Uint8Array.from({ length: size }, (_, i) => Number((value >> BigInt(8 * (i % 8))) & 0xffn));
 }
 
-function* asNumber(at: Operand, share: Share): Task<number> {
-  return Number(yield* operandValue(at, share));
-}
-
 const memoryCalls = {
   mmap: call(
     {
@@ -78,10 +54,17 @@ const memoryCalls = {
       noreplace: z.boolean().optional(),
       growsDown: z.boolean().optional(),
       populate: z.boolean().optional(),
+      locked: z.boolean().optional(),
+      noreserve: z.boolean().optional(),
+      droppable: z.boolean().optional(),
+      hugetlb: hugePageSize.optional(),
+      fd: operand(31).optional(),
+      offset: length.optional(),
     },
-    function* ({ u, share }, { address, ...rest }) {
+    function* ({ u, share }, { address, fd, ...rest }) {
       const at = address === undefined ? {} : { address: yield* operandValue(address, share) };
-      return yield* u.mmap({ ...dropUndefined(rest), ...at });
+      const file = fd === undefined ? {} : { fd: yield* asNumber(fd, share) };
+      return yield* u.mmap({ ...dropUndefined(rest), ...at, ...file });
     },
     ['address'],
   ),
@@ -284,6 +267,7 @@ const tagCalls = {
 /** By name in the file. */
 export const CALLS: Readonly<Record<string, CallDefinition>> = {
   ...memoryCalls,
+  ...mappingCalls,
   ...processCalls,
   ...remoteCalls,
   ...tagCalls,
@@ -300,9 +284,7 @@ export const PLAIN_ARGUMENT: Readonly<Record<string, string>> = {
   'ptrace-detach': 'pid',
   'mem-open': 'pid',
   wait: 'pid',
+  close: 'fd',
+  unlink: 'path',
+  'memfd-create': 'name',
 };
-
-/** Without the keys that hold `undefined`, which exact optional properties do not allow. */
-function dropUndefined<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== undefined)) as never;
-}

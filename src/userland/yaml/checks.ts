@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { hex } from '../../base/u64.ts';
 import type { Assertion } from '../scenario.ts';
-import type { ProcessView, WorldView } from '../world-view.ts';
+import { noLockOrderViolation, type ProcessView, type WorldView } from '../world-view.ts';
 import {
   accessBytes,
   count,
@@ -85,6 +85,7 @@ export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
       zero: z.boolean().optional(),
       exclusive: z.boolean().optional(),
       mapcount: count(0, 2 ** 31).optional(),
+      pageBytes: count(0, 2 ** 30).optional(),
     },
     (args, atEnd) =>
       atAddress(args, atEnd, (process, address) => {
@@ -95,6 +96,7 @@ export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
           zero: page?.zero ?? false,
           exclusive: page?.exclusive ?? false,
           mapcount: page?.mapcount ?? 0,
+          pageBytes: page?.pageBytes ?? 0,
         };
         for (const [key, value] of Object.entries(found)) {
           const wanted = args[key as 'present'];
@@ -105,6 +107,25 @@ export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
         return true;
       }),
   ),
+  'vm-flags': check(
+    { ...place, has: z.array(z.string()).default([]), lacks: z.array(z.string()).default([]) },
+    (args, atEnd) =>
+      atAddress(args, atEnd, (process, address) => {
+        const flags = process.smapsAt(address)?.vmFlags;
+        if (flags === undefined) return `${args.process} has no mapping at ${hex(address)}`;
+        const words = flags.split(' ');
+        const holds =
+          args.has.every((flag) => words.includes(flag)) && !args.lacks.some((flag) => words.includes(flag));
+        return holds || `the mapping of ${args.process} at ${hex(address)} has VmFlags ${flags}`;
+      }),
+  ),
+  pagemap: check({ ...place, flags: z.string() }, (args, atEnd) =>
+    atAddress(args, atEnd, (process, address) => {
+      const found = process.pagemap(address, 1)[0]?.flags ?? '';
+      return found === args.flags || `the page of ${args.process} at ${hex(address)} is ${found || 'none'}`;
+    }),
+  ),
+  'lock-order': check({}, () => noLockOrderViolation),
   counter: check(
     {
       name: z.string(),

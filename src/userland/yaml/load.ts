@@ -26,8 +26,9 @@ import { formatFailure, formatOutcome, type Outcome } from '../outcome.ts';
 import { type Assertion, defineScenario, type Program, type Scenario } from '../scenario.ts';
 import type { Share, SharedValue } from '../share.ts';
 import type { User } from '../user.ts';
-import { CALLS, type CallDefinition, PLAIN_ARGUMENT } from './calls.ts';
+import { CALLS, PLAIN_ARGUMENT } from './calls.ts';
 import { CHECKS } from './checks.ts';
+import type { CallDefinition } from './define-call.ts';
 import { show, YamlDocument, type YamlPath } from './document.ts';
 import { count, isMisalignedPage, type Operand, operand, operandValue, variableName } from './values.ts';
 
