@@ -7,6 +7,7 @@
 import type { Task } from '../../base/task.ts';
 import { EFAULT, ENOMEM } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import { folioLock, folioUnlock } from '../mm/fault/folio-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_GET, FOLL_PIN, type PageArray } from './foll-flags.ts';
 
@@ -83,14 +84,12 @@ export function* unpinUserPagesDirtyLock(
   }
 }
 
-/**
- * `folio_mark_dirty_lock`: dirty, under the folio's lock. Nothing that is modelled waits for that lock, so taking it,
- * marking and letting it go are one step.
- */
+/** `folio_mark_dirty_lock`: dirty, under the folio's lock, so that reclaim and truncation see it before or after. */
 export function* markFolioDirtyLock(current: TaskStruct, frame: number): Task<void> {
   const { frames } = current.kernel;
   const head = frames.head(frame);
   if (frames.isZeroFrame(head)) return;
-  yield frames.refPoint(head);
+  yield* folioLock(frames, head);
   frames.setFlags(head, FrameFlag.Dirty);
+  yield* folioUnlock(frames, head);
 }

@@ -19,6 +19,7 @@ import { shmemFallocWait } from '../shmem-falloc-wait.ts';
 import { Sgp, shmemGetFolio } from '../shmem-get-folio.ts';
 import { shmemUserfault } from '../userfaultfd/shmem-userfault.ts';
 import { VM_SHARED, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
+import { faultDirtySharedPage } from './dirty-shared-page.ts';
 import { doFaultAround } from './fault-around.ts';
 import {
   FAULT_FLAG_WRITE,
@@ -116,7 +117,6 @@ function* doCowFault(fault: VmFault): Task<number> {
 }
 
 function* doSharedFault(fault: VmFault): Task<number> {
-  const { frames } = fault.kernel;
   const refused = yield* vmfCanCallFault(fault);
   if (refused !== 0) return refused;
   let result = yield* callFault(fault);
@@ -126,9 +126,7 @@ function* doSharedFault(fault: VmFault): Task<number> {
     yield* unlockAndPut(fault);
     return result & ~VM_FAULT_LOCKED;
   }
-  // `fault_dirty_shared_page`: the data is newer than the file from now on.
-  frames.setFlags(fault.frame, FrameFlag.Dirty);
-  yield* folioUnlock(frames, fault.frame);
+  result |= yield* faultDirtySharedPage(fault, fault.frame);
   return result & ~VM_FAULT_LOCKED;
 }
 

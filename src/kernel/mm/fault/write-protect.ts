@@ -21,9 +21,10 @@ import { userfaultfdWpAsync } from '../userfaultfd/context.ts';
 import { handleUserfault } from '../userfaultfd/handle-userfault.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
+import { faultDirtySharedPage } from './dirty-shared-page.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
 import { vmfAnonPrepare } from './fault-lock.ts';
-import { folioTrylock, folioUnlock } from './folio-lock.ts';
+import { folioLock, folioTrylock, folioUnlock } from './folio-lock.ts';
 import { clearUserPage, copyUserPage } from './page-copy.ts';
 import type { VmFault } from './vm-fault.ts';
 
@@ -119,7 +120,7 @@ function* wpPageReuse(fault: VmFault, table: TablePage): Task<void> {
   if (changed) yield* flushAccessFlags(current, mm, page, true);
 }
 
-/** A shared page whose first write is only noted. @see `wp_page_shared`, `fault_dirty_shared_page` */
+/** A shared page whose first write is only noted, under the folio lock. @see `wp_page_shared` */
 function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<number> {
   const { current, kernel } = fault;
   if (frame === -1) throw new Unsupported('a write to a shared mapping of frames without a page');
@@ -127,10 +128,10 @@ function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<nu
   kernel.frames.get(frame);
   yield* wpPageReuse(fault, table);
   yield* pteUnmapUnlock(current, table);
-  kernel.frames.setFlags(frame, FrameFlag.Dirty);
-  yield kernel.frames.refPoint(frame);
-  kernel.frames.put(frame);
-  return 0;
+  yield* folioLock(kernel.frames, frame);
+  const result = yield* faultDirtySharedPage(fault, frame);
+  yield* putFrame(fault, frame);
+  return result;
 }
 
 /** `old` is -1 for the zero page; else the fault holds a reference on it, which this drops. */
