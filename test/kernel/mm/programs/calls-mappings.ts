@@ -1,13 +1,18 @@
 /** Calls about the caller's own mappings, and its accesses to them. */
-import { PR_MTE_TAG_SHIFT, PR_MTE_TCF_SYNC, PR_TAGGED_ADDR_ENABLE, PROT_MTE } from '../../../../src/arch/user-abi.ts';
+import {
+  PR_MTE_TAG_SHIFT,
+  PR_MTE_TCF_SYNC,
+  PR_TAGGED_ADDR_ENABLE,
+  PROT_MTE,
+} from '../../../../src/arch/user-abi.ts';
 import type { Task } from '../../../../src/base/task.ts';
 import { sysBrk } from '../../../../src/kernel/mm/brk.ts';
 import * as advice from '../../../../src/kernel/mm/madvise/advice.ts';
 import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
-import * as mman from '../../../../src/kernel/mm/mman.ts';
 import { sysMincore } from '../../../../src/kernel/mm/mincore.ts';
 import { MLOCK_ONFAULT, sysMlock, sysMlock2, sysMunlock } from '../../../../src/kernel/mm/mlock.ts';
 import { sysMlockall, sysMunlockall } from '../../../../src/kernel/mm/mlockall.ts';
+import * as mman from '../../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../../src/kernel/mm/mmap.ts';
 import { sysMprotect, sysPkeyMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { sysMremap } from '../../../../src/kernel/mm/mremap.ts';
@@ -24,11 +29,22 @@ import { tagInstructionsOf, userTagAccess } from '../../../../src/userland/calls
 import { addressOf } from '../process-world.ts';
 import { type Call, pick } from './step.ts';
 
-const { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } = mman;
+const { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } =
+  mman;
 const RW = PROT_READ | PROT_WRITE;
-const PROTECTIONS = [RW, PROT_READ, PROT_NONE, RW | PROT_EXEC, PROT_READ | PROT_EXEC, RW | PROT_MTE, PROT_WRITE];
+const PROTECTIONS = [
+  RW,
+  PROT_READ,
+  PROT_NONE,
+  RW | PROT_EXEC,
+  PROT_READ | PROT_EXEC,
+  RW | PROT_MTE,
+  PROT_WRITE,
+];
 
 const ANON = MAP_ANONYMOUS | MAP_FIXED;
+/** Where there is no memory, a fault in such memory is tried again for ever, as in Linux. */
+const DROPPABLE = ANON | mman.MAP_DROPPABLE;
 /** Which file, counted from 1, and flags. */
 const MAPPINGS: readonly (readonly [file: number, flags: number])[] = [
   [0, ANON | MAP_PRIVATE],
@@ -40,7 +56,7 @@ const MAPPINGS: readonly (readonly [file: number, flags: number])[] = [
   [0, ANON | MAP_PRIVATE | mman.MAP_LOCKED],
   [0, ANON | MAP_PRIVATE | mman.MAP_NORESERVE],
   [0, ANON | MAP_PRIVATE | mman.MAP_GROWSDOWN],
-  [0, ANON | mman.MAP_DROPPABLE],
+  [0, DROPPABLE],
   [2, MAP_FIXED | MAP_SHARED | mman.MAP_POPULATE],
   [2, MAP_FIXED | MAP_PRIVATE | mman.MAP_POPULATE],
   [0, MAP_ANONYMOUS | MAP_PRIVATE | mman.MAP_FIXED_NOREPLACE],
@@ -89,7 +105,8 @@ const KEYS = 4;
 
 export const mappingCalls = {
   mmap(world, task, [, , page, pages, other, choice]) {
-    const [file, flags] = pick(MAPPINGS, choice);
+    const [file, wanted] = pick(MAPPINGS, choice);
+    const flags = wanted === DROPPABLE && world.mayRunOut ? ANON | MAP_PRIVATE : wanted;
     const prot = pick(PROTECTIONS, Math.floor(choice / MAPPINGS.length));
     if ((flags & mman.MAP_GROWSDOWN) !== 0) world.committedMayExceed = true;
     const hint = (flags & MAP_FIXED) === 0 && other % 2 === 0 ? 0n : addressOf(page);
@@ -138,10 +155,14 @@ export const mappingCalls = {
   store: (_world, task, [, , page, , , choice]) => userStore(task, addressOf(page), Uint8Array.of(choice)),
   storeAcross: (_world, task, [, , page]) => userStore(task, addressOf(page, 4092), new Uint8Array(8)),
   fetch: (_world, task, [, , page]) => userFetch(task, addressOf(page)),
-  atomic: (_world, task, [, , page]) => userAtomic(task, addressOf(page), (old) => BigInt.asUintN(64, old + 1n)),
+  atomic: (_world, task, [, , page]) =>
+    userAtomic(task, addressOf(page), (old) => BigInt.asUintN(64, old + 1n)),
   tag: (_world, task, [, , page, , , choice]) => tagGranule(task, addressOf(page), choice % 16),
   tagControl: (_world, task, [, , , , , choice]) =>
-    sysPrctlSetTaggedAddrCtrl(task, BigInt(PR_TAGGED_ADDR_ENABLE | (choice % 2 === 0 ? PR_MTE_TCF_SYNC : 0) | (0xffff << PR_MTE_TAG_SHIFT))),
+    sysPrctlSetTaggedAddrCtrl(
+      task,
+      BigInt(PR_TAGGED_ADDR_ENABLE | (choice % 2 === 0 ? PR_MTE_TCF_SYNC : 0) | (0xffff << PR_MTE_TAG_SHIFT)),
+    ),
   /** What another process' need of memory does. */
   reclaim: (_world, task, [, , , pages]) => tryToFreePages(task, pages),
 } satisfies Record<string, Call>;

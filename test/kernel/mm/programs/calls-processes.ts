@@ -5,10 +5,21 @@ import { sysExecve } from '../../../../src/kernel/process/exec.ts';
 import { doExit } from '../../../../src/kernel/process/exit.ts';
 import { sysFork } from '../../../../src/kernel/process/fork.ts';
 import { sysVfork } from '../../../../src/kernel/process/vfork.ts';
-import { closeProcMem, openProcMem, readProcMem, writeProcMem } from '../../../../src/kernel/remote/proc-pid-mem.ts';
+import {
+  closeProcMem,
+  openProcMem,
+  readProcMem,
+  writeProcMem,
+} from '../../../../src/kernel/remote/proc-pid-mem.ts';
 import { sysProcessMadvise } from '../../../../src/kernel/remote/process-madvise.ts';
 import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
-import { ptraceDetach, ptraceInterrupt, ptracePeekData, ptracePokeData, ptraceSeize } from '../../../../src/kernel/remote/ptrace.ts';
+import {
+  ptraceDetach,
+  ptraceInterrupt,
+  ptracePeekData,
+  ptracePokeData,
+  ptraceSeize,
+} from '../../../../src/kernel/remote/ptrace.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { userStore } from '../../../../src/userland/calls/access.ts';
 import { addressOf } from '../process-world.ts';

@@ -10,7 +10,10 @@ import type { UffdMessage, UserfaultfdContext } from '../../../../src/kernel/mm/
 import { userfaultfdContinue } from '../../../../src/kernel/mm/userfaultfd/continue.ts';
 import { userfaultfdCopy } from '../../../../src/kernel/mm/userfaultfd/copy.ts';
 import { userfaultfdRead } from '../../../../src/kernel/mm/userfaultfd/read.ts';
-import { UFFD_PAGEFAULT_FLAG_MINOR, UFFD_PAGEFAULT_FLAG_WP } from '../../../../src/kernel/mm/userfaultfd/uffd-abi.ts';
+import {
+  UFFD_PAGEFAULT_FLAG_MINOR,
+  UFFD_PAGEFAULT_FLAG_WP,
+} from '../../../../src/kernel/mm/userfaultfd/uffd-abi.ts';
 import { userfaultfdRelease } from '../../../../src/kernel/mm/userfaultfd/unregister.ts';
 import { userfaultfdWriteprotect } from '../../../../src/kernel/mm/userfaultfd/write-protect.ts';
 import { userfaultfdZeropage } from '../../../../src/kernel/mm/userfaultfd/zeropage.ts';
@@ -29,7 +32,7 @@ export interface ProgramOptions extends ProcessWorldOptions {
 
 const PROCESSES = 4;
 /** A call that makes more steps goes round in circles. */
-const STEPS_OF_A_CALL = 2_000_000;
+const STEPS_OF_A_CALL = 200_000;
 /** Answers to one call's faults before its userfaultfds are closed. */
 const PATIENCE = 12;
 
@@ -88,6 +91,10 @@ export class Program {
     return pick(this.#files, choice);
   }
 
+  get mayRunOut(): boolean {
+    return this.world.kernel.config.frameLimit > 0;
+  }
+
   get hasRoom(): boolean {
     return this.#tasks.length < PROCESSES;
   }
@@ -138,8 +145,10 @@ export class Program {
 
   /** Scripts of tasks of two address spaces, side by side. */
   performTogether(scripts: readonly (readonly Step[])[]): void {
+    while (this.#tasks.length < scripts.length) this.#addThread();
+    const tasks = [...this.#tasks];
     for (const [at, script] of scripts.entries()) {
-      const task = this.#tasks[at] ?? this.#thread(at);
+      const task = tasks[at] as TaskStruct;
       this.steps += script.length;
       this.loop.start(task, this.#script(task, script));
     }
@@ -147,10 +156,9 @@ export class Program {
     this.#bury();
   }
 
-  #thread(at: number): TaskStruct {
-    const thread = this.world.thread(pick(this.#tasks, at), `thread ${at}`, at % this.cpus);
-    this.add(thread);
-    return thread;
+  #addThread(): void {
+    const at = this.#tasks.length;
+    this.add(this.world.thread(pick(this.#tasks, at), `thread ${at}`, at % this.cpus));
   }
 
   *#script(task: TaskStruct, script: readonly Step[]): Task<void> {

@@ -45,7 +45,10 @@ const anyRange = fc.oneof(
 );
 
 /** Steps of the calls that have a weight. */
-export function stepOf(weights: Weights, range: fc.Arbitrary<readonly [number, number]> = anyRange): fc.Arbitrary<Step> {
+export function stepOf(
+  weights: Weights,
+  range: fc.Arbitrary<readonly [number, number]> = anyRange,
+): fc.Arbitrary<Step> {
   const names = Object.entries(weights).flatMap(([name, weight]) =>
     Array.from({ length: weight }, () => name),
   );
