@@ -7,6 +7,7 @@
 import { EntryFlag, pagesPerEntry } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import type { Halves } from '../../../base/u64.ts';
+import { ENOMEM } from '../../errno.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { type MmuGather, tlbFlushMmuTlbOnly } from '../mmu-gather.ts';
 import type { TablePage } from '../page-table.ts';
@@ -24,7 +25,7 @@ export type HugeWp = (typeof HugeWp)[keyof typeof HugeWp];
 
 /**
  * Gives the entries of [start, end), whole huge pages, the protection of the VMA's flags. Returns the small pages whose
- * entry was looked at.
+ * entry was looked at, or -ENOMEM: no table for a marker of write protection.
  */
 export function* hugetlbChangeProtection(
   current: TaskStruct,
@@ -46,6 +47,10 @@ export function* hugetlbChangeProtection(
     // A marker can only be put where there is a table.
     const table =
       found === null && wp === HugeWp.Protect ? yield* hugePteAlloc(current, mm, vma, page) : found;
+    if (table === null && wp === HugeWp.Protect) {
+      changed = -ENOMEM;
+      break;
+    }
     const result = table === null ? LEFT_TABLE : yield* changeEntry(current, vma, page, table, gather, wp);
     if (result === CHANGED) changed += pages;
     page += result === LEFT_TABLE ? span - (page % span) : pages;

@@ -45,8 +45,8 @@ export interface UffdApiAnswer {
 const refused = (error: number): UffdApiAnswer => ({ error, features: 0n, ioctls: 0n });
 
 /**
- * Enables `features` (64 bits), once. -EINVAL: another `api` than UFFD_API, an unknown feature, or the second call;
- * -EPERM: fork events without CAP_SYS_PTRACE. On success it reports all that there is.
+ * Enables `features` (64 bits), once. -EINVAL: another `api` than UFFD_API; -EPERM: fork events without
+ * CAP_SYS_PTRACE; -EINVAL: an unknown feature, or the second call. On success it reports all that there is.
  */
 export function* userfaultfdApi(
   current: TaskStruct,
@@ -54,9 +54,12 @@ export function* userfaultfdApi(
   api: bigint,
   features: bigint,
 ): Task<UffdApiAnswer> {
-  if (api !== UFFD_API || (features & ~BigInt(UFFD_API_FEATURES)) !== 0n) return refused(-EINVAL);
+  if (api !== UFFD_API) return refused(-EINVAL);
+  // The right comes first: who lacks it is not told which features there are.
+  const forkEvents = (features & BigInt(UFFD_FEATURE_EVENT_FORK)) !== 0n;
+  if (forkEvents && !current.capable(CAP_SYS_PTRACE)) return refused(-EPERM);
+  if ((features & ~BigInt(UFFD_API_FEATURES)) !== 0n) return refused(-EINVAL);
   let enabled = Number(features);
-  if ((enabled & UFFD_FEATURE_EVENT_FORK) !== 0 && !current.capable(CAP_SYS_PTRACE)) return refused(-EPERM);
   // What is never written to may not be left out where nobody is asked before a write.
   if ((enabled & UFFD_FEATURE_WP_ASYNC) !== 0) enabled |= UFFD_FEATURE_WP_UNPOPULATED;
   yield context.change;

@@ -18,20 +18,24 @@ import { UFFDIO_WRITEPROTECT_MODE_DONTWAKE, UFFDIO_WRITEPROTECT_MODE_WP } from '
 import { validateRange } from './validate-range.ts';
 import { wakeUserfault } from './wake.ts';
 
-/** Protects pages [start, end) of the VMA, or lets writes through again. Needs mmap_lock in any way. */
+/**
+ * Protects pages [start, end) of the VMA, or lets writes through again. Needs mmap_lock in any way. The number of ptes
+ * changed, or -ENOMEM: no page table for the markers of absent pages; what lies before is protected.
+ */
 export function* uffdWpRange(
   current: TaskStruct,
   vma: VmArea,
   start: number,
   end: number,
   protect: boolean,
-): Task<void> {
+): Task<number> {
   let changeFlags = protect ? MM_CP_UFFD_WP : MM_CP_UFFD_WP_RESOLVE;
   // Fresh ptes of a shared mapping with write protection are read-only, so writable ones have to be made by hand.
   if (!protect && manualWriteUpgrade(vma)) changeFlags |= MM_CP_TRY_CHANGE_WRITABLE;
   const gather = yield* tlbGatherMmu(current, vma.mm);
-  yield* changeProtection(current, vma.mm, vma, start, end, gather, changeFlags);
+  const changed = yield* changeProtection(current, vma.mm, vma, start, end, gather, changeFlags);
   yield* tlbFinishMmu(current, gather);
+  return changed;
 }
 
 /**
@@ -81,7 +85,9 @@ function* writeProtectRange(
       error = (vma.flags & VM_UFFD_WP) === 0 ? -ENOENT : 0;
       if (error === 0 && (misalignedHugetlb(vma, start) || misalignedHugetlb(vma, end))) error = -EINVAL;
       if (error !== 0) break;
-      yield* uffdWpRange(current, vma, Math.max(vma.start, start), Math.min(vma.end, end), protect);
+      const from = Math.max(vma.start, start);
+      error = Math.min(0, yield* uffdWpRange(current, vma, from, Math.min(vma.end, end), protect));
+      if (error !== 0) break;
     }
   }
   yield* context.mapChangingLock.upRead(current);

@@ -61,11 +61,13 @@ describe('userfaultfd(2)', () => {
     const context = made.run(made.owner, sysUserfaultfd(made.owner, UFFD_USER_MODE_ONLY));
     if (typeof context === 'number') throw new Error('refused');
     const forkEvents = BigInt(UFFD_FEATURE_EVENT_FORK);
-    expect(made.run(made.owner, userfaultfdApi(made.owner, context, UFFD_API, forkEvents))).toEqual({
-      error: -EPERM,
-      features: 0n,
-      ioctls: 0n,
-    });
+    const api = (version: bigint, features: bigint) =>
+      made.run(made.owner, userfaultfdApi(made.owner, context, version, features));
+    const refused = { error: -EPERM, features: 0n, ioctls: 0n };
+    expect(api(UFFD_API, forkEvents)).toEqual(refused);
+    // Before features are looked at that nobody has, behind the version.
+    expect(api(UFFD_API, forkEvents | (1n << 40n))).toEqual(refused);
+    expect(api(0xabn, forkEvents).error).toBe(-EINVAL);
   });
 });
 

@@ -1,6 +1,8 @@
 /** Write protection where no page is mapped: markers in memory of a file, through everything that walks page tables. */
 import { describe, expect, it } from 'vitest';
 import { EntryFlag } from '../../../../src/arch/paging-format.ts';
+import { ENOMEM } from '../../../../src/kernel/errno.ts';
+import { NO_FRAME } from '../../../../src/kernel/frame/buddy.ts';
 import { MADV_DONTNEED } from '../../../../src/kernel/mm/madvise/advice.ts';
 import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
 import { MAP_SHARED } from '../../../../src/kernel/mm/mman.ts';
@@ -34,6 +36,25 @@ function pagemap(task: TaskStruct, first = 0): string {
 describe('absent pages of a file', () => {
   it('get markers', () => {
     expect(pagemap(shared().owner)).toBe('1×PFXW 3×SW');
+  });
+
+  it('beyond the last page table that can be had: ENOMEM, and what lies before is protected', () => {
+    const world = new UffdWorld();
+    const { owner, kernel } = world;
+    world.map(owner, 0, 16, RW, MAP_SHARED);
+    world.store(owner, 0, 1);
+    world.register(0, 16, WP);
+    const taken: number[] = [];
+    for (let frame = kernel.frames.allocate(); frame !== NO_FRAME; frame = kernel.frames.allocate()) {
+      taken.push(frame);
+    }
+    expect(world.protect(0, 16)).toBe(-ENOMEM);
+    // Pages 8 and up have their ptes in the next table. Reclaim, tried first, has unmapped page 0.
+    expect([pagemap(owner), pagemap(owner, 8)]).toEqual(['4×SW', '']);
+    for (const frame of taken) kernel.frames.put(frame);
+    expect(world.protect(0, 16)).toBe(0);
+    expect(pagemap(owner, 8)).toBe('4×SW');
+    world.expectConsistent();
   });
 
   it('a read maps the page protected; a write waits, also the first one', () => {
