@@ -79,22 +79,37 @@ function* doMincore(
   if (vma === null) return -ENOMEM;
   const end = Math.min(vma.end, page + count);
   if (isHugetlbVma(vma)) {
-    for (let at = page; at < end; at++) answer[at - page] = hugetlbResident(vma, at) ? 1 : 0;
+    for (let at = page; at < end; at++) answer[at - page] = hugetlbInCore(vma, at) ? 1 : 0;
   } else yield* walkPageTables(current, vma, page, end, new MincoreVisitor(vma, page, answer));
   return end - page;
 }
 
-/** Is the huge page around `page` mapped? The page cache is not asked. @see `mincore_hugetlb` */
-function hugetlbResident(vma: VmArea, page: number): boolean {
+/**
+ * Is the huge page around `page` mapped? Only where there is no table for its entry the page cache is asked.
+ * @see `mincore_hugetlb`; mm/pagewalk.c, `walk_hugetlb_range`
+ */
+function hugetlbInCore(vma: VmArea, page: number): boolean {
   const { pageTables } = vma.mm.kernel;
   const { level } = hstateOfVma(vma);
   const table = pageTables.lookup(rootTable(vma.mm), page, level);
-  if (table === null) return false;
+  if (table === null) return isCached(vma, page);
   pageTables.read(table, tableIndex(pageTables.format, page, level));
   const { format, hi, lo } = pageTables;
   if (format.isNone(hi, lo)) return false;
   const swap = (format.flagsOf(hi, lo, level) & EntryFlag.Swap) !== 0;
   return !swap || format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER;
+}
+
+/** Where no page is mapped: is it in the page cache, and holds what it should? @see `__mincore_unmapped_range` */
+function isCached(vma: VmArea, page: number): boolean {
+  const { file, mm } = vma;
+  if (file === null) return false;
+  const small = vma.indexOf(page);
+  const index = small - (small % (file.mapping.huge?.pages ?? 1));
+  const slot = file.mapping.swapSlotAt(index);
+  if (slot !== NO_SLOT) return mincoreSwap(mm, slot);
+  const frame = file.mapping.frameAt(index);
+  return frame !== -1 && mm.kernel.frames.hasFlag(frame, FrameFlag.Uptodate);
 }
 
 class MincoreVisitor implements PageTableVisitor {
@@ -125,27 +140,16 @@ class MincoreVisitor implements PageTableVisitor {
     pageTables.read(table, pteIndex(pageTables, page));
     const flags = pageTables.flags(table.level);
     if ((flags & EntryFlag.Present) !== 0) return true;
-    if ((flags & EntryFlag.Swap) === 0) return this.#cached(page);
+    if ((flags & EntryFlag.Swap) === 0) return isCached(this.#vma, page);
     const { format, hi, lo } = pageTables;
-    if (format.swapTypeOf(hi, lo) === SWP_PTE_MARKER) return this.#cached(page);
+    if (format.swapTypeOf(hi, lo) === SWP_PTE_MARKER) return isCached(this.#vma, page);
     const slot = swapSlotRead(mm, table.level);
     // Broken memory and pages that move are somewhere.
     return slot === -1 || mincoreSwap(mm, slot);
   }
 
-  /** Where no page is mapped: is it in the page cache, and holds what it should? @see `__mincore_unmapped_range` */
-  #cached(page: number): boolean {
-    const { file, mm } = this.#vma;
-    if (file === null) return false;
-    const index = this.#vma.indexOf(page);
-    const frame = file.mapping.frameAt(index);
-    const slot = file.mapping.swapSlotAt(index);
-    if (slot !== NO_SLOT) return mincoreSwap(mm, slot);
-    return frame !== -1 && mm.kernel.frames.hasFlag(frame, FrameFlag.Uptodate);
-  }
-
   hole(first: number, end: number): number {
-    for (let page = first; page < end; page++) this.#tell(page, this.#cached(page));
+    for (let page = first; page < end; page++) this.#tell(page, isCached(this.#vma, page));
     return 0;
   }
 

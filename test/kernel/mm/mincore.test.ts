@@ -66,6 +66,23 @@ describe('mincore', () => {
     advise(world, task, 0, 2, MADV_WILLNEED);
     expect(incore(world, task, 0, 2)).toBe('10');
   });
+
+  it.each([
+    ['without a page table', false],
+    ['with one', true],
+  ])('counts shared memory in swap only while memory has it too, %s', (_name, table) => {
+    const world = new ProcessWorld({ kernel: { swapPages: 8 } });
+    const task = world.process();
+    world.map(task, 0, 3, RW, MAP_SHARED);
+    world.store(task, 0, 1);
+    world.store(task, 1, 1);
+    const child = world.fork(task);
+    if (table) world.store(child, 2, 1);
+    advise(world, task, 0, 1, MADV_PAGEOUT);
+    expect(incore(world, child, 0, 2)).toBe('01');
+    advise(world, child, 0, 1, MADV_WILLNEED);
+    expect(incore(world, child, 0, 2)).toBe('11');
+  });
 });
 
 describe('mincore answers', () => {
@@ -115,6 +132,9 @@ describe('msync', () => {
     [0, 1, MS_SYNC | MS_ASYNC, 'EINVAL', 'both ways'],
     [0, 5, MS_SYNC, 'ENOMEM', 'a hole'],
     [0, 5, MS_ASYNC, 'ENOMEM', 'a hole'],
+    [2, 3, MS_SYNC, 'ENOMEM', 'a hole first'],
+    [2, 1, MS_SYNC | MS_INVALIDATE, 'ENOMEM', 'a hole, and locked memory behind the range'],
+    [0, 4, MS_ASYNC | MS_INVALIDATE, 'EBUSY', 'MS_INVALIDATE looks at what lies behind the hole'],
     [2, 1, MS_SYNC, 'ENOMEM', 'nothing mapped'],
     [3, 0, MS_SYNC, 'ok', 'no length'],
     [0, 4, MS_INVALIDATE, 'EBUSY', 'locked memory behind a hole'],
