@@ -1,20 +1,43 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { MACHINE_SETTINGS } from '../../src/userland/machine-settings.ts';
+import { User } from '../../src/userland/user.ts';
+import { Userfaultfd } from '../../src/userland/userfaultfd.ts';
 import { CALLS } from '../../src/userland/yaml/calls.ts';
 import { CHECKS } from '../../src/userland/yaml/checks.ts';
 import { loadYamlScenario } from '../../src/userland/yaml/load.ts';
 
 const text = readFileSync('docs/scenarios.md', 'utf8');
 
-/** The names in backticks in the first cells of a table. */
+/** The names in backticks in the first cells of a table of the YAML form. */
 function named(table: 'call' | 'check'): string[] {
-  const rows = text.slice(text.indexOf(`| ${table} |`)).split('\n\n')[0] as string;
+  const yaml = text.slice(text.indexOf('\n## YAML'));
+  const rows = yaml.slice(yaml.indexOf(`| ${table} |`)).split('\n\n')[0] as string;
   return rows
     .split('\n')
     .slice(2)
     .flatMap((row) =>
       [...(row.split('|')[1] ?? '').matchAll(/`([^`]+)`/g)].map((match) => match[1] as string),
     );
+}
+
+/** Every word between backticks, and what stands before its argument list. */
+const words = new Set(
+  [...text.replaceAll(/```[^`]*```/g, '').matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [
+    code,
+    ...(code.match(/\w+/g) ?? []),
+  ]),
+);
+
+/** Methods of a class and those it extends. */
+function methodsOf(prototype: object): string[] {
+  const names: string[] = [];
+  for (let at = prototype; at !== Object.prototype; at = Object.getPrototypeOf(at) as object) {
+    for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+      if (typeof value === 'function' && name !== 'constructor') names.push(name);
+    }
+  }
+  return names;
 }
 
 describe('docs/scenarios.md', () => {
@@ -24,6 +47,21 @@ describe('docs/scenarios.md', () => {
 
   it('lists every check, and no other', () => {
     expect(named('check').sort()).toEqual(Object.keys(CHECKS).sort());
+  });
+
+  it.each([
+    ['User', User],
+    ['Userfaultfd', Userfaultfd],
+  ])('names every call of %s, as it is or as YAML writes it', (_, type) => {
+    const names = methodsOf(type.prototype);
+    expect(names.length).toBeGreaterThan(10);
+    const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    const unnamed = names.filter((name) => !words.has(name) && !words.has(kebab(name)));
+    expect(unnamed).toEqual([]);
+  });
+
+  it('names every setting of the machine', () => {
+    expect(MACHINE_SETTINGS.filter((name) => !words.has(name))).toEqual([]);
   });
 
   it('has a YAML example that loads', () => {
