@@ -103,6 +103,21 @@ function run(kind: number, steps: readonly Step[], every = 30): number {
   return program.steps;
 }
 
+/** Some steps one after the other, and then the scripts side by side. */
+function runTogether(seed: number, before: readonly Step[], scripts: readonly (readonly Step[])[]): number {
+  const program = new Program({ ...machine(seed % 60), cpus: 2 + (seed % 2), seed });
+  try {
+    for (const step of before) program.perform(step);
+    program.performTogether(scripts);
+    expect(program.audit()).toEqual([]);
+    expect(program.end()).toEqual([]);
+  } catch (error) {
+    const all = [before, ...scripts].map((each) => listing(each)).join(', ');
+    throw new Error(`seed ${seed}, ${all}`, { cause: error });
+  }
+  return program.steps;
+}
+
 /** Programs that have failed once, and what was wrong. */
 const REPLAYS: readonly (readonly [what: string, kind: number, steps: readonly Step[]])[] = [
   [
@@ -137,13 +152,7 @@ describe('random programs of all calls', () => {
     const all = fc.array(stepOf(EVERYTHING), { minLength: 5, maxLength: 20, size: 'max' });
     fc.assert(
       fc.property(all, fc.tuple(script, script, script), fc.nat(), (before, scripts, seed) => {
-        const program = new Program({ ...machine(seed % 60), cpus: 2 + (seed % 2), seed });
-        for (const step of before) program.perform(step);
-        program.performTogether(scripts);
-        const name = `seed ${seed}, ${listing(before)}, ${scripts.map((each) => listing(each)).join(', ')}`;
-        expect(program.audit(), name).toEqual([]);
-        expect(program.end(), name).toEqual([]);
-        steps += program.steps;
+        steps += runTogether(seed, before, scripts);
       }),
       { numRuns: RUNS_TOGETHER },
     );
@@ -155,9 +164,9 @@ describe('random programs of all calls', () => {
   });
 });
 
-/** Programs, of 100 and of 33 calls on average. */
-const RUNS = Number(process.env['RUNS'] ?? 800);
-const RUNS_TOGETHER = Number(process.env['RUNS_TOGETHER'] ?? 600);
+/** Programs, of 90 and of 16 calls on average. */
+const RUNS = Number(process.env['RUNS'] ?? 900);
+const RUNS_TOGETHER = Number(process.env['RUNS_TOGETHER'] ?? 1250);
 
 function report(steps: number, begun: number): void {
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);
