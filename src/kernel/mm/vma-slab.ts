@@ -40,7 +40,7 @@ export function vmAreaAlloc(
   const fresh = new VmArea(mm, start, end, flags, flagsHigh, pgoff);
   const used = mm.kernel.vmAreas.take();
   // Whatever a new VMA begins with, one made of an old object begins with as well.
-  return used === null ? fresh : Object.assign(used, fresh);
+  return used === null ? fresh : Object.assign(used, fresh, { start, end, flags, flagsHigh, pgoff });
 }
 
 /**

@@ -1,7 +1,7 @@
 /**
  * One VMA: a range of pages with one set of attributes. Start and end are page numbers; only mm code that holds
- * mmap_lock for writing and has called `vmaStartWrite` may change a VMA that is in a tree. Objects come from
- * `vmAreaAlloc` and go to `vmAreaFree` (vma-slab.ts), which may make another VMA of them at once.
+ * mmap_lock for writing and has called `vmaStartWrite` may change a VMA that is in a tree, which every store checks.
+ * Objects come from `vmAreaAlloc` and go to `vmAreaFree` (vma-slab.ts), which may make another VMA of them at once.
  * Left out so far: memory policy, anonymous VMA names.
  * @see Linux include/linux/mm_types.h, `struct vm_area_struct`
  */
@@ -33,19 +33,11 @@ export interface VmOperations {
 const closedVmOperations: VmOperations = { name: 'closed', hasClose: false, hasMapPages: false };
 
 export class VmArea extends SharedObject {
-  /** First page. */
-  start: number;
-  /** The page after the last one. */
-  end: number;
-  /** VM_* bits 31:0, int32. */
-  flags: number;
-  /** VM_* bits 63:32, as VMH_*. */
-  flagsHigh: number;
-  /**
-   * Offset of the first page, in pages. Private anonymous: the start page at creation. Shared anonymous: into the
-   * object, from 0. @see spec of pgoff in include/linux/mm_types.h, `vm_pgoff`
-   */
-  pgoff: number;
+  #start: number;
+  #end: number;
+  #flags: number;
+  #flagsHigh: number;
+  #pgoff: number;
   mm: MmStruct;
   anonVma: AnonVma | null = null;
   /** Newest first; one entry more than its own when forked. */
@@ -77,11 +69,76 @@ export class VmArea extends SharedObject {
   constructor(mm: MmStruct, start: number, end: number, flags: number, flagsHigh: number, pgoff: number) {
     super(`vma ${mm.nextVmaSerial()} of ${mm.name}`);
     this.mm = mm;
-    this.start = start;
-    this.end = end;
-    this.flags = flags;
-    this.flagsHigh = flagsHigh;
-    this.pgoff = pgoff;
+    this.#start = start;
+    this.#end = end;
+    this.#flags = flags;
+    this.#flagsHigh = flagsHigh;
+    this.#pgoff = pgoff;
+  }
+
+  /** First page. */
+  get start(): number {
+    return this.#start;
+  }
+
+  set start(page: number) {
+    this.#assertMayChange();
+    this.#start = page;
+  }
+
+  /** The page after the last one. */
+  get end(): number {
+    return this.#end;
+  }
+
+  set end(page: number) {
+    this.#assertMayChange();
+    this.#end = page;
+  }
+
+  /** VM_* bits 31:0, int32. */
+  get flags(): number {
+    return this.#flags;
+  }
+
+  set flags(flags: number) {
+    this.#assertMayChange();
+    this.#flags = flags;
+  }
+
+  /** VM_* bits 63:32, as VMH_*. */
+  get flagsHigh(): number {
+    return this.#flagsHigh;
+  }
+
+  set flagsHigh(flagsHigh: number) {
+    this.#assertMayChange();
+    this.#flagsHigh = flagsHigh;
+  }
+
+  /**
+   * Offset of the first page, in pages. Private anonymous: the start page at creation. Shared anonymous: into the
+   * object, from 0. @see spec of pgoff in include/linux/mm_types.h, `vm_pgoff`
+   */
+  get pgoff(): number {
+    return this.#pgoff;
+  }
+
+  set pgoff(pgoff: number) {
+    this.#assertMayChange();
+    this.#pgoff = pgoff;
+  }
+
+  /** Sets a bit of `flags` that may be set while readers are inside. @see include/linux/mm.h, `vma_flag_set_atomic` */
+  setFlagAtomic(flag: number): void {
+    this.#flags |= flag;
+  }
+
+  /** Readers of a VMA in a tree rely on all of this: it changes only when `vmaStartWrite` has kept them out. */
+  #assertMayChange(): void {
+    const { mm } = this;
+    if (this.refcount === 0 || (mm.mmapWriteLocked && this.vmLockSeq === mm.lockSequence)) return;
+    throw new Error(`${this.name} is changed without being write-locked`);
   }
 
   /** Just before start, end, flags, pgoff … of a VMA in a tree change. */

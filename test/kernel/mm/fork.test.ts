@@ -8,6 +8,7 @@ import { VM_DONTCOPY, VM_LOCKED, VM_WIPEONFORK } from '../../../src/kernel/mm/vm
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { sysFork } from '../../../src/kernel/process/fork.ts';
 import { SIGKILL } from '../../../src/kernel/signal.ts';
+import { pokeVma } from './poke-vma.ts';
 import { addressOf, mmOf, ProcessWorld } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -101,10 +102,17 @@ describe('what else fork copies', () => {
     for (const page of [0, 4, 8]) world.map(parent, page, 2, RW);
     const [plain, wiped, left] = [...mmOf(parent).vmas];
     if (!plain || !wiped || !left) throw new Error('three mappings');
-    plain.flags |= VM_LOCKED;
     mmOf(parent).lockedVm = plain.pages;
-    wiped.flags |= VM_WIPEONFORK;
-    left.flags |= VM_DONTCOPY;
+    const flagged = [
+      [plain, VM_LOCKED] as const,
+      [wiped, VM_WIPEONFORK] as const,
+      [left, VM_DONTCOPY] as const,
+    ];
+    for (const [of, flag] of flagged) {
+      pokeVma(of, (vma) => {
+        vma.flags |= flag;
+      });
+    }
     for (const page of [0, 4, 8]) world.store(parent, page, 1);
     const child = world.fork(parent);
     const [first, second, third] = [...mmOf(child).vmas];

@@ -17,6 +17,7 @@ import { sysMprotect } from '../../../src/kernel/mm/mprotect.ts';
 import { smapsEntries } from '../../../src/kernel/mm/smaps.ts';
 import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { VM_MAYWRITE, VMH_SEALED } from '../../../src/kernel/mm/vma-flags.ts';
+import { pokeVma } from './poke-vma.ts';
 import { FIXED, finish, map, RW, type VmaWorld, vmaWorld } from './support.ts';
 
 const AT = 0x1000_0000_0000n;
@@ -74,7 +75,7 @@ describe('mprotect refuses', () => {
     const world = vmaWorld();
     map(world, PAGE, 2, PROT_READ);
     map(world, PAGE + 2, 2, PROT_EXEC);
-    spoil(world.mm.vmas.lookup(PAGE + 2) as VmArea);
+    pokeVma(world.mm.vmas.lookup(PAGE + 2), spoil);
     expect(protect(world, PAGE, 4, RW)).toBe(errno);
     expect(shown(world)).toEqual(['0-2 rw-p ac', '2-4 --xp']);
   });

@@ -4,6 +4,7 @@ import { errnoName } from '../../../src/kernel/errno.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_SHARED, PROT_READ } from '../../../src/kernel/mm/mman.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
 import { VMH_SEALED } from '../../../src/kernel/mm/vma-flags.ts';
+import { pokeVma } from './poke-vma.ts';
 import { finish, map, RW, ranges, type VmaWorld, vmaWorld } from './support.ts';
 
 const PAGE = 0x1_0000_0000;
@@ -85,8 +86,9 @@ describe('munmap of several VMAs', () => {
     const world = vmaWorld();
     map(world, PAGE, 2);
     map(world, PAGE + 2, 2, PROT_READ);
-    const sealed = world.mm.vmas.lookup(PAGE + 2);
-    if (sealed !== null) sealed.flagsHigh |= VMH_SEALED;
+    pokeVma(world.mm.vmas.lookup(PAGE + 2), (vma) => {
+      vma.flagsHigh |= VMH_SEALED;
+    });
     expect(errnoName(unmap(world, PAGE, 4))).toBe('EPERM');
     expect(errnoName(unmap(world, PAGE + 3, 1))).toBe('EPERM');
     expect(ranges(world.mm)).toEqual([

@@ -4,6 +4,7 @@ import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '..
 import { expandStack } from '../../../src/kernel/mm/stack.ts';
 import { copyFromUser, copyToUser } from '../../../src/kernel/mm/user-access.ts';
 import { SEGV_ACCERR, SEGV_MAPERR } from '../../../src/kernel/signal.ts';
+import { pokeVma } from './poke-vma.ts';
 import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -94,7 +95,9 @@ describe('the end of growth', () => {
   it('does not grow beyond the start of its object, as page offset 0 says', () => {
     const { world, task, vma } = withStack();
     // As after mremap to a higher address: the offset stays that of the old one.
-    vma.pgoff = 2;
+    pokeVma(vma, (stack) => {
+      stack.pgoff = 2;
+    });
     expect(world.store(task, TOP - 3, 1)).toMatchObject({ code: SEGV_MAPERR });
     expect(world.store(task, TOP - 2, 1)).toBeNull();
     expect([vma.start - BASE_PAGE, vma.pgoff]).toEqual([TOP - 2, 0]);

@@ -115,6 +115,39 @@ describe('the count of a VMA (vm_refcnt)', () => {
   });
 });
 
+describe('what readers rely on', () => {
+  it.each(['start', 'end', 'flags', 'flagsHigh', 'pgoff'] as const)(
+    'changes only in a VMA that is write-locked: %s',
+    (field) => {
+      const vma = vmaAt(0);
+      const touch = (): void => {
+        vma[field] += 1;
+      };
+      const touching = (before: Task<void> | null) =>
+        world.run(
+          writer,
+          asWriter(
+            writer,
+            (function* (): Task<void> {
+              if (before !== null) yield* before;
+              touch();
+            })(),
+          ),
+        );
+      const was = vma[field];
+      expect(touch).toThrow('changed without being write-locked');
+      world.run(reader, mmapReadLock(reader, mm()));
+      expect(touch).toThrow('changed without being write-locked');
+      world.run(reader, mmapReadUnlock(reader, mm()));
+      touching(vmaStartWrite(writer, mm(), vma));
+      expect(vma[field]).toBe(was + 1);
+      // The write section is over, and with it the lock.
+      expect(touch).toThrow('changed without being write-locked');
+      expect(() => touching(null)).toThrow('changed without being write-locked');
+    },
+  );
+});
+
 describe('a writer', () => {
   it('write-locks a VMA once in a section, and the end of the section unlocks all', () => {
     world.map(reader, 8, 2, PROT_READ);

@@ -23,7 +23,7 @@ import {
   VM_MAYBE_GUARD,
   VM_WRITE,
 } from '../../../src/kernel/mm/vma-flags.ts';
-import { vmaInitWriteLocked, vmaMarkAttached } from '../../../src/kernel/mm/vma-lock.ts';
+import { vmaInitWriteLocked, vmaMarkAttached, vmaStartWrite } from '../../../src/kernel/mm/vma-lock.ts';
 import { vmaModify } from '../../../src/kernel/mm/vma-split.ts';
 import { finish, type VmaWorld, vmaWorld } from './support.ts';
 
@@ -127,6 +127,7 @@ function protect(before: string, anon: string, changed: string, extra: Extra = {
   const prev = start > vma.start ? vma : mm.vmas.findPrevious(vma.start);
   const flags = RW | (extra.flags?.[drawing.letters.get(vma) as string] ?? 0);
   const modified = finish(vmaModify(task, mm, prev, vma, start, end, { flags, flagsHigh: 0 }));
+  finish(vmaStartWrite(task, mm, modified.vma));
   if (!modified.merged) modified.vma.flags = flags;
   finish(mmapWriteUnlock(task, mm));
   checkSound(drawing);

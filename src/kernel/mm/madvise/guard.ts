@@ -46,7 +46,7 @@ export function* madviseGuardInstall(current: TaskStruct, state: MadviseState): 
   if (config.maybeGuardFlag) {
     // Atomically, as only a read lock is held; whoever must not miss it takes the write lock.
     yield vma.change;
-    vma.flags |= VM_MAYBE_GUARD;
+    vma.setFlagAtomic(VM_MAYBE_GUARD);
   }
   // The page tables hold something from now on. Without the flag, it is the anon_vma that tells fork so.
   if (vma.anonymous || !config.maybeGuardFlag) yield* anonVmaPrepare(current, vma);

@@ -5,6 +5,7 @@ import * as advices from '../../../../src/kernel/mm/madvise/advice.ts';
 import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../../src/kernel/mm/mman.ts';
 import { VMH_DROPPABLE } from '../../../../src/kernel/mm/vma-flags.ts';
+import { pokeVma } from '../poke-vma.ts';
 import { addressOf, BASE_PAGE, mmOf } from '../process-world.ts';
 import { adviceNamed, advise, bytes, scene, vmas } from './support.ts';
 
@@ -100,8 +101,9 @@ describe('an advice for several VMAs or for the wrong ones', () => {
   it.each(['KEEPONFORK', 'DODUMP'])('MADV_%s is refused for droppable memory', (name) => {
     const { world, task } = scene();
     world.map(task, 0, 1, RW);
-    const vma = mmOf(task).vmas.lookup(BASE_PAGE);
-    if (vma !== null) vma.flagsHigh |= VMH_DROPPABLE;
+    pokeVma(mmOf(task).vmas.lookup(BASE_PAGE), (vma) => {
+      vma.flagsHigh |= VMH_DROPPABLE;
+    });
     expect(advise(world, task, 0, 1, adviceNamed(name))).toBe('EINVAL');
   });
 

@@ -5,6 +5,7 @@ import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../../src/kernel/mm/mma
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
 import { VMH_SEALED } from '../../../../src/kernel/mm/vma-flags.ts';
+import { pokeVma } from '../poke-vma.ts';
 import { addressOf, BASE_PAGE, mmOf } from '../process-world.ts';
 import { adviceNamed, advise, bytes, lock, pages, scene } from './support.ts';
 
@@ -64,8 +65,9 @@ describe('MADV_DONTNEED of unusual memory', () => {
     world.map(task, 0, 1, RW);
     world.store(task, 0, 7);
     world.run(task, sysMprotect(task, addressOf(0), bytes(1), prot));
-    const vma = mmOf(task).vmas.lookup(BASE_PAGE);
-    if (vma !== null) vma.flagsHigh |= VMH_SEALED;
+    pokeVma(mmOf(task).vmas.lookup(BASE_PAGE), (vma) => {
+      vma.flagsHigh |= VMH_SEALED;
+    });
     expect(advise(world, task, 0, 1, advices.MADV_DONTNEED)).toBe(expected);
     expect(world.page(task, 0)).toBe(left);
     expect(advise(world, task, 0, 1, advices.MADV_RANDOM)).toBe('ok');

@@ -4,6 +4,7 @@ import * as advices from '../../../../src/kernel/mm/madvise/advice.ts';
 import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
 import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../../src/kernel/mm/mman.ts';
 import { VM_UFFD_MISSING } from '../../../../src/kernel/mm/vma-flags.ts';
+import { pokeVma } from '../poke-vma.ts';
 import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from '../process-world.ts';
 import { answer, bytes, traced } from './support.ts';
 
@@ -34,7 +35,11 @@ function locksOf(advice: number, setting: Setting = {}): string[] {
   const mm = mmOf(task);
   const vma = mm.vmas.lookup(BASE_PAGE);
   if (vma === null) throw new Error('the arena is mapped');
-  if (setting.registered === true) vma.flags |= VM_UFFD_MISSING;
+  if (setting.registered === true) {
+    pokeVma(vma, (area) => {
+      area.flags |= VM_UFFD_MISSING;
+    });
+  }
   const log: string[] = [];
   const call = sysMadvise(task, addressOf(0), bytes(pages), advice);
   world.run(
