@@ -19,7 +19,7 @@ import { HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page
 import { zapPageRangeSingle } from '../zap-range.ts';
 import type { MadviseState } from './madvise-state.ts';
 
-/** Faults may bring pages back between throwing them away and installing: so often it is tried (MAX_MADVISE_GUARD_RETRIES). */
+/** Something may be there again after the range was emptied: so often it is tried (MAX_MADVISE_GUARD_RETRIES). */
 const GUARD_TRIES = 3;
 
 function validGuardVma(vma: VmArea, allowLocked: boolean): boolean {
@@ -36,8 +36,10 @@ function isGuard({ format, hi, lo }: PageTables, level: number): boolean {
 }
 
 /**
- * 0, -EINVAL (hugetlb, locked or special memory), -ENOMEM (no memory for page tables), or -ERESTARTNOINTR: faults were
- * faster three times, so the locks are let go and the call is to be made again.
+ * 0, -EINVAL (hugetlb, locked or special memory), -ENOMEM (no memory for page tables), or -ERESTARTNOINTR: three
+ * times something else was there, so the locks are let go and the call is to be made again. Faults were faster then; or
+ * what is there are markers of userfaultfd's write protection, which stay when pages are thrown away: then it is made
+ * again until they are gone, or the process is killed.
  */
 export function* madviseGuardInstall(current: TaskStruct, state: MadviseState): Task<number> {
   const { vma, start, end } = state;

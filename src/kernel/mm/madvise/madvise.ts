@@ -3,7 +3,7 @@
  * is passed over and makes the result -ENOMEM; an error ends the walk, and what lies before it stays done.
  * @see Linux mm/madvise.c, `do_madvise`, `madvise_do_behavior`, `madvise_walk_vmas`, `try_vma_read_lock`
  */
-import type { Task } from '../../../base/task.ts';
+import { PointKind, SchedPoint, StepCost, type Task } from '../../../base/task.ts';
 import { EINTR, EINVAL, ENOMEM, ERESTARTNOINTR } from '../../errno.ts';
 import {
   mmapReadLock,
@@ -184,8 +184,10 @@ export function* sysMadvise(
     if (killed !== 0) return killed;
     const error = yield* madviseDoBehavior(current, state, address, length);
     yield* madviseUnlock(current, state);
-    // The call is made again on the way back to user mode, where a fatal signal would end the process.
     if (error !== -ERESTARTNOINTR) return error;
+    // Back to the border of user mode, where others may run and a fatal signal ends the process; then the call is made
+    // again. Nothing else ends it while what is in the way stays there.
+    yield new SchedPoint(PointKind.Write, current.object, 'restart_syscall', StepCost.KernelEntry);
     if (current.fatalSignalPending()) return -EINTR;
   }
 }

@@ -82,15 +82,21 @@ function* writeProtectRange(
   let error = context.mmapChanging > 0 ? -EAGAIN : -ENOENT;
   if (context.mmapChanging === 0) {
     for (const vma of mm.vmas.inRange(start, end)) {
-      error = (vma.flags & VM_UFFD_WP) === 0 ? -ENOENT : 0;
-      if (error === 0 && (misalignedHugetlb(vma, start) || misalignedHugetlb(vma, end))) error = -EINVAL;
+      error = refusal(vma, start, end);
       if (error !== 0) break;
       const from = Math.max(vma.start, start);
-      error = Math.min(0, yield* uffdWpRange(current, vma, from, Math.min(vma.end, end), protect));
+      const changed = yield* uffdWpRange(current, vma, from, Math.min(vma.end, end), protect);
+      error = Math.min(changed, 0);
       if (error !== 0) break;
     }
   }
   yield* context.mapChangingLock.upRead(current);
   yield* mmapReadUnlock(current, mm);
   return error;
+}
+
+/** Of one VMA of the range: -ENOENT (not registered for it), -EINVAL (a part of a huge page), or 0. */
+function refusal(vma: VmArea, start: number, end: number): number {
+  if ((vma.flags & VM_UFFD_WP) === 0) return -ENOENT;
+  return misalignedHugetlb(vma, start) || misalignedHugetlb(vma, end) ? -EINVAL : 0;
 }
