@@ -54,6 +54,7 @@ function formatValue(value: unknown): string {
   if (value === undefined) return 'done';
   if (typeof value === 'bigint') return hexAddress(value);
   if (value instanceof Uint8Array) return formatBytes(value);
+  if (Array.isArray(value)) return value.map(formatValue).join('|') || 'none';
   if (typeof value !== 'object' || value === null) return String(value);
   return Object.entries(value)
     .map(([key, item]) => `${key} ${formatValue(item)}`)

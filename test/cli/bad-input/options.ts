@@ -48,6 +48,18 @@ export const options: Rows = {
       says: "the policy virtual-time never chooses speculative fills: expected policy 'random'",
     },
     {
+      command: 'run loop.yaml --memory lots',
+      says: 'option --memory is no size in pages: expected a multiple of 4096 bytes, such as 65536 or 64MiB, found lots',
+    },
+    {
+      command: 'run loop.yaml --hugepages 8',
+      says: "option --hugepages: expected such as 2MiB:8,1GiB:1, found '8'",
+    },
+    {
+      command: 'run loop.yaml --thp often',
+      says: "option --thp: expected never, madvise, always, found 'often'",
+    },
+    {
       command: 'run loop.yaml --retention zz',
       says: "option --retention: expected profile, adversarial, none, found 'zz'",
     },
@@ -315,7 +327,7 @@ export const options: Rows = {
     },
     {
       command: 'walk --scenario typo.yaml --process p 0x1000',
-      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, programs, children, placement, always, finally, found progrmas',
+      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, lockdep, perVmaLocks, maxMapCount, overcommitMemory, kernelBugs, programs, children, placement, always, finally, found progrmas',
     },
     {
       command: 'walk --scenario loop.yaml --process p --steps x 0x1000',

@@ -14,11 +14,11 @@ export const scenarios: Rows = {
     },
     {
       command: 'run typo.yaml',
-      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, programs, children, placement, always, finally, found progrmas',
+      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, lockdep, perVmaLocks, maxMapCount, overcommitMemory, kernelBugs, programs, children, placement, always, finally, found progrmas',
     },
     {
       command: 'run call.yaml',
-      says: 'call.yaml:5:7: unknown call "mumap"; did you mean "mmap"?: expected one of mmap, munmap, mprotect, brk, load, store, fetch-add, swap, compare-and-swap, fetch, fork, exit, wait, kill, setuid, compute, set, wait-for, pid-of, ptrace-attach, ptrace-detach, peek, poke, mem-open, mem-read, mem-write, process-vm-readv, process-vm-writev, tagged-address-control, tag-check-preference, tag-check-override, irg, addg, subg, subp, gmi, ldg, stg, st2g, stzg, stz2g, stgp, dc-zva, dc-gva, dc-gzva, peek-tags, poke-tags, found mumap',
+      says: 'call.yaml:5:7: unknown call "mumap"; did you mean "mmap"?: expected one of mmap, munmap, mprotect, brk, load, store, fetch-add, swap, compare-and-swap, fetch, mremap, madvise, process-madvise, mlock, munlock, mlockall, munlockall, mincore, msync, mseal, pkey-alloc, pkey-free, pkey-mprotect, memfd-create, open, unlink, close, ftruncate, fallocate, pread, pwrite, fork, exit, wait, kill, setuid, compute, set, wait-for, pid-of, ptrace-attach, ptrace-detach, peek, poke, mem-open, mem-read, mem-write, process-vm-readv, process-vm-writev, tagged-address-control, tag-check-preference, tag-check-override, irg, addg, subg, subp, gmi, ldg, stg, st2g, stzg, stz2g, stgp, dc-zva, dc-gva, dc-gzva, peek-tags, poke-tags, found mumap',
     },
     {
       command: 'run wide.yaml',
