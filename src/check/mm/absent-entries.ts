@@ -56,7 +56,8 @@ function auditMarker(audit: Audit, vma: VmArea, place: string, bits: number): vo
     audit.report(`${place} has a marker of no userfaultfd`);
   }
   const guard = (bits & PTE_MARKER_GUARD) !== 0;
-  if (guard && maybeGuardFlag && (vma.flags & VM_MAYBE_GUARD) === 0) {
+  const known = maybeGuardFlag && audit.options.guardFlagMayBeLost !== true;
+  if (guard && known && (vma.flags & VM_MAYBE_GUARD) === 0) {
     audit.report(`${place} has a guard that ${vma.name} does not know of`);
   }
 }

@@ -24,6 +24,11 @@ export interface AuditOptions {
    * and given back only if it is accounted memory (Linux mm/vma.c, `acct_stack_growth`).
    */
   readonly committedMayExceed?: boolean;
+  /**
+   * A VMA may have guards that its flags do not tell of: MADV_GUARD_INSTALL sets VM_MAYBE_GUARD under the VMA's read lock,
+   * and a split or mprotect that has read the flags before it waits for readers writes them back without it, as in 6.18.
+   */
+  readonly guardFlagMayBeLost?: boolean;
 }
 
 export class Audit {

@@ -39,7 +39,7 @@ function auditTasks(audit: Audit): void {
 function auditMm(audit: Audit, mm: MmStruct, users: number): void {
   audit.expectEqual(`mm_users of ${mm.name}`, mm.mmUsers, users);
   audit.expectEqual(`tlb_flush_pending of ${mm.name}`, mm.tlbFlushPending, 0);
-  if (mm.writeProtectSeq % 2 === 1) audit.report(`${mm.name} is being write-protected`);
+  if (mm.writeProtectSeq.sequence % 2 === 1) audit.report(`${mm.name} is being write-protected`);
   if (mm.mmLockSeq % 2 === 1) audit.report(`mm_lock_seq of ${mm.name} is odd`);
 }
 

@@ -9,6 +9,10 @@ import { architectureName, PROCESSORS } from '../../support/architecture.ts';
 import { Program, type ProgramOptions } from './programs/program.ts';
 import { crowdedStep, listing, type Step, stepOf, type Weights } from './programs/step.ts';
 
+/** Programs, of 95 and of 32 calls on average. */
+const RUNS = Number(process.env['RUNS'] ?? 900);
+const RUNS_TOGETHER = Number(process.env['RUNS_TOGETHER'] ?? 500);
+
 /** What may run beside anything else. */
 const MEMORY: Weights = {
   mmap: 14,
@@ -133,7 +137,7 @@ const REPLAYS: readonly (readonly [what: string, kind: number, steps: readonly S
 const script = fc.array(crowdedStep(MEMORY), { minLength: 2, maxLength: 12, size: 'max' });
 
 describe('random programs of all calls', () => {
-  it('one after the other, keep everything adding up: 80,000 calls', () => {
+  it('one after the other, keep everything adding up: 85,000 calls', () => {
     let steps = 0;
     const begun = performance.now();
     const program = fc.array(stepOf(EVERYTHING), { minLength: 1, maxLength: 200, size: 'max' });
@@ -146,7 +150,7 @@ describe('random programs of all calls', () => {
     report(steps, begun);
   }, 120_000);
 
-  it('side by side on two and three CPUs, whatever the schedule: 20,000 calls', () => {
+  it('side by side on two and three CPUs, whatever the schedule: 15,000 calls', () => {
     let steps = 0;
     const begun = performance.now();
     const all = fc.array(stepOf(EVERYTHING), { minLength: 5, maxLength: 20, size: 'max' });
@@ -163,10 +167,6 @@ describe('random programs of all calls', () => {
     run(kind, steps, 1);
   });
 });
-
-/** Programs, of 90 and of 16 calls on average. */
-const RUNS = Number(process.env['RUNS'] ?? 900);
-const RUNS_TOGETHER = Number(process.env['RUNS_TOGETHER'] ?? 1250);
 
 function report(steps: number, begun: number): void {
   const seconds = ((performance.now() - begun) / 1000).toFixed(1);

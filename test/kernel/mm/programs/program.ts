@@ -54,6 +54,7 @@ export class Program {
   /** Set by the calls after which that is so, as `AuditOptions` says. */
   lockedVmMayExceed = false;
   committedMayExceed = false;
+  guardFlagMayBeLost = false;
   #children = 0;
 
   constructor({ seed, ...options }: ProgramOptions = {}) {
@@ -145,6 +146,7 @@ export class Program {
 
   /** Scripts of tasks of two address spaces, side by side. */
   performTogether(scripts: readonly (readonly Step[])[]): void {
+    this.guardFlagMayBeLost = true;
     while (this.#tasks.length < scripts.length) this.#addThread();
     const tasks = [...this.#tasks];
     for (const [at, script] of scripts.entries()) {
@@ -238,8 +240,14 @@ export class Program {
     const { kernel } = this.world;
     const mms = [...this.contexts].map(({ mm }) => mm);
     const files = this.#files.map(({ mapping }) => mapping);
-    const { lockedVmMayExceed, committedMayExceed } = this;
-    const wrong = this.world.inconsistencies({ mms, files, lockedVmMayExceed, committedMayExceed });
+    const { lockedVmMayExceed, committedMayExceed, guardFlagMayBeLost } = this;
+    const wrong = this.world.inconsistencies({
+      mms,
+      files,
+      lockedVmMayExceed,
+      committedMayExceed,
+      guardFlagMayBeLost,
+    });
     const reports = kernel.lockdep?.reports ?? [];
     const violations = this.world.system.breakBeforeMake?.violations ?? [];
     return [...wrong, ...reports.map(String), ...violations.map((each) => JSON.stringify(each))];
