@@ -80,6 +80,8 @@ export class FrameTable {
   /** Of folios of more than one frame, by index of the first. */
   readonly #large = new Map<number, LargeMapcount>();
   readonly #points = new Map<number, SchedPoint>();
+  /** By first frame; of huge pages by its negative. */
+  readonly #folioLocks = new Map<number, SharedObject>();
 
   /** Takes one frame at once, for the zero page. */
   constructor(init: FrameTableInit) {
@@ -228,6 +230,19 @@ export class FrameTable {
       this.#points.set(head, point);
     }
     return point;
+  }
+
+  /** The folio's lock as lockdep knows it; huge pages of a pool have a place of their own in the order. Made on first use. */
+  folioLock(frame: number): SharedObject {
+    const head = this.head(frame);
+    const hugetlb = this.hasFlag(head, FrameFlag.Hugetlb);
+    const key = hugetlb ? -head : head;
+    let lock = this.#folioLocks.get(key);
+    if (lock === undefined) {
+      lock = new SharedObject(`${hugetlb ? 'hugetlb ' : ''}folio_lock 0x${head.toString(16)}`);
+      this.#folioLocks.set(key, lock);
+    }
+    return lock;
   }
 
   // --- pins ---

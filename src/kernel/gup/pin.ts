@@ -89,7 +89,7 @@ export function* markFolioDirtyLock(current: TaskStruct, frame: number): Task<vo
   const { frames } = current.kernel;
   const head = frames.head(frame);
   if (frames.isZeroFrame(head)) return;
-  yield* folioLock(frames, head);
+  yield* folioLock(current, head);
   frames.setFlags(head, FrameFlag.Dirty);
-  yield* folioUnlock(frames, head);
+  yield* folioUnlock(current, head);
 }

@@ -1,7 +1,10 @@
 /**
  * The order in which locks may be taken, outermost first. A lock belongs to the class that its name begins with:
  * `mmap_lock mm of reader` is an mmap_lock. Locks of other names are classes of their own, without a rank.
- * Left out: the folio lock, which is a bit of the page and not known to lockdep in Linux either.
+ * The folio lock is a bit of the page, and Linux's lockdep does not know it; here its place in the documented order is
+ * watched, and nothing else about it: several folios may be locked at a time, and circles through it are not looked for.
+ * Huge pages of a pool have another place than other folios, since hugetlb takes i_mmap_rwsem first.
+ * Left out: the locks of swap, of the lists of reclaim and of a page cache (i_pages), whose sections are single steps here.
  * @see Linux mm/rmap.c and mm/filemap.c, "Lock ordering in mm"
  */
 
@@ -17,17 +20,18 @@ const RANKS: Readonly<Record<string, number>> = {
   exec_update_lock: 5,
   i_rwsem: 10,
   mmap_lock: 20,
-  invalidate_lock: 30,
   hugetlb_fault_mutex: 36,
   hugetlb_vma_lock: 38,
+  folio_lock: 40,
   i_mmap_rwsem: 60,
+  hugetlb_folio_lock: 65,
   anon_vma: 70,
   page_table_lock: 80,
   ptl: 80,
-  swap_lock: 90,
-  lru_lock: 100,
-  i_pages: 100,
 };
+
+/** Of these only the rank counts. */
+const RANK_ONLY: ReadonlySet<string> = new Set(['folio_lock', 'hugetlb_folio_lock']);
 
 /** A reader's VMA lock stands where mmap_lock does for a fault; a writer waits for readers much further in. */
 const VMA_READ_RANK = 25;
@@ -44,4 +48,9 @@ export function classOf(lockName: string): string {
 export function rankOf(lockClass: string, write: boolean): number | null {
   if (lockClass === VMA_LOCK_CLASS) return write ? VMA_WRITE_RANK : VMA_READ_RANK;
   return RANKS[lockClass] ?? null;
+}
+
+/** Is nothing but the rank of the class to be looked at? */
+export function isRankOnly(lockClass: string): boolean {
+  return RANK_ONLY.has(lockClass);
 }

@@ -9,7 +9,7 @@
  */
 import type { SharedObject } from '../../base/task.ts';
 import { FrameKind, LockMode, type LockWatcher, type SchedTask } from '../../sched/task.ts';
-import { classOf, MMAP_LOCK_CLASS, rankOf, VMA_LOCK_CLASS } from './lock-classes.ts';
+import { classOf, isRankOnly, MMAP_LOCK_CLASS, rankOf, VMA_LOCK_CLASS } from './lock-classes.ts';
 import { type ClassUsage, LockGraph } from './lock-graph.ts';
 
 /** What is wrong with an order. */
@@ -105,6 +105,10 @@ export class Lockdep implements LockWatcher {
 
   /** `taken` is waited for while `outer` is held. */
   #nest(task: SchedTask, outer: HeldLock, taken: HeldLock, stack: LockStack): void {
+    if (isRankOnly(taken.lockClass) || isRankOnly(outer.lockClass)) {
+      this.#checkRank(task, outer, taken, [stack]);
+      return;
+    }
     if (outer.key === taken.key) {
       const summary = `${task.name} takes ${taken.lock.name} while it holds ${outer.lock.name}, of the same class`;
       this.#tell(task, 'recursion', taken.key, summary, [stack]);
@@ -116,14 +120,19 @@ export class Lockdep implements LockWatcher {
         const summary = `${task.name} waits for ${taken.lock.name} while it holds the lock of ${outer.lock.name}: a writer of mmap_lock may wait for that`;
         this.#tell(task, 'mmap_lock under a VMA lock', '', summary, [stack, ...other]);
       }
-    } else if (outer.rank !== null && taken.rank !== null && taken.rank < outer.rank) {
-      const summary = `${task.name} takes ${taken.lock.name} inside ${outer.lock.name}; ${taken.key} belongs outside ${outer.key}`;
-      this.#tell(task, 'order', `${outer.key} ${taken.key}`, summary, [stack, ...other]);
-    } else if (other.length > 0) {
+    } else if (!this.#checkRank(task, outer, taken, [stack, ...other]) && other.length > 0) {
       const summary = `${task.name} takes ${taken.lock.name} inside ${outer.lock.name}; elsewhere ${outer.key} is taken inside ${taken.key}`;
       this.#tell(task, 'circle', `${outer.key} ${taken.key}`, summary, [stack, ...other]);
     }
     this.#graph.addEdge(outer.key, taken.key, stack);
+  }
+
+  /** Tells of a lock that is waited for inside one which belongs inside it; true if so. */
+  #checkRank(task: SchedTask, outer: HeldLock, taken: HeldLock, stacks: readonly LockStack[]): boolean {
+    if (outer.rank === null || taken.rank === null || taken.rank >= outer.rank) return false;
+    const summary = `${task.name} takes ${taken.lock.name} inside ${outer.lock.name}; ${taken.key} belongs outside ${outer.key}`;
+    this.#tell(task, 'order', `${outer.key} ${taken.key}`, summary, stacks);
+    return true;
   }
 
   #noteUsage(task: SchedTask, taken: HeldLock, stack: LockStack): void {

@@ -149,7 +149,7 @@ function* reservePage(
   if (!frames.hasFlag(frame, FrameFlag.Uptodate)) reservation.fresh++;
   // Dirty, so that reclaim keeps the promise.
   frames.setFlags(frame, FrameFlag.Dirty);
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   frames.put(frame);
   return 0;
 }

@@ -118,7 +118,7 @@ export function* readPart(
     part.fill(0);
     return;
   }
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   machine.memory.readBytes(frame, at % PAGE_BYTES, part);
   yield frames.refPoint(frame);
   frames.put(frame);

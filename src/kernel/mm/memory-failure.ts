@@ -45,7 +45,7 @@ export function* memoryFailure(current: TaskStruct, frame: number): Task<number>
     return -EHWPOISON;
   }
   frames.setFlags(frame, FrameFlag.HwPoison);
-  yield* folioLock(frames, frame);
+  yield* folioLock(current, frame);
   const page = yield* unmapBroken(current, frame);
   if (page !== NOT_MAPPED && frames.hasFlag(frame, FrameFlag.Dirty)) {
     const address = BigInt(page) << 12n;
@@ -55,7 +55,7 @@ export function* memoryFailure(current: TaskStruct, frame: number): Task<number>
   if (folioIsolateLru(frames, frame)) frames.put(frame);
   frames.clearFlags(frame, FrameFlag.Active | FrameFlag.Unevictable);
   if (frames.hasFlag(frame, FrameFlag.SwapCache)) frames.clearFlags(frame, FrameFlag.Uptodate);
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   return 0;
 }
 

@@ -14,7 +14,7 @@ import { NO_SLOT } from '../frame/swap-area.ts';
 import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { allocUserFolio } from './alloc-folio.ts';
-import { folioLock, folioUnlock } from './fault/folio-lock.ts';
+import { folioLock, folioSetLocked, folioUnlock } from './fault/folio-lock.ts';
 import type { VmFault } from './fault/vm-fault.ts';
 import { folioAddLru } from './reclaim/lru.ts';
 import { shmemSwapinFolio } from './shmem-swap.ts';
@@ -120,7 +120,7 @@ function* takeBack(current: TaskStruct, mapping: AddressSpace, frame: number, in
     yield mapping.change;
     mapping.remove(frames, index);
   }
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   frames.put(frame);
 }
 
@@ -129,9 +129,9 @@ function* lockCached(current: TaskStruct, mapping: AddressSpace, index: number):
   const { frames } = current.kernel;
   const frame = mapping.frameAt(index);
   frames.get(frame);
-  yield* folioLock(frames, frame);
+  yield* folioLock(current, frame);
   if (mapping.frameAt(index) === frame) return frame;
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   frames.put(frame);
   return -EEXIST;
 }
@@ -152,7 +152,8 @@ function* addFolio(current: TaskStruct, mapping: AddressSpace, index: number): T
     frames.put(frame);
     return -EEXIST;
   }
-  frames.setFlags(frame, mapping.shmem ? FrameFlag.Locked | FrameFlag.SwapBacked : FrameFlag.Locked);
+  folioSetLocked(current, frame);
+  if (mapping.shmem) frames.setFlags(frame, FrameFlag.SwapBacked);
   folioAddLru(frames, frame);
   mapping.add(frames, index, frame);
   frames.get(frame);

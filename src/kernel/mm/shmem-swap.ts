@@ -85,11 +85,11 @@ export function* shmemSwapinFolio(
     folio = yield* swapin(current, null, slot);
     if (folio === SWAPIN_FAILED) return mapping.swapSlotAt(index) === slot ? -ENOMEM : -EEXIST;
   }
-  yield* folioLock(frames, folio);
+  yield* folioLock(current, folio);
   yield mapping.change;
   const still = swap.slotOf(folio) === slot && mapping.swapSlotAt(index) === slot;
   if (!still || !frames.hasFlag(folio, FrameFlag.Uptodate)) {
-    yield* folioUnlock(frames, folio);
+    yield* folioUnlock(current, folio);
     frames.put(folio);
     return still ? -EIO : -EEXIST;
   }

@@ -78,7 +78,7 @@ function* lockPage(current: TaskStruct, mapping: AddressSpace, index: number): T
     const frame = mapping.frameAt(index);
     if (frame === -1) return -1;
     frames.get(frame);
-    yield* folioLock(frames, frame);
+    yield* folioLock(current, frame);
     if (mapping.frameAt(index) === frame) return frame;
     yield* unlockPage(current, frame);
   }
@@ -97,7 +97,7 @@ function* lockOrSwapIn(current: TaskStruct, mapping: AddressSpace, index: number
 
 function* unlockPage(current: TaskStruct, frame: number): Task<void> {
   const { frames } = current.kernel;
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   frames.put(frame);
 }
 

@@ -45,6 +45,6 @@ export function* shmemWriteEnd(
     if (behind < PAGE_BYTES) machine.memory.writeBytes(frame, behind, new Uint8Array(PAGE_BYTES - behind));
   }
   frames.setFlags(frame, FrameFlag.Uptodate | FrameFlag.Dirty);
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   frames.put(frame);
 }

@@ -8,6 +8,7 @@ import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { allocUserFolio } from './alloc-folio.ts';
+import { folioSetLocked } from './fault/folio-lock.ts';
 import { folioAddLru } from './reclaim/lru.ts';
 import { swapAreaOf, swapCacheGetFolio } from './swap-cache.ts';
 import { swapReadFolio } from './swap-io.ts';
@@ -33,7 +34,8 @@ export function* swapin(current: TaskStruct, vma: VmArea | null, slot: number): 
     if (folio === NO_FRAME) return SWAPIN_FAILED;
     yield swap.change;
     if (swap.count(slot) > 0 && swap.frameOf(slot) === -1) {
-      frames.setFlags(folio, FrameFlag.Locked | FrameFlag.SwapBacked | FrameFlag.SwapCache);
+      folioSetLocked(current, folio);
+      frames.setFlags(folio, FrameFlag.SwapBacked | FrameFlag.SwapCache);
       frames.get(folio);
       swap.addToCache(slot, folio);
       folioAddLru(frames, folio);

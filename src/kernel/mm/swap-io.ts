@@ -21,14 +21,14 @@ export function* swapWriteout(current: TaskStruct, folio: number): Task<void> {
   const { kernel } = current;
   const { frames, machine, pageTags } = kernel;
   if (yield* folioFreeSwap(current, folio)) {
-    yield* folioUnlock(frames, folio);
+    yield* folioUnlock(current, folio);
     return;
   }
   const swap = swapAreaOf(kernel);
   frames.setFlags(folio, FrameFlag.Writeback);
   // `arch_prepare_to_swap`: tags go first, while the lock keeps the page from being mapped again.
   const tags = pageTags?.save(folio) ?? null;
-  yield* folioUnlock(frames, folio);
+  yield* folioUnlock(current, folio);
   const { object } = frames.refPoint(folio);
   yield new SchedPoint(PointKind.Read, object, 'swap_writeout', StepCost.PageCopy);
   noteSwap(current, 'swap-out', swap.slotOf(folio), folio);
@@ -51,7 +51,7 @@ export function* swapReadFolio(current: TaskStruct, folio: number): Task<void> {
   if (bytes === null) machine.memory.zeroFrame(folio);
   else machine.memory.writeBytes(folio, 0, bytes);
   frames.setFlags(folio, FrameFlag.Uptodate);
-  yield* folioUnlock(frames, folio);
+  yield* folioUnlock(current, folio);
 }
 
 /** Before the slot's entry goes: the folio gets the tags that its page had. @see `arch_swap_restore` */

@@ -20,7 +20,7 @@ export function* faultDirtySharedPage(fault: VmFault, frame: number): Task<numbe
   frames.setFlags(frame, FrameFlag.Dirty);
   // Once it is unlocked it may be truncated.
   const cached = frames.mapping(frame) !== null;
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(fault.current, frame);
   return dirtied && cached ? yield* unlockMmapForIo(fault) : 0;
 }
 

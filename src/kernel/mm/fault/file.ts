@@ -76,7 +76,7 @@ function* callFault(fault: VmFault): Task<number> {
 
 function* unlockAndPut(fault: VmFault): Task<void> {
   const { frames } = fault.kernel;
-  yield* folioUnlock(frames, fault.frame);
+  yield* folioUnlock(fault.current, fault.frame);
   frames.put(fault.frame);
 }
 
@@ -91,7 +91,7 @@ function* doReadFault(fault: VmFault): Task<number> {
   let result = yield* callFault(fault);
   if ((result & ENDED) !== 0) return result;
   result |= yield* finishFault(fault);
-  yield* folioUnlock(frames, fault.frame);
+  yield* folioUnlock(fault.current, fault.frame);
   // Unless the pte took it over, our reference goes.
   if ((result & ENDED) !== 0) frames.put(fault.frame);
   return result & ~VM_FAULT_LOCKED;

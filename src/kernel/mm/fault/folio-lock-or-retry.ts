@@ -13,7 +13,7 @@ import {
   VM_FAULT_RETRY,
 } from './fault-flags.ts';
 import { releaseFaultLock } from './fault-lock.ts';
-import { folioTrylock } from './folio-lock.ts';
+import { folioTrylock, noteAcquire, noteReleased, trylockUnwatched } from './folio-lock.ts';
 import type { VmFault } from './vm-fault.ts';
 
 /** Waits until the folio is unlocked; false when a fatal signal came first. Needs a reference. */
@@ -33,21 +33,22 @@ function* folioWaitLocked(fault: VmFault, folio: number): Task<boolean> {
  * which stays.
  */
 export function* folioLockOrRetry(fault: VmFault, folio: number): Task<number> {
-  const { frames } = fault.kernel;
-  if (yield* folioTrylock(frames, folio)) return 0;
+  if (yield* folioTrylock(fault.current, folio)) return 0;
   if (fault.has(FAULT_FLAG_ALLOW_RETRY) && !fault.has(FAULT_FLAG_TRIED)) {
     if (fault.has(FAULT_FLAG_RETRY_NOWAIT)) return VM_FAULT_RETRY;
     yield* releaseFaultLock(fault);
     yield* folioWaitLocked(fault, folio);
     return VM_FAULT_RETRY;
   }
+  noteAcquire(fault.current, folio);
   do {
     if (!(yield* folioWaitLocked(fault, folio))) {
       // Killed, or somebody else was faster: only the first ends the wait.
       if (!fault.current.fatalSignalPending()) continue;
+      noteReleased(fault.current, folio);
       yield* releaseFaultLock(fault);
       return VM_FAULT_RETRY;
     }
-  } while (!(yield* folioTrylock(frames, folio)));
+  } while (!(yield* trylockUnwatched(fault.kernel.frames, folio)));
   return 0;
 }

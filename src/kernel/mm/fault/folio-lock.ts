@@ -1,31 +1,80 @@
 /**
  * The folio lock: one bit of the frame's flags. Waiters are not queued: whoever runs first after the release has it.
- * Left out: letting mmap_lock go while waiting (`folio_lock_or_retry`), which only faults that wait for I/O need.
- * @see Linux include/linux/pagemap.h, `folio_lock`, `folio_trylock`, `folio_unlock`
+ * Linux's lockdep does not know it, as I/O may end with another task letting it go; here the task that takes it does, so the
+ * place it has in the documented order is watched (see lock-classes.ts).
+ * Letting mmap_lock go while waiting is `folioLockOrRetry`.
+ * @see Linux include/linux/pagemap.h, `folio_lock`, `folio_trylock`, `folio_unlock`, `__folio_set_locked`
  */
 import { PointKind, SchedPoint, StepCost, type Task } from '../../../base/task.ts';
+import { LockMode } from '../../../sched/task.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { FrameTable } from '../../frame/frame-table.ts';
+import type { TaskStruct } from '../../task-struct.ts';
 
-export function* folioTrylock(frames: FrameTable, frame: number): Task<boolean> {
-  yield frames.refPoint(frame);
-  if (frames.hasFlag(frame, FrameFlag.Locked)) return false;
-  frames.setFlags(frame, FrameFlag.Locked);
+export function* folioTrylock(current: TaskStruct, folio: number): Task<boolean> {
+  if (!(yield* trylockUnwatched(current.kernel.frames, folio))) return false;
+  noteAcquired(current, folio);
   return true;
 }
 
-/** Needs a reference on the frame. */
-export function* folioLock(frames: FrameTable, frame: number): Task<void> {
-  while (!(yield* folioTrylock(frames, frame))) {
-    const { object } = frames.refPoint(frame);
-    const free = () => !frames.hasFlag(frame, FrameFlag.Locked);
+/** Needs a reference on the folio. */
+export function* folioLock(current: TaskStruct, folio: number): Task<void> {
+  const { frames } = current.kernel;
+  noteAcquire(current, folio);
+  while (!(yield* trylockUnwatched(frames, folio))) {
+    const { object } = frames.refPoint(folio);
+    const free = () => !frames.hasFlag(folio, FrameFlag.Locked);
     yield new SchedPoint(PointKind.Wait, object, 'folio_lock', StepCost.ContextSwitch, free);
   }
 }
 
-export function* folioUnlock(frames: FrameTable, frame: number): Task<void> {
-  yield frames.refPoint(frame);
-  if (!frames.hasFlag(frame, FrameFlag.Locked))
-    throw new Error(`frame 0x${frame.toString(16)} is not locked`);
-  frames.clearFlags(frame, FrameFlag.Locked);
+/** A folio that nobody else knows yet. */
+export function folioSetLocked(current: TaskStruct, folio: number): void {
+  current.kernel.frames.setFlags(folio, FrameFlag.Locked);
+  noteAcquired(current, folio);
+}
+
+export function* folioUnlock(current: TaskStruct, folio: number): Task<void> {
+  yield* unlockUnwatched(current.kernel.frames, folio);
+  noteReleased(current, folio);
+}
+
+/** The same of a folio that nobody else has come to know: no step. */
+export function folioClearLocked(current: TaskStruct, folio: number): void {
+  current.kernel.frames.clearFlags(folio, FrameFlag.Locked);
+  noteReleased(current, folio);
+}
+
+// --- for those who wait for nothing while they have it, and for waits that are not `folioLock`'s ---
+
+/** One attempt, of which lockdep is not told. */
+export function* trylockUnwatched(frames: FrameTable, folio: number): Task<boolean> {
+  yield frames.refPoint(folio);
+  if (frames.hasFlag(folio, FrameFlag.Locked)) return false;
+  frames.setFlags(folio, FrameFlag.Locked);
+  return true;
+}
+
+export function* unlockUnwatched(frames: FrameTable, folio: number): Task<void> {
+  yield frames.refPoint(folio);
+  if (!frames.hasFlag(folio, FrameFlag.Locked))
+    throw new Error(`frame 0x${folio.toString(16)} is not locked`);
+  frames.clearFlags(folio, FrameFlag.Locked);
+}
+
+/** It is going to be waited for with everything held that is held now. */
+export function noteAcquire(current: TaskStruct, folio: number): void {
+  const { lockWatcher, kernel } = current;
+  lockWatcher?.acquire(current, kernel.frames.folioLock(folio), LockMode.Write, 0, 'folio_lock');
+}
+
+/** It is let go, or no longer waited for. */
+export function noteReleased(current: TaskStruct, folio: number): void {
+  const { lockWatcher, kernel } = current;
+  lockWatcher?.release(current, kernel.frames.folioLock(folio));
+}
+
+function noteAcquired(current: TaskStruct, folio: number): void {
+  const { lockWatcher, kernel } = current;
+  lockWatcher?.acquired(current, kernel.frames.folioLock(folio), LockMode.Write, 'folio_trylock');
 }

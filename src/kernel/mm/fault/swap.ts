@@ -58,7 +58,7 @@ function* put(fault: VmFault, folio: number): Task<void> {
 }
 
 function* unlockAndPut(fault: VmFault, folio: number): Task<void> {
-  yield* folioUnlock(fault.kernel.frames, folio);
+  yield* folioUnlock(fault.current, folio);
   yield* put(fault, folio);
 }
 
@@ -84,7 +84,7 @@ function* mapSwappedIn(fault: VmFault, folio: number, slot: number): Task<number
   }
   const writes = fault.has(FAULT_FLAG_WRITE);
   const flags = yield* takeOver(fault, table, folio, slot);
-  yield* folioUnlock(frames, folio);
+  yield* folioUnlock(current, folio);
   if (!writes || (flags & EntryFlag.Dirty) !== 0) {
     yield* pteUnmapUnlock(current, table);
     return 0;

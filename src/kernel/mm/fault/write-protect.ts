@@ -89,11 +89,11 @@ function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
   yield frames.refPoint(frame);
   if (frames.isLarge(frame)) return canReuseLarge(frames, frame);
   if (frames.refcount(frame) > (frames.hasFlag(frame, FrameFlag.SwapCache) ? 2 : 1)) return false;
-  if (!(yield* folioTrylock(frames, frame))) return false;
+  if (!(yield* folioTrylock(current, frame))) return false;
   yield* folioFreeSwap(current, frame);
   const alone = frames.refcount(frame) === 1;
   if (alone) moveAnonRmap(frames, frame, vma);
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   return alone;
 }
 
@@ -128,7 +128,7 @@ function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<nu
   kernel.frames.get(frame);
   yield* wpPageReuse(fault, table);
   yield* pteUnmapUnlock(current, table);
-  yield* folioLock(kernel.frames, frame);
+  yield* folioLock(current, frame);
   const result = yield* faultDirtySharedPage(fault, frame);
   yield* putFrame(fault, frame);
   return result;

@@ -17,7 +17,7 @@ import {
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from '../fault/fault-flags.ts';
-import { folioLock, folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
+import { folioLock, folioSetLocked, folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import type { TablePage } from '../page-table.ts';
 import { PTE_MARKER_POISONED, SWP_PTE_MARKER } from '../swap-entry.ts';
 import { flushAccessFlags } from '../tlb.ts';
@@ -90,13 +90,13 @@ function* presentPage(fault: HugeFault, table: TablePage): Task<number> {
   } else if (fault.has(FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) && !entryWritable(flags)) {
     const frame = fault.originalFrame;
     const anonymous = frames.hasFlag(frame, FrameFlag.Anon);
-    if (anonymous && !(yield* folioTrylock(frames, frame))) {
+    if (anonymous && !(yield* folioTrylock(current, frame))) {
       fault.waitFor = frame;
     } else {
       yield frames.refPoint(frame);
       frames.get(frame);
       result = yield* hugetlbWp(fault, table);
-      if (anonymous) yield* folioUnlock(frames, frame);
+      if (anonymous) yield* folioUnlock(current, frame);
       yield frames.refPoint(frame);
       frames.put(frame);
     }
@@ -155,20 +155,24 @@ function* noPage(fault: HugeFault, table: TablePage): Task<number> {
   if (fault.has(FAULT_FLAG_WRITE) && !shared) {
     if (!anonymous) {
       locked = false;
-      yield* folioUnlock(frames, frame);
+      yield* folioUnlock(current, frame);
     }
     // The copy is made at once, without a second fault.
     fault.readOriginal(table);
     result = yield* hugetlbWp(fault, table);
   }
   yield* table.lock.unlock(current);
-  if (locked) yield* folioUnlock(frames, frame);
+  if (locked) yield* folioUnlock(current, frame);
   return result;
 }
 
-function* giveBack({ kernel, vma, start }: HugeFault, frame: number, anonymous: boolean): Task<void> {
+function* giveBack(
+  { current, kernel, vma, start }: HugeFault,
+  frame: number,
+  anonymous: boolean,
+): Task<void> {
   if (anonymous) restoreReserveOnError(vma, start, frame);
-  yield* folioUnlock(kernel.frames, frame);
+  yield* folioUnlock(current, frame);
   yield kernel.frames.refPoint(frame);
   kernel.frames.put(frame);
 }
@@ -190,7 +194,8 @@ function* findOrMakePage(fault: HugeFault): Task<FoundPage> {
   const frame = yield* allocHugetlbFolio(vma, fault.start, false);
   if (frame === NO_FRAME) return ended(VM_FAULT_SIGBUS);
   yield* fault.clear(frame);
-  kernel.frames.setFlags(frame, FrameFlag.Uptodate | FrameFlag.Locked);
+  kernel.frames.setFlags(frame, FrameFlag.Uptodate);
+  folioSetLocked(fault.current, frame);
   if (sharable) {
     yield inode.mapping.change;
     inode.add(pageIndex, frame);
@@ -211,17 +216,17 @@ function* askUserSpace(fault: HugeFault, reason: UserfaultReason): Task<number> 
 }
 
 /** @see include/linux/hugetlb.h, `filemap_lock_hugetlb_folio` */
-function* lockCachedPage({ kernel, inode, pageIndex }: HugeFault): Task<number> {
+function* lockCachedPage({ current, kernel, inode, pageIndex }: HugeFault): Task<number> {
   const { frames } = kernel;
   for (;;) {
     yield inode.mapping.change;
     const frame = inode.frameAt(pageIndex);
     if (frame === NO_FRAME) return NO_FRAME;
     frames.get(frame);
-    yield* folioLock(frames, frame);
+    yield* folioLock(current, frame);
     if (inode.frameAt(pageIndex) === frame) return frame;
     // Taken out of the file while we waited for the lock.
-    yield* folioUnlock(frames, frame);
+    yield* folioUnlock(current, frame);
     frames.put(frame);
   }
 }

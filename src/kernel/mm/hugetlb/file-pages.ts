@@ -7,7 +7,7 @@ import { EINTR, ENOSPC, EPERM } from '../../errno.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { folioUnlock } from '../fault/folio-lock.ts';
+import { folioSetLocked, folioUnlock } from '../fault/folio-lock.ts';
 import { F_SEAL_GROW } from '../seals.ts';
 import type { HugetlbInode } from './hugetlb-inode.ts';
 
@@ -49,10 +49,11 @@ function* addPage(current: TaskStruct, inode: HugetlbInode, index: number): Task
   if (frame === NO_FRAME) return -ENOSPC;
   resvMap.add(index, index + 1);
   for (let i = 0; i < pages; i++) machine.memory.zeroFrame(frame + i);
-  frames.setFlags(frame, FrameFlag.Uptodate | FrameFlag.Locked);
+  frames.setFlags(frame, FrameFlag.Uptodate);
+  folioSetLocked(current, frame);
   yield mapping.change;
   inode.add(index, frame);
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   yield frames.refPoint(frame);
   frames.put(frame);
   return 0;

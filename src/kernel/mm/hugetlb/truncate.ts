@@ -72,7 +72,7 @@ function* zeroPart(current: TaskStruct, inode: HugetlbInode, start: number, end:
   const head = inode.frameAt(Math.floor(start / bytes));
   if (end <= start || head === -1) return;
   frames.get(head);
-  yield* folioLock(frames, head);
+  yield* folioLock(current, head);
   for (let at = start; at < end; ) {
     const inPage = at % PAGE_BYTES;
     const count = Math.min(PAGE_BYTES - inPage, end - at);
@@ -80,7 +80,7 @@ function* zeroPart(current: TaskStruct, inode: HugetlbInode, start: number, end:
     machine.memory.writeBytes(frame, inPage, new Uint8Array(count));
     at += count;
   }
-  yield* folioUnlock(frames, head);
+  yield* folioUnlock(current, head);
   yield frames.refPoint(head);
   frames.put(head);
 }
@@ -146,11 +146,11 @@ function* removePages(
       // Faulted in again by somebody who looked at the size before.
       if (frames.isMapped(frame)) yield* unmapFilePages(current, inode, index, index + pages, !hole);
       frames.get(frame);
-      yield* folioLock(frames, frame);
+      yield* folioLock(current, frame);
       yield mapping.change;
       mapping.remove(frames, index);
       if (hole) inode.unreserve(index / pages, index / pages + 1, 1);
-      yield* folioUnlock(frames, frame);
+      yield* folioUnlock(current, frame);
       yield frames.refPoint(frame);
       frames.put(frame);
       freed++;

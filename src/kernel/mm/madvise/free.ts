@@ -89,10 +89,10 @@ class FreeVisitor implements PageTableVisitor {
   *#forget(folio: number): Task<boolean> {
     const { frames } = this.#current.kernel;
     if (!frames.hasFlag(folio, FrameFlag.SwapCache | FrameFlag.Dirty)) return true;
-    if (!(yield* folioTrylock(frames, folio))) return false;
+    if (!(yield* folioTrylock(this.#current, folio))) return false;
     const gone = frames.folioMapcount(folio) === 1 && (yield* this.#forgetSwap(folio));
     if (gone) frames.clearFlags(folio, FrameFlag.Dirty);
-    yield* folioUnlock(frames, folio);
+    yield* folioUnlock(this.#current, folio);
     return gone;
   }
 

@@ -75,9 +75,9 @@ function* rescueUnevictable(current: TaskStruct): Task<boolean> {
 
 function* rescue(current: TaskStruct, folio: number): Task<boolean> {
   const { frames } = current.kernel;
-  if (frames.isLarge(folio) || !(yield* folioTrylock(frames, folio))) return false;
+  if (frames.isLarge(folio) || !(yield* folioTrylock(current, folio))) return false;
   munlockFolio(frames, folio);
   const { flags } = yield* folioReferenced(current, folio);
-  yield* folioUnlock(frames, folio);
+  yield* folioUnlock(current, folio);
   return (flags & VM_LOCKED) === 0;
 }

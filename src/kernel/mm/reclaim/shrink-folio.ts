@@ -39,7 +39,7 @@ type Fate = (typeof Fate)[keyof typeof Fate];
  */
 export function* shrinkFolio(current: TaskStruct, folio: number, scan: ScanControl): Task<void> {
   const { frames } = current.kernel;
-  if (!(yield* folioTrylock(frames, folio))) {
+  if (!(yield* folioTrylock(current, folio))) {
     scan.contended = true;
     folioPutbackLru(frames, folio);
     return;
@@ -50,7 +50,7 @@ export function* shrinkFolio(current: TaskStruct, folio: number, scan: ScanContr
     return;
   }
   if (fate === Fate.Activate) yield* activate(current, folio);
-  if (fate !== Fate.Unlocked) yield* folioUnlock(frames, folio);
+  if (fate !== Fate.Unlocked) yield* folioUnlock(current, folio);
   else scan.contended = true;
   folioPutbackLru(frames, folio);
 }
@@ -113,7 +113,7 @@ function* pageout(current: TaskStruct, folio: number): Task<Fate> {
   frames.clearFlags(folio, Dirty);
   if (mapping === null) yield* swapWriteout(current, folio);
   else if (!(yield* shmemWriteout(current, folio))) return Fate.Activate;
-  if (!(yield* folioTrylock(frames, folio))) return Fate.Unlocked;
+  if (!(yield* folioTrylock(current, folio))) return Fate.Unlocked;
   if (frames.hasFlag(folio, Dirty | Writeback)) return Fate.Keep;
   return yield* removeMapping(current, folio);
 }
@@ -137,7 +137,7 @@ function* removeMapping(current: TaskStruct, folio: number): Task<Fate> {
     if (!onlyOurs(current, folio)) return Fate.Keep;
     mapping.remove(frames, frames.index(folio));
   }
-  yield* folioUnlock(frames, folio);
+  yield* folioUnlock(current, folio);
   return Fate.Freed;
 }
 

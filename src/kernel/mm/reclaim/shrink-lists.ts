@@ -72,11 +72,11 @@ export function* shrinkActiveList(current: TaskStruct, list: LruList, count: num
 /** Programs in use stay active; whose Young bits could not be looked at stays so for now. */
 function* staysActive(current: TaskStruct, folio: number): Task<boolean> {
   const { frames } = current.kernel;
-  if (!(yield* folioTrylock(frames, folio))) return false;
+  if (!(yield* folioTrylock(current, folio))) return false;
   const { ptes, flags } = frames.isLarge(folio)
     ? { ptes: 0, flags: 0 }
     : yield* folioReferenced(current, folio);
-  yield* folioUnlock(frames, folio);
+  yield* folioUnlock(current, folio);
   if ((flags & VM_LOCKED) !== 0) return false;
   return ptes > 0 && (flags & VM_EXEC) !== 0 && !frames.hasFlag(folio, FrameFlag.SwapBacked);
 }

@@ -6,7 +6,6 @@
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
-import type { Kernel } from '../../kernel.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import { hugePages, pteIndex, type TablePage } from '../page-table.ts';
@@ -35,7 +34,7 @@ export function* isolatePages(
   }
   if (result === null && control.isKhugepaged && control.referenced === 0) result = 'lack-referenced-page';
   if (result === null) return 'succeed';
-  yield* releaseFolios(current.kernel, isolated);
+  yield* releaseFolios(current, isolated);
   return result;
 }
 
@@ -56,20 +55,21 @@ function* isolatePte(
   if (verdict !== 'page') return verdict === 'none' ? null : verdict;
   const folio = frames.head(frame);
   if (isolated.has(folio)) return null;
-  if (!(yield* folioTrylock(frames, folio))) return 'page-lock';
+  if (!(yield* folioTrylock(current, folio))) return 'page-lock';
   const explained = frames.refcount(folio) === expectedReferences(frames, folio);
   if (explained && folioIsolateLru(frames, folio)) {
     isolated.add(folio);
     return null;
   }
-  yield* folioUnlock(frames, folio);
+  yield* folioUnlock(current, folio);
   return explained ? 'del-page-lru' : 'page-count';
 }
 
 /** Unlocked, and back to their lists. */
-export function* releaseFolios({ frames }: Kernel, isolated: IsolatedFolios): Task<void> {
+export function* releaseFolios(current: TaskStruct, isolated: IsolatedFolios): Task<void> {
+  const { frames } = current.kernel;
   for (const folio of isolated) {
-    yield* folioUnlock(frames, folio);
+    yield* folioUnlock(current, folio);
     folioPutbackLru(frames, folio);
   }
   isolated.clear();

@@ -209,7 +209,7 @@ function* copyPages(
   const folios = [...isolated];
   for (const folio of folios) yield* freeSwapCache(current, folio);
   for (const frame of emptied) frames.put(frame);
-  yield* releaseFolios(kernel, isolated);
+  yield* releaseFolios(current, isolated);
 }
 
 /** The frame of a pte, -1 for none and for the zero page. */

@@ -109,12 +109,13 @@ type Reuse = (typeof Reuse)[keyof typeof Reuse];
 
 /** Makes the entry writable if the page is this mm's alone. The pmd's lock may be let go in between. */
 function* reuseHuge(fault: VmFault, table: TablePage, head: number): Task<Reuse> {
+  const { current } = fault;
   const { frames } = fault.kernel;
   if (!frames.hasFlag(head, FrameFlag.AnonExclusive)) {
-    if (!(yield* folioTrylock(frames, head)) && !(yield* lockFolioOutside(fault, table, head)))
+    if (!(yield* folioTrylock(current, head)) && !(yield* lockFolioOutside(fault, table, head)))
       return Reuse.Changed;
     const alone = frames.hasFlag(head, FrameFlag.AnonExclusive) || (yield* becomesExclusive(fault, head));
-    yield* folioUnlock(frames, head);
+    yield* folioUnlock(current, head);
     if (!alone) return Reuse.No;
   }
   if (fault.has(FAULT_FLAG_UNSHARE)) return Reuse.Done;
@@ -128,10 +129,10 @@ function* lockFolioOutside(fault: VmFault, table: TablePage, head: number): Task
   const { frames } = kernel;
   frames.get(head);
   yield* table.lock.unlock(current);
-  yield* folioLock(frames, head);
+  yield* folioLock(current, head);
   yield* table.lock.lock(current);
   const same = unchanged(fault, table);
-  if (!same) yield* folioUnlock(frames, head);
+  if (!same) yield* folioUnlock(current, head);
   frames.put(head);
   return same;
 }

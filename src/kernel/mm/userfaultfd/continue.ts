@@ -43,7 +43,7 @@ function* mapCachedPage(current: TaskStruct, vma: VmArea, page: number, writePro
   if (frame < 0) return -EFAULT;
   const broken = frames.hasFlag(frame, FrameFlag.HwPoison);
   const error = broken ? -EIO : yield* mfillInstallPte(current, vma, page, frame, writeProtect);
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   if (error !== 0) frames.put(frame);
   return error;
 }

@@ -10,7 +10,7 @@ import { EEXIST, EFAULT, EINTR, EINVAL, EIO, ENOMEM } from '../../errno.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { folioLock, folioUnlock } from '../fault/folio-lock.ts';
+import { folioLock, folioSetLocked, folioUnlock } from '../fault/folio-lock.ts';
 import { HugeFault } from '../hugetlb/huge-fault.ts';
 import { hugeEntryFlags, hugePteAlloc } from '../hugetlb/huge-pte.ts';
 import { hugetlbAddFileRmap, hugetlbAddNewAnonRmap, hugetlbCountAdd } from '../hugetlb/huge-rmap.ts';
@@ -120,7 +120,7 @@ class HugeFill {
     const frame = inode.frameAt(pageIndex);
     if (frame === NO_FRAME) return -EFAULT;
     frames.get(frame);
-    yield* folioLock(frames, frame);
+    yield* folioLock(this.#fault.current, frame);
     return { frame, cached: true };
   }
 
@@ -142,7 +142,7 @@ class HugeFill {
       yield* this.#giveBack(frame);
       return -EFAULT;
     }
-    frames.setFlags(frame, FrameFlag.Locked);
+    folioSetLocked(this.#fault.current, frame);
     inode.add(pageIndex, frame);
     return { frame, cached: true };
   }
@@ -172,7 +172,7 @@ class HugeFill {
       hugetlbCountAdd(mm, pages);
     }
     yield* table.lock.unlock(current);
-    if (cached) yield* folioUnlock(frames, frame);
+    if (cached) yield* folioUnlock(current, frame);
     if (error !== 0 && !cached) yield* this.#giveBack(frame);
     else if (error !== 0) frames.put(frame);
     return error;

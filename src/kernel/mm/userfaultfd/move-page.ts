@@ -79,9 +79,9 @@ class PageMove {
     }
     frames.get(frame);
     yield* this.#unlockBoth(seen);
-    yield* folioLock(frames, frame);
+    yield* folioLock(this.#current, frame);
     const result = yield* this.#moveIfSame(frame, hi, lo);
-    yield* folioUnlock(frames, frame);
+    yield* folioUnlock(this.#current, frame);
     yield frames.refPoint(frame);
     frames.put(frame);
     return result;

@@ -7,7 +7,7 @@ import { EEXIST, EFAULT } from '../../errno.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import { NO_SLOT } from '../../frame/swap-area.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { folioUnlock } from '../fault/folio-lock.ts';
+import { folioClearLocked, folioSetLocked, folioUnlock } from '../fault/folio-lock.ts';
 import { folioAddLru } from '../reclaim/lru.ts';
 import type { VmArea } from '../vma.ts';
 import { mfillInstallPte } from './install-pte.ts';
@@ -27,11 +27,12 @@ export function* shmemFillPage(
   const mapping = vma.file?.mapping;
   if (mapping === undefined) throw new Error(`${vma.name} is shared and has no file`);
   const index = vma.indexOf(page);
-  frames.setFlags(frame, FrameFlag.Locked | FrameFlag.SwapBacked | FrameFlag.Uptodate);
+  folioSetLocked(current, frame);
+  frames.setFlags(frame, FrameFlag.SwapBacked | FrameFlag.Uptodate);
   yield mapping.change;
   const taken = mapping.frameAt(index) !== -1 || mapping.swapSlotAt(index) !== NO_SLOT;
   if (index >= mapping.sizePages || taken) {
-    frames.clearFlags(frame, FrameFlag.Locked);
+    folioClearLocked(current, frame);
     frames.put(frame);
     return index >= mapping.sizePages ? -EFAULT : -EEXIST;
   }
@@ -44,7 +45,7 @@ export function* shmemFillPage(
     yield mapping.change;
     mapping.remove(frames, index);
   }
-  yield* folioUnlock(frames, frame);
+  yield* folioUnlock(current, frame);
   if (error !== 0) frames.put(frame);
   return error;
 }
