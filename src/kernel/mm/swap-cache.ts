@@ -11,7 +11,7 @@ import type { FrameTable } from '../frame/frame-table.ts';
 import { NO_SLOT, type SwapArea } from '../frame/swap-area.ts';
 import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { folioTrylock, folioUnlock } from './fault/folio-lock.ts';
+import { trylockUnwatched, unlockUnwatched } from './fault/folio-lock.ts';
 
 /** The area that a swap entry refers to: entries exist only where there is one. */
 export function swapAreaOf({ swap }: Kernel): SwapArea {
@@ -91,9 +91,9 @@ export function* freeSlotAndCache(frames: FrameTable, swap: SwapArea, slot: numb
 
 /** @see `__try_to_reclaim_swap` with TTRS_UNMAPPED and TTRS_FULL. Needs a reference. */
 function* giveUpUnmapped(frames: FrameTable, swap: SwapArea, folio: number, evenMapped: boolean): Task<void> {
-  if (!(yield* folioTrylock(frames, folio))) return;
+  if (!(yield* trylockUnwatched(frames, folio))) return;
   if (evenMapped || !frames.isMapped(folio)) yield* giveUpSlot(frames, swap, folio);
-  yield* folioUnlock(frames, folio);
+  yield* unlockUnwatched(frames, folio);
 }
 
 /** Somebody who unmapped the folio is about to drop his reference: the slot goes too if it can. @see `free_swap_cache` */
