@@ -12,6 +12,7 @@ import { rootTable } from '../../src/kernel/mm/page-table-alloc.ts';
 import type { VmArea } from '../../src/kernel/mm/vma.ts';
 import { VM_LOCKED, VM_READ } from '../../src/kernel/mm/vma-flags.ts';
 import type { TaskStruct } from '../../src/kernel/task-struct.ts';
+import { pokeVma } from '../kernel/mm/poke-vma.ts';
 import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from '../kernel/mm/process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -98,18 +99,26 @@ const CORRUPTIONS: readonly (readonly [rule: string, corrupt: (scene: Scene) => 
   [
     'VMAs do not overlap',
     (s) => {
-      s.vma(0).end += 3;
+      pokeVma(s.vma(0), (vma) => {
+        vma.end += 3;
+      });
     },
     /below its neighbour's end/,
   ],
   [
     'VMAs are not empty',
     (s) => {
-      s.vma(0).end = s.vma(0).start;
+      pokeVma(s.vma(0), (vma) => {
+        vma.end = vma.start;
+      });
     },
     /is empty/,
   ],
-  ['the tree finds a VMA', (s) => s.vma(0).start--, /is not found at its first and last page/],
+  [
+    'the tree finds a VMA',
+    (s) => pokeVma(s.vma(0), (vma) => vma.start--),
+    /is not found at its first and last page/,
+  ],
   [
     "a VMA is its mm's",
     (s) => {
@@ -125,7 +134,9 @@ const CORRUPTIONS: readonly (readonly [rule: string, corrupt: (scene: Scene) => 
   [
     'locked_vm',
     (s) => {
-      s.vma(0).flags |= VM_LOCKED;
+      pokeVma(s.vma(0), (vma) => {
+        vma.flags |= VM_LOCKED;
+      });
     },
     /locked_vm of mm of parent is 0, counted are 6/,
   ],
@@ -136,7 +147,9 @@ const CORRUPTIONS: readonly (readonly [rule: string, corrupt: (scene: Scene) => 
   [
     'entries within rights',
     (s) => {
-      s.vma(0).flags = VM_READ;
+      pokeVma(s.vma(0), (vma) => {
+        vma.flags = VM_READ;
+      });
     },
     /is writable, vma .* is not/,
   ],
@@ -275,7 +288,11 @@ const CORRUPTIONS: readonly (readonly [rule: string, corrupt: (scene: Scene) => 
   // locks
   ['mm_users', ({ mm }) => mm.mmUsers++, /mm_users/],
   ['gathers', ({ mm }) => mm.tlbFlushPending++, /tlb_flush_pending/],
-  ['fork is over', ({ mm }) => mm.writeProtectSeq++, /is being write-protected/],
+  [
+    'fork is over',
+    ({ world, parent, mm }) => world.run(parent, mm.writeProtectSeq.writeBegin()),
+    /is being write-protected/,
+  ],
   ['mm_lock_seq', ({ mm }) => mm.mmLockSeq++, /mm_lock_seq/],
   ['sections of RCU', ({ kernel, parent }) => kernel.rcu.enter(parent), /is in a section of RCU/],
   ['preemption', ({ parent }) => parent.preemptDisabled++, /has preemption disabled/],

@@ -1,11 +1,11 @@
 /**
  * The page-table half of fork: the child maps the parent's pages, private ones read-only in both. A page that the parent
  * may have pinned is copied instead, so that the pin keeps its page.
- * Left out: migration entries.
+ * Left out: entries of device memory.
  * @see Linux mm/memory.c, `copy_page_range`, `copy_pte_range`, `copy_present_ptes`, `copy_present_page`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
-import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
+import type { Task } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
 import { EAGAIN, ENOMEM } from '../errno.ts';
 import { NO_FRAME } from '../frame/buddy.ts';
@@ -16,6 +16,8 @@ import { Unsupported } from '../unsupported.ts';
 import { allocUserFolio } from './alloc-folio.ts';
 import { endsRun, flagsInRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import { copyHugetlbPageRange } from './hugetlb/copy.ts';
+import { migrationFrameRead } from './migration-entry.ts';
+import { copyMigrationPte } from './migration-pte.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
 import { endOfHole, entryEnd, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
@@ -55,19 +57,13 @@ function vmaNeedsCopy(child: VmArea, parent: VmArea): boolean {
 export function* copyPageRange(current: TaskStruct, child: VmArea, parent: VmArea): Task<number> {
   if (!vmaNeedsCopy(child, parent)) return 0;
   const { mm } = parent;
-  const sequence = new SchedPoint(PointKind.Write, rootTable(mm), 'write_protect_seq', StepCost.AtomicUpdate);
-  if (parent.cow) {
-    yield sequence;
-    mm.writeProtectSeq++;
-  }
+  // Whoever pins a page without a lock meanwhile throws the pin away: it came too late for us to copy the page.
+  if (parent.cow) yield* mm.writeProtectSeq.writeBegin();
   const error =
     (parent.flags & VM_HUGETLB) !== 0
       ? yield* copyHugetlbPageRange(current, child, parent)
       : yield* copyTables(current, child, parent);
-  if (parent.cow) {
-    yield sequence;
-    mm.writeProtectSeq++;
-  }
+  if (parent.cow) yield* mm.writeProtectSeq.writeEnd();
   return error;
 }
 
@@ -174,6 +170,11 @@ class PteCopier {
       const slot = swapSlotRead(this.#parent.mm, source.level);
       if (slot !== -1) {
         yield* copySwapPte(this.#child, source, target, index, slot);
+        return COPIED_UNITS;
+      }
+      const migrating = migrationFrameRead(pageTables, source.level);
+      if (migrating !== -1) {
+        yield* copyMigrationPte(this.#child, source, target, index, migrating);
         return COPIED_UNITS;
       }
       if (format.swapTypeOf(hi, lo) === SWP_HWPOISON) {

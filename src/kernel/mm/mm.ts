@@ -8,6 +8,7 @@ import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.t
 import type { Kernel } from '../kernel.ts';
 import { RcuWait } from '../lock/rcuwait.ts';
 import { RwSemaphore } from '../lock/rwsem.ts';
+import { SeqCount } from '../lock/seqcount.ts';
 import { SpinLock } from '../lock/spinlock.ts';
 import { isDataMapping, isExecMapping, isStackMapping } from './vma-flags.ts';
 import { VmaLockCounters } from './vma-lock-counters.ts';
@@ -59,8 +60,8 @@ export class MmStruct {
   readonly argLock: SpinLock;
   /** Of the page-table levels above pmd. */
   readonly pageTableLock: SpinLock;
-  /** `mm->write_protect_seq`: odd while fork write-protects ptes. */
-  writeProtectSeq = 0;
+  /** `mm->write_protect_seq`: fork is inside while it write-protects ptes, and whoever takes pages without a lock looks. */
+  readonly writeProtectSeq: SeqCount;
   /** `mm->tlb_flush_pending`: mmu_gathers at work on this mm. */
   tlbFlushPending = 0;
   /** `mm->tlb_flush_batched`: pages that reclaim has unmapped, and how many of them are known to be flushed. */
@@ -126,6 +127,7 @@ export class MmStruct {
     this.mmapBasePage = init.mmapBasePage;
     this.mmapLock = new RwSemaphore(`mmap_lock ${init.name}`);
     this.argLock = new SpinLock(`arg_lock ${init.name}`);
+    this.writeProtectSeq = new SeqCount(`write_protect_seq ${init.name}`);
     this.pageTableLock = new SpinLock(`page_table_lock ${init.name}`);
     const users = new SharedObject(`mm_users ${init.name}`);
     this.usersWrite = new SchedPoint(PointKind.Write, users, 'mm_users', StepCost.AtomicUpdate);
