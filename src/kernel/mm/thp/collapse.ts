@@ -24,6 +24,7 @@ import { rootTable } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonHugeRmap, removeRmap } from '../rmap.ts';
 import { freeSwapCache } from '../swap-cache.ts';
 import { flushTlbRange } from '../tlb.ts';
+import { noteHugePage } from '../vm-events.ts';
 import type { VmArea } from '../vma.ts';
 import { vmaStartWrite } from '../vma-lock.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
@@ -235,5 +236,6 @@ function* installHugePage(
   yield pmdTable.setEntry;
   const flags = vmaPageProtection(vma) | EntryFlag.Dirty | maybeWritable(vma);
   pageTables.setLeaf(pmdTable, pmdIndex(pageTables, start), head, flags);
+  noteHugePage(current, 'thp-collapse', start);
   yield* pmdTable.lock.unlock(current);
 }

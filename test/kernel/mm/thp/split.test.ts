@@ -10,7 +10,7 @@ import { FOLL_FORCE, FOLL_SPLIT_PMD, FOLL_WRITE } from '../../../../src/kernel/g
 import { getUserPages, pinUserPages } from '../../../../src/kernel/gup/get-user-pages.ts';
 import { unpinUserPages } from '../../../../src/kernel/gup/pin.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../../src/kernel/lock/mmap-lock.ts';
-import { MADV_DONTNEED } from '../../../../src/kernel/mm/madvise/advice.ts';
+import { MADV_COLLAPSE, MADV_DONTNEED } from '../../../../src/kernel/mm/madvise/advice.ts';
 import { PROT_NONE, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../../src/kernel/mm/munmap.ts';
@@ -18,7 +18,7 @@ import { PmdKind, pteIndex } from '../../../../src/kernel/mm/page-table.ts';
 import { rootTable } from '../../../../src/kernel/mm/page-table-alloc.ts';
 import { SEGV_ACCERR } from '../../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
-import { architectureName } from '../../../support/architecture.ts';
+import { architectureName, PROCESSORS } from '../../../support/architecture.ts';
 import { advise, bytes, pages } from '../madvise/support.ts';
 import { addressOf, BASE_PAGE, mmOf, type ProcessWorld } from '../process-world.ts';
 import {
@@ -171,6 +171,32 @@ function* locked<T>(task: TaskStruct, body: Task<T>): Task<T> {
   yield* mmapReadUnlock(task, mmOf(task));
   return result;
 }
+
+describe.each(PROCESSORS)('on processor %j', (processor) => {
+  it('a split goes through an invalid entry and a flush, whoever has the huge translation cached', () => {
+    const scene = hugeScene({ cpus: 2, processor });
+    const { world, task } = scene;
+    const second = world.thread(task, 'second', 1);
+    for (const each of [task, second]) expect(world.store(each, FIRST + 20, 20)).toBeNull();
+    advise(world, task, FIRST + 40, 1, MADV_DONTNEED);
+    expect(world.store(second, FIRST + 40, 40)).toBeNull();
+    expect([world.load(task, FIRST + 20), world.load(task, FIRST + 40)]).toEqual([20, 40]);
+    expectSound(scene);
+  });
+
+  it('so does a collapse', () => {
+    const scene = hugeScene({ cpus: 2, processor, memoryBytes: 0x400_0000 });
+    const { world, task } = scene;
+    const second = world.thread(task, 'second', 1);
+    world.store(task, FIRST + 20, 20);
+    advise(world, task, FIRST + 40, 1, MADV_DONTNEED);
+    for (const each of [task, second]) expect(world.load(each, FIRST + 20)).toBe(20);
+    expect(advise(world, task, FIRST, HUGE, MADV_COLLAPSE)).toBe('ok');
+    expect(world.store(second, FIRST + 40, 40)).toBeNull();
+    expect([world.load(task, FIRST + 20), world.load(task, FIRST + 40)]).toEqual([20, 40]);
+    expectSound(scene);
+  });
+});
 
 describe('GUP', () => {
   it('takes every page of one pmd in one go, each with a reference on the folio', () => {
