@@ -389,10 +389,8 @@ export class FrameTable {
     if (this.maybeDmaPinned(head)) throw new Error(`frame 0x${head.toString(16)} is split while pinned`);
     this.#large.delete(at);
     this.deferredSplit.delete(head);
-    const list = this.lru.listOf(head);
-    if (list !== -1) this.lru.remove(head, count);
+    if (this.lru.listOf(head) !== -1) this.lru.split(head, count);
     for (let i = 0; i < count; i++) {
-      if (list !== -1) this.lru.add(head + i, list, 1);
       const own = (this.#flags[at + i] as number) & PER_FRAME_FLAGS & ~(FrameFlag.Head | FrameFlag.Tail);
       this.#flags[at + i] = own | folioFlags;
       this.#refcount[at + i] = references;

@@ -84,6 +84,23 @@ export class LruLists {
     this.#pages[list] = (this.#pages[list] as number) - pages;
   }
 
+  /** A folio of `pages` pages has become as many folios: each later one comes just before the first. @see `lru_add_split_folio` */
+  split(frame: number, pages: number): void {
+    const list = this.listOf(frame);
+    if (list === -1) throw new Error(`frame 0x${frame.toString(16)} is on no list`);
+    const first = frame - this.#firstFrame;
+    if (first + pages > this.#list.length) this.#grow(first + pages);
+    for (let index = first + 1; index < first + pages; index++) {
+      const previous = this.#previous[first] as number;
+      this.#list[index] = list;
+      this.#next[index] = first;
+      this.#previous[index] = previous;
+      this.#previous[first] = index;
+      if (previous === NOWHERE) this.#heads[list] = index;
+      else this.#next[previous] = index;
+    }
+  }
+
   /** The folios of a list, from the one that reclaim would take first. */
   folios(list: LruList): number[] {
     const found: number[] = [];

@@ -33,6 +33,27 @@ export function* rmapWalk(current: TaskStruct, frame: number, visit: RmapVisitor
   else if (mapping instanceof AddressSpace) yield* walkFile(current, mapping, first, last, visit);
 }
 
+/** `rmapWalk` of an anonymous page for who holds the lock of its anon_vmas for writing. @see `rmap_walk_locked` */
+export function* rmapWalkLocked(current: TaskStruct, frame: number, visit: RmapVisitor): Task<void> {
+  const { frames } = current.kernel;
+  const head = frames.head(frame);
+  const first = frames.index(head);
+  const last = first + 2 ** frames.order(head) - 1;
+  const mapping = frames.mapping(head);
+  if (mapping instanceof AnonVma) yield* visitAll(mapping, first, last, visit);
+}
+
+/** Which frames of a folio a VMA that is visited at `page` may map: the first of them, and how many. */
+export function folioSpan(
+  vma: VmArea,
+  page: number,
+  head: number,
+): { readonly frame: number; readonly pages: number } {
+  const { frames } = vma.mm.kernel;
+  const offset = vma.indexOf(page) - frames.index(head);
+  return { frame: head + offset, pages: Math.min(2 ** frames.order(head) - offset, vma.end - page) };
+}
+
 /** Where the VMA has the first of the pages [first, …] that it covers. */
 function addressIn(vma: VmArea, first: number): number {
   return vma.start + Math.max(first - vma.pgoff, 0);
@@ -49,13 +70,18 @@ function* walkAnon(
   const { frames } = current.kernel;
   yield* anonVma.rwsem.downRead(current);
   // Unmapped while we waited: it may have been the last that the anon_vma was for.
-  let chain = frames.isMapped(head) ? anonVma.chains.firstOverlap(first, last) : null;
+  if (frames.isMapped(head)) yield* visitAll(anonVma, first, last, visit);
+  yield* anonVma.rwsem.upRead(current);
+}
+
+/** Parents before children, so that fork copies no pte behind a walk's back. */
+function* visitAll(anonVma: AnonVma, first: number, last: number, visit: RmapVisitor): Task<void> {
+  let chain = anonVma.chains.firstOverlap(first, last);
   while (chain !== null) {
     const { vma } = chain;
     if (!(yield* visit(vma, addressIn(vma, first)))) break;
     chain = anonVma.chains.nextOverlap(chain, first, last);
   }
-  yield* anonVma.rwsem.upRead(current);
 }
 
 function* walkFile(

@@ -7,6 +7,10 @@
 export const SWP_PTE_MARKER = 31;
 /** Broken memory: the offset is the frame. */
 export const SWP_HWPOISON = 23;
+/** A page on its way elsewhere, or being split: the offset is its frame, with two bits above. @see migration-entry.ts */
+export const SWP_MIGRATION_READ = 24;
+export const SWP_MIGRATION_READ_EXCLUSIVE = 25;
+export const SWP_MIGRATION_WRITE = 26;
 /** Types below are swap areas (`MAX_SWAPFILES`). */
 const MAX_SWAPFILES = 23;
 /** The type of entries of the one swap area that there can be; their offset is the slot. */
@@ -15,6 +19,11 @@ export const SWP_AREA = 0;
 /** Does an entry of this type stand for a page in swap (not `non_swap_entry`)? */
 export function isSwapType(type: number): boolean {
   return type < MAX_SWAPFILES;
+}
+
+/** @see `is_migration_entry` */
+export function isMigrationType(type: number): boolean {
+  return type >= SWP_MIGRATION_READ && type <= SWP_MIGRATION_WRITE;
 }
 
 /** Bits of a marker entry's offset. */

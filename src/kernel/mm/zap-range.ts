@@ -1,6 +1,6 @@
 /**
  * Taking the pages of a range out of the page tables: what munmap, MADV_DONTNEED and exit do.
- * Left out: migration entries.
+ * Left out: entries of device memory.
  * @see Linux mm/memory.c, `unmap_page_range`, `zap_pte_range`, `zap_present_folio_ptes`, `zap_nonpresent_ptes`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -10,6 +10,8 @@ import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
 import { inRun, unfoldRun } from './contiguous-ptes.ts';
 import { zapHugetlbRange } from './hugetlb/zap.ts';
+import { migrationFrameRead } from './migration-entry.ts';
+import { zapMigrationPte } from './migration-pte.ts';
 import type { MmStruct } from './mm.ts';
 import {
   type MmuGather,
@@ -202,6 +204,11 @@ function* zapNonPresent(
   const { format, hi, lo } = pageTables;
   const slot = swapSlotRead(mm, table.level);
   if (slot !== -1) return yield* zapSwapPte(current, mm, table, index, slot);
+  const migrating = migrationFrameRead(pageTables, table.level);
+  if (migrating !== -1) {
+    yield* zapMigrationPte(mm, table, index, migrating, details.keepCows === true);
+    return;
+  }
   const type = format.swapTypeOf(hi, lo);
   if (type !== SWP_PTE_MARKER && type !== SWP_HWPOISON) throw new Unsupported('zapping swap entries');
   if (type === SWP_PTE_MARKER && staysMarked(vma, format.swapOffsetOf(hi, lo), details)) return;

@@ -1,12 +1,20 @@
 /**
- * A pte that holds something other than a page: a page in swap, or a marker. Migration and the other kinds come with the
- * parts that make such entries.
+ * A pte that holds something other than a page: a page in swap, one that is being moved, broken memory, or a marker.
+ * Left out: device memory.
  * @see Linux mm/memory.c, `do_swap_page`, `handle_pte_marker`
  */
 import type { Task } from '../../../base/task.ts';
 import { Unsupported } from '../../unsupported.ts';
+import { migrationEntryWait } from '../migration-pte.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
-import { isSwapType, PTE_MARKER_GUARD, PTE_MARKER_POISONED, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
+import {
+  isMigrationType,
+  isSwapType,
+  PTE_MARKER_GUARD,
+  PTE_MARKER_POISONED,
+  SWP_HWPOISON,
+  SWP_PTE_MARKER,
+} from '../swap-entry.ts';
 import { VM_UFFD_WP } from '../vma-flags.ts';
 import { doAnonymousPage } from './anonymous.ts';
 import { VM_FAULT_HWPOISON, VM_FAULT_SIGSEGV } from './fault-flags.ts';
@@ -20,6 +28,10 @@ export function* doSwapPage(fault: VmFault): Task<number> {
   const type = format.swapTypeOf(hi, lo);
   if (isSwapType(type)) return yield* doSwapIn(fault, format.swapOffsetOf(hi, lo));
   if (type === SWP_HWPOISON) return VM_FAULT_HWPOISON;
+  if (isMigrationType(type)) {
+    yield* migrationEntryWait(fault.current, fault.mm, fault.page);
+    return 0;
+  }
   if (type !== SWP_PTE_MARKER) throw new Unsupported('a fault on a swap entry');
   const marker = format.swapOffsetOf(hi, lo);
   if ((marker & PTE_MARKER_POISONED) !== 0) return VM_FAULT_HWPOISON;

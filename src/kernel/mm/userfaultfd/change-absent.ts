@@ -1,5 +1,6 @@
 /**
- * Write protection of what is not mapped: a marker in memory of a file, a flag on a page in swap.
+ * mprotect and write protection of what is not mapped: a marker in memory of a file, a flag on a page in swap or on its
+ * way elsewhere.
  * @see Linux mm/mprotect.c, `change_pte_range`
  */
 
@@ -8,6 +9,8 @@ import type { Task } from '../../../base/task.ts';
 import type { Halves } from '../../../base/u64.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE } from '../change-flags.ts';
+import { migrationFrameRead } from '../migration-entry.ts';
+import { changeMigrationPte } from '../migration-pte.ts';
 import type { TablePage } from '../page-table.ts';
 import { isSwapType, PTE_MARKER_UFFD_WP, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
@@ -43,6 +46,8 @@ export function* changeUffdWpOfAbsent(
     return true;
   }
   if (type === SWP_HWPOISON) return false;
+  const migrating = migrationFrameRead(pageTables, table.level);
+  if (migrating !== -1) return yield* changeMigrationPte(vma, table, index, migrating, changeFlags);
   if (!isSwapType(type)) throw new Unsupported('mprotect of swap entries');
   return (protect || resolve) && (yield* flagSwapPte(vma, table, index, protect));
 }

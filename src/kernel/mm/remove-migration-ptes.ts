@@ -1,0 +1,122 @@
+/**
+ * The end of a migration: every migration entry becomes a pte again, of the folio that took the old one's place or, after a
+ * split and where nothing could be moved, of the same.
+ * Left out: migration entries of a whole pmd, NUMA hints, device memory.
+ * @see Linux mm/migrate.c, `remove_migration_ptes`, `remove_migration_pte`, `try_to_map_unused_to_zeropage`
+ */
+import { EntryFlag } from '../../arch/paging-format.ts';
+import type { Task } from '../../base/task.ts';
+import { FrameFlag } from '../frame/frame-flags.ts';
+import type { TaskStruct } from '../task-struct.ts';
+import { endsRun, foldRun } from './contiguous-ptes.ts';
+import { migrationFlagsRead, migrationFrameRead } from './migration-entry.ts';
+import { MM_ANONPAGES } from './mm.ts';
+import { entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { pteOffsetMapLock, pteUnmapUnlock } from './page-table-alloc.ts';
+import { addFileRmap, addMmCounter } from './rmap.ts';
+import { folioSpan, type RmapVisitor, rmapWalk, rmapWalkLocked } from './rmap-walk.ts';
+import type { VmArea } from './vma.ts';
+import { VM_LOCKED } from './vma-flags.ts';
+import { vmaPageProtection } from './vma-protection.ts';
+
+const PAGE_BYTES = 4096;
+
+export interface RemoveMigrationOptions {
+  /** RMP_LOCKED: the lock of the folio's anon_vmas is held for writing. */
+  readonly rmapLocked?: boolean;
+  /** RMP_USE_SHARED_ZEROPAGE: a page of zeros gives way to the zero page. */
+  readonly useZeroPage?: boolean;
+}
+
+/**
+ * Entries of `from`, which is locked, become ptes of `to`, which has as many pages, is locked, and is where the rmap looks:
+ * mapping and index are set. Each pte gets a reference of its own.
+ */
+export function* removeMigrationPtes(
+  current: TaskStruct,
+  from: number,
+  to: number,
+  { rmapLocked = false, useZeroPage = false }: RemoveMigrationOptions = {},
+): Task<void> {
+  const zero = useZeroPage && isUnused(current, to);
+  const visit: RmapVisitor = function* (vma, page) {
+    yield* restoreSpan(current, vma, page, from, to, zero);
+    return true;
+  };
+  yield* rmapLocked ? rmapWalkLocked(current, to, visit) : rmapWalk(current, to, visit);
+}
+
+/** Is a page of one frame full of zeros? With memory tags it never gives way: whose tags would be shared? */
+function isUnused({ kernel }: TaskStruct, frame: number): boolean {
+  const { frames, machine, pageTags } = kernel;
+  if (frames.isLarge(frame) || pageTags?.isTagged(frames.zeroFrame) === true) return false;
+  if (frames.hasFlag(frame, FrameFlag.HwPoison | FrameFlag.Unevictable)) return false;
+  const words = new BigUint64Array(PAGE_BYTES / 8);
+  machine.memory.readBytes(frame, 0, new Uint8Array(words.buffer));
+  return words.every((word) => word === 0n);
+}
+
+function* restoreSpan(
+  current: TaskStruct,
+  vma: VmArea,
+  start: number,
+  from: number,
+  to: number,
+  zero: boolean,
+): Task<void> {
+  const { pageTables } = vma.mm.kernel;
+  const span = folioSpan(vma, start, to);
+  const end = start + span.pages;
+  for (let page = start; page < end; ) {
+    const next = entryEnd(pageTables.format, page, end, pageTables.lastLevel - 1);
+    const table = yield* pteOffsetMapLock(current, vma.mm, page);
+    if (table !== null) {
+      for (let at = page; at < next; at++) {
+        const frame = span.frame + at - start;
+        pageTables.read(table, pteIndex(pageTables, at));
+        if (migrationFrameRead(pageTables, table.level) !== frame - to + from) continue;
+        if (zero && (vma.flags & VM_LOCKED) === 0) yield* mapZeroPage(vma, table, at);
+        else yield* restorePte(current, vma, table, at, frame);
+      }
+      yield* pteUnmapUnlock(current, table);
+    }
+    page = next;
+  }
+}
+
+/** The entry was read last, and the table is locked. */
+function* mapZeroPage(vma: VmArea, table: TablePage, page: number): Task<void> {
+  const { frames, pageTables } = vma.mm.kernel;
+  const kept = migrationFlagsRead(pageTables, table.level) & (EntryFlag.UffdWp | EntryFlag.SoftDirty);
+  const flags = vmaPageProtection(vma) | EntryFlag.Special | kept;
+  yield table.setEntry;
+  pageTables.setLeaf(table, pteIndex(pageTables, page), frames.zeroFrame, flags);
+  addMmCounter(vma.mm, MM_ANONPAGES, -1);
+}
+
+function* restorePte(
+  current: TaskStruct,
+  vma: VmArea,
+  table: TablePage,
+  page: number,
+  frame: number,
+): Task<void> {
+  const { mm } = vma;
+  const { arch, frames, pageTables } = mm.kernel;
+  const was = migrationFlagsRead(pageTables, table.level);
+  const anonymous = frames.hasFlag(frame, FrameFlag.Anon);
+  yield frames.refPoint(frame);
+  frames.get(frame);
+  let flags = vmaPageProtection(vma) | (was & EntryFlag.SoftDirty);
+  if ((was & EntryFlag.Young) === 0) flags &= ~EntryFlag.Young;
+  if (frames.hasFlag(frame, FrameFlag.Dirty)) flags |= was & EntryFlag.Dirty;
+  if ((was & EntryFlag.Write) !== 0) flags |= arch.writableFlags(vma.flags, vma.flagsHigh);
+  else flags |= was & EntryFlag.UffdWp;
+  if (anonymous) {
+    if ((was & EntryFlag.SwapExclusive) !== 0) frames.setFlags(frame, FrameFlag.AnonExclusive);
+    frames.addMap(frame, mm);
+  } else addFileRmap(frames, frame, mm);
+  yield table.setEntry;
+  pageTables.setLeaf(table, pteIndex(pageTables, page), frame, flags);
+  if (endsRun(mm.kernel, page, frame)) yield* foldRun(current, mm, table, page, frame);
+}
