@@ -2,8 +2,9 @@
  * A page whose memory is broken: it is taken out of every page table, entries that say so take its place, and it never
  * goes back to the allocator. Who had dirty data there is told by SIGBUS. Pages of tmpfs stay in their file, where every
  * access fails from then on.
- * Left out: large folios, hugetlb, page-table pages and others of the kernel, early killing of processes that did not
- * ask for the page (PF_MCE_EARLY), taking pages away before they break (soft offline).
+ * A transparent huge page is split first. Where that fails, who used the page is told all the same, but it stays mapped.
+ * Left out: page-table pages and others of the kernel, early killing of processes that did not ask for the page
+ * (PF_MCE_EARLY), keeping a huge page that could not be split from being handed out again.
  * @see Linux mm/memory-failure.c, `memory_failure`, `hwpoison_user_mappings`, `kill_procs`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -13,8 +14,8 @@ import { EBUSY, EHWPOISON } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import { BUS_MCEERR_AR, SIGBUS } from '../signal.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { Unsupported } from '../unsupported.ts';
 import { folioLock, folioUnlock } from './fault/folio-lock.ts';
+import { hugetlbMemoryFailure } from './hugetlb/memory-failure.ts';
 import { pteIndex, type TablePage } from './page-table.ts';
 import { pteUnmapUnlock } from './page-table-alloc.ts';
 import { folioIsolateLru } from './reclaim/lru.ts';
@@ -22,6 +23,7 @@ import { lockMappedPte } from './reclaim/mapped-pte.ts';
 import { addMmCounter, mmCounter, removeRmap } from './rmap.ts';
 import { rmapWalk } from './rmap-walk.ts';
 import { SWP_HWPOISON } from './swap-entry.ts';
+import { splitFolio } from './thp/split-folio.ts';
 import { flushTlbPage } from './tlb.ts';
 import type { VmArea } from './vma.ts';
 
@@ -39,12 +41,15 @@ export function* memoryFailure(current: TaskStruct, frame: number): Task<number>
     frames.put(frame);
     return -EBUSY;
   }
-  if (frames.isLarge(frame)) throw new Unsupported('broken memory in a large page');
+  if (frames.hasFlag(frame, FrameFlag.Hugetlb)) return yield* hugetlbMemoryFailure(current, frame);
   if (frames.hasFlag(frame, FrameFlag.HwPoison)) {
     frames.put(frame);
     return -EHWPOISON;
   }
   frames.setFlags(frame, FrameFlag.HwPoison);
+  if (frames.isLarge(frame) && !(yield* splitForFailure(current, frame))) {
+    return yield* unsplitFailure(current, frame);
+  }
   yield* folioLock(current, frame);
   const page = yield* unmapBroken(current, frame);
   if (page !== NOT_MAPPED && frames.hasFlag(frame, FrameFlag.Dirty)) {
@@ -57,6 +62,36 @@ export function* memoryFailure(current: TaskStruct, frame: number): Task<number>
   if (frames.hasFlag(frame, FrameFlag.SwapCache)) frames.clearFlags(frame, FrameFlag.Uptodate);
   yield* folioUnlock(current, frame);
   return 0;
+}
+
+/** Makes the page of a huge one a folio of its own; false when somebody holds on to it. @see `try_to_split_thp_page` */
+export function* splitForFailure(current: TaskStruct, frame: number): Task<boolean> {
+  const head = current.kernel.frames.head(frame);
+  yield* folioLock(current, head);
+  const split = (yield* splitFolio(current, frame)) === 0;
+  yield* folioUnlock(current, split ? frame : head);
+  return split;
+}
+
+/** Nothing is unmapped; the running process must not go on with what it has there. @see `kill_procs_now` */
+function* unsplitFailure(current: TaskStruct, frame: number): Task<number> {
+  const { frames, pageTables } = current.kernel;
+  const head = frames.head(frame);
+  const addressLsb = pageTables.format.pageShift + frames.order(head);
+  let own = NOT_MAPPED;
+  yield* rmapWalk(current, head, function* (vma, page) {
+    const at = page + (frame - head) - (vma.indexOf(page) - frames.index(head));
+    if (vma.mm === current.mm && own === NOT_MAPPED && at >= vma.start && at < vma.end) own = at;
+    yield frames.refPoint(head);
+    return true;
+  });
+  if (own !== NOT_MAPPED) {
+    const address = BigInt(own) << 12n;
+    current.sendSignal({ signal: SIGBUS, code: BUS_MCEERR_AR, address, addressLsb });
+  }
+  frames.clearFlags(frame, FrameFlag.HwPoison);
+  frames.put(frame);
+  return -EHWPOISON;
 }
 
 /** Out of every page table; the page at which `current` had it, or NOT_MAPPED. */

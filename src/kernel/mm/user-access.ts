@@ -42,6 +42,7 @@ import {
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
+  vmFaultGetHindex,
 } from './fault/fault-flags.ts';
 import { handleMmFault } from './fault/handle-mm-fault.ts';
 import { lockVmaUnderRcu, noteVmaLockRetry } from './lock-vma-under-rcu.ts';
@@ -208,11 +209,19 @@ function signalOf(current: TaskStruct, info: PageFaultInfo, result: number): Sig
   }
   const broken = (result & (VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE)) !== 0;
   if (broken && current.kernel.config.memoryFailure) {
-    return { signal: SIGBUS, code: BUS_MCEERR_AR, address, addressLsb: 12 };
+    return { signal: SIGBUS, code: BUS_MCEERR_AR, address, addressLsb: brokenShift(current, result) };
   }
   // A kernel that knows nothing of broken memory has one kind of SIGBUS.
   if (broken || (result & VM_FAULT_SIGBUS) !== 0) return { signal: SIGBUS, code: BUS_ADRERR, address };
   return segmentationFault(info, SEGV_MAPERR);
+}
+
+/** log2 of the bytes that are lost: a page of ptes, or a huge one of a pool. */
+function brokenShift({ kernel }: TaskStruct, result: number): number {
+  if ((result & VM_FAULT_HWPOISON) !== 0) return kernel.pageTables.format.pageShift;
+  const hstate = kernel.hugetlb.hstates[vmFaultGetHindex(result)];
+  if (hstate === undefined) throw new Error(`fault result 0x${result.toString(16)}: no such size of pages`);
+  return hstate.shift;
 }
 
 // --- the kernel's own copies ---

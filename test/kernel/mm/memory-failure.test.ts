@@ -9,10 +9,11 @@ import {
 import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
+import { pmdIndex, pmdTableOf } from '../../../src/kernel/mm/thp/huge-pmd.ts';
 import { CAP_SYS_ADMIN, rootCredentials } from '../../../src/kernel/process/credentials.ts';
 import { BUS_MCEERR_AR, SIGBUS } from '../../../src/kernel/signal.ts';
 import { advise, bytes, pages, scene } from './madvise/support.ts';
-import { addressOf } from './process-world.ts';
+import { addressOf, BASE_PAGE, mmOf } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
 const BROKEN = { signal: SIGBUS, code: BUS_MCEERR_AR, addressLsb: 12 };
@@ -97,5 +98,45 @@ describe('broken memory', () => {
     expect(advise(world, task, 0, 1, MADV_HWPOISON)).toBe('ok');
     expect(task.pendingSignals).toEqual([]);
     expect(world.load(task, 0)).toMatchObject(BROKEN);
+  });
+});
+
+describe('MADV_HWPOISON in a transparent huge page', () => {
+  const huge = () => {
+    const all = scene({ transparentHugepage: 'always', lockdep: true });
+    all.world.map(all.task, 8, 512, RW);
+    for (const page of [8, 9, 10]) all.world.store(all.task, page, page);
+    return all;
+  };
+
+  it('splits it, and takes one page', () => {
+    const { world, task } = huge();
+    expect(advise(world, task, 9, 1, MADV_HWPOISON)).toBe('ok');
+    expect(task.pendingSignals).toEqual([{ ...BROKEN, address: addressOf(9) }]);
+    expect([world.load(task, 8), world.load(task, 9), world.load(task, 10)]).toMatchObject([8, BROKEN, 10]);
+    expect(world.load(task, 300)).toBe(0);
+    expect(world.inconsistencies()).toEqual([]);
+    expect(world.kernel.lockdep?.reports).toEqual([]);
+  });
+
+  it('names one page of it: the range goes on behind it, by its length', () => {
+    const { world, task } = huge();
+    expect(advise(world, task, 9, 512, MADV_HWPOISON)).toBe('ok');
+    expect(pages(task).filter((run) => run.endsWith(' S'))).toEqual(['9+1 S']);
+  });
+
+  it('that somebody holds on to: EHWPOISON and a signal, and the page stays mapped', () => {
+    const { world, task } = huge();
+    const { frames, pageTables } = world.kernel;
+    const table = pmdTableOf(mmOf(task), BASE_PAGE + 8);
+    if (table === null) throw new Error('no table');
+    pageTables.read(table, pmdIndex(pageTables, BASE_PAGE + 8));
+    const head = pageTables.frame(table.level);
+    frames.get(head);
+    expect(advise(world, task, 9, 1, MADV_HWPOISON)).toBe('EHWPOISON');
+    expect(task.pendingSignals).toEqual([{ ...BROKEN, addressLsb: 21, address: addressOf(9) }]);
+    expect([world.load(task, 8), world.load(task, 9), world.load(task, 10)]).toEqual([8, 9, 10]);
+    frames.put(head);
+    expect(world.inconsistencies()).toEqual([]);
   });
 });

@@ -34,6 +34,10 @@ export const VM_FAULT_RETRY = 0x400;
 export const VM_FAULT_FALLBACK = 0x800;
 /** Handled, and the lock was let go. */
 export const VM_FAULT_COMPLETED = 0x4000;
+/** Of VM_FAULT_HWPOISON_LARGE: which of the pools' sizes the broken page has. @see `VM_FAULT_SET_HINDEX` */
+const HINDEX_SHIFT = 16;
+export const vmFaultSetHindex = (index: number): number => index << HINDEX_SHIFT;
+export const vmFaultGetHindex = (result: number): number => (result >> HINDEX_SHIFT) & 0xf;
 export const VM_FAULT_ERROR =
   VM_FAULT_OOM |
   VM_FAULT_SIGBUS |

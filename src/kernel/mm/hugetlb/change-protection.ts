@@ -1,7 +1,7 @@
 /**
  * mprotect, and userfaultfd's write protection, of huge pages: entries lose rights at once and get none back, the next
  * write takes a fault. What the gather has is flushed here, under the locks that keep shared tables.
- * Left out: migration entries and broken memory.
+ * Left out: migration entries. Broken memory has no protection.
  * @see Linux mm/hugetlb.c, `hugetlb_change_protection`
  */
 import { EntryFlag, pagesPerEntry } from '../../../arch/paging-format.ts';

@@ -2,11 +2,12 @@
  * fork and huge pages: private ones are mapped read-only on both sides; one that the parent may have pinned is copied at
  * once, from the pages that nobody was promised. Shared ones are only copied where the VMA has an anon_vma, which it has
  * not: the child faults them in, or shares the table.
- * Left out: migration entries and broken memory.
+ * Left out: migration entries.
  * @see Linux mm/hugetlb.c, `copy_hugetlb_page_range`, `hugetlb_install_folio`
  */
 import { EntryFlag, pagesPerEntry } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
+import type { Halves } from '../../../base/u64.ts';
 import { ENOMEM } from '../../errno.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
@@ -92,7 +93,7 @@ function* copyLocked({ current, child, parent, source, target, index }: Copying)
   const flags = pageTables.flags(source.level);
   const keepWp = (child.flags & VM_UFFD_WP) !== 0;
   if ((flags & EntryFlag.Present) === 0) {
-    if (keepWp) yield* copyMarker(current, target, index);
+    yield* copyNonPresent(current, target, index, keepWp);
     return 0;
   }
   const frame = pageTables.frame(source.level);
@@ -113,14 +114,18 @@ function* copyLocked({ current, child, parent, source, target, index }: Copying)
   return 0;
 }
 
-/** The marker that was read last, as far as it is one of write protection. */
-function* copyMarker(current: TaskStruct, target: TablePage, index: number): Task<void> {
+/** The entry that was read last: broken memory, or a marker, which loses its write protection where nobody asked for it. */
+function* copyNonPresent(current: TaskStruct, target: TablePage, index: number, keepWp: boolean): Task<void> {
   const { pageTables } = current.kernel;
   const { format, hi, lo } = pageTables;
-  if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) return;
-  if ((format.swapOffsetOf(hi, lo) & PTE_MARKER_UFFD_WP) === 0) return;
+  const entry: Halves = { hi, lo };
+  if (format.swapTypeOf(hi, lo) === SWP_PTE_MARKER) {
+    const marker = format.swapOffsetOf(hi, lo) & (keepWp ? ~0 : ~PTE_MARKER_UFFD_WP);
+    if (marker === 0) return;
+    format.packSwap(SWP_PTE_MARKER, marker, 0, entry);
+  }
   yield target.setEntry;
-  pageTables.write(target, index, hi, lo);
+  pageTables.write(target, index, entry.hi, entry.lo);
 }
 
 /** The child's own copy of a pinned page; COPY_NEEDED when the parent's entry changed meanwhile. */

@@ -1,7 +1,7 @@
 /**
  * Faults on huge pages: a page that is missing, or one that is there and may not be written. One fault at a time for each
  * page of a file, so that two that are first do not take two pages where only one was promised.
- * Left out: migration entries and broken memory.
+ * Left out: migration entries.
  * @see Linux mm/hugetlb.c, `hugetlb_fault`, `hugetlb_no_page`
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
@@ -16,10 +16,11 @@ import {
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
+  vmFaultSetHindex,
 } from '../fault/fault-flags.ts';
 import { folioLock, folioSetLocked, folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import type { TablePage } from '../page-table.ts';
-import { PTE_MARKER_POISONED, SWP_PTE_MARKER } from '../swap-entry.ts';
+import { PTE_MARKER_POISONED, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
 import { flushAccessFlags } from '../tlb.ts';
 import type { UserfaultReason } from '../userfaultfd/handle-userfault.ts';
 import type { VmArea } from '../vma.ts';
@@ -63,9 +64,16 @@ function* handleEntry(fault: HugeFault, table: TablePage): Task<number> {
   const { originalHi: hi, originalLo: lo } = fault;
   if (pageTables.format.isNone(hi, lo)) return yield* noPage(fault, table);
   if ((fault.originalFlags & EntryFlag.Present) !== 0) return yield* presentPage(fault, table);
-  if (pageTables.format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Error(`${vma.name}: no marker`);
+  const type = pageTables.format.swapTypeOf(hi, lo);
+  if (type === SWP_HWPOISON) return brokenPage(fault);
+  if (type !== SWP_PTE_MARKER) throw new Error(`${vma.name}: no marker`);
   const poisoned = (pageTables.format.swapOffsetOf(hi, lo) & PTE_MARKER_POISONED) !== 0;
-  return poisoned ? VM_FAULT_HWPOISON_LARGE : yield* noPage(fault, table);
+  return poisoned ? brokenPage(fault) : yield* noPage(fault, table);
+}
+
+/** SIGBUS, with the size of what is lost. */
+function brokenPage({ kernel, inode }: HugeFault): number {
+  return VM_FAULT_HWPOISON_LARGE | vmFaultSetHindex(kernel.hugetlb.hstates.indexOf(inode.hstate));
 }
 
 /** The page that a write must wait for was locked by somebody else: the fault is tried again when it is free. */
@@ -181,6 +189,10 @@ function* giveBack(
 function* findOrMakePage(fault: HugeFault): Task<FoundPage> {
   const { kernel, vma, inode, pageIndex } = fault;
   const cached = yield* lockCachedPage(fault);
+  if (cached !== NO_FRAME && kernel.frames.hasFlag(cached, FrameFlag.HwPoison)) {
+    yield* giveBack(fault, cached, false);
+    return ended(brokenPage(fault));
+  }
   if (cached !== NO_FRAME) {
     if ((vma.flagsHigh & VMH_UFFD_MINOR) === 0) return { frame: cached, anonymous: false, result: 0 };
     yield* giveBack(fault, cached, false);

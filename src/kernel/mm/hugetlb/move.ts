@@ -10,6 +10,7 @@ import { SINGLE_DEPTH_NESTING } from '../../lock/lock-classes.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { tlbFinishMmu, tlbFlushMmuTlbOnly, tlbGatherMmu } from '../mmu-gather.ts';
 import type { TablePage } from '../page-table.ts';
+import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
 import { hugePteAlloc } from './huge-pte.ts';
 import { hugeEntryIndex, hugetlbWalk } from './huge-walk.ts';
@@ -89,10 +90,13 @@ function* moveEntry(
   yield* table.lock.unlock(current);
 }
 
-/** A marker of write protection is nothing any more; a page keeps everything else. */
+/** A marker of write protection is nothing any more; a page keeps everything else, and broken memory stays so. */
 function clearWriteProtection(vma: VmArea, level: number, entry: Halves): void {
   const { format } = vma.mm.kernel.pageTables;
-  if ((format.flagsOf(entry.hi, entry.lo, level) & EntryFlag.Present) === 0) {
+  const { hi, lo } = entry;
+  if ((format.flagsOf(hi, lo, level) & EntryFlag.Present) === 0) {
+    const marker = format.swapTypeOf(hi, lo) === SWP_PTE_MARKER ? format.swapOffsetOf(hi, lo) : 0;
+    if ((marker & PTE_MARKER_UFFD_WP) === 0) return;
     entry.hi = 0;
     entry.lo = 0;
   } else {

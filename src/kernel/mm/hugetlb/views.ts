@@ -4,6 +4,7 @@
  */
 import { EntryFlag, pagesPerEntry } from '../../../arch/paging-format.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
+import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
 import { hugeEntryIndex, hugetlbWalk } from './huge-walk.ts';
 import { hstateOfVma } from './hugetlb-vma.ts';
@@ -37,7 +38,9 @@ export function* hugetlbViews(vma: VmArea, start: number, end: number): Generato
     pageTables.read(table, hugeEntryIndex(mm, table, page));
     if (!pageTables.format.isNone(pageTables.hi, pageTables.lo)) {
       const from = Math.max(page, start);
-      yield viewOf(vma, table.sharers > 0, page, from, Math.min(page + pages, end));
+      const view = viewOf(vma, table.sharers > 0, page, from, Math.min(page + pages, end));
+      // Of broken memory nothing is shown.
+      if (view.present || view.uffdWp) yield view;
     }
     page += pages;
   }
@@ -48,6 +51,7 @@ function viewOf(vma: VmArea, tableShared: boolean, page: number, start: number, 
   const { frames, pageTables } = vma.mm.kernel;
   const { level } = hstateOfVma(vma);
   const flags = pageTables.flags(level);
+  const { format, hi, lo } = pageTables;
   if ((flags & EntryFlag.Present) === 0) {
     return {
       start,
@@ -55,7 +59,9 @@ function viewOf(vma: VmArea, tableShared: boolean, page: number, start: number, 
       present: false,
       file: false,
       exclusive: false,
-      uffdWp: true,
+      uffdWp:
+        format.swapTypeOf(hi, lo) === SWP_PTE_MARKER &&
+        (format.swapOffsetOf(hi, lo) & PTE_MARKER_UFFD_WP) !== 0,
       mapcount: 0,
       frame: -1,
     };

@@ -1,7 +1,7 @@
 /**
  * Taking huge pages out of the page tables: munmap, MADV_DONTNEED, truncation, exit. A private page of a mapping with
  * promises of its own makes its promise again. Ranges begin and end between huge pages.
- * Left out: migration entries and broken memory.
+ * Left out: migration entries.
  * @see Linux mm/hugetlb.c, `__unmap_hugepage_range`, `__hugetlb_zap_begin`, `__hugetlb_zap_end`
  */
 import { EntryFlag, pagesPerEntry } from '../../../arch/paging-format.ts';
@@ -132,8 +132,8 @@ function* zapEntry(
     return false;
   }
   if (!present) {
-    // A marker: of write protection, which stays unless told otherwise.
-    if (dropMarkers) {
+    // A marker of write protection stays unless told otherwise; broken memory is forgotten.
+    if (dropMarkers || !marksWriteProtection(mm)) {
       yield table.setEntry;
       pageTables.write(table, index, 0, 0);
     }
@@ -154,6 +154,13 @@ function* zapEntry(
   yield* keepReservation(vma, page, frame);
   gather.addPage(frame);
   return true;
+}
+
+/** Of the entry that was read last, which is neither none nor present. */
+function marksWriteProtection({ kernel: { pageTables } }: MmStruct): boolean {
+  const { format, hi, lo } = pageTables;
+  if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) return false;
+  return (format.swapOffsetOf(hi, lo) & PTE_MARKER_UFFD_WP) !== 0;
 }
 
 function leaveMarker(mm: MmStruct, table: TablePage, index: number): void {
