@@ -41,6 +41,8 @@ export interface FrameTableInit {
 const HUGE_ZERO_FRAMES = 512;
 
 const INITIAL_CAPACITY = 256;
+/** Points kept of frames that are free: a schedule names few frames, a large process has many. */
+const MOST_POINTS = 4096;
 /** @see Linux include/linux/poison.h, `PAGE_POISON` */
 const PAGE_POISON = 0xaa;
 
@@ -496,6 +498,7 @@ export class FrameTable {
     }
     this.#large.delete(at);
     this.deferredSplit.delete(head);
+    if (this.#points.size > MOST_POINTS) this.#points.delete(head);
     for (let i = 0; i < count; i++) {
       if ((this.#mapcount[at + i] as number) !== 0) {
         throw new Error(

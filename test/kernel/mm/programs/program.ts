@@ -36,6 +36,11 @@ const STEPS_OF_A_CALL = 200_000;
 /** Answers to one call's faults before its userfaultfds are closed. */
 const PATIENCE = 12;
 
+const describeViolation = (violation: object): string =>
+  JSON.stringify(violation, (_key, value: unknown) =>
+    typeof value === 'bigint' ? `0x${value.toString(16)}` : value,
+  );
+
 function callOf([name]: Step): Call {
   const call = calls[name];
   if (call === undefined) throw new Error(`no call ${name}`);
@@ -250,7 +255,7 @@ export class Program {
     });
     const reports = kernel.lockdep?.reports ?? [];
     const violations = this.world.system.breakBeforeMake?.violations ?? [];
-    return [...wrong, ...reports.map(String), ...violations.map((each) => JSON.stringify(each))];
+    return [...wrong, ...reports.map(String), ...violations.map(describeViolation)];
   }
 
   /** Everybody goes, and then nothing may be left but what is broken. */
