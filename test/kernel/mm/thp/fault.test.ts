@@ -123,7 +123,9 @@ describe('a huge page that fork shares', () => {
     expect(world.kernel.frames.hasFlag(head, FrameFlag.AnonExclusive)).toBe(true);
     expectSound(scene);
   });
+});
 
+describe('a folio that two processes had', () => {
   it('mapped by ptes is reused when all its mappings are this mm’s, copied when only one page is left', () => {
     const scene = hugeScene();
     const { world, task } = scene;
