@@ -48,7 +48,9 @@ describe('the first touch', () => {
     expectSound(scene);
     expectNothingLeft(scene);
   });
+});
 
+describe('the first touch, by policy and extent,', () => {
   it.each([
     ['the VMA does not cover the whole', FIRST + 1, 511, true, 'madvise'],
     ['nobody has asked for huge pages', FIRST, 512, false, 'madvise'],
