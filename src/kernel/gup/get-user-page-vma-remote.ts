@@ -34,7 +34,7 @@ export function* getUserPageVmaRemote(
 ): Task<number> {
   // With FOLL_NOWAIT there could be 0 pages, which callers do not expect.
   if ((gupFlags & (FOLL_NOWAIT | INTERNAL_GUP_FLAGS)) !== 0) return -EINVAL;
-  mmapAssertLocked(mm);
+  mmapAssertLocked(current, mm);
   const flags = gupFlags | FOLL_TOUCH | FOLL_REMOTE | FOLL_GET;
   const got = yield* getUserPagesLoop(current, mm, page, 1, flags, out.pages, 0, null);
   if (got < 0) return got;

@@ -42,7 +42,7 @@ export function* getUserPagesLocked(
     if ((yield* mmapReadLockKillable(current, mm)) !== 0) return -EAGAIN;
     progress.mustUnlock = true;
     locked.held = true;
-  } else mmapAssertLocked(mm);
+  } else mmapAssertLocked(current, mm);
   // fork looks at this before it shares a page that may be pinned; it is never cleared.
   if ((gupFlags & FOLL_PIN) !== 0) mm.flagBits |= MMF_HAS_PINNED;
 

@@ -58,7 +58,7 @@ function* populateVmaPageRange(
   locked: MmapLocked | null,
 ): Task<number> {
   const { mm } = vma;
-  mmapAssertLocked(mm);
+  mmapAssertLocked(current, mm);
   // `__mm_populate` leaves these out before it gets here, mlock's fixup never has them.
   if ((vma.flags & (VM_IO | VM_PFNMAP)) !== 0) return end - start;
   // Locked on fault: nothing is brought in ahead of that.

@@ -69,18 +69,24 @@ export function* mmapWriteDowngrade(current: SchedTask, mm: MmapLocked): Task<vo
   yield* mm.mmapLock.downgradeWrite(current);
 }
 
-/** @throws Error when nobody holds the lock, in either mode */
-export function mmapAssertLocked(mm: MmapLocked): void {
-  if (!mm.mmapLock.isLocked()) throw new Error(`${mm.mmapLock.name} is not locked`);
+/**
+ * As Linux asserts it where lockdep knows who holds what: that others hold the lock is not enough.
+ * @throws Error when `current` does not hold the lock, in either mode
+ */
+export function mmapAssertLocked(current: SchedTask, mm: MmapLocked): void {
+  if (mm.mmapLock.isHeldBy(current)) return;
+  throw new Error(`${current.name} needs ${mm.mmapLock.name}, held by ${holdersOf(mm)}`);
 }
 
 /** @throws Error when `current` does not hold the lock for writing */
 export function mmapAssertWriteLocked(current: SchedTask, mm: MmapLocked): void {
   if (mm.mmapLock.isWrittenBy(current)) return;
-  const holders = mm.mmapLock.holders().map(({ name, mode }) => `${name} (${mode})`);
-  throw new Error(
-    `${current.name} needs ${mm.mmapLock.name} for writing, held by ${holders.join(', ') || 'nobody'}`,
-  );
+  throw new Error(`${current.name} needs ${mm.mmapLock.name} for writing, held by ${holdersOf(mm)}`);
+}
+
+function holdersOf({ mmapLock }: MmapLocked): string {
+  const holders = mmapLock.holders().map(({ name, mode }) => `${name} (${mode})`);
+  return holders.join(', ') || 'nobody';
 }
 
 /** The sequence number if no writer holds the lock, else null. @see Linux `mmap_lock_speculate_try_begin` */

@@ -27,10 +27,11 @@ export function* exitMmap(current: TaskStruct, mm: MmStruct): Task<void> {
   yield* mmapReadUnlock(current, mm);
   mm.flagBits |= MMF_OOM_SKIP;
   yield* mmapWriteLock(current, mm);
-  yield* freePgtables(current, mm, gather, vmas, 0, USER_PGTABLES_CEILING);
+  yield* freePgtables(current, mm, gather, vmas, 0, USER_PGTABLES_CEILING, true);
   yield* tlbFinishMmu(current, gather);
   for (const vma of vmas) {
     if ((vma.flags & VM_ACCOUNT) !== 0) vmUnacctMemory(mm.kernel, vma.pages);
+    // Done with the tables, unless there never were any.
     yield* vmaStartWrite(current, mm, vma);
     yield* vmaMarkDetached(current, vma);
     mm.vmas.remove(vma.start);

@@ -13,6 +13,7 @@ import type { MmuGather } from './mmu-gather.ts';
 import { entryEnd, type TablePage } from './page-table.ts';
 import { rootTable } from './page-table-alloc.ts';
 import type { VmArea } from './vma.ts';
+import { vmaStartWrite } from './vma-lock.ts';
 
 const TABLE_BYTES = 4096;
 /** No VMA stays above: the end of all tables, also where user space ends a page before its last table does. */
@@ -22,6 +23,7 @@ export const USER_PGTABLES_CEILING = 2 ** 52;
  * @param vmas detached, ascending; their ptes are gone
  * @param floor end of the VMA below that stays, 0 when there is none; a page number
  * @param ceiling start of the VMA above that stays, or USER_PGTABLES_CEILING
+ * @param writeLock mmap_lock is held for writing and the VMAs are not write-locked yet
  */
 export function* freePgtables(
   current: TaskStruct,
@@ -30,6 +32,7 @@ export function* freePgtables(
   vmas: readonly VmArea[],
   floor: number,
   ceiling: number,
+  writeLock = false,
 ): Task<void> {
   if (mm.pgd === -1) return;
   const pmdPages = pagesPerEntry(gather.format, gather.format.levels.length - 2);
@@ -41,15 +44,18 @@ export function* freePgtables(
     for (at++; at < vmas.length && (vmas[at] as VmArea).start <= last.end + pmdPages; at++) {
       last = vmas[at] as VmArea;
     }
-    yield* hideFromRmap(current, vmas.slice(from, at));
+    yield* hideFromRmap(current, vmas.slice(from, at), writeLock);
     const limit = at < vmas.length ? (vmas[at] as VmArea).start : ceiling;
     yield* freePgdRange(current, mm, gather, first.start, last.end, floor, limit);
   }
 }
 
 /** Whoever comes by the rmap must not find VMAs whose tables are going. */
-function* hideFromRmap(current: TaskStruct, vmas: readonly VmArea[]): Task<void> {
-  for (const vma of vmas) yield* unlinkAnonVmas(current, vma);
+function* hideFromRmap(current: TaskStruct, vmas: readonly VmArea[], writeLock: boolean): Task<void> {
+  for (const vma of vmas) {
+    if (writeLock) yield* vmaStartWrite(current, vma.mm, vma);
+    yield* unlinkAnonVmas(current, vma);
+  }
   yield* unlinkFileVmas(current, vmas);
 }
 

@@ -9,9 +9,9 @@
  * `vma_mark_attached`, `vma_mark_detached`; include/linux/mm_types.h on `vm_refcnt`
  */
 import type { Task } from '../../base/task.ts';
-import { mmapAssertLocked } from '../lock/mmap-lock.ts';
-import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
 import { LockMode } from '../../sched/task.ts';
+import { mmapAssertLocked, mmapAssertWriteLocked } from '../lock/mmap-lock.ts';
+import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import { mmdrop, mmgrab } from './mm-count.ts';
@@ -93,7 +93,7 @@ export function* vmaEndRead(current: TaskStruct, vma: VmArea): Task<void> {
  * @returns false when there are too many readers
  */
 export function* vmaStartReadLocked(current: TaskStruct, vma: VmArea): Task<boolean> {
-  mmapAssertLocked(vma.mm);
+  mmapAssertLocked(current, vma.mm);
   yield vma.startRead;
   if (vma.refcount === 0) throw new Error(`${vma.name} is detached`);
   if (vma.refcount >= VM_REFCNT_LIMIT) return false;
@@ -119,7 +119,7 @@ export function* vmaStartWriteKillable(current: TaskStruct, mm: MmStruct, vma: V
 }
 
 function* startWrite(current: TaskStruct, mm: MmStruct, vma: VmArea, killable: boolean): Task<number> {
-  if (!mm.mmapWriteLocked) throw new Error(`${vma.name} write-locked without mmap_lock held for writing`);
+  mmapAssertWriteLocked(current, mm);
   if (isVmaWriteLocked(mm, vma)) return 0;
   yield vma.change;
   const attached = vma.refcount !== 0;
@@ -170,10 +170,14 @@ export function vmaMarkAttached(vma: VmArea): void {
  * writer's mark is waited for. Needs the VMA write-locked.
  */
 export function* vmaMarkDetached(current: TaskStruct, vma: VmArea): Task<void> {
+  mmapAssertWriteLocked(current, vma.mm);
   vmaAssertWriteLocked(vma.mm, vma);
   vmaAssertAttached(vma);
   yield vma.detach;
   vma.refcount--;
+  if (vma.refcount === 0) return;
+  yield vma.detach;
+  // The last of them has left in between: nobody is there who would wake us.
   if (vma.refcount === 0) return;
   yield* excludeReaders(current, vma, 0, false);
   vma.refcount -= VM_REFCNT_EXCLUDE_READERS_FLAG;
@@ -181,7 +185,10 @@ export function* vmaMarkDetached(current: TaskStruct, vma: VmArea): Task<void> {
 
 // --- what must hold ---
 
-/** @throws Error when `vmaStartWrite` was not called in this write section */
+/**
+ * By whom is not asked: who puts VMAs back, and stores to them, know no task.
+ * @throws Error when `vmaStartWrite` was not called in this write section
+ */
 export function vmaAssertWriteLocked(mm: MmStruct, vma: VmArea): void {
   if (!mm.mmapWriteLocked || !isVmaWriteLocked(mm, vma)) {
     throw new Error(`${vma.name} is changed without being write-locked`);

@@ -8,6 +8,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { endOfHole, entryEnd, PmdKind, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import type { VmArea } from './vma.ts';
+import { assertVmaStabilised } from './vma-lock.ts';
 
 /** What a walk does. A result other than 0 ends it and is what it returns. */
 export interface PageTableVisitor {
@@ -34,6 +35,7 @@ export function* walkPageTables(
   end: number,
   visitor: PageTableVisitor,
 ): Task<number> {
+  assertVmaStabilised(current, vma);
   const { pageTables } = vma.mm.kernel;
   const { format, lastLevel } = pageTables;
   const root = rootTable(vma.mm);

@@ -68,11 +68,19 @@ describe('mm_lock_seq', () => {
 });
 
 describe('asserting mmap_lock', () => {
-  it('throws when nobody holds it, and accepts either mode', () => {
+  it.each([
+    ['read', mmapReadLock, mmapReadUnlock],
+    ['write', mmapWriteLock, mmapWriteUnlock],
+  ] as const)('throws for everybody but who holds it, to %s', (mode, lock, unlock) => {
+    const world = makeWorld(1);
+    const [a, b] = makeTasks(0, 0) as [SchedTask, SchedTask];
     const mm = makeMm();
-    expect(() => mmapAssertLocked(mm)).toThrow('mmap_lock 1 is not locked');
-    sequences(mm, [mmapReadLock]);
-    expect(() => mmapAssertLocked(mm)).not.toThrow();
+    expect(() => mmapAssertLocked(a, mm)).toThrow('a needs mmap_lock 1, held by nobody');
+    world.loop.complete(a, lock(a, mm));
+    expect(() => mmapAssertLocked(a, mm)).not.toThrow();
+    expect(() => mmapAssertLocked(b, mm)).toThrow(`b needs mmap_lock 1, held by a (${mode})`);
+    world.loop.complete(a, unlock(a, mm));
+    expect(() => mmapAssertLocked(a, mm)).toThrow('held by nobody');
   });
 
   it('for writing throws for everybody but the writer', () => {

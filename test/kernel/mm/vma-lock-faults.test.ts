@@ -451,8 +451,12 @@ describe('handle_mm_fault', () => {
   it('must be called with the lock that its flags name', () => {
     mapTouched(0);
     const flags = FAULT_FLAG_USER | FAULT_FLAG_VMA_LOCK;
-    expect(() => world.run(task, handleMmFault(task, vmaAt(0), BASE_PAGE, flags))).toThrow('write-locked');
-    const fault = handleMmFault(holder, vmaAt(0), BASE_PAGE, FAULT_FLAG_USER);
-    expect(() => world.run(holder, fault)).toThrow('is not locked');
+    expect(() => handleMmFault(task, vmaAt(0), BASE_PAGE, flags).next()).toThrow('write-locked');
+    const fault = () => handleMmFault(holder, vmaAt(0), BASE_PAGE, FAULT_FLAG_USER);
+    expect(() => fault().next()).toThrow('held by nobody');
+    // That another thread has it is not enough.
+    world.run(task, mmapReadLock(task, mm()));
+    expect(() => fault().next()).toThrow('held by task (read)');
+    world.run(task, mmapReadUnlock(task, mm()));
   });
 });

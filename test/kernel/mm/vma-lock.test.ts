@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { Task } from '../../../src/base/task.ts';
+import { atomically, type Task } from '../../../src/base/task.ts';
 import { EINTR } from '../../../src/kernel/errno.ts';
 import {
   mmapReadLock,
@@ -29,6 +29,7 @@ import {
 } from '../../../src/kernel/mm/vma-lock.ts';
 import { VmaLockFailure } from '../../../src/kernel/mm/vma-lock-counters.ts';
 import { vmAreaFree } from '../../../src/kernel/mm/vma-slab.ts';
+import { HugeVerdict, walkPageTables } from '../../../src/kernel/mm/walk-page-tables.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { SIGKILL } from '../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
@@ -200,7 +201,29 @@ describe('a writer', () => {
   });
 
   it('cannot be without mmap_lock held for writing', () => {
-    expect(() => world.run(writer, vmaStartWrite(writer, mm(), vmaAt(0)))).toThrow('without mmap_lock');
+    const start = () => vmaStartWrite(writer, mm(), vmaAt(0));
+    expect(() => start().next()).toThrow('for writing, held by nobody');
+    world.run(reader, mmapWriteLock(reader, mm()));
+    expect(() => start().next()).toThrow('for writing, held by reader (write)');
+    world.run(reader, mmapWriteUnlock(reader, mm()));
+  });
+});
+
+describe('detaching a VMA', () => {
+  it('does not wait for a reader that leaves between its two steps', () => {
+    const vma = vmaAt(0);
+    director.start(reader, lock(0));
+    director.until(reader, 'vma_start_read');
+    director.start(writer, sysMunmap(writer, addressOf(0), 0x4000n));
+    director.until(writer, 'vma_mark_detached');
+    director.step(reader);
+    director.step(writer);
+    expect([vma.refcount, writer.pendingPoint()?.operation]).toEqual([1, 'vma_mark_detached']);
+    director.finish(reader);
+    expect([result(reader), vma.refcount]).toEqual([null, 0]);
+    // Nobody has woken it, and nobody needs to.
+    expect([director.finish(writer), vma.refcount]).toEqual([0, 0]);
+    expect(world.inconsistencies()).toEqual([]);
   });
 });
 
@@ -429,6 +452,42 @@ describe('lock_next_vma', () => {
   });
 });
 
+describe('a walk of the page tables', () => {
+  it('needs a lock of its own on the VMA: that another task has one is not enough', () => {
+    const vma = vmaAt(0);
+    const visitor = { ptes: () => atomically(() => 0), huge: () => atomically(() => HugeVerdict.Done) };
+    const walk = () => walkPageTables(reader, vma, vma.start, vma.end, visitor);
+    expect(() => walk().next()).toThrow('without being write-locked');
+    world.run(writer, mmapReadLock(writer, mm()));
+    expect(() => walk().next()).toThrow('without being write-locked');
+    world.run(writer, mmapReadUnlock(writer, mm()));
+    world.run(reader, lock(0));
+    expect(world.run(reader, walk())).toBe(0);
+  });
+});
+
+describe('the end of an address space', () => {
+  it('write-locks each VMA before it leaves its anon_vma', () => {
+    world.map(other, 0, 4, RW);
+    world.store(other, 0, 1);
+    const memory = mmOf(other);
+    const vma = vmaAt(0, memory);
+    const seen: boolean[] = [];
+    const { loop } = world.system;
+    loop.start(other, doExit(other, 0));
+    let chained = vma.anonVma !== null;
+    expect(chained).toBe(true);
+    loop.run({
+      afterStep: () => {
+        if (chained && vma.anonVma === null) seen.push(vma.vmLockSeq === memory.lockSequence);
+        chained = vma.anonVma !== null;
+        return true;
+      },
+    });
+    expect(seen).toEqual([true]);
+  });
+});
+
 describe('what is asserted of VMA locks', () => {
   it('a VMA is locked by a reader that holds it, or by a writer', () => {
     const vma = vmaAt(0);
@@ -448,7 +507,7 @@ describe('what is asserted of VMA locks', () => {
     vmaAssertAttached(vma);
     expect(() => vmaAssertDetached(vma)).toThrow('is attached');
     expect(() => vmaMarkAttached(vma)).toThrow('without being write-locked');
-    expect(() => world.run(writer, vmaMarkDetached(writer, vma))).toThrow('without being write-locked');
+    expect(() => world.run(writer, vmaMarkDetached(writer, vma))).toThrow('for writing, held by nobody');
   });
 
   it('a reader ends only what it has begun', () => {

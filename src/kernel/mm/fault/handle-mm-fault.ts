@@ -60,7 +60,7 @@ export function* handleMmFault(
   flags: number,
   offset = 0,
 ): Task<number> {
-  if ((flags & FAULT_FLAG_VMA_LOCK) === 0) mmapAssertLocked(vma.mm);
+  if ((flags & FAULT_FLAG_VMA_LOCK) === 0) mmapAssertLocked(current, vma.mm);
   else assertVmaLocked(current, vma);
   const droppable = (vma.flagsHigh & VMH_DROPPABLE) !== 0;
   const clean = sanitizeFaultFlags(vma, flags);
