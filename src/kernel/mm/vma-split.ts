@@ -1,6 +1,6 @@
 /**
  * Splitting a VMA in two, and changing the attributes of a part of one.
- * Left out: huge pages across the split (none exist yet), allocation failure.
+ * Left out: allocation failure.
  * @see Linux mm/vma.c, `__split_vma`, `split_vma`, `vma_modify`
  */
 import type { Task } from '../../base/task.ts';
