@@ -20,6 +20,7 @@ const MEMORY: Weights = {
   mprotect: 5,
   mremap: 5,
   madvise: 12,
+  collapse: 1,
   mlock: 2,
   munlock: 1,
   mlockall: 1,
@@ -56,6 +57,7 @@ const EVERYTHING: Weights = {
   exec: 1,
   exit: 2,
   ptrace: 1,
+  breakMemory: 1,
   uffdOpen: 1,
   uffdRegister: 2,
   uffdUnregister: 1,
@@ -130,6 +132,16 @@ const REPLAYS: readonly (readonly [what: string, kind: number, steps: readonly S
     [
       ['mmap', 0, 3, 1, 0, 48],
       ['load', 0, 0, 1, 0, 0],
+    ],
+  ],
+  [
+    'the huge zero page is flushed before a huge page takes its place',
+    33,
+    [
+      ['mmap', 3, 2567, 1024, 8, 208],
+      ['madvise', 1, 3080, 512, 40, 41],
+      ['load', 1, 1032, 1024, 31, 169],
+      ['mlockall', 1, 3592, 512, 1, 79],
     ],
   ],
 ];

@@ -127,7 +127,10 @@ export const mappingCalls = {
   },
   madvise: (_world, task, [, , page, pages, , choice]) =>
     sysMadvise(task, addressOf(page), bytes(pages), pick(ADVICES, choice)),
-  break: (_world, task, [, , page, pages]) =>
+  collapse: (_world, task, [, , page, pages]) =>
+    sysMadvise(task, addressOf(page), bytes(pages), advice.MADV_COLLAPSE),
+  /** Broken memory, which nobody gets back. */
+  breakMemory: (_world, task, [, , page, pages]) =>
     sysMadvise(task, addressOf(page), bytes(Math.min(pages, 1)), advice.MADV_HWPOISON),
   mlock: (_world, task, [, , page, pages, , choice]) =>
     choice % 2 === 0
