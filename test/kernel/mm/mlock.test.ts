@@ -4,6 +4,7 @@ import type { Task } from '../../../src/base/task.ts';
 import { EINTR } from '../../../src/kernel/errno.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
+import { sysBrk } from '../../../src/kernel/mm/brk.ts';
 import { MADV_DONTFORK, MADV_GUARD_INSTALL } from '../../../src/kernel/mm/madvise/advice.ts';
 import { sysMadvise } from '../../../src/kernel/mm/madvise/madvise.ts';
 import { MLOCK_ONFAULT, sysMlock, sysMlock2, sysMunlock } from '../../../src/kernel/mm/mlock.ts';
@@ -16,6 +17,7 @@ import {
 } from '../../../src/kernel/mm/mlockall.ts';
 import {
   MAP_ANONYMOUS,
+  MAP_DROPPABLE,
   MAP_FIXED,
   MAP_GROWSDOWN,
   MAP_LOCKED,
@@ -146,6 +148,38 @@ describe('mlock and other memory', () => {
     expect(world.inconsistencies()).toEqual([]);
   });
 
+  it('of droppable memory says success and locks nothing', () => {
+    const { world, task } = scene();
+    world.map(task, 0, 2, RW, MAP_DROPPABLE);
+    expect(lock(world, task, 0, 2)).toBe('ok');
+    expect(vmas(task).join()).not.toMatch(/ lo/);
+    expect([mmOf(task).lockedVm, pages(task).length]).toEqual([0, 1]);
+  });
+
+  it('leaves the zero page alone', () => {
+    const { world, task } = scene();
+    const { frames } = world.kernel;
+    world.map(task, 0, 1, PROT_READ);
+    world.load(task, 0);
+    const before = frames.flags(frames.zeroFrame);
+    lock(world, task, 0, 1);
+    expect([pages(task), frames.flags(frames.zeroFrame)]).toEqual([['0+1 PZ'], before]);
+  });
+
+  it('of a part that then merges keeps what the other part knows of its guards', () => {
+    const world = new ProcessWorld({ kernel: { maybeGuardFlag: true } });
+    const task = world.process();
+    world.map(task, 0, 2, RW);
+    advise(world, task, 0, 1, MADV_GUARD_INSTALL);
+    lock(world, task, 0, 2);
+    world.map(task, 2, 2, RW);
+    expect(vmas(task)).toEqual(['0-2 rw-p gu lo', '2-4 rw-p']);
+    expect(lock(world, task, 2, 2)).toBe('ok');
+    expect(vmas(task)).toEqual(['0-4 rw-p gu lo']);
+  });
+});
+
+describe('locked memory', () => {
   it('is not inherited by fork', () => {
     const { world, task } = scene();
     world.map(task, 0, 1, RW);
@@ -253,6 +287,31 @@ describe('mlockall', () => {
     lockAll(world, task, MCL_CURRENT);
     expect(mmOf(task).defFlags).toBe(0);
   });
+});
+
+it('MCL_FUTURE locks and fills what brk adds, and counts it; lowering the break takes it off the count', () => {
+  const { world, task } = scene();
+  const mm = mmOf(task);
+  mm.startBrk = addressOf(0);
+  mm.brk = addressOf(0);
+  lockAll(world, task, MCL_FUTURE);
+  expect(world.run(task, sysBrk(task, addressOf(3)))).toBe(addressOf(3));
+  expect([vmas(task), pages(task), mm.lockedVm]).toEqual([['0-3 rw-p lo'], ['0+3 PX'], 3]);
+  expect(world.run(task, sysBrk(task, addressOf(4)))).toBe(addressOf(4));
+  expect(mm.lockedVm).toBe(4);
+  expect(world.run(task, sysBrk(task, addressOf(1)))).toBe(addressOf(1));
+  expect([vmas(task), mm.lockedVm]).toEqual([['0-1 rw-p lo'], 1]);
+});
+
+it('brk beyond RLIMIT_MEMLOCK under MCL_FUTURE stays where it is', () => {
+  const { world, task } = limited(2);
+  const mm = mmOf(task);
+  mm.startBrk = addressOf(0);
+  mm.brk = addressOf(0);
+  expect(lockAll(world, task, MCL_FUTURE)).toBe('ok');
+  expect(world.run(task, sysBrk(task, addressOf(3)))).toBe(addressOf(0));
+  expect(world.run(task, sysBrk(task, addressOf(2)))).toBe(addressOf(2));
+  expect(mm.lockedVm).toBe(2);
 });
 
 it('unmapping locked memory takes it off the count', () => {

@@ -1,7 +1,7 @@
 /** mremap as the list of VMAs shows it. @see Linux mm/mremap.c, `check_mremap_params`, `check_prep_vma`, `remap_move` */
 import { describe, expect, it } from 'vitest';
 import { atomically } from '../../../src/base/task.ts';
-import { errnoName } from '../../../src/kernel/errno.ts';
+import { EINVAL, errnoName } from '../../../src/kernel/errno.ts';
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -13,7 +13,9 @@ import {
 import { sysMremap } from '../../../src/kernel/mm/mremap.ts';
 import { MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE } from '../../../src/kernel/mm/mremap-operation.ts';
 import { sysMseal } from '../../../src/kernel/mm/mseal.ts';
+import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { CAP_IPC_LOCK } from '../../../src/kernel/process/credentials.ts';
+import { pokeVma } from './poke-vma.ts';
 import {
   FIXED,
   finish,
@@ -231,6 +233,21 @@ describe('mremap of several VMAs', () => {
     expect(remap(world, 0, 3, 3, TO, 8)).toBe('EPERM');
     expect(picture(world)).toBe('..A.....B');
   });
+});
+
+it.each([
+  ['start', 2, 2],
+  ['end', 0, 2],
+])('a mapping that may not be split at the %s of what moves stays where it is', (_name, from, pages) => {
+  const world = vmaWorld();
+  map(world, PAGE, 4, RW, SHARED);
+  const vma = world.mm.vmas.lookup(PAGE);
+  const maySplit = (_vma: VmArea, page: number): number => (page === PAGE + 2 ? -EINVAL : 0);
+  pokeVma(vma, (each) => {
+    each.ops = { ...each.ops, maySplit };
+  });
+  expect(remap(world, from, pages, pages, TO, 8)).toBe('EINVAL');
+  expect([picture(world), world.mm.vmas.lookup(PAGE) === vma]).toEqual(['AAAA', true]);
 });
 
 describe('limits of mremap', () => {

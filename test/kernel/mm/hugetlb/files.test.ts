@@ -1,6 +1,7 @@
 /** Files of huge pages: their size, holes in them, fallocate, reading; and mremap of their mappings. */
 import { describe, expect, it } from 'vitest';
-import { EINVAL, ENOSPC, EPERM } from '../../../../src/kernel/errno.ts';
+import { EINVAL, ENOMEM, ENOSPC, EPERM } from '../../../../src/kernel/errno.ts';
+import { NO_FRAME } from '../../../../src/kernel/frame/buddy.ts';
 import {
   FALLOC_FL_KEEP_SIZE,
   FALLOC_FL_PUNCH_HOLE,
@@ -8,6 +9,8 @@ import {
 } from '../../../../src/kernel/mm/fallocate.ts';
 import { fileTruncate } from '../../../../src/kernel/mm/ftruncate.ts';
 import { hugetlbMemfdCreate } from '../../../../src/kernel/mm/hugetlb/hugetlb-file.ts';
+import { MADV_DONTNEED } from '../../../../src/kernel/mm/madvise/advice.ts';
+import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
 import { fput, type MappedFile } from '../../../../src/kernel/mm/mapped-file.ts';
 import { fileRead, fileWrite } from '../../../../src/kernel/mm/memfd.ts';
 import { MFD_ALLOW_SEALING } from '../../../../src/kernel/mm/memfd-flags.ts';
@@ -21,6 +24,7 @@ import { at, HUGE, HugetlbWorld } from './hugetlb-world.ts';
 const MIB2 = 0x20_0000n;
 const MREMAP_MAYMOVE = 1;
 const MREMAP_FIXED = 2;
+const MREMAP_DONTUNMAP = 4;
 
 function memfd(world: HugetlbWorld): MappedFile {
   const file = hugetlbMemfdCreate(world.kernel, 'a', MFD_ALLOW_SEALING);
@@ -116,6 +120,23 @@ describe('fallocate', () => {
   });
 });
 
+describe('MADV_DONTNEED', () => {
+  it.each([
+    ['a whole page and a part', 0, HUGE + 1, 0, ['-', 'Xwd', 'Xwd']],
+    ['less than a page', 0, HUGE - 1, 0, ['Xwd', 'Xwd', 'Xwd']],
+    ['two pages but one small page', HUGE, 2 * HUGE - 1, 0, ['Xwd', '-', 'Xwd']],
+    ['a start inside a page', 1, HUGE, -EINVAL, ['Xwd', 'Xwd', 'Xwd']],
+  ])('of %s loses only the huge pages that are named whole', (_, page, pages, expected, left) => {
+    const world = new HugetlbWorld();
+    const task = world.process();
+    world.mapHuge(task, 0, 3 * HUGE);
+    for (const n of [0, 1, 2]) world.put(task, n * HUGE, 1);
+    const call = sysMadvise(task, at(page), BigInt(pages) << 12n, MADV_DONTNEED);
+    expect(world.run(task, call)).toBe(expected);
+    expect([0, 1, 2].map((n) => world.entry(task, n * HUGE))).toEqual(left);
+  });
+});
+
 describe('mremap', () => {
   it.each([
     ['private', MAP_PRIVATE, 'Xwd'],
@@ -142,6 +163,7 @@ describe('mremap', () => {
   it.each([
     ['growing', 0, MIB2, 2n * MIB2, MREMAP_MAYMOVE, 0n],
     ['a target inside a huge page', 0, MIB2, MIB2, MREMAP_MAYMOVE | MREMAP_FIXED, at(8 * HUGE + 1)],
+    ['to leave the source mapped', 0, MIB2, MIB2, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0n],
     ['a source inside a huge page', 1, MIB2, MIB2, MREMAP_MAYMOVE | MREMAP_FIXED, at(8 * HUGE)],
   ])('refuses %s', (_, page, oldLength, newLength, flags, target) => {
     const world = new HugetlbWorld();
@@ -150,6 +172,26 @@ describe('mremap', () => {
     expect(world.run(task, sysMremap(task, at(page), oldLength, newLength, flags, target))).toBe(
       BigInt(-EINVAL),
     );
+  });
+
+  it('without memory for a table moves back, and every promise is as before', () => {
+    const world = new HugetlbWorld();
+    const task = world.process();
+    const { frames } = world.kernel;
+    world.mapHuge(task, 0, 4 * HUGE);
+    world.put(task, 0, 7);
+    expect(world.counters).toBe('7/3');
+    const taken: number[] = [];
+    for (let frame = frames.allocate(); frame !== NO_FRAME; frame = frames.allocate()) taken.push(frame);
+    const move = sysMremap(task, at(0), 4n * MIB2, 4n * MIB2, MREMAP_MAYMOVE | MREMAP_FIXED, at(512 * HUGE));
+    expect(world.run(task, move)).toBe(BigInt(-ENOMEM));
+    expect([world.counters, world.get(task, 0)]).toEqual(['7/3', 7]);
+    for (const frame of taken) frames.put(frame);
+    for (const n of [1, 2, 3]) expect(world.put(task, n * HUGE, 1)).toBeNull();
+    expect(world.counters).toBe('4/0');
+    expect(world.inconsistencies()).toEqual([]);
+    world.exit(task);
+    expect(world.counters).toBe('8/0');
   });
 
   it('shrinks by unmapping the end', () => {

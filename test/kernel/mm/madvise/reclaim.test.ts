@@ -1,10 +1,12 @@
 /** MADV_FREE, MADV_PAGEOUT, MADV_WILLNEED and MADV_REMOVE. @see Linux mm/madvise.c */
 import { describe, expect, it } from 'vitest';
 import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
+import { LruList } from '../../../../src/kernel/frame/lru-lists.ts';
 import * as advices from '../../../../src/kernel/mm/madvise/advice.ts';
 import { MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE } from '../../../../src/kernel/mm/mman.ts';
+import { mlockFolio } from '../../../../src/kernel/mm/reclaim/lru.ts';
 import { BASE_PAGE, mmOf } from '../process-world.ts';
-import { advise, lock, pages, scene } from './support.ts';
+import { adviceNamed, advise, lock, pages, scene } from './support.ts';
 
 const RW = PROT_READ | PROT_WRITE;
 
@@ -69,6 +71,31 @@ describe('MADV_PAGEOUT', () => {
     expect(pages(task)).toEqual([]);
     expect(mapping?.indexes()).toEqual([0]);
     expect(world.load(task, 0)).toBe(7);
+  });
+
+  it.each(['COLD', 'PAGEOUT'])('MADV_%s forgets that a page was used', (name) => {
+    const { world, task } = scene();
+    world.map(task, 0, 1, RW);
+    world.store(task, 0, 7);
+    const { frames } = world.kernel;
+    const { frame } = world.pte(task, 0);
+    frames.setFlags(frame, FrameFlag.Referenced);
+    expect(advise(world, task, 0, 1, adviceNamed(name))).toBe('ok');
+    expect(frames.hasFlag(frame, FrameFlag.Referenced)).toBe(false);
+    expect(world.load(task, 0)).toBe(7);
+  });
+
+  it('leaves a page alone that is locked elsewhere', () => {
+    const { world, task } = scene({ swapPages: 16 });
+    world.map(task, 0, 1, RW);
+    world.store(task, 0, 7);
+    const { frames } = world.kernel;
+    const { frame } = world.pte(task, 0);
+    mlockFolio(frames, frame);
+    const [before, references] = [world.page(task, 0), frames.refcount(frame)];
+    expect(advise(world, task, 0, 1, advices.MADV_PAGEOUT)).toBe('ok');
+    expect([world.page(task, 0), frames.refcount(frame)]).toEqual([before, references]);
+    expect(frames.lru.listOf(frame)).toBe(LruList.Unevictable);
   });
 
   it('leaves pages alone that another process maps too', () => {
