@@ -11,8 +11,9 @@ import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { inRun, unfoldRun } from './contiguous-ptes.ts';
 import { packMigration } from './migration-entry.ts';
-import { entryEnd, PmdKind, pteIndex, type TablePage } from './page-table.ts';
-import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
+import { PmdKind, pteIndex, type TablePage } from './page-table.ts';
+import { rootTable } from './page-table-alloc.ts';
+import { forEachMapped } from './reclaim/mapped-pte.ts';
 import type { TlbFlushBatch } from './reclaim/tlb-batch.ts';
 import { removeRmap } from './rmap.ts';
 import { folioSpan, type RmapVisitor, rmapWalk, rmapWalkLocked } from './rmap-walk.ts';
@@ -47,7 +48,7 @@ function isTemporaryStack({ flags }: VmArea): boolean {
   return (flags & stack) === stack;
 }
 
-/** What one VMA maps of the folio, table by table; false when a page cannot be had. */
+/** What one VMA maps of the folio; false when a page cannot be had. */
 function* migrateSpan(
   current: TaskStruct,
   vma: VmArea,
@@ -55,51 +56,22 @@ function* migrateSpan(
   folio: number,
   batch: TlbFlushBatch,
 ): Task<boolean> {
-  const { pageTables } = vma.mm.kernel;
+  const { kernel } = vma.mm;
+  const { pageTables } = kernel;
   const span = folioSpan(vma, start, folio);
-  const end = start + span.pages;
-  for (let page = start; page < end; ) {
-    const next = entryEnd(pageTables.format, page, end, pageTables.lastLevel - 1);
-    if (mapsWhole(vma, page, folio)) yield* splitHugePmd(current, vma, page);
-    const table = yield* pteOffsetMapLock(current, vma.mm, page);
-    if (table !== null) {
-      const migrated = yield* migrateTable(current, vma, table, page, next, span.frame + page - start, batch);
-      yield* pteUnmapUnlock(current, table);
-      if (!migrated) return false;
-    }
-    page = next;
-  }
-  return true;
+  if (mapsWhole(vma, start, folio)) yield* splitHugePmd(current, vma, start);
+  return yield* forEachMapped(current, vma, start, folio, function* (table, page) {
+    if (table.level !== pageTables.lastLevel) return false;
+    if (inRun(kernel, table, pteIndex(pageTables, page))) yield* unfoldRun(current, vma.mm, table, page);
+    return yield* migratePte(vma, table, page, span.frame + page - start, batch);
+  });
 }
 
+/** A huge page is mapped whole only where it is aligned, so at the first page that the VMA has of it. */
 function mapsWhole({ mm }: VmArea, page: number, folio: number): boolean {
   const { pageTables } = mm.kernel;
   if (pageTables.pmdKind(rootTable(mm), page) !== PmdKind.Huge) return false;
   return pageTables.frame(pageTables.lastLevel - 1) === folio;
-}
-
-/** Pages [page, end) have their ptes in `table`, which is locked. */
-function* migrateTable(
-  current: TaskStruct,
-  vma: VmArea,
-  table: TablePage,
-  start: number,
-  end: number,
-  firstFrame: number,
-  batch: TlbFlushBatch,
-): Task<boolean> {
-  const { kernel } = vma.mm;
-  const { pageTables } = kernel;
-  for (let page = start; page < end; page++) {
-    const index = pteIndex(pageTables, page);
-    const frame = firstFrame + page - start;
-    pageTables.read(table, index);
-    if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) continue;
-    if (pageTables.frame(table.level) !== frame) continue;
-    if (inRun(kernel, table, index)) yield* unfoldRun(current, vma.mm, table, page);
-    if (!(yield* migratePte(vma, table, page, frame, batch))) return false;
-  }
-  return true;
 }
 
 /** One pte. The pte has been cleared before it is asked for pins: one is seen, or cannot be taken any more. */

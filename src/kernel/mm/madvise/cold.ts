@@ -17,9 +17,9 @@ import { folioDeactivate, folioIsolateLru, folioPutbackLru } from '../reclaim/lr
 import { pageoutFolio } from '../reclaim/pageout.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_HUGETLB, VM_LOCKED, VM_PFNMAP } from '../vma-flags.ts';
-import { type HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page-tables.ts';
+import type { HugeVerdict, PageTableVisitor } from '../walk-page-tables.ts';
 import { MADV_PAGEOUT } from './advice.ts';
-import { adviseHugePage } from './huge-part.ts';
+import { adviseHugePage, SplittingVisitor, STOPPED, walkSplitting } from './huge-part.ts';
 import type { MadviseState } from './madvise-state.ts';
 
 /** 0, or -EINVAL for memory that reclaim never looks at. */
@@ -30,7 +30,7 @@ export function* madviseColdOrPageout(current: TaskStruct, state: MadviseState):
   const visitor = new ColdVisitor(current, vma, gather, state.advice === MADV_PAGEOUT);
   for (let page = start; page < end; ) {
     const next = visitor.endOfTurn(page, end);
-    yield* walkPageTables(current, vma, page, next, visitor);
+    yield* walkSplitting(current, vma, page, next, visitor);
     yield* visitor.reclaim();
     page = next;
   }
@@ -38,8 +38,7 @@ export function* madviseColdOrPageout(current: TaskStruct, state: MadviseState):
   return 0;
 }
 
-class ColdVisitor implements PageTableVisitor {
-  readonly #current: TaskStruct;
+class ColdVisitor extends SplittingVisitor implements PageTableVisitor {
   readonly #vma: VmArea;
   readonly #gather: MmuGather;
   readonly #pageout: boolean;
@@ -47,7 +46,7 @@ class ColdVisitor implements PageTableVisitor {
   readonly #isolated: number[] = [];
 
   constructor(current: TaskStruct, vma: VmArea, gather: MmuGather, pageout: boolean) {
-    this.#current = current;
+    super(current);
     this.#vma = vma;
     this.#gather = gather;
     this.#pageout = pageout;
@@ -55,43 +54,54 @@ class ColdVisitor implements PageTableVisitor {
 
   /** Reclaim runs after each page table. */
   endOfTurn(page: number, end: number): number {
-    const pages = hugePages(this.#current.kernel.pageTables);
+    const pages = hugePages(this.current.kernel.pageTables);
     return Math.min(end, page - (page % pages) + pages);
   }
 
   *reclaim(): Task<void> {
-    for (const folio of this.#isolated.splice(0)) yield* pageoutFolio(this.#current, folio);
+    for (const folio of this.#isolated.splice(0)) yield* pageoutFolio(this.current, folio);
   }
 
   *ptes(table: TablePage, first: number, end: number): Task<number> {
-    const { frames, pageTables } = this.#current.kernel;
-    for (let page = first; page < end; page++) {
+    const { pageTables } = this.current.kernel;
+    for (let page = first; page < end; ) {
       pageTables.read(table, pteIndex(pageTables, page));
       const flags = pageTables.flags(table.level);
-      if ((flags & EntryFlag.Present) === 0 || (flags & EntryFlag.Special) !== 0) continue;
-      const frame = pageTables.frame(table.level);
-      // Not ours alone, or in somebody's hands. A part of a large folio stays with the rest of it.
-      if (frames.isLarge(frame) || !frames.hasFlag(frame, FrameFlag.Lru)) continue;
-      if (frames.folioMapcount(frame) !== 1) continue;
-      if (!this.#pageout && (flags & EntryFlag.Young) !== 0) yield* this.#makeOld(table, page);
-      yield frames.refPoint(frame);
-      this.#coolDown(frame);
+      if ((flags & EntryFlag.Present) === 0 || (flags & EntryFlag.Special) !== 0) page++;
+      else {
+        const frame = pageTables.frame(table.level);
+        const together = yield* this.pagesTogether(table, page, end, frame);
+        if (together < 0) return STOPPED;
+        if (together > 0) yield* this.#advise(table, page, together, frame);
+        page += Math.max(together, 1);
+      }
     }
     return 0;
   }
 
+  /** Pages that are one folio, unless it is not ours alone or is in somebody's hands. */
+  *#advise(table: TablePage, page: number, count: number, folio: number): Task<void> {
+    const { frames } = this.current.kernel;
+    if (!frames.hasFlag(folio, FrameFlag.Lru) || frames.folioMapcount(folio) !== count) return;
+    if (!this.#pageout) for (let i = 0; i < count; i++) yield* this.#makeOld(table, page + i);
+    yield frames.refPoint(folio);
+    this.#coolDown(folio);
+  }
+
   *#makeOld(table: TablePage, page: number): Task<void> {
-    const { kernel } = this.#current;
+    const { kernel } = this.current;
     const { pageTables } = kernel;
     const index = pteIndex(pageTables, page);
-    if (inRun(kernel, table, index)) yield* unfoldRun(this.#current, this.#vma.mm, table, page);
+    pageTables.read(table, index);
+    if ((pageTables.flags(table.level) & EntryFlag.Young) === 0) return;
+    if (inRun(kernel, table, index)) yield* unfoldRun(this.current, this.#vma.mm, table, page);
     yield table.setEntry;
     pageTables.change(table, index, 0, EntryFlag.Young);
     this.#gather.noteEntry(page, table.level);
   }
 
   #coolDown(folio: number): void {
-    const { frames } = this.#current.kernel;
+    const { frames } = this.current.kernel;
     frames.clearFlags(folio, FrameFlag.Referenced);
     if (!this.#pageout) {
       folioDeactivate(frames, folio);
@@ -103,8 +113,9 @@ class ColdVisitor implements PageTableVisitor {
   }
 
   huge(page: number, end: number): Task<HugeVerdict> {
-    return adviseHugePage(this.#current, this.#vma, page, end, this.#gather, {
+    return adviseHugePage(this.current, this.#vma, page, end, this.#gather, {
       clear: this.#pageout ? 0 : EntryFlag.Young,
+      waits: true,
       advise: (folio) => this.#coolDown(folio),
     });
   }

@@ -18,8 +18,8 @@ import { folioFreeSwap } from '../swap-cache.ts';
 import { PTE_MARKER_POISONED, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
 import { swapSlotRead, zapSwapPte } from '../swap-pte.ts';
 import type { VmArea } from '../vma.ts';
-import { type HugeVerdict, type PageTableVisitor, walkPageTables } from '../walk-page-tables.ts';
-import { adviseHugePage } from './huge-part.ts';
+import type { HugeVerdict, PageTableVisitor } from '../walk-page-tables.ts';
+import { adviseHugePage, SplittingVisitor, STOPPED, walkSplitting } from './huge-part.ts';
 import type { MadviseState } from './madvise-state.ts';
 
 const YOUNG_OR_DIRTY = EntryFlag.Young | EntryFlag.Dirty;
@@ -32,7 +32,7 @@ export function* madviseFreeSingleVma(
 ): Task<number> {
   const { vma, start, end } = state;
   if (!vma.anonymous) return -EINVAL;
-  yield* walkPageTables(current, vma, start, end, new FreeVisitor(current, vma, gather));
+  yield* walkSplitting(current, vma, start, end, new FreeVisitor(current, vma, gather));
   return 0;
 }
 
@@ -43,62 +43,69 @@ function isBroken({ format, hi, lo }: PageTables): boolean {
   return type === SWP_PTE_MARKER && (format.swapOffsetOf(hi, lo) & PTE_MARKER_POISONED) !== 0;
 }
 
-class FreeVisitor implements PageTableVisitor {
-  readonly #current: TaskStruct;
+class FreeVisitor extends SplittingVisitor implements PageTableVisitor {
   readonly #vma: VmArea;
   readonly #gather: MmuGather;
 
   constructor(current: TaskStruct, vma: VmArea, gather: MmuGather) {
-    this.#current = current;
+    super(current);
     this.#vma = vma;
     this.#gather = gather;
   }
 
   *ptes(table: TablePage, first: number, end: number): Task<number> {
-    const { pageTables } = this.#current.kernel;
-    for (let page = first; page < end; page++) {
+    const { pageTables } = this.current.kernel;
+    for (let page = first; page < end; ) {
       pageTables.read(table, pteIndex(pageTables, page));
       const flags = pageTables.flags(table.level);
-      if ((flags & EntryFlag.Present) !== 0) yield* this.#present(table, page, flags);
-      else if ((flags & EntryFlag.Swap) !== 0) yield* this.#nonPresent(table, page);
+      let together = 0;
+      if ((flags & EntryFlag.Swap) !== 0) yield* this.#nonPresent(table, page);
+      else if ((flags & EntryFlag.Present) !== 0 && (flags & EntryFlag.Special) === 0) {
+        const frame = pageTables.frame(table.level);
+        together = yield* this.pagesTogether(table, page, end, frame);
+        if (together < 0) return STOPPED;
+        if (together > 0) yield* this.#free(table, page, together, frame);
+      }
+      page += Math.max(together, 1);
     }
     return 0;
   }
 
-  /** The entry read last. */
-  *#present(table: TablePage, page: number, flags: number): Task<void> {
-    const current = this.#current;
-    const { kernel } = current;
-    const { frames, pageTables } = kernel;
-    if ((flags & EntryFlag.Special) !== 0) return;
-    const frame = pageTables.frame(table.level);
-    // The whole of a large folio, or nothing of it, is lazily freed; its parts stay.
-    if (frames.isLarge(frame) || !(yield* this.#forget(frame))) return;
+  /** Pages that are one folio. */
+  *#free(table: TablePage, page: number, count: number, folio: number): Task<void> {
+    const { frames } = this.current.kernel;
+    if (!(yield* this.#forget(folio, count))) return;
+    for (let i = 0; i < count; i++) yield* this.#makeOldAndClean(table, page + i);
+    yield frames.refPoint(folio);
+    folioMarkLazyfree(frames, folio);
+  }
+
+  *#makeOldAndClean(table: TablePage, page: number): Task<void> {
+    const { kernel } = this.current;
+    const { pageTables } = kernel;
     const index = pteIndex(pageTables, page);
-    if (inRun(kernel, table, index)) yield* unfoldRun(current, this.#vma.mm, table, page);
-    if ((flags & YOUNG_OR_DIRTY) !== 0) {
-      yield table.setEntry;
-      pageTables.change(table, index, 0, YOUNG_OR_DIRTY);
-      this.#gather.noteEntry(page, table.level);
-    }
-    yield frames.refPoint(frame);
-    folioMarkLazyfree(frames, frame);
+    if (inRun(kernel, table, index)) yield* unfoldRun(this.current, this.#vma.mm, table, page);
+    pageTables.read(table, index);
+    if ((pageTables.flags(table.level) & YOUNG_OR_DIRTY) === 0) return;
+    yield table.setEntry;
+    pageTables.change(table, index, 0, YOUNG_OR_DIRTY);
+    this.#gather.noteEntry(page, table.level);
   }
 
   /** A copy in swap and the mark "newer than that copy" go; false when somebody else may need them. */
-  *#forget(folio: number): Task<boolean> {
-    const { frames } = this.#current.kernel;
+  *#forget(folio: number, mappings: number): Task<boolean> {
+    const { frames } = this.current.kernel;
     if (!frames.hasFlag(folio, FrameFlag.SwapCache | FrameFlag.Dirty)) return true;
-    if (!(yield* folioTrylock(this.#current, folio))) return false;
-    const gone = frames.folioMapcount(folio) === 1 && (yield* this.#forgetSwap(folio));
+    if (!(yield* folioTrylock(this.current, folio))) return false;
+    const gone = frames.folioMapcount(folio) === mappings && (yield* this.#forgetSwap(folio));
     if (gone) frames.clearFlags(folio, FrameFlag.Dirty);
-    yield* folioUnlock(this.#current, folio);
+    yield* folioUnlock(this.current, folio);
     return gone;
   }
 
   *#forgetSwap(folio: number): Task<boolean> {
-    if (!this.#current.kernel.frames.hasFlag(folio, FrameFlag.SwapCache)) return true;
-    return yield* folioFreeSwap(this.#current, folio);
+    if (!this.current.kernel.frames.hasFlag(folio, FrameFlag.SwapCache)) return true;
+    return yield* folioFreeSwap(this.current, folio);
   }
 
   /** A page in swap is given up, broken memory is forgotten; guards and other markers stay. */
@@ -108,7 +115,7 @@ class FreeVisitor implements PageTableVisitor {
     const index = pteIndex(pageTables, page);
     const slot = swapSlotRead(mm, table.level);
     if (slot !== -1) {
-      yield* zapSwapPte(this.#current, mm, table, index, slot);
+      yield* zapSwapPte(this.current, mm, table, index, slot);
     } else if (isBroken(pageTables)) {
       yield table.setEntry;
       pageTables.write(table, index, 0, 0);
@@ -116,9 +123,10 @@ class FreeVisitor implements PageTableVisitor {
   }
 
   huge(page: number, end: number): Task<HugeVerdict> {
-    const { frames } = this.#current.kernel;
-    return adviseHugePage(this.#current, this.#vma, page, end, this.#gather, {
+    const { frames } = this.current.kernel;
+    return adviseHugePage(this.current, this.#vma, page, end, this.#gather, {
       clear: YOUNG_OR_DIRTY,
+      waits: false,
       advise: (folio) => {
         frames.clearFlags(folio, FrameFlag.Dirty);
         folioMarkLazyfree(frames, folio);

@@ -8,6 +8,7 @@ import type { Task } from '../../../base/task.ts';
 import { LruList } from '../../frame/lru-lists.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
+import { deferredSplitScan } from '../thp/deferred-split.ts';
 import { VM_LOCKED } from '../vma-flags.ts';
 import { folioIsolateLru, folioPutbackLru, munlockFolio } from './lru.ts';
 import { folioReferenced } from './referenced.ts';
@@ -36,6 +37,8 @@ export interface ReclaimOutcome {
 export function* tryToFreePages(current: TaskStruct, wanted: number): Task<ReclaimOutcome> {
   const scan = new ScanControl(Math.max(wanted, SWAP_CLUSTER_MAX), false);
   for (let priority = DEF_PRIORITY; priority >= 0 && scan.reclaimed < scan.wanted; priority--) {
+    // Costs nothing but the split, which is why it comes first here. Linux's shrinkers come after the lists.
+    scan.reclaimed += yield* deferredSplitScan(current);
     yield* shrinkPair(current, FILE, priority, scan);
     yield* shrinkPair(current, ANON, priority, scan);
     if (current.fatalSignalPending()) break;
@@ -75,7 +78,7 @@ function* rescueUnevictable(current: TaskStruct): Task<boolean> {
 
 function* rescue(current: TaskStruct, folio: number): Task<boolean> {
   const { frames } = current.kernel;
-  if (frames.isLarge(folio) || !(yield* folioTrylock(current, folio))) return false;
+  if (!(yield* folioTrylock(current, folio))) return false;
   munlockFolio(frames, folio);
   const { flags } = yield* folioReferenced(current, folio);
   yield* folioUnlock(current, folio);

@@ -1,8 +1,8 @@
 /**
  * Reclaiming one page: unmap it everywhere, write it out if its data is nowhere else, take it out of its cache; or find
  * that it must stay.
- * Left out: pages that others are writing back (a write to the swap area is over when it returns), demotion, folios of
- * more than one page, which are split first or stay.
+ * Left out: pages that others are writing back (a write to the swap area is over when it returns), demotion, swapping a
+ * large folio out, or dropping a lazily freed one, as a whole: it is split first (as without CONFIG_THP_SWAP).
  * @see Linux mm/vmscan.c, `shrink_folio_list`, `pageout`, `__remove_mapping`
  */
 import type { Task } from '../../../base/task.ts';
@@ -13,6 +13,7 @@ import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import { shmemWriteout } from '../shmem-swap.ts';
 import { folioAllocSwap, folioFreeSwap, removeFromSwapCache, swapAreaOf } from '../swap-cache.ts';
 import { swapWriteout } from '../swap-io.ts';
+import { canSplitFolio, splitFolio } from '../thp/split-folio.ts';
 import { folioPutbackLru } from './lru.ts';
 import { FolioVerdict, folioCheckReferences } from './referenced.ts';
 import type { ScanControl } from './scan-control.ts';
@@ -44,7 +45,16 @@ export function* shrinkFolio(current: TaskStruct, folio: number, scan: ScanContr
     folioPutbackLru(frames, folio);
     return;
   }
-  const fate = yield* decide(current, folio, scan);
+  const split: number[] = [];
+  const fate = yield* decide(current, folio, scan, split);
+  yield* settle(current, folio, fate, scan);
+  // What was split off is looked at by itself.
+  for (const page of split) yield* shrinkFolio(current, page, scan);
+}
+
+/** The end for one folio, which is locked unless `fate` says otherwise. */
+function* settle(current: TaskStruct, folio: number, fate: Fate, scan: ScanControl): Task<void> {
+  const { frames } = current.kernel;
   if (fate === Fate.Freed) {
     scan.release(folio);
     return;
@@ -63,15 +73,17 @@ function* activate(current: TaskStruct, folio: number): Task<void> {
   if (!unevictable) frames.setFlags(folio, Active);
 }
 
-/** With the folio locked. */
-function* decide(current: TaskStruct, folio: number, scan: ScanControl): Task<Fate> {
+/** With the folio locked. @param split gets the other pages of a large one */
+function* decide(current: TaskStruct, folio: number, scan: ScanControl, split: number[]): Task<Fate> {
   const { frames } = current.kernel;
-  if (frames.hasFlag(folio, Unevictable) || frames.isLarge(folio)) return Fate.Activate;
+  if (frames.hasFlag(folio, Unevictable)) return Fate.Activate;
   if (frames.hasFlag(folio, Writeback)) return Fate.Keep;
   let verdict: FolioVerdict = FolioVerdict.Reclaim;
   if (!scan.ignoreReferences) verdict = yield* folioCheckReferences(current, folio);
   if (verdict === FolioVerdict.Activate) return Fate.Activate;
   if (verdict === FolioVerdict.Keep) return Fate.Keep;
+  const small = frames.isLarge(folio) ? yield* splitForReclaim(current, folio, split) : Fate.Freed;
+  if (small !== Fate.Freed) return small;
   const prepared = yield* addToSwap(current, folio);
   if (prepared !== Fate.Freed) return prepared;
   if (frames.isMapped(folio)) {
@@ -84,6 +96,15 @@ function* decide(current: TaskStruct, folio: number, scan: ScanControl): Task<Fa
   if (verdict === FolioVerdict.ReclaimClean) return Fate.Keep;
   yield* scan.batch.flushDirty(current);
   return yield* pageout(current, folio);
+}
+
+/** `Freed`: go on. Only where something can go: by way of swap, or lazily freed, or as nobody maps it any more. */
+function* splitForReclaim(current: TaskStruct, folio: number, split: number[]): Task<Fate> {
+  const { frames, swap } = current.kernel;
+  if (frames.maybeDmaPinned(folio)) return Fate.Keep;
+  const useful = swap !== null || !frames.hasFlag(folio, SwapBacked) || frames.deferredSplit.has(folio);
+  if (!useful || !canSplitFolio(frames, folio, 1)) return Fate.Activate;
+  return (yield* splitFolio(current, folio, split)) === 0 ? Fate.Freed : Fate.Activate;
 }
 
 /** An anonymous page needs a slot before it is unmapped. `Freed`: go on. */

@@ -18,16 +18,25 @@ import { shrinkFolio } from './shrink-folio.ts';
 /** Pages that are taken off a list at a time (`SWAP_CLUSTER_MAX`). */
 const SWAP_CLUSTER_MAX = 32;
 
-/** Up to `count` folios from the tail of a list, isolated. */
-function* isolate(current: TaskStruct, list: LruList, count: number): Task<number[]> {
+/** What `isolate` took. */
+interface Isolated {
+  readonly folios: number[];
+  /** In all. */
+  pages: number;
+}
+
+/** Folios of `count` pages, or a few more, from the tail of a list. @see `isolate_lru_folios` */
+function* isolate(current: TaskStruct, list: LruList, count: number): Task<Isolated> {
   const { frames } = current.kernel;
-  const isolated: number[] = [];
-  while (isolated.length < count) {
+  const isolated: Isolated = { folios: [], pages: 0 };
+  while (isolated.pages < count) {
     const folio = frames.lru.tail(list);
     if (folio === -1) break;
     yield frames.refPoint(folio);
     // Others may have changed the list in between.
-    if (frames.lru.listOf(folio) === list && folioIsolateLru(frames, folio)) isolated.push(folio);
+    if (frames.lru.listOf(folio) !== list || !folioIsolateLru(frames, folio)) continue;
+    isolated.folios.push(folio);
+    isolated.pages += 2 ** frames.order(folio);
   }
   return isolated;
 }
@@ -40,11 +49,11 @@ export function* shrinkInactiveList(
   scan: ScanControl,
 ): Task<void> {
   for (let left = count; left > 0 && scan.reclaimed < scan.wanted; ) {
-    const folios = yield* isolate(current, list, Math.min(left, SWAP_CLUSTER_MAX));
-    if (folios.length === 0) break;
+    const { folios, pages } = yield* isolate(current, list, Math.min(left, SWAP_CLUSTER_MAX));
+    if (pages === 0) break;
     for (const folio of folios) yield* shrinkFolio(current, folio, scan);
     yield* scan.finish(current);
-    left -= folios.length;
+    left -= pages;
   }
 }
 
@@ -59,23 +68,21 @@ export function inactiveIsLow(inactive: number, active: number): boolean {
 export function* shrinkActiveList(current: TaskStruct, list: LruList, count: number): Task<void> {
   const { frames } = current.kernel;
   for (let left = count; left > 0; ) {
-    const folios = yield* isolate(current, list, Math.min(left, SWAP_CLUSTER_MAX));
-    if (folios.length === 0) return;
+    const { folios, pages } = yield* isolate(current, list, Math.min(left, SWAP_CLUSTER_MAX));
+    if (pages === 0) return;
     for (const folio of folios) {
       if (!(yield* staysActive(current, folio))) frames.clearFlags(folio, FrameFlag.Active);
       folioPutbackLru(frames, folio);
     }
-    left -= folios.length;
+    left -= pages;
   }
 }
 
-/** Programs in use stay active; whose Young bits could not be looked at stays so for now. */
+/** Programs in use stay active. */
 function* staysActive(current: TaskStruct, folio: number): Task<boolean> {
   const { frames } = current.kernel;
   if (!(yield* folioTrylock(current, folio))) return false;
-  const { ptes, flags } = frames.isLarge(folio)
-    ? { ptes: 0, flags: 0 }
-    : yield* folioReferenced(current, folio);
+  const { ptes, flags } = yield* folioReferenced(current, folio);
   yield* folioUnlock(current, folio);
   if ((flags & VM_LOCKED) !== 0) return false;
   return ptes > 0 && (flags & VM_EXEC) !== 0 && !frames.hasFlag(folio, FrameFlag.SwapBacked);
