@@ -28,6 +28,8 @@ const MIGRATE_TRIES = 10;
 const { Active, Anon, Dirty, Referenced, SwapBacked, SwapCache, Unevictable, Uptodate } = FrameFlag;
 /** Flags that say something about the data, not about the frame. */
 const MOVED_FLAGS = Active | Anon | Dirty | Referenced | SwapBacked | SwapCache | Unevictable | Uptodate;
+/** They say in which counter a page is: who zaps a migration entry asks the old frame as long as there are any. */
+const COUNTED_BY = Anon | SwapBacked;
 
 /**
  * Moves an isolated page, which nobody has locked for long. 0: the caller's reference is the last one of the old frame,
@@ -45,6 +47,7 @@ export function* migrateFolio(current: TaskStruct, from: number): Task<number> {
     yield* folioUnlock(current, to);
     yield* folioUnlock(current, from);
   }
+  if (result === 0) frames.clearFlags(from, COUNTED_BY);
   yield frames.refPoint(to);
   frames.put(to);
   return result;
@@ -96,7 +99,7 @@ function* moveData(current: TaskStruct, from: number, to: number): Task<boolean>
     frames.setMapping(to, mapping, index);
     frames.setMapping(from, null, 0);
   }
-  frames.clearFlags(from, MOVED_FLAGS);
+  frames.clearFlags(from, MOVED_FLAGS & ~COUNTED_BY);
   frames.setFlags(to, flags);
   return true;
 }

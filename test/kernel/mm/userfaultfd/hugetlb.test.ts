@@ -1,7 +1,12 @@
 /** userfaultfd on huge pages of hugetlb: whole pages are reported, filled in and protected. */
 import { describe, expect, it } from 'vitest';
-import { EEXIST, EFAULT, EINVAL } from '../../../../src/kernel/errno.ts';
+import { EEXIST, EFAULT, EINVAL, ENOMEM } from '../../../../src/kernel/errno.ts';
+import { NO_FRAME } from '../../../../src/kernel/frame/buddy.ts';
+import { MADV_DONTNEED } from '../../../../src/kernel/mm/madvise/advice.ts';
+import { sysMadvise } from '../../../../src/kernel/mm/madvise/madvise.ts';
 import { MAP_PRIVATE, MAP_SHARED } from '../../../../src/kernel/mm/mman.ts';
+import { sysMremap } from '../../../../src/kernel/mm/mremap.ts';
+import { MREMAP_FIXED, MREMAP_MAYMOVE } from '../../../../src/kernel/mm/mremap-operation.ts';
 import type { UserfaultfdContext } from '../../../../src/kernel/mm/userfaultfd/context.ts';
 import { userfaultfdContinue } from '../../../../src/kernel/mm/userfaultfd/continue.ts';
 import { userfaultfdCopy } from '../../../../src/kernel/mm/userfaultfd/copy.ts';
@@ -185,5 +190,48 @@ describe('minor faults of shared huge pages', () => {
     expect([world.get(child, 2), world.get(owner, 1)]).toEqual([9, 5]);
     world.exit(child);
     world.expectAllGivenBack();
+  });
+});
+
+describe('markers of huge pages', () => {
+  const poison = (world: HugeUffd, page: number) =>
+    world.run(world.manager, userfaultfdPoison(world.manager, world.uffd, at(page), UNIT, 0n));
+  const protect = (world: HugeUffd, pages: number) =>
+    world.run(world.manager, userfaultfdWriteprotect(world.manager, world.uffd, at(0), bytesOf(pages), 1n));
+
+  it('write protection does not go to the child of a fork, which nobody watches', () => {
+    const world = new HugeUffd(MAP_PRIVATE, WP, 0x14cn);
+    const { owner } = world;
+    world.put(owner, 0, 6);
+    expect(protect(world, 2 * HUGE)).toBe(0);
+    expect(world.entry(owner, HUGE)).toBe('marker');
+    const child = world.fork(owner);
+    expect([world.get(child, 0), world.entry(child, HUGE)]).toEqual([6, '-']);
+  });
+
+  it('poison goes to the child of a fork, and along when its mapping is moved', () => {
+    const world = new HugeUffd(MAP_PRIVATE, MISSING, 0x10cn);
+    const { owner } = world;
+    world.copy(0);
+    expect(poison(world, HUGE).error).toBe(0);
+    const child = world.fork(owner);
+    expect(world.get(child, HUGE)).toMatchObject({ signal: SIGBUS });
+    const length = 2n * UNIT;
+    const flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+    expect(world.run(owner, sysMremap(owner, at(0), length, length, flags, at(8 * HUGE)))).toBe(at(8 * HUGE));
+    expect([world.get(owner, 8 * HUGE), world.get(owner, 9 * HUGE)]).toMatchObject([6, { signal: SIGBUS }]);
+    expect(world.run(owner, sysMadvise(owner, at(9 * HUGE), UNIT, MADV_DONTNEED))).toBe(0);
+    expect(world.get(owner, 9 * HUGE)).toBe(0);
+  });
+
+  it('without memory for their table write protection fails: ENOMEM', () => {
+    const world = new HugeUffd(MAP_SHARED, WP, 0x14cn);
+    const { frames } = world.kernel;
+    const taken: number[] = [];
+    for (let frame = frames.allocate(); frame !== NO_FRAME; frame = frames.allocate()) taken.push(frame);
+    expect(protect(world, 2 * HUGE)).toBe(-ENOMEM);
+    for (const frame of taken) frames.put(frame);
+    expect(protect(world, 2 * HUGE)).toBe(0);
+    expect(world.entry(world.owner, 0)).toBe('marker');
   });
 });
