@@ -21,6 +21,11 @@ export interface MachineSettings {
   readonly hugepages?: { readonly '2MiB'?: number; readonly '1GiB'?: number };
   /** /sys/kernel/mm/transparent_hugepage/enabled; default `madvise`. */
   readonly transparentHugepage?: 'never' | 'madvise' | 'always';
+  /**
+   * The kernel thread khugepaged runs on the last CPU, whenever page tables have changed, and makes huge pages of small
+   * ones; default false.
+   */
+  readonly khugepaged?: boolean;
   /** CONFIG_PROVE_LOCKING: watches the order of locks (`noLockOrderViolation`); default false. */
   readonly lockdep?: boolean;
   /** CONFIG_PER_VMA_LOCK; default true. Without it every fault takes mmap_lock. */
@@ -44,6 +49,7 @@ export const MACHINE_SETTINGS = [
   'swap',
   'hugepages',
   'transparentHugepage',
+  'khugepaged',
   'lockdep',
   'perVmaLocks',
   'maxMapCount',
@@ -101,6 +107,7 @@ export function checkMachineSettings(settings: MachineSettings): void {
   checkCount('maxMapCount', settings.maxMapCount, 2 ** 31 - 1);
   checkWord('transparentHugepage', settings.transparentHugepage, THP_MODES);
   checkWord('overcommitMemory', settings.overcommitMemory, OVERCOMMIT);
+  checkWord('khugepaged', settings.khugepaged, [true, false]);
   checkWord('lockdep', settings.lockdep, [true, false]);
   checkWord('perVmaLocks', settings.perVmaLocks, [true, false]);
   for (const bug of settings.kernelBugs ?? []) checkWord('kernelBugs', bug, KERNEL_BUGS);

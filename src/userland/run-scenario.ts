@@ -8,7 +8,6 @@ import type { ProcessorOptions } from '../arch/processor-options.ts';
 import { InputError } from '../base/input-error.ts';
 import type { CostProfile } from '../hardware/cost-profile.ts';
 import type { MachineEvent } from '../hardware/event-sink.ts';
-import { rootCredentials } from '../kernel/process/credentials.ts';
 import { Unsupported } from '../kernel/unsupported.ts';
 import { fillOf, type Policy } from '../sched/policy/policy.ts';
 import { RandomPolicy } from '../sched/policy/random.ts';
@@ -26,6 +25,7 @@ import type { Assertion, Scenario } from './scenario.ts';
 import { ScenarioProcesses } from './scenario-processes.ts';
 import { type ReportSection, reportSections } from './scenario-report.ts';
 import { Share, type SharedValue } from './share.ts';
+import { startTasks } from './start.ts';
 import { createSystem, type System, type SystemArchitecture } from './system.ts';
 import { type ProcessView, WorldView } from './world-view.ts';
 
@@ -158,6 +158,7 @@ export function* runScenarioInSlices(
   firstSlice: number = FIRST_SLICE,
 ): Generator<number, ScenarioResult, boolean | undefined> {
   const settings = settle(scenario, config);
+  const machine = mergedSettings(scenario, config);
   const counter = new EventCounter(config.maxEvents ?? DEFAULT_MAX_EVENTS);
   const system = createSystem({
     architecture: config.architecture,
@@ -168,14 +169,14 @@ export function* runScenarioInSlices(
     policy: settings.policy,
     events: counter,
     seed: config.seed ?? 1,
-    ...systemSettings(mergedSettings(scenario, config)),
+    ...systemSettings(machine),
     ...(config.profile === undefined ? {} : { profile: config.profile }),
     ...(scenario.omitTlbFlushes === undefined ? {} : { omitTlbFlushes: scenario.omitTlbFlushes }),
   });
   const share = new Share();
   const world = new WorldView(system, share, counter);
   const processes = new ScenarioProcesses(system, share, world, scenario);
-  startPrograms(scenario, settings.cpus, system, processes);
+  startTasks(scenario, machine, system, processes);
   let report: readonly ReportSection[] = [];
   const bounds: Bounds = {
     maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS,
@@ -276,16 +277,6 @@ function policyOf({ policy = 'virtual-time', seed = 1, schedule }: RunConfig): P
   if (typeof policy !== 'string') return policy;
   if (policy === 'random') return new RandomPolicy(seed);
   return policy === 'round-robin' ? new RoundRobinPolicy() : new VirtualTimePolicy();
-}
-
-function startPrograms(scenario: Scenario, cpus: number, system: System, processes: ScenarioProcesses): void {
-  let index = 0;
-  for (const [name, program] of Object.entries(scenario.programs)) {
-    const cpu = scenario.placement?.[name] ?? index % cpus;
-    if (cpu >= cpus) throw new InputError(`"${name}" is placed on CPU ${cpu} of ${cpus}`);
-    processes.start(system.createProcess(name, cpu, rootCredentials()), program);
-    index++;
-  }
 }
 
 /**

@@ -45,6 +45,7 @@ const machineSchema = {
     .strictObject({ '2MiB': count(0, 2 ** 16).optional(), '1GiB': count(0, 2 ** 16).optional() })
     .optional(),
   transparentHugepage: z.enum(['never', 'madvise', 'always']).optional(),
+  khugepaged: z.boolean().optional(),
   lockdep: z.boolean().optional(),
   perVmaLocks: z.boolean().optional(),
   maxMapCount: count(0, 2 ** 31 - 1).optional(),

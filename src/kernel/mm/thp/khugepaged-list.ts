@@ -23,6 +23,8 @@ export class KhugepagedScan {
   /** Rounds over all mms (`full_scans`), and huge pages made (`pages_collapsed`). */
   fullScans = 0;
   pagesCollapsed = 0;
+  /** How often an mm was passed over because somebody held its mmap_lock for writing. */
+  passedOver = 0;
 }
 
 /** The VMA may have huge pages now: its mm is scanned from the next round on. */

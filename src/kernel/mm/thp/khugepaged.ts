@@ -66,6 +66,8 @@ function* scanMm(
     const part = yield* scanVmas(current, mm, scan, control, budget);
     looked += part.pages;
     finished = part.finished;
+  } else {
+    scan.passedOver++;
   }
   if (finished || mm.mmUsers === 0) yield* leaveMm(scan, mm);
   return looked;
