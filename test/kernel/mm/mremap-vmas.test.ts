@@ -244,7 +244,7 @@ it.each([
   const vma = world.mm.vmas.lookup(PAGE);
   const maySplit = (_vma: VmArea, page: number): number => (page === PAGE + 2 ? -EINVAL : 0);
   pokeVma(vma, (each) => {
-    each.ops = { ...each.ops, maySplit };
+    if (each.ops !== null) each.ops = { ...each.ops, maySplit };
   });
   expect(remap(world, from, pages, pages, TO, 8)).toBe('EINVAL');
   expect([picture(world), world.mm.vmas.lookup(PAGE) === vma]).toEqual(['AAAA', true]);
