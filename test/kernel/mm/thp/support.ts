@@ -54,7 +54,8 @@ export function expectNothingLeft(scene: HugeScene, ...tasks: readonly TaskStruc
   const { frames } = world.kernel;
   expect(world.inconsistencies()).toEqual([]);
   expect(frames.deferredSplit.size).toBe(0);
-  const roots = world.kernel.activeMm.filter(({ mm }) => mm !== null && mm.pgd >= 0).length;
+  const active = new Set(world.kernel.activeMm.map(({ mm }) => mm));
+  const roots = [...active].filter((mm) => mm !== null && mm.pgd >= 0).length;
   const hugeZero = frames.hugeZeroFrame === -1 ? 0 : HUGE;
   expect(frames.freeFrames).toBe(scene.freeAtStart - roots - hugeZero);
 }
