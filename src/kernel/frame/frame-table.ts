@@ -1,27 +1,20 @@
 /**
- * Every frame of memory that the kernel manages: reference count, map count, flags, what it belongs to. One array per
- * field (Linux's `mem_map`, turned round). A frame goes back to the buddy allocator in the very step in which its
+ * Every frame of memory that the kernel manages: allocating it, references, pins, map counts. A frame goes back to the buddy allocator in the very step in which its
  * reference count reaches 0; a count that would become negative is our mistake and throws.
  * A block of more than one frame (order > 0) is one folio: references and pins are counted at its first frame, map
- * counts per frame and for the whole. Most flags are the folio's, whichever of its frames is asked; `PER_FRAME_FLAGS`
- * are each frame's own.
+ * counts per frame and for the whole.
  * Left out: NUMA nodes and zones, memory control groups; the table covers one contiguous range of frames.
  * @see Linux include/linux/mm_types.h `struct page`, include/linux/page_ref.h, mm/gup.c `try_grab_folio`
  */
-import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { BuddyAllocator, NO_FRAME } from './buddy.ts';
+import { FrameFields } from './frame-fields.ts';
 import { FrameFlag, PER_FRAME_FLAGS } from './frame-flags.ts';
 import { LargeMapcount } from './large-mapcount.ts';
 import { LruLists } from './lru-lists.ts';
 
 /** A pin counts as this many references on a folio of one frame. @see include/linux/mm.h */
 export const GUP_PIN_COUNTING_BIAS = 1024;
-
-/** What a frame belongs to: an anon_vma or an address space. The kernel's mm layer knows which. */
-export interface FrameMapping {
-  readonly kind: 'anon_vma' | 'address_space';
-}
 
 /** Told of every allocation and free; changes nothing. */
 export interface FrameObserver {
@@ -37,28 +30,15 @@ export interface FrameTableInit {
   readonly poisonFreed?: boolean;
 }
 
-/** Frames of the huge zero folio. */
-const HUGE_ZERO_FRAMES = 512;
-
-const INITIAL_CAPACITY = 256;
 /** Points kept of frames that are free: a schedule names few frames, a large process has many. */
 const MOST_POINTS = 4096;
 /** @see Linux include/linux/poison.h, `PAGE_POISON` */
 const PAGE_POISON = 0xaa;
 
-function grown<A extends Int32Array | Float64Array | Uint8Array>(old: A, bigger: A): A {
-  bigger.set(old);
-  return bigger;
-}
-
-export class FrameTable {
-  readonly firstFrame: number;
+export class FrameTable extends FrameFields {
   readonly frameCount: number;
   readonly buddy: BuddyAllocator;
-  /** The frame that read faults of untouched anonymous memory map. Never pinned, never writable. */
-  readonly zeroFrame: number;
-  /** First frame of the huge zero folio while there is one, else -1. What is said of the zero page holds for it too. */
-  hugeZeroFrame = NO_FRAME;
+  override readonly zeroFrame: number;
   /** First frames of large anonymous folios of which a part is mapped no more: worth splitting when memory is short. */
   readonly deferredSplit = new Set<number>();
   /** The lists of reclaim; a folio that is freed leaves its list. */
@@ -68,33 +48,20 @@ export class FrameTable {
   freeHugetlb: ((frame: number, order: number) => void) | null = null;
   readonly #memory: PhysicalMemory;
   readonly #poison: Uint8Array | null;
-  /** Entries of the arrays below; they grow with the highest frame ever handed out. */
-  #capacity = INITIAL_CAPACITY;
-  #refcount = new Int32Array(INITIAL_CAPACITY);
-  /** Page-table entries that map the frame (Linux's `_mapcount` + 1). */
-  #mapcount = new Int32Array(INITIAL_CAPACITY);
-  /** Of folios of more than one frame (`_pincount`). */
-  #pincount = new Int32Array(INITIAL_CAPACITY);
-  #flags = new Int32Array(INITIAL_CAPACITY);
-  #order = new Uint8Array(INITIAL_CAPACITY);
-  #index = new Float64Array(INITIAL_CAPACITY);
-  readonly #mapping: (FrameMapping | null)[] = [];
   /** Of folios of more than one frame, by index of the first. */
   readonly #large = new Map<number, LargeMapcount>();
-  readonly #points = new Map<number, SchedPoint>();
-  /** By first frame; of huge pages by its negative. */
-  readonly #folioLocks = new Map<number, SharedObject>();
 
   /** Takes one frame at once, for the zero page. */
   constructor(init: FrameTableInit) {
-    this.firstFrame = init.firstFrame;
+    super(init.firstFrame);
     this.frameCount = init.frameCount;
     this.#memory = init.memory;
     this.#poison = init.poisonFreed === true ? new Uint8Array(4096).fill(PAGE_POISON) : null;
     this.buddy = new BuddyAllocator(init.firstFrame, init.frameCount);
     this.lru = new LruLists(init.firstFrame);
     this.zeroFrame = this.allocateZeroed();
-    this.#flags[this.zeroFrame - this.firstFrame] = FrameFlag.Zero | FrameFlag.Reserved | FrameFlag.Uptodate;
+    this.flagWords[this.zeroFrame - this.firstFrame] =
+      FrameFlag.Zero | FrameFlag.Reserved | FrameFlag.Uptodate;
   }
 
   /** Frames that are free. */
@@ -110,8 +77,7 @@ export class FrameTable {
   /** First frames of all folios with a reference, ascending. */
   foliosInUse(): number[] {
     const found: number[] = [];
-    for (let at = 0; at < this.#capacity; at++)
-      if (this.#refcount[at] !== 0) found.push(at + this.firstFrame);
+    for (let at = 0; at < this.capacity; at++) if (this.refcounts[at] !== 0) found.push(at + this.firstFrame);
     return found;
   }
 
@@ -127,14 +93,14 @@ export class FrameTable {
     if (frame === NO_FRAME) return NO_FRAME;
     const at = frame - this.firstFrame;
     const count = 2 ** order;
-    this.#grow(at + count);
-    this.#refcount[at] = 1;
-    this.#order[at] = order;
-    this.#flags[at] = order > 0 ? FrameFlag.Head : 0;
-    this.#mapping[at] = null;
+    this.grow(at + count);
+    this.refcounts[at] = 1;
+    this.orders[at] = order;
+    this.flagWords[at] = order > 0 ? FrameFlag.Head : 0;
+    this.mappings[at] = null;
     for (let tail = 1; tail < count; tail++) {
-      this.#flags[at + tail] = FrameFlag.Tail;
-      this.#index[at + tail] = at;
+      this.flagWords[at + tail] = FrameFlag.Tail;
+      this.indexes[at + tail] = at;
     }
     if (order > 0) this.#large.set(at, new LargeMapcount());
     this.observer?.allocated(frame, order);
@@ -157,8 +123,8 @@ export class FrameTable {
     const frame = this.buddy.allocateContiguous(order);
     if (frame === NO_FRAME) return NO_FRAME;
     const at = frame - this.firstFrame;
-    this.#grow(at + 2 ** order);
-    this.#order[at] = order;
+    this.grow(at + 2 ** order);
+    this.orders[at] = order;
     this.#resetHugetlb(at, 2 ** order);
     this.observer?.allocated(frame, order);
     return frame;
@@ -166,48 +132,36 @@ export class FrameTable {
 
   /** A huge page leaves its pool, with one reference. */
   useHugetlb(frame: number): void {
-    const at = this.#at(frame);
-    if (this.#refcount[at] !== 0 || !this.hasFlag(frame, FrameFlag.Hugetlb)) {
+    const at = this.at(frame);
+    if (this.refcounts[at] !== 0 || !this.hasFlag(frame, FrameFlag.Hugetlb)) {
       throw new Error(`frame 0x${frame.toString(16)} is no free huge page`);
     }
-    this.#refcount[at] = 1;
+    this.refcounts[at] = 1;
     this.#large.set(at, new LargeMapcount());
-    this.observer?.allocated(frame, this.#order[at] as number);
+    this.observer?.allocated(frame, this.orders[at] as number);
   }
 
   #resetHugetlb(at: number, count: number): void {
-    this.#flags[at] = FrameFlag.Head | FrameFlag.Hugetlb;
-    this.#mapping[at] = null;
-    this.#flags.fill(FrameFlag.Tail, at + 1, at + count);
-    this.#index.fill(at, at + 1, at + count);
+    this.flagWords[at] = FrameFlag.Head | FrameFlag.Hugetlb;
+    this.mappings[at] = null;
+    this.flagWords.fill(FrameFlag.Tail, at + 1, at + count);
+    this.indexes.fill(at, at + 1, at + count);
   }
 
   // --- references ---
 
-  /** The first frame of the folio that `frame` belongs to (`page_folio`). */
-  head(frame: number): number {
-    const at = this.#at(frame);
-    if (((this.#flags[at] as number) & FrameFlag.Tail) === 0) return frame;
-    return (this.#index[at] as number) + this.firstFrame;
-  }
-
-  /** log2 of the folio's number of frames. */
-  order(frame: number): number {
-    return this.#order[this.#at(this.head(frame))] as number;
-  }
-
   /** `folio_ref_count`; a free frame has 0. */
   refcount(frame: number): number {
-    return this.#refcount[this.#at(this.head(frame))] as number;
+    return this.refcounts[this.at(this.head(frame))] as number;
   }
 
   /** `folio_get`: one more reference, which needs one that is held. Where others can see it, yield at `refPoint` first. */
   get(frame: number): void {
-    const at = this.#at(this.head(frame));
-    if ((this.#refcount[at] as number) <= 0) {
+    const at = this.at(this.head(frame));
+    if ((this.refcounts[at] as number) <= 0) {
       throw new Error(`reference taken on free frame 0x${frame.toString(16)}`);
     }
-    this.#refcount[at] = (this.#refcount[at] as number) + 1;
+    this.refcounts[at] = (this.refcounts[at] as number) + 1;
   }
 
   /** `folio_try_get`: like `get`, but false when the frame is free. */
@@ -222,31 +176,6 @@ export class FrameTable {
     return this.#drop(this.head(frame), 1);
   }
 
-  /** Just before a reference or map count of the frame changes where another CPU may look. Made on first use. */
-  refPoint(frame: number): SchedPoint {
-    const head = this.head(frame);
-    let point = this.#points.get(head);
-    if (point === undefined) {
-      const object = new SharedObject(`frame 0x${head.toString(16)}`);
-      point = new SchedPoint(PointKind.Write, object, 'page_ref', StepCost.AtomicUpdate);
-      this.#points.set(head, point);
-    }
-    return point;
-  }
-
-  /** The folio's lock as lockdep knows it; huge pages of a pool have a place of their own in the order. Made on first use. */
-  folioLock(frame: number): SharedObject {
-    const head = this.head(frame);
-    const hugetlb = this.hasFlag(head, FrameFlag.Hugetlb);
-    const key = hugetlb ? -head : head;
-    let lock = this.#folioLocks.get(key);
-    if (lock === undefined) {
-      lock = new SharedObject(`${hugetlb ? 'hugetlb ' : ''}folio_lock 0x${head.toString(16)}`);
-      this.#folioLocks.set(key, lock);
-    }
-    return lock;
-  }
-
   // --- pins ---
 
   /**
@@ -256,13 +185,13 @@ export class FrameTable {
   tryPin(frame: number): boolean {
     const head = this.head(frame);
     if (this.isZeroFrame(head)) return true;
-    const at = this.#at(head);
-    if ((this.#refcount[at] as number) <= 0) return false;
-    if ((this.#order[at] as number) > 0) {
-      this.#refcount[at] = (this.#refcount[at] as number) + 1;
-      this.#pincount[at] = (this.#pincount[at] as number) + 1;
+    const at = this.at(head);
+    if ((this.refcounts[at] as number) <= 0) return false;
+    if ((this.orders[at] as number) > 0) {
+      this.refcounts[at] = (this.refcounts[at] as number) + 1;
+      this.pincounts[at] = (this.pincounts[at] as number) + 1;
     } else {
-      this.#refcount[at] = (this.#refcount[at] as number) + GUP_PIN_COUNTING_BIAS;
+      this.refcounts[at] = (this.refcounts[at] as number) + GUP_PIN_COUNTING_BIAS;
     }
     return true;
   }
@@ -271,39 +200,39 @@ export class FrameTable {
   unpin(frame: number): boolean {
     const head = this.head(frame);
     if (this.isZeroFrame(head)) return false;
-    const at = this.#at(head);
-    if ((this.#order[at] as number) === 0) {
-      if ((this.#refcount[at] as number) < GUP_PIN_COUNTING_BIAS) {
+    const at = this.at(head);
+    if ((this.orders[at] as number) === 0) {
+      if ((this.refcounts[at] as number) < GUP_PIN_COUNTING_BIAS) {
         throw new Error(`frame 0x${frame.toString(16)} is unpinned without a pin`);
       }
       return this.#drop(head, GUP_PIN_COUNTING_BIAS);
     }
-    const pins = (this.#pincount[at] as number) - 1;
+    const pins = (this.pincounts[at] as number) - 1;
     if (pins < 0) throw new Error(`frame 0x${frame.toString(16)} is unpinned without a pin`);
-    this.#pincount[at] = pins;
+    this.pincounts[at] = pins;
     return this.#drop(head, 1);
   }
 
   /** May the folio be pinned? Never false when it is; true for a small folio with 1024 plain references. */
   maybeDmaPinned(frame: number): boolean {
-    const at = this.#at(this.head(frame));
-    if ((this.#order[at] as number) > 0) return (this.#pincount[at] as number) > 0;
-    return (this.#refcount[at] as number) >= GUP_PIN_COUNTING_BIAS;
+    const at = this.at(this.head(frame));
+    if ((this.orders[at] as number) > 0) return (this.pincounts[at] as number) > 0;
+    return (this.refcounts[at] as number) >= GUP_PIN_COUNTING_BIAS;
   }
 
   // --- mappings in page tables ---
 
   /** Page-table entries that map this frame, alone or with all of its folio (`folio_precise_page_mapcount`). */
   mapcount(frame: number): number {
-    const at = this.#at(frame);
-    const alone = this.#mapcount[at] as number;
-    if (((this.#flags[at] as number) & (FrameFlag.Head | FrameFlag.Tail)) === 0) return alone;
+    const at = this.at(frame);
+    const alone = this.mapcounts[at] as number;
+    if (((this.flagWords[at] as number) & (FrameFlag.Head | FrameFlag.Tail)) === 0) return alone;
     return alone + this.large(frame).entire;
   }
 
   /** Map counts of the folio of more than one frame that `frame` belongs to. */
   large(frame: number): LargeMapcount {
-    const large = this.#large.get(this.#at(this.head(frame)));
+    const large = this.#large.get(this.at(this.head(frame)));
     if (large === undefined) throw new Error(`frame 0x${frame.toString(16)} is no large folio's`);
     return large;
   }
@@ -337,10 +266,10 @@ export class FrameTable {
    * @param mm whose pte it is; of a large folio it must be known
    */
   addMap(frame: number, mm: object | null = null): void {
-    const at = this.#at(frame);
+    const at = this.at(frame);
     if (this.isZeroFrame(frame)) throw new Error('the zero page has no map count');
-    const count = (this.#mapcount[at] as number) + 1;
-    this.#mapcount[at] = count;
+    const count = (this.mapcounts[at] as number) + 1;
+    this.mapcounts[at] = count;
     if (!this.isLarge(frame)) return;
     if (mm === null)
       throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, mapped by no mm`);
@@ -351,10 +280,10 @@ export class FrameTable {
 
   /** One pte less maps the frame. */
   removeMap(frame: number, mm: object | null = null): void {
-    const at = this.#at(frame);
-    const count = (this.#mapcount[at] as number) - 1;
+    const at = this.at(frame);
+    const count = (this.mapcounts[at] as number) - 1;
     if (count < 0) throw new Error(`frame 0x${frame.toString(16)} is unmapped more often than mapped`);
-    this.#mapcount[at] = count;
+    this.mapcounts[at] = count;
     if (!this.isLarge(frame)) return;
     if (mm === null)
       throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, unmapped by no mm`);
@@ -383,156 +312,71 @@ export class FrameTable {
    * it, and nobody but the caller have a reference. @see Linux mm/huge_memory.c, `__split_unmapped_folio`
    */
   splitLarge(head: number, references: number): void {
-    const at = this.#at(head);
-    const count = 2 ** (this.#order[at] as number);
-    const index = this.#index[at] as number;
-    const folioFlags = (this.#flags[at] as number) & ~PER_FRAME_FLAGS;
+    const at = this.at(head);
+    const count = 2 ** (this.orders[at] as number);
+    const index = this.indexes[at] as number;
+    const folioFlags = (this.flagWords[at] as number) & ~PER_FRAME_FLAGS;
     if (this.large(head).total !== 0) throw new Error(`frame 0x${head.toString(16)} is split while mapped`);
     if (this.maybeDmaPinned(head)) throw new Error(`frame 0x${head.toString(16)} is split while pinned`);
     this.#large.delete(at);
     this.deferredSplit.delete(head);
     if (this.lru.listOf(head) !== -1) this.lru.split(head, count);
     for (let i = 0; i < count; i++) {
-      const own = (this.#flags[at + i] as number) & PER_FRAME_FLAGS & ~(FrameFlag.Head | FrameFlag.Tail);
-      this.#flags[at + i] = own | folioFlags;
-      this.#refcount[at + i] = references;
-      this.#order[at + i] = 0;
-      this.#mapping[at + i] = this.#mapping[at] ?? null;
-      this.#index[at + i] = index + i;
+      const own = (this.flagWords[at + i] as number) & PER_FRAME_FLAGS & ~(FrameFlag.Head | FrameFlag.Tail);
+      this.flagWords[at + i] = own | folioFlags;
+      this.refcounts[at + i] = references;
+      this.orders[at + i] = 0;
+      this.mappings[at + i] = this.mappings[at] ?? null;
+      this.indexes[at + i] = index + i;
     }
-  }
-
-  // --- flags and owner ---
-
-  /** `FrameFlag` bits of the frame, and of its folio. */
-  flags(frame: number): number {
-    const own = this.#flags[this.#at(frame)] as number;
-    if ((own & FrameFlag.Tail) === 0) return own;
-    const head = this.#flags[this.#index[this.#at(frame)] as number] as number;
-    return (own & PER_FRAME_FLAGS) | (head & ~(PER_FRAME_FLAGS | FrameFlag.Head));
-  }
-
-  /** Is any of these flags set? */
-  hasFlag(frame: number, flag: number): boolean {
-    return (this.flags(frame) & flag) !== 0;
-  }
-
-  setFlags(frame: number, flags: number): void {
-    const at = this.#at(frame);
-    const own = this.#flags[at] as number;
-    if ((own & FrameFlag.Tail) === 0) {
-      this.#flags[at] = own | flags;
-      return;
-    }
-    const head = this.#index[at] as number;
-    this.#flags[at] = own | (flags & PER_FRAME_FLAGS);
-    this.#flags[head] = (this.#flags[head] as number) | (flags & ~PER_FRAME_FLAGS);
-  }
-
-  clearFlags(frame: number, flags: number): void {
-    const at = this.#at(frame);
-    const own = this.#flags[at] as number;
-    if ((own & FrameFlag.Tail) === 0) {
-      this.#flags[at] = own & ~flags;
-      return;
-    }
-    const head = this.#index[at] as number;
-    this.#flags[at] = own & ~(flags & PER_FRAME_FLAGS);
-    this.#flags[head] = (this.#flags[head] as number) & ~(flags & ~PER_FRAME_FLAGS);
-  }
-
-  /** The zero page, or one of the huge zero folio. */
-  isZeroFrame(frame: number): boolean {
-    return frame === this.zeroFrame || this.isHugeZero(frame);
-  }
-
-  isHugeZero(frame: number): boolean {
-    const { hugeZeroFrame } = this;
-    return hugeZeroFrame !== NO_FRAME && frame >= hugeZeroFrame && frame < hugeZeroFrame + HUGE_ZERO_FRAMES;
-  }
-
-  /** What the folio belongs to (`folio->mapping`). */
-  mapping(frame: number): FrameMapping | null {
-    return this.#mapping[this.#at(this.head(frame))] ?? null;
-  }
-
-  /** Offset in its mapping, in pages (`folio->index`). */
-  index(frame: number): number {
-    const head = this.head(frame);
-    return (this.#index[this.#at(head)] as number) + (frame - head);
-  }
-
-  setMapping(frame: number, mapping: FrameMapping | null, index: number): void {
-    const at = this.#at(this.head(frame));
-    this.#mapping[at] = mapping;
-    this.#index[at] = index;
   }
 
   // --- inside ---
 
-  #at(frame: number): number {
-    const at = frame - this.firstFrame;
-    if (at < 0 || at >= this.#capacity) throw new Error(`frame 0x${frame.toString(16)} was never handed out`);
-    return at;
-  }
-
   #drop(head: number, references: number): boolean {
-    const at = this.#at(head);
-    const left = (this.#refcount[at] as number) - references;
+    const at = this.at(head);
+    const left = (this.refcounts[at] as number) - references;
     if (left < 0) throw new Error(`reference count of frame 0x${head.toString(16)} falls to ${left}`);
     if (left === 0) this.#free(head, at);
-    else this.#refcount[at] = left;
+    else this.refcounts[at] = left;
     return left === 0;
   }
 
   #free(head: number, at: number): void {
-    const order = this.#order[at] as number;
+    const order = this.orders[at] as number;
     const count = 2 ** order;
-    if (((this.#flags[at] as number) & FrameFlag.Reserved) !== 0) {
+    if (((this.flagWords[at] as number) & FrameFlag.Reserved) !== 0) {
       throw new Error(`reserved frame 0x${head.toString(16)} is freed`);
     }
-    const hugetlb = ((this.#flags[at] as number) & FrameFlag.Hugetlb) !== 0;
-    if (((this.#flags[at] as number) & FrameFlag.Lru) !== 0) this.lru.remove(head, count);
+    const hugetlb = ((this.flagWords[at] as number) & FrameFlag.Hugetlb) !== 0;
+    if (((this.flagWords[at] as number) & FrameFlag.Lru) !== 0) this.lru.remove(head, count);
     if (order > 0 && this.#large.get(at)?.entire !== 0) {
       throw new Error(`frame 0x${head.toString(16)} is freed while it is mapped whole`);
     }
     this.#large.delete(at);
     this.deferredSplit.delete(head);
-    if (this.#points.size > MOST_POINTS) this.#points.delete(head);
+    if (this.points.size > MOST_POINTS) this.points.delete(head);
     for (let i = 0; i < count; i++) {
-      if ((this.#mapcount[at + i] as number) !== 0) {
+      if ((this.mapcounts[at + i] as number) !== 0) {
         throw new Error(
           `frame 0x${(head + i).toString(16)} is freed while ${this.mapcount(head + i)} entries map it`,
         );
       }
-      this.#flags[at + i] = 0;
+      this.flagWords[at + i] = 0;
       if (this.#poison !== null) this.#memory.writeBytes(head + i, 0, this.#poison);
       else this.#memory.releaseFrame(head + i);
     }
-    if ((this.#pincount[at] as number) !== 0)
+    if ((this.pincounts[at] as number) !== 0)
       throw new Error(`frame 0x${head.toString(16)} is freed while pinned`);
-    this.#refcount[at] = 0;
+    this.refcounts[at] = 0;
     if (hugetlb) {
       this.#resetHugetlb(at, count);
       this.freeHugetlb?.(head, order);
     } else {
-      this.#order[at] = 0;
-      this.#mapping[at] = null;
+      this.orders[at] = 0;
+      this.mappings[at] = null;
       this.buddy.free(head, order);
     }
     this.observer?.freed(head, order);
-  }
-
-  #grow(needed: number): void {
-    if (needed <= this.#capacity) return;
-    let capacity = this.#capacity;
-    while (capacity < needed) capacity *= 2;
-    this.#refcount = grown(this.#refcount, new Int32Array(capacity));
-    this.#mapcount = grown(this.#mapcount, new Int32Array(capacity));
-    this.#pincount = grown(this.#pincount, new Int32Array(capacity));
-    this.#flags = grown(this.#flags, new Int32Array(capacity));
-    this.#order = grown(this.#order, new Uint8Array(capacity));
-    this.#index = grown(this.#index, new Float64Array(capacity));
-    this.#capacity = capacity;
   }
 }

@@ -1,0 +1,170 @@
+/**
+ * What is known of each frame, one array per field (Linux's `mem_map`, turned round): flags, what it belongs to, and the
+ * objects that schedules name it by. Most flags are the folio's, whichever of its frames is asked; `PER_FRAME_FLAGS` are
+ * each frame's own. Counting is `frame-table.ts`.
+ * @see Linux include/linux/mm_types.h `struct page`, include/linux/page-flags.h
+ */
+import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import { NO_FRAME } from './buddy.ts';
+import { FrameFlag, PER_FRAME_FLAGS } from './frame-flags.ts';
+
+/** What a frame belongs to: an anon_vma or an address space. The kernel's mm layer knows which. */
+export interface FrameMapping {
+  readonly kind: 'anon_vma' | 'address_space';
+}
+
+/** Frames of the huge zero folio. */
+const HUGE_ZERO_FRAMES = 512;
+
+const INITIAL_CAPACITY = 256;
+
+function grown<A extends Int32Array | Float64Array | Uint8Array>(old: A, bigger: A): A {
+  bigger.set(old);
+  return bigger;
+}
+
+export abstract class FrameFields {
+  readonly firstFrame: number;
+  /** The frame that read faults of untouched anonymous memory map. Never pinned, never writable. */
+  abstract readonly zeroFrame: number;
+  /** First frame of the huge zero folio while there is one, else -1. What is said of the zero page holds for it too. */
+  hugeZeroFrame = NO_FRAME;
+  /** Entries of the arrays below; they grow with the highest frame ever handed out. */
+  protected capacity = INITIAL_CAPACITY;
+  protected refcounts = new Int32Array(INITIAL_CAPACITY);
+  /** Page-table entries that map the frame (Linux's `_mapcount` + 1). */
+  protected mapcounts = new Int32Array(INITIAL_CAPACITY);
+  /** Of folios of more than one frame (`_pincount`). */
+  protected pincounts = new Int32Array(INITIAL_CAPACITY);
+  protected flagWords = new Int32Array(INITIAL_CAPACITY);
+  protected orders = new Uint8Array(INITIAL_CAPACITY);
+  protected indexes = new Float64Array(INITIAL_CAPACITY);
+  protected readonly mappings: (FrameMapping | null)[] = [];
+  protected readonly points = new Map<number, SchedPoint>();
+  /** By first frame; of huge pages by its negative. */
+  protected readonly folioLocks = new Map<number, SharedObject>();
+
+  protected constructor(firstFrame: number) {
+    this.firstFrame = firstFrame;
+  }
+
+  /** The first frame of the folio that `frame` belongs to (`page_folio`). */
+  head(frame: number): number {
+    const at = this.at(frame);
+    if (((this.flagWords[at] as number) & FrameFlag.Tail) === 0) return frame;
+    return (this.indexes[at] as number) + this.firstFrame;
+  }
+
+  /** log2 of the folio's number of frames. */
+  order(frame: number): number {
+    return this.orders[this.at(this.head(frame))] as number;
+  }
+
+  /** `FrameFlag` bits of the frame, and of its folio. */
+  flags(frame: number): number {
+    const own = this.flagWords[this.at(frame)] as number;
+    if ((own & FrameFlag.Tail) === 0) return own;
+    const head = this.flagWords[this.indexes[this.at(frame)] as number] as number;
+    return (own & PER_FRAME_FLAGS) | (head & ~(PER_FRAME_FLAGS | FrameFlag.Head));
+  }
+
+  /** Is any of these flags set? */
+  hasFlag(frame: number, flag: number): boolean {
+    return (this.flags(frame) & flag) !== 0;
+  }
+
+  setFlags(frame: number, flags: number): void {
+    const at = this.at(frame);
+    const own = this.flagWords[at] as number;
+    if ((own & FrameFlag.Tail) === 0) {
+      this.flagWords[at] = own | flags;
+      return;
+    }
+    const head = this.indexes[at] as number;
+    this.flagWords[at] = own | (flags & PER_FRAME_FLAGS);
+    this.flagWords[head] = (this.flagWords[head] as number) | (flags & ~PER_FRAME_FLAGS);
+  }
+
+  clearFlags(frame: number, flags: number): void {
+    const at = this.at(frame);
+    const own = this.flagWords[at] as number;
+    if ((own & FrameFlag.Tail) === 0) {
+      this.flagWords[at] = own & ~flags;
+      return;
+    }
+    const head = this.indexes[at] as number;
+    this.flagWords[at] = own & ~(flags & PER_FRAME_FLAGS);
+    this.flagWords[head] = (this.flagWords[head] as number) & ~(flags & ~PER_FRAME_FLAGS);
+  }
+
+  /** The zero page, or one of the huge zero folio. */
+  isZeroFrame(frame: number): boolean {
+    return frame === this.zeroFrame || this.isHugeZero(frame);
+  }
+
+  isHugeZero(frame: number): boolean {
+    const { hugeZeroFrame } = this;
+    return hugeZeroFrame !== NO_FRAME && frame >= hugeZeroFrame && frame < hugeZeroFrame + HUGE_ZERO_FRAMES;
+  }
+
+  /** What the folio belongs to (`folio->mapping`). */
+  mapping(frame: number): FrameMapping | null {
+    return this.mappings[this.at(this.head(frame))] ?? null;
+  }
+
+  /** Offset in its mapping, in pages (`folio->index`). */
+  index(frame: number): number {
+    const head = this.head(frame);
+    return (this.indexes[this.at(head)] as number) + (frame - head);
+  }
+
+  setMapping(frame: number, mapping: FrameMapping | null, index: number): void {
+    const at = this.at(this.head(frame));
+    this.mappings[at] = mapping;
+    this.indexes[at] = index;
+  }
+
+  /** Just before a reference or map count of the frame changes where another CPU may look. Made on first use. */
+  refPoint(frame: number): SchedPoint {
+    const head = this.head(frame);
+    let point = this.points.get(head);
+    if (point === undefined) {
+      const object = new SharedObject(`frame 0x${head.toString(16)}`);
+      point = new SchedPoint(PointKind.Write, object, 'page_ref', StepCost.AtomicUpdate);
+      this.points.set(head, point);
+    }
+    return point;
+  }
+
+  /** The folio's lock as lockdep knows it; huge pages of a pool have a place of their own in the order. Made on first use. */
+  folioLock(frame: number): SharedObject {
+    const head = this.head(frame);
+    const hugetlb = this.hasFlag(head, FrameFlag.Hugetlb);
+    const key = hugetlb ? -head : head;
+    let lock = this.folioLocks.get(key);
+    if (lock === undefined) {
+      lock = new SharedObject(`${hugetlb ? 'hugetlb ' : ''}folio_lock 0x${head.toString(16)}`);
+      this.folioLocks.set(key, lock);
+    }
+    return lock;
+  }
+
+  protected at(frame: number): number {
+    const at = frame - this.firstFrame;
+    if (at < 0 || at >= this.capacity) throw new Error(`frame 0x${frame.toString(16)} was never handed out`);
+    return at;
+  }
+
+  protected grow(needed: number): void {
+    if (needed <= this.capacity) return;
+    let capacity = this.capacity;
+    while (capacity < needed) capacity *= 2;
+    this.refcounts = grown(this.refcounts, new Int32Array(capacity));
+    this.mapcounts = grown(this.mapcounts, new Int32Array(capacity));
+    this.pincounts = grown(this.pincounts, new Int32Array(capacity));
+    this.flagWords = grown(this.flagWords, new Int32Array(capacity));
+    this.orders = grown(this.orders, new Uint8Array(capacity));
+    this.indexes = grown(this.indexes, new Float64Array(capacity));
+    this.capacity = capacity;
+  }
+}
