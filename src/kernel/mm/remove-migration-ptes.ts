@@ -8,6 +8,7 @@ import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { AnonVma } from './anon-vma.ts';
 import { endsRun, foldRun } from './contiguous-ptes.ts';
 import { migrationFlagsRead, migrationFrameRead } from './migration-entry.ts';
 import { MM_ANONPAGES } from './mm.ts';
@@ -43,7 +44,13 @@ export function* removeMigrationPtes(
     yield* restoreSpan(current, vma, page, from, to, zero);
     return true;
   };
-  yield* rmapLocked ? rmapWalkLocked(current, to, visit) : rmapWalk(current, to, visit);
+  const mapping = current.kernel.frames.mapping(to);
+  if (!(mapping instanceof AnonVma)) return yield* rmapWalk(current, to, visit);
+  // Nothing need map the page yet for there to be entries.
+  const { rwsem } = mapping;
+  if (!rmapLocked) yield* rwsem.downRead(current);
+  yield* rmapWalkLocked(current, to, visit);
+  if (!rmapLocked) yield* rwsem.upRead(current);
 }
 
 /** Is a page of one frame full of zeros? With memory tags it never gives way: whose tags would be shared? */
@@ -71,16 +78,43 @@ function* restoreSpan(
     const next = entryEnd(pageTables.format, page, end, pageTables.lastLevel - 1);
     const table = yield* pteOffsetMapLock(current, vma.mm, page);
     if (table !== null) {
-      for (let at = page; at < next; at++) {
-        const frame = span.frame + at - start;
-        pageTables.read(table, pteIndex(pageTables, at));
-        if (migrationFrameRead(pageTables, table.level) !== frame - to + from) continue;
-        if (zero && (vma.flags & VM_LOCKED) === 0) yield* mapZeroPage(vma, table, at);
-        else yield* restorePte(current, vma, table, at, frame);
-      }
+      yield* restoreTable(current, vma, table, page, next, {
+        from,
+        to,
+        frame: span.frame + page - start,
+        zero,
+      });
       yield* pteUnmapUnlock(current, table);
     }
     page = next;
+  }
+}
+
+/** What the entries of one table are to become. */
+interface Restored {
+  readonly from: number;
+  readonly to: number;
+  /** Of the first page. */
+  readonly frame: number;
+  readonly zero: boolean;
+}
+
+/** Pages [start, end) have their entries in `table`, which is locked. */
+function* restoreTable(
+  current: TaskStruct,
+  vma: VmArea,
+  table: TablePage,
+  start: number,
+  end: number,
+  { from, to, frame, zero }: Restored,
+): Task<void> {
+  const { pageTables } = vma.mm.kernel;
+  for (let page = start; page < end; page++) {
+    const own = frame + page - start;
+    pageTables.read(table, pteIndex(pageTables, page));
+    if (migrationFrameRead(pageTables, table.level) !== own - to + from) continue;
+    if (zero && (vma.flags & VM_LOCKED) === 0) yield* mapZeroPage(vma, table, page);
+    else yield* restorePte(current, vma, table, page, own);
   }
 }
 

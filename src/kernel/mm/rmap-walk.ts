@@ -33,7 +33,7 @@ export function* rmapWalk(current: TaskStruct, frame: number, visit: RmapVisitor
   else if (mapping instanceof AddressSpace) yield* walkFile(current, mapping, first, last, visit);
 }
 
-/** `rmapWalk` of an anonymous page for who holds the lock of its anon_vmas for writing. @see `rmap_walk_locked` */
+/** `rmapWalk` of an anonymous page, mapped or not, for who holds the lock of its anon_vmas. @see `rmap_walk_locked` */
 export function* rmapWalkLocked(current: TaskStruct, frame: number, visit: RmapVisitor): Task<void> {
   const { frames } = current.kernel;
   const head = frames.head(frame);
