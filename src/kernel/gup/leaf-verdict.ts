@@ -15,14 +15,7 @@ import {
   VM_WRITE,
 } from '../mm/vma-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import {
-  FOLL_DUMP,
-  FOLL_FORCE,
-  FOLL_HONOR_NUMA_FAULT,
-  FOLL_PIN,
-  FOLL_WRITE,
-  NO_PAGE,
-} from './foll-flags.ts';
+import { FOLL_DUMP, FOLL_FORCE, FOLL_HONOR_NUMA_FAULT, FOLL_PIN, FOLL_WRITE, NO_PAGE } from './foll-flags.ts';
 import { gupMustUnshare } from './must-unshare.ts';
 
 /**

@@ -17,7 +17,7 @@ import { vmaModify } from './vma-split.ts';
 import { HugeVerdict, type PageTableVisitor, walkPageTables } from './walk-page-tables.ts';
 
 /** Memory of these kinds is never locked: a call says success and nothing happens. */
-export function vmaSupportsMlock(vma: VmArea): boolean {
+function vmaSupportsMlock(vma: VmArea): boolean {
   return (vma.flags & (VM_SPECIAL | VM_HUGETLB)) === 0 && (vma.flagsHigh & VMH_DROPPABLE) === 0;
 }
 

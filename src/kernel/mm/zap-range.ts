@@ -129,7 +129,7 @@ function* zapPteRange(
       yield* zapNonPresent(current, vma, table, index, details);
       continue;
     }
-    if (details.keepCows === true && isPrivateCopy(mm, table)) continue;
+    if (staysMapped(mm, table, details)) continue;
     if (inRun(mm.kernel, table, index)) yield* unfoldRun(current, mm, table, page);
     forceFlush = (yield* zapPresent(mm, vma, table, page, gather, details)) || forceFlush;
     if (gather.full) {
@@ -148,8 +148,9 @@ function* zapPteRange(
   return page;
 }
 
-/** Is the page of the pte read last anonymous? @see `should_zap_folio` */
-function isPrivateCopy({ kernel }: MmStruct, table: TablePage): boolean {
+/** Is the page of the pte read last a private copy, and are those to stay? @see `should_zap_folio` */
+function staysMapped({ kernel }: MmStruct, table: TablePage, details: ZapDetails): boolean {
+  if (details.keepCows !== true) return false;
   const { frames, pageTables } = kernel;
   if ((pageTables.flags(table.level) & EntryFlag.Special) !== 0) return false;
   return frames.hasFlag(pageTables.frame(table.level), FrameFlag.Anon);

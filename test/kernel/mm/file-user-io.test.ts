@@ -2,8 +2,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { errnoName } from '../../../src/kernel/errno.ts';
 import { sysPread, sysPwrite } from '../../../src/kernel/mm/file-user-io.ts';
-import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { fileTruncate } from '../../../src/kernel/mm/ftruncate.ts';
+import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { fileRead, fileWrite, memfdCreate, openAgain } from '../../../src/kernel/mm/memfd.ts';
 import { PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';

@@ -77,8 +77,3 @@ export function* hugetlbFileMmap(vma: VmArea): Task<number> {
   if ((vma.flags & VM_WRITE) !== 0 && inode.mapping.sizeBytes < end) inode.mapping.sizeBytes = end;
   return 0;
 }
-
-/** `vma_kernel_pagesize` in small pages. */
-export function hugePageSizeOf(vma: VmArea): number {
-  return hstateOfVma(vma).pages;
-}

@@ -28,7 +28,7 @@ import { hugePmdUnshare, hugePmdUnshareFlush } from './pmd-share.ts';
 import { vmaAddReservation, vmaNeedsReservation } from './reservation.ts';
 
 /** What to zap, beside the range. */
-export interface HugeZapDetails {
+interface HugeZapDetails {
   /** Only this page, which the owner of promises takes from a child; -1: whatever is there. */
   readonly frame: number;
   /** Write-protect markers go as well. */
@@ -71,7 +71,7 @@ export function* unmapHugepageRangeSingle(
 }
 
 /** @see `__unmap_hugepage_range`; needs i_mmap locked for writing */
-export function* unmapHugepageRange(
+function* unmapHugepageRange(
   current: TaskStruct,
   vma: VmArea,
   start: number,

@@ -17,7 +17,7 @@ import { VM_UFFD_MISSING, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
 import type { CollapseControl, ScanResult } from './collapse-control.ts';
 import { thpVmaAllowable, thpVmaSuitable } from './policy.ts';
 
-export function isUserfaultfdArmed(vma: VmArea): boolean {
+function isUserfaultfdArmed(vma: VmArea): boolean {
   return (vma.flags & (VM_UFFD_MISSING | VM_UFFD_WP)) !== 0 || (vma.flagsHigh & VMH_UFFD_MINOR) !== 0;
 }
 

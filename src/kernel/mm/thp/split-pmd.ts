@@ -31,12 +31,7 @@ export function* splitHugePmd(current: TaskStruct, vma: VmArea, page: number): T
 }
 
 /** With the pmd's lock held; `start` is the first page. @see `__split_huge_pmd_locked` */
-export function* splitHugePmdLocked(
-  current: TaskStruct,
-  vma: VmArea,
-  table: TablePage,
-  start: number,
-): Task<void> {
+function* splitHugePmdLocked(current: TaskStruct, vma: VmArea, table: TablePage, start: number): Task<void> {
   const { mm } = vma;
   const { frames, pageTables } = mm.kernel;
   const index = pmdIndex(pageTables, start);

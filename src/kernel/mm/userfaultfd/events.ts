@@ -41,7 +41,7 @@ function* beginChange(current: TaskStruct, context: UserfaultfdContext): Task<vo
 }
 
 /** Sends an event and waits until it is read, or the descriptor closed, or a fatal signal comes. */
-export function* userfaultfdSendEvent(current: TaskStruct, { context, message }: PendingEvent): Task<void> {
+function* userfaultfdSendEvent(current: TaskStruct, { context, message }: PendingEvent): Task<void> {
   const waiter: EventWaiter = { task: current, message, read: false };
   yield* context.eventsLock.lockIrqsave(current);
   context.events.unshift(waiter);

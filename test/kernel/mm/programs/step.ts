@@ -26,8 +26,8 @@ export const pick = <T>(from: readonly T[], choice: number): T => from[choice % 
 export type Weights = Readonly<Record<string, number>>;
 
 /** Where huge pages of ordinary memory may be, and where those of the pools are mapped: on a boundary of 2 MiB. */
-export const THP_AREA = 8 + 2 * 512;
-export const HUGETLB_AREA = THP_AREA + 4 * 512;
+const THP_AREA = 8 + 2 * 512;
+const HUGETLB_AREA = THP_AREA + 4 * 512;
 const HUGE = 512;
 
 const smallRange = fc.tuple(fc.nat({ max: 27 }), fc.integer({ min: 1, max: 6 }));
