@@ -13,7 +13,7 @@ import type { VmArea } from '../vma.ts';
 import { VM_DONTEXPAND, VM_HUGETLB, VM_WRITE } from '../vma-flags.ts';
 import type { Hstate } from './hstate.ts';
 import { HugetlbInode, hugetlbInodeOf } from './hugetlb-inode.ts';
-import { allocVmaLock, HugetlbVmaData, hstateOfVma, hugetlbVmOperations, inodeOfVma } from './hugetlb-vma.ts';
+import { allocVmaLock, HugetlbVmaData, hugetlbVmOperations, inodeOfVma } from './hugetlb-vma.ts';
 import { hugetlbReservePages } from './reservation.ts';
 
 const PAGE_BYTES = 4096;
