@@ -12,12 +12,18 @@ import { rcuReadLock, rcuReadUnlock } from '../../lock/rcu.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { folioLock, folioUnlock } from '../fault/folio-lock.ts';
+import { migrationFrameRead } from '../migration-entry.ts';
+import { migrationEntryWait } from '../migration-pte.ts';
 import { PmdKind, pteIndex, type TablePage } from '../page-table.ts';
 import { pteAlloc, rootTable } from '../page-table-alloc.ts';
 import { moveAnonRmap } from '../rmap.ts';
 import { swapAreaOf } from '../swap-cache.ts';
 import { isSwapType } from '../swap-entry.ts';
+import { pmdTransHugeLock } from '../thp/huge-pmd.ts';
+import { splitFolio } from '../thp/split-folio.ts';
+import { splitHugePmd } from '../thp/split-pmd.ts';
 import { flushTlbPage } from '../tlb.ts';
+import type { VmArea } from '../vma.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import type { MoveVmas } from './move-lock.ts';
 
@@ -34,11 +40,24 @@ export function* movePage(
   const root = rootTable(mm);
   const kind = pageTables.pmdKind(root, sourcePage);
   if (pageTables.pmdKind(root, targetPage) === PmdKind.Huge) return -EEXIST;
-  if (kind === PmdKind.Huge) return -EBUSY;
+  if (kind === PmdKind.Huge) return yield* splitSource(current, vmas.source, sourcePage);
   if (kind === PmdKind.None) return holes ? 0 : -ENOENT;
   if ((yield* pteAlloc(current, mm, targetPage)) === null) return -ENOMEM;
   const move = new PageMove(current, vmas, targetPage, sourcePage);
   return yield* move.run(holes);
+}
+
+/** A huge page moves page by page: -EAGAIN when it has ptes now, -EBUSY when others may have it too. */
+function* splitSource(current: TaskStruct, vma: VmArea, page: number): Task<number> {
+  const { frames, pageTables } = current.kernel;
+  const table = yield* pmdTransHugeLock(current, vma.mm, page);
+  if (table === null) return -EAGAIN;
+  const head = pageTables.frame(table.level);
+  const movable = frames.isHugeZero(head) || frames.hasFlag(head, FrameFlag.AnonExclusive);
+  yield* table.lock.unlock(current);
+  if (!movable) return -EBUSY;
+  yield* splitHugePmd(current, vma, page);
+  return -EAGAIN;
 }
 
 /** The pte tables of both pages. */
@@ -72,19 +91,29 @@ class PageMove {
     const verdict = this.#verdict(seen, holes);
     const { hi, lo } = this.#pageTables;
     const frame = this.#pageTables.frame(seen.source.level);
+    const migrating = verdict === -EFAULT && migrationFrameRead(this.#pageTables, seen.source.level) !== -1;
     if (verdict !== 'page') {
       const result = typeof verdict === 'number' ? verdict : yield* this.#moveEntry(seen, verdict);
       yield* this.#unlockBoth(seen);
-      return result;
+      if (!migrating) return result;
+      yield* migrationEntryWait(this.#current, this.#vmas.source.mm, this.#sourcePage);
+      return -EAGAIN;
     }
     frames.get(frame);
     yield* this.#unlockBoth(seen);
     yield* folioLock(this.#current, frame);
-    const result = yield* this.#moveIfSame(frame, hi, lo);
+    const result = frames.isLarge(frame) ? yield* this.#split(frame) : yield* this.#moveIfSame(frame, hi, lo);
     yield* folioUnlock(this.#current, frame);
     yield frames.refPoint(frame);
     frames.put(frame);
     return result;
+  }
+
+  /** With the folio locked. A pin would keep it from being split for as long as it lasts. */
+  *#split(frame: number): Task<number> {
+    if (this.#current.kernel.frames.maybeDmaPinned(frame)) return -EBUSY;
+    const error = yield* splitFolio(this.#current, frame);
+    return error === 0 ? -EAGAIN : error;
   }
 
   /** With the folio locked: looks again, for all may have changed while that was waited for. */
@@ -162,8 +191,7 @@ class PageMove {
     const frame = pageTables.frame(source.level);
     if (frames.isZeroFrame(frame)) return 'zero';
     const exclusive = FrameFlag.Anon | FrameFlag.AnonExclusive;
-    const movable = (frames.flags(frame) & exclusive) === exclusive && frames.order(frame) === 0;
-    return movable ? 'page' : -EBUSY;
+    return (frames.flags(frame) & exclusive) === exclusive ? 'page' : -EBUSY;
   }
 
   #swapVerdict(flags: number): number | 'swap' {

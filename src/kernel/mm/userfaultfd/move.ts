@@ -1,6 +1,6 @@
 /**
  * UFFDIO_MOVE: pages of private anonymous memory change their place without being copied.
- * Left out: moving a transparent huge page as a whole or splitting one (-EBUSY), pages that are in the swap cache (-EBUSY).
+ * Left out: moving a transparent huge page as a whole (it is split; a pinned one is -EBUSY at once), pages that are in the swap cache (-EBUSY).
  * @see Linux fs/userfaultfd.c, `userfaultfd_move`; mm/userfaultfd.c, `move_pages`, `move_pages_ptes`
  */
 import type { Task } from '../../../base/task.ts';
