@@ -4,7 +4,8 @@
  * not stale in this sense: a processor may keep it, the access faults and is made again (a spurious fault).
  * A cached upper entry is stale when the table it names is no longer the one that the tables above lead to: it may
  * have been freed, and a CPU that has the address space loaded may walk through it at any time.
- * Left out: the rights that cached upper entries combine, and entries of address spaces that no longer exist.
+ * Left out: the rights that cached upper entries combine, and entries of address spaces that no longer exist. Reclaim
+ * holds none of this between the unmapping of a page and the flush of its batch: entries are called stale there.
  */
 import { EntryFlag, pagesPerEntry, tableIndex } from '../arch/paging-format.ts';
 import type { CachedTable, CachedTranslation, TlbView } from '../arch/tlb-view.ts';
@@ -73,9 +74,10 @@ const levelOf = (cached: CachedTranslation | CachedTable): number => ('level' in
 /** How a cached upper entry differs from what the tables above it lead to; null when it does not. */
 function staleTable(kernel: Kernel, mms: ReadonlyMap<string, MmStruct>, cached: CachedTable): string | null {
   const mm = cached.mm === null ? undefined : mms.get(cached.mm);
-  if (mm === undefined || mm.pgd < 0 || mm.tlbFlushPending > 0) return null;
+  if (mm === undefined || mm.pgd < 0 || isChanging(mm)) return null;
   if (!cached.trusted && !cached.loaded) return null;
   const { pageTables } = kernel;
+  if (pageTables.lookup(rootTable(mm), cached.page, cached.level)?.lock.isLocked()) return null;
   const linked = pageTables.lookup(rootTable(mm), cached.page, cached.level + 1);
   if (linked?.frame === cached.frame) return null;
   const named = `still leads to a ${kernel.arch.format.levels[cached.level + 1]?.name} table in frame ${hex(cached.frame)}`;
@@ -92,10 +94,11 @@ function staleDifference(
 ): string | null {
   const mm = cached.mm === null ? undefined : mms.get(cached.mm);
   if (mm === undefined || !cached.trusted || (cached.flags & EntryFlag.User) === 0) return null;
-  // A change of page tables is under way, and its flush is still to come.
-  if (mm.tlbFlushPending > 0) return null;
-  return differenceOf(kernel, mm, cached);
+  return isChanging(mm) ? null : differenceOf(kernel, mm, cached);
 }
+
+/** A change of page tables is under way, and its flush may still be to come. */
+const isChanging = (mm: MmStruct): boolean => mm.tlbFlushPending > 0 || mm.mmapWriteLocked;
 
 const covers = (flush: OmittedFlush, cached: CachedTranslation | CachedTable): boolean =>
   (flush.freedTables || !('level' in cached)) &&
@@ -103,12 +106,15 @@ const covers = (flush: OmittedFlush, cached: CachedTranslation | CachedTable): b
   flush.startPage < cached.page + cached.pages &&
   flush.endPage > cached.page;
 
-/** What the tables say of a page, whatever the level of the entry that says it, and where this entry ends. */
+/**
+ * What the tables say of a page, whatever the level of the entry that says it, where this entry ends, and whether the lock
+ * of its table is held.
+ */
 function leafOf(
   kernel: Kernel,
   mm: MmStruct,
   page: number,
-): { readonly flags: number; readonly frame: number; readonly end: number } {
+): { readonly flags: number; readonly frame: number; readonly end: number; readonly locked: boolean } {
   const { pageTables } = kernel;
   const { format } = pageTables;
   let table = rootTable(mm);
@@ -122,6 +128,7 @@ function leafOf(
         flags: pageTables.flags(level),
         frame: pageTables.frame(level) + inLeaf,
         end: page - inLeaf + pages,
+        locked: table.lock.isLocked(),
       };
     }
     table = pageTables.tableAt(pageTables.frame(level));
@@ -137,7 +144,9 @@ function differenceOf(kernel: Kernel, mm: MmStruct, cached: CachedTranslation): 
   for (let page = cached.page; page < cached.page + cached.pages; ) {
     const leaf = leafOf(kernel, mm, page);
     const inside = page - cached.page;
-    const difference = leafDifference(cached.flags, cached.frame + inside, leaf.flags, leaf.frame);
+    const difference = leaf.locked
+      ? null
+      : leafDifference(cached.flags, cached.frame + inside, leaf.flags, leaf.frame);
     if (difference !== null) return inside === 0 ? difference : `${difference} (${inside} pages further on)`;
     page = leaf.end;
   }

@@ -91,3 +91,64 @@ it('finds the lazy CPU that a flush without freed_tables does not reach', () => 
     /^missing: (INVLPG|TLBI VAE1IS) .* on cpu 1; no flush with freed_tables was asked for$/,
   );
 });
+
+const forks = defineScenario({
+  title: 'a store, fork, a store',
+  programs: {
+    *parent(u) {
+      const at = yield* u.must(u.mmap({ bytes: SIZE, prot: 'rw' }));
+      yield* u.must(u.store(at, 1n));
+      const child = yield* u.must(
+        u.fork(function* (t) {
+          yield* t.must(t.load(at));
+        }, 'child'),
+      );
+      yield* u.must(u.wait(child));
+      yield* u.must(u.store(at, 2n));
+    },
+  },
+  always: { 'nothing is stale': noStaleTranslation },
+});
+
+const writesOverTheZeroPage = defineScenario({
+  title: 'the zero page that one thread has read, and another stores to',
+  cpus: 2,
+  placement: { writer: 0, reader: 1 },
+  programs: {
+    *writer(u, share) {
+      const at = yield* u.must(u.mmap({ bytes: SIZE, prot: 'rw' }));
+      const reader = yield* u.must(
+        u.cloneVm(function* (t, shared) {
+          yield* t.must(t.load(at));
+          shared.set('read', true);
+          yield* shared.wait('written');
+        }, 'reader'),
+      );
+      yield* share.wait('read');
+      yield* u.must(u.store(at, 1n));
+      share.set('written', true);
+      yield* u.must(u.wait(reader));
+    },
+  },
+  always: { 'nothing is stale': noStaleTranslation },
+});
+
+const flushed = [
+  ['fork', forks, 'flush_tlb_mm', 'allows writing, the page table does not'],
+  ['a write fault on the zero page', writesOverTheZeroPage, 'flush_tlb_page', 'the page table maps frame'],
+] as const;
+
+it.each(flushed)('at no point during %s is anything stale: its flush is to come', (_, scenario) => {
+  for (const seed of [1, 2, 3]) {
+    const { outcome } = runScenario(scenario, { architecture, policy: 'random', seed });
+    expect(outcome).toEqual({ kind: 'finished' });
+  }
+  expect(runScenario(scenario, { architecture }).outcome).toEqual({ kind: 'finished' });
+});
+
+it.each(flushed)('after %s without its flush something is', (_, scenario, operation, difference) => {
+  const { outcome } = runScenario({ ...scenario, omitTlbFlushes: [operation] }, { architecture });
+  const text = outcome.kind === 'assertion failed' ? outcome.text : outcome.kind;
+  expect(text).toContain(difference);
+  expect(text).toMatch(new RegExp(`by ${operation}\\(.*, which was left out`));
+});
