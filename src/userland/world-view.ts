@@ -16,6 +16,7 @@ import type { VmArea } from '../kernel/mm/vma.ts';
 import { VM_EXEC, VM_READ, VM_SHARED, VM_WRITE } from '../kernel/mm/vma-flags.ts';
 import type { VmaLockCounters } from '../kernel/mm/vma-lock-counters.ts';
 import { ExitState, type TaskStruct } from '../kernel/task-struct.ts';
+import { counterMistake } from './counter-names.ts';
 import type { EventCounter } from './event-counter.ts';
 import {
   HUGE_PAGE_SHIFTS,
@@ -249,8 +250,11 @@ export class WorldView {
    * How often something happened: an event kind (`fault`, `tlb-flush`, `swap-out`, `thp-fault` …), or `steps`,
    * `page-tables`, `free-frames`, `vma-lock-success`, `vma-lock-retry`, `vma-lock-abort`, `vma-lock-miss`. 0 for what never
    * happened.
+   * @throws InputError for a name that there is not
    */
   counter(name: string): number {
+    const mistake = counterMistake(name);
+    if (mistake !== null) throw new InputError(mistake.text, { expected: mistake.expected });
     if (name === 'steps') return this.#system.loop.steps;
     if (name === 'page-tables') return this.#system.kernel.pageTables.count;
     if (name === 'free-frames') return this.#system.kernel.frames.freeFrames;

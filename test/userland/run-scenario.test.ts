@@ -246,6 +246,34 @@ describe('an assertion', () => {
   });
 });
 
+describe('a counter', () => {
+  const asking = (name: string) =>
+    one(
+      function* (u) {
+        yield* u.compute(1);
+      },
+      { finally: { asked: (w) => w.counter(name) === 0 } },
+    );
+
+  it('of what never happened is 0', () => {
+    expect(run(asking('swap-out')).outcome).toEqual({ kind: 'finished' });
+  });
+
+  it.each([
+    ['swapp-out', 'swap-out'],
+    ['vma-lock-sucess', 'vma-lock-success'],
+    ['tlb_flush', 'tlb-flush'],
+  ])('that there is not is a mistake: %s', (name, near) => {
+    expect(() => run(asking(name))).toThrow(
+      `assertion "asked": there is no counter "${name}"; did you mean "${near}"?: expected one of fault, `,
+    );
+  });
+
+  it('of a name that is like no other is a mistake too', () => {
+    expect(() => run(asking('nonsense'))).toThrow('there is no counter "nonsense": expected one of');
+  });
+});
+
 describe('MAP_POPULATE', () => {
   it('brings the pages in, so that the first store finds them', () => {
     const scenario = one(function* (u) {

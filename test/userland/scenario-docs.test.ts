@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { COUNTER_NAMES } from '../../src/userland/counter-names.ts';
 import { MACHINE_SETTINGS } from '../../src/userland/machine-settings.ts';
 import { User } from '../../src/userland/user.ts';
 import { Userfaultfd } from '../../src/userland/userfaultfd.ts';
@@ -58,6 +59,10 @@ describe('docs/scenarios.md', () => {
     const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
     const unnamed = names.filter((name) => !words.has(name) && !words.has(kebab(name)));
     expect(unnamed).toEqual([]);
+  });
+
+  it('names every counter', () => {
+    expect([...COUNTER_NAMES].filter((name) => !words.has(name))).toEqual([]);
   });
 
   it('names every setting of the machine', () => {

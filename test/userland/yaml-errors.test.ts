@@ -131,6 +131,12 @@ const mistakes: readonly { readonly name: string; readonly text: string; readonl
     message: /^case\.yaml:6:24: there is no program "q": expected one of p$/,
   },
   {
+    name: 'a counter that does not exist',
+    text: `${program('brk: { address: 0 }')}finally:\n  - counter: { name: swapp-out, equals: 0 }\n`,
+    message:
+      /^case\.yaml:6:22: name: there is no counter "swapp-out"; did you mean "swap-out"\?: expected one of fault, .*vma-lock-miss, found swapp-out$/,
+  },
+  {
     name: 'too many CPUs',
     text: `cpus: 65\n${program('brk: { address: 0 }')}`,
     message:

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { hex } from '../../base/u64.ts';
+import { counterMistake } from '../counter-names.ts';
 import type { Assertion } from '../scenario.ts';
 import { noLockOrderViolation, type ProcessView, type WorldView } from '../world-view.ts';
 import {
@@ -54,6 +55,12 @@ const range = {
   'at-least': count(0, 2 ** 53 - 1),
   'at-most': count(0, 2 ** 53 - 1),
 };
+
+const counterName = z.string().superRefine((name, ctx) => {
+  const mistake = counterMistake(name);
+  if (mistake === null) return;
+  ctx.addIssue({ code: 'custom', message: mistake.text, params: { expected: mistake.expected } });
+});
 
 /** By name in the file. */
 export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
@@ -128,7 +135,7 @@ export const CHECKS: Readonly<Record<string, CheckDefinition>> = {
   'lock-order': check({}, () => noLockOrderViolation),
   counter: check(
     {
-      name: z.string(),
+      name: counterName,
       equals: range.equals.optional(),
       'at-least': range['at-least'].optional(),
       'at-most': range['at-most'].optional(),
