@@ -85,19 +85,16 @@ export default defineScenario({
           'because',
         ],
         rows: ['another', 'its own'].map((which) => {
-          const {
-            success = 0,
-            abort = 0,
-            retry = 0,
-            reasons = {},
-          } = world.process(`beside ${which} VMA`)?.vmaLocks ?? {};
+          const process = world.process(`beside ${which} VMA`);
+          const { success = 0, retry = 0, reasons = {} } = process?.vmaLocks ?? {};
+          const faults = (process?.minFlt ?? 0) + (process?.majFlt ?? 0);
           const why = Object.entries(reasons).map(([reason, count]) => `${reason} ${count}`);
           if (retry > 0) why.push(`retry ${retry}`);
           return [
             `beside ${which} VMA`,
             Number(world.share.get(`${which}: calls`)),
             success,
-            abort + retry,
+            faults - success,
             why.join(', '),
           ];
         }),
