@@ -12,7 +12,7 @@ import { version } from './version.ts';
 
 export function buildProgram(session: Session): Command {
   const program = new Command('tablewalk')
-    .description('A bit-accurate x86-64 MMU under a small Linux-like memory manager.')
+    .description('A bit-accurate x86-64 and arm64 MMU under a small Linux-like memory manager.')
     .version(version, '--version', 'print the version')
     .helpOption('-h, --help', 'print this help')
     .configureOutput({
