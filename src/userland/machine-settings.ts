@@ -90,7 +90,8 @@ function checkCount(what: string, value: unknown, most: number): void {
   });
 }
 
-const MOST_HUGE_PAGES = 2 ** 16;
+/** Of one pool. */
+export const MOST_HUGE_PAGES = 2 ** 16;
 
 /** @throws InputError for a value that a setting cannot have */
 export function checkMachineSettings(settings: MachineSettings): void {

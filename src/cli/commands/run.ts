@@ -4,7 +4,12 @@ import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
 import { COST_PROFILES } from '../../hardware/cost-profile.ts';
 import { type Retention, TLB_PROFILES } from '../../hardware/retention.ts';
-import { byteSize, type MachineSettings, THP_MODES } from '../../userland/machine-settings.ts';
+import {
+  byteSize,
+  type MachineSettings,
+  MOST_HUGE_PAGES,
+  THP_MODES,
+} from '../../userland/machine-settings.ts';
 import type { RunConfig, ScenarioResult } from '../../userland/run-scenario.ts';
 import type { Scenario } from '../../userland/scenario.ts';
 import { architectureOption, scenarioArchitecture } from '../architecture.ts';
@@ -224,9 +229,10 @@ function machineSettings({ memory, swap, hugepages, thp, lockdep, vmaLocks }: Op
 function pools(text: string): NonNullable<MachineSettings['hugepages']> {
   const found: Record<string, number> = {};
   for (const part of text.split(',')) {
-    const [, size, count] = /^(2MiB|1GiB):(\d{1,5})$/.exec(part) ?? [];
-    if (size === undefined) {
-      throw new InputError('option --hugepages', { expected: 'such as 2MiB:8,1GiB:1', found: `'${text}'` });
+    const [, size, count] = /^(2MiB|1GiB):(\d+)$/.exec(part) ?? [];
+    if (size === undefined || Number(count) > MOST_HUGE_PAGES) {
+      const expected = `2MiB or 1GiB, each with at most ${MOST_HUGE_PAGES} pages, such as 2MiB:8,1GiB:1`;
+      throw new InputError('option --hugepages', { expected, found: `'${text}'` });
     }
     found[size] = Number(count);
   }

@@ -53,7 +53,15 @@ export const options: Rows = {
     },
     {
       command: 'run loop.yaml --hugepages 8',
-      says: "option --hugepages: expected such as 2MiB:8,1GiB:1, found '8'",
+      says: "option --hugepages: expected 2MiB or 1GiB, each with at most 65536 pages, such as 2MiB:8,1GiB:1, found '8'",
+    },
+    {
+      command: 'run loop.yaml --hugepages 4MiB:2',
+      says: "option --hugepages: expected 2MiB or 1GiB, each with at most 65536 pages, such as 2MiB:8,1GiB:1, found '4MiB:2'",
+    },
+    {
+      command: 'run loop.yaml --hugepages 2MiB:2000000',
+      says: "option --hugepages: expected 2MiB or 1GiB, each with at most 65536 pages, such as 2MiB:8,1GiB:1, found '2MiB:2000000'",
     },
     {
       command: 'run loop.yaml --thp often',
