@@ -29,10 +29,11 @@ const WANTED = [
   'docs/library.md',
   'examples/peek.ts',
   'examples/remote-read.ts',
+  'examples/mm/vma-locks.ts',
   'examples/mte/detection-rate.ts',
   'examples/mte/lib/allocator.ts',
 ];
-const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
+const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(mm\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
 
 const JAVASCRIPT_SCENARIO = `
 import { defineScenario } from 'tablewalk';
