@@ -1,11 +1,14 @@
 /**
  * /proc/pid/smaps: every VMA with its rights, offset, kind and flags, and what is resident of it. A snapshot, read
  * without locks.
- * Left out: device and inode numbers, Pss and the clean/dirty split, flags of kernels not modelled.
- * @see Linux fs/proc/task_mmu.c, `show_map_vma`, `show_smap_vma_flags`, `smaps_pte_entry`
+ * Left out: device and inode numbers, Pss but for what is locked, the clean/dirty split, flags of kernels not modelled.
+ * @see Linux fs/proc/task_mmu.c, `show_map_vma`, `show_smap_vma_flags`, `smap_gather_stats`, `smaps_pte_entry`,
+ * `smaps_pmd_entry`, `smaps_hugetlb_range`
  */
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { MmStruct } from './mm.ts';
+import { PmdKind } from './page-table.ts';
+import { rootTable } from './page-table-alloc.ts';
 import { type PageView, vmaPageViews } from './pagemap.ts';
 import { shmemSwapUsage } from './smaps-swap.ts';
 import type { VmArea } from './vma.ts';
@@ -103,6 +106,13 @@ export interface SmapsEntry {
   readonly rss: number;
   readonly anonymous: number;
   readonly swap: number;
+  /** AnonHugePages: anonymous memory that pmds map. */
+  readonly anonHugePages: number;
+  /** Private_Hugetlb and Shared_Hugetlb: pages of pools that one entry maps, and that several do. */
+  readonly privateHugetlb: number;
+  readonly sharedHugetlb: number;
+  /** Locked: of a locked mapping the resident pages, each divided by how many entries map it. */
+  readonly locked: number;
 }
 
 /** `VmFlags:` of a VMA. Between the flags that every architecture has stand its own, in bits 24 and 32 to 38. */
@@ -145,31 +155,68 @@ function kindOf(mm: MmStruct, vma: VmArea): string {
 
 const PAGE_KIB = 4;
 
-/** KiB that one page adds. A marker is no swapped-out page, and the zero page is nobody's. */
-function residentOf(
-  mm: MmStruct,
-  view: PageView,
-): { readonly rss: number; readonly anonymous: number; readonly swap: number } {
-  if (!view.present) return { rss: 0, anonymous: 0, swap: view.swapped ? PAGE_KIB : 0 };
-  if (view.zero) return { rss: 0, anonymous: 0, swap: 0 };
-  const anonymous = !view.hugetlb && mm.kernel.frames.hasFlag(view.frame, FrameFlag.Anon);
-  return { rss: PAGE_KIB, anonymous: anonymous ? PAGE_KIB : 0, swap: 0 };
+/** Bits behind the point of a proportional size in bytes. @see `PSS_SHIFT` */
+const PSS_SCALE = 2 ** 12;
+const KIB = 1024;
+
+/** What the pages of a mapping add up to, in KiB. */
+class Amounts {
+  rss = 0;
+  anonymous = 0;
+  swap = 0;
+  anonHugePages = 0;
+  privateHugetlb = 0;
+  sharedHugetlb = 0;
+  /** In bytes, times `PSS_SCALE`. */
+  #proportional = 0;
+  readonly #mm: MmStruct;
+
+  constructor(mm: MmStruct) {
+    this.#mm = mm;
+  }
+
+  /** A marker is no swapped-out page, and the zero page is nobody's. */
+  add(view: PageView): void {
+    const size = PAGE_KIB * view.count;
+    if (!view.present) {
+      if (view.swapped) this.swap += size;
+      return;
+    }
+    if (view.zero) return;
+    this.rss += size;
+    if (view.hugetlb) this.#addHugetlb(view, size);
+    else this.#addPage(view, size);
+  }
+
+  #addHugetlb({ exclusive }: PageView, size: number): void {
+    if (exclusive) this.privateHugetlb += size;
+    else this.sharedHugetlb += size;
+  }
+
+  #addPage(view: PageView, size: number): void {
+    const { frames, pageTables } = this.#mm.kernel;
+    this.#proportional += Math.floor((size * KIB * PSS_SCALE) / Math.max(1, view.mapcount));
+    if (!frames.hasFlag(view.frame, FrameFlag.Anon)) return;
+    this.anonymous += size;
+    if (!view.huge || pageTables.pmdKind(rootTable(this.#mm), view.page) !== PmdKind.Huge) return;
+    this.anonHugePages += size;
+  }
+
+  /** `Pss`. */
+  get proportional(): number {
+    return Math.floor(this.#proportional / (PSS_SCALE * KIB));
+  }
 }
 
 function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEntry {
-  let rss = 0;
-  let anonymous = 0;
-  let swap = 0;
+  const amounts = new Amounts(mm);
   const partlySwapped = (vma.file?.mapping.swappedCount ?? 0) > 0;
   const occupied = new Set<number>();
   for (const view of vmaPageViews(vma, start, end)) {
     if (partlySwapped) for (let i = 0; i < view.count; i++) occupied.add(view.page + i);
-    const page = residentOf(mm, view);
-    rss += page.rss * view.count;
-    anonymous += page.anonymous * view.count;
-    swap += page.swap * view.count;
+    amounts.add(view);
   }
-  swap += PAGE_KIB * shmemSwapUsage(vma, start, end, occupied);
+  const { rss, anonymous, anonHugePages, privateHugetlb, sharedHugetlb } = amounts;
   return {
     start: BigInt(start) << 12n,
     end: BigInt(end) << 12n,
@@ -179,7 +226,11 @@ function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEn
     vmFlags: vmFlagText(vma),
     rss,
     anonymous,
-    swap,
+    swap: amounts.swap + PAGE_KIB * shmemSwapUsage(vma, start, end, occupied),
+    anonHugePages,
+    privateHugetlb,
+    sharedHugetlb,
+    locked: (vma.flags & VM_LOCKED) === 0 ? 0 : amounts.proportional,
   };
 }
 
