@@ -19,7 +19,7 @@ import {
   swapCacheGetFolio,
 } from './swap-cache.ts';
 import { SWAPIN_FAILED, swapin } from './swap-in.ts';
-import { archSwapRestore, swapWriteout } from './swap-io.ts';
+import { archSwapRestore, folioWaitWriteback, swapWriteout } from './swap-io.ts';
 
 /**
  * Moves a locked page that nobody maps from its object's cache to swap, writes it and unlocks it. False, the page still
@@ -93,6 +93,8 @@ export function* shmemSwapinFolio(
     frames.put(folio);
     return still ? -EIO : -EEXIST;
   }
+  // Still on its way out: until it is written it needs its slot.
+  yield* folioWaitWriteback(current, folio);
   archSwapRestore(current, folio, slot);
   mapping.forgetSwap(index);
   // The swap cache's reference becomes the page cache's.

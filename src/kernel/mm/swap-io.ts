@@ -39,6 +39,15 @@ export function* swapWriteout(current: TaskStruct, folio: number): Task<void> {
   frames.clearFlags(folio, FrameFlag.Writeback);
 }
 
+/** Waits until the folio is written, with its lock held. @see Linux mm/page-writeback.c, `folio_wait_writeback` */
+export function* folioWaitWriteback(current: TaskStruct, folio: number): Task<void> {
+  const { frames } = current.kernel;
+  const written = (): boolean => !frames.hasFlag(folio, FrameFlag.Writeback);
+  if (written()) return;
+  const { object } = frames.refPoint(folio);
+  yield new SchedPoint(PointKind.Wait, object, 'folio_wait_writeback', StepCost.ContextSwitch, written);
+}
+
 /** Fills a locked folio of the swap cache from its slot and unlocks it. Tags come when it is mapped. */
 export function* swapReadFolio(current: TaskStruct, folio: number): Task<void> {
   const { kernel } = current;
