@@ -14,7 +14,6 @@ import {
   EntryFlag,
   type Level,
   type PagingFormat,
-  tableOf,
 } from '../../paging-format.ts';
 import { LINUX_PTE, LINUX_SWAP_PTE } from './entry-layout.ts';
 
@@ -61,13 +60,23 @@ const PAT_FLAG = 4 << ENTRY_MEMORY_TYPE_SHIFT;
 const LOW_BITS = 0xfff;
 
 /** What bits 11:0 of a leaf say by themselves: an entry is unpacked with one look-up instead of a dozen branches. */
-const FLAGS_OF_LOW_BITS = tableOf(LOW_BITS + 1, (bits) => {
-  let flags: number = EntryFlag.Present | EntryFlag.Read;
-  for (const [bit, flag] of FLAG_OF_BIT) if ((bits & bit) !== 0) flags |= flag;
-  if ((bits & DIRTY) !== 0) flags |= EntryFlag.Dirty;
-  if ((bits & PROTNONE) !== 0) flags |= (bits & PRESENT) === 0 ? EntryFlag.Protnone : EntryFlag.Global;
-  return flags;
-});
+const FLAGS_OF_LOW_BITS = flagsOfLowBits();
+
+/** Plain loops, as this runs whenever the package is imported. */
+function flagsOfLowBits(): Int32Array {
+  const table = new Int32Array(LOW_BITS + 1).fill(EntryFlag.Present | EntryFlag.Read);
+  for (const [bit, flag] of FLAG_OF_BIT) addFlag(table, bit, bit, flag);
+  addFlag(table, DIRTY, DIRTY, EntryFlag.Dirty);
+  addFlag(table, PROTNONE | PRESENT, PROTNONE, EntryFlag.Protnone);
+  addFlag(table, PROTNONE | PRESENT, PROTNONE | PRESENT, EntryFlag.Global);
+  return table;
+}
+
+function addFlag(table: Int32Array, mask: number, value: number, flag: number): void {
+  for (let bits = 0; bits < table.length; bits++) {
+    if ((bits & mask) === value) table[bits] = (table[bits] as number) | flag;
+  }
+}
 
 /** Bits 11:0 for the flags, without DIRTY, PSE and PAT. */
 function lowBitsOf(flags: number): number {
