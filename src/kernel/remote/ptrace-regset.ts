@@ -4,7 +4,7 @@
  * Left out: every other register set.
  * @see Linux kernel/ptrace.c, `ptrace_regset`; arch/arm64/kernel/ptrace.c, `tagged_addr_ctrl_get`, `tagged_addr_ctrl_set`
  */
-import type { Task } from '../../base/task.ts';
+import { atomically, type Task } from '../../base/task.ts';
 import { EINVAL, ESRCH } from '../errno.ts';
 import { getTaggedAddrCtrl, setTaggedAddrCtrl } from '../process/tagged-address.ts';
 import type { TaskStruct } from '../task-struct.ts';
@@ -18,15 +18,18 @@ const isControlSet = ({ kernel }: TaskStruct, type: number): boolean =>
 
 /**
  * The control word, as 8 bytes little endian, into `buffer`: 0, -ESRCH, or -EINVAL (no such set, or a length that is no
- * multiple of 8).
+ * multiple of 8). One step: a stopped tracee does not change its own word, and nobody else does.
  */
-// biome-ignore lint/correctness/useYield: a stopped tracee does not change its own word, and nobody else does
-export function* ptraceGetRegset(
+export function ptraceGetRegset(
   current: TaskStruct,
   pid: number,
   type: number,
   buffer: Uint8Array,
 ): Task<number> {
+  return atomically(() => readControl(current, pid, type, buffer));
+}
+
+function readControl(current: TaskStruct, pid: number, type: number, buffer: Uint8Array): number {
   const task = stoppedTracee(current, pid);
   if (task === null) return -ESRCH;
   const control = getTaggedAddrCtrl(task);

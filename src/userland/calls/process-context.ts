@@ -3,7 +3,7 @@
  * of the process. One context for each process of a run.
  */
 import { InputError } from '../../base/input-error.ts';
-import { PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
+import { atomically, PointKind, SchedPoint, StepCost, type Task } from '../../base/task.ts';
 import { ERESTARTNOINTR, errnoName } from '../../kernel/errno.ts';
 import { doExit } from '../../kernel/process/exit.ts';
 import {
@@ -127,9 +127,11 @@ export class ProcessContext {
     }
   }
 
-  // biome-ignore lint/correctness/useYield: a task like every call, though it never gets to a point
-  *fail(text: string): Task<never> {
-    throw new AssertionFailure(text);
+  /** A task like every call, though it never gets to a point. */
+  fail(text: string): Task<never> {
+    return atomically(() => {
+      throw new AssertionFailure(text);
+    });
   }
 
   /** Does a signal come back as a value instead of killing the process? */

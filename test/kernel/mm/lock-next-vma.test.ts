@@ -2,15 +2,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { atomically, type Task } from '../../../src/base/task.ts';
 import { EINTR } from '../../../src/kernel/errno.ts';
-import {
-  mmapReadLock,
-  mmapReadUnlock,
-  mmapWriteLock,
-  mmapWriteUnlock,
-} from '../../../src/kernel/lock/mmap-lock.ts';
+import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
 import { rcuReadLock, rcuReadUnlock } from '../../../src/kernel/lock/rcu.ts';
-import { lockNextVma, lockVmaUnderRcu } from '../../../src/kernel/mm/lock-vma-under-rcu.ts';
-import { PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
+import { lockNextVma } from '../../../src/kernel/mm/lock-vma-under-rcu.ts';
+import { PROT_READ } from '../../../src/kernel/mm/mman.ts';
 import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import {
   assertVmaLocked,
@@ -25,43 +20,24 @@ import {
 import { HugeVerdict, walkPageTables } from '../../../src/kernel/mm/walk-page-tables.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { SIGKILL } from '../../../src/kernel/signal.ts';
-import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
-import { Director } from '../support/director.ts';
-import { BASE_PAGE, mmOf, ProcessWorld } from './process-world.ts';
+import { BASE_PAGE, mmOf } from './process-world.ts';
+import {
+  asWriter,
+  beginWorld,
+  counters,
+  director,
+  lock,
+  mm,
+  other,
+  RW,
+  reader,
+  result,
+  vmaAt,
+  world,
+  writer,
+} from './vma-lock-world.ts';
 
-const RW = PROT_READ | PROT_WRITE;
-
-let director: Director;
-let world: ProcessWorld;
-/** Two tasks of one address space, and one of another. */
-let reader: TaskStruct;
-let writer: TaskStruct;
-let other: TaskStruct;
-
-const mm = () => mmOf(reader);
-const counters = () => mm().vmaLockCounters;
-const vmaAt = (page: number, of = mm()): VmArea => of.vmas.lookup(BASE_PAGE + page) as VmArea;
-const lock = (page: number, by = reader): Task<VmArea | null> =>
-  lockVmaUnderRcu(by, mmOf(by), BASE_PAGE + page);
-const result = (task: TaskStruct): VmArea | null => task.result as VmArea | null;
-
-/** mmap_lock held for writing around `body`. */
-function* asWriter(task: TaskStruct, body: Task<unknown>): Task<unknown> {
-  yield* mmapWriteLock(task, mmOf(task));
-  const answer = yield* body;
-  yield* mmapWriteUnlock(task, mmOf(task));
-  return answer;
-}
-
-beforeEach(() => {
-  director = new Director();
-  world = new ProcessWorld({ cpus: 3, policy: director.policy });
-  director.loop = world.system.loop;
-  reader = world.process('reader', 0);
-  writer = world.thread(reader, 'writer', 1);
-  other = world.process('other', 2);
-  world.map(reader, 0, 4, RW);
-});
+beforeEach(beginWorld);
 
 describe('lock_next_vma', () => {
   const next = function* (page: number): Task<VmArea | number | null> {

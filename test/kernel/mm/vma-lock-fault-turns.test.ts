@@ -3,7 +3,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
-import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import {
   mmapReadLock,
   mmapReadUnlock,
@@ -18,9 +17,6 @@ import {
 } from '../../../src/kernel/mm/fault/fault-flags.ts';
 import { handleMmFault } from '../../../src/kernel/mm/fault/handle-mm-fault.ts';
 import { lockVmaUnderRcu } from '../../../src/kernel/mm/lock-vma-under-rcu.ts';
-import { MADV_PAGEOUT } from '../../../src/kernel/mm/madvise/advice.ts';
-import { sysMadvise } from '../../../src/kernel/mm/madvise/madvise.ts';
-import { PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
 import type { UserfaultfdContext } from '../../../src/kernel/mm/userfaultfd/context.ts';
 import { userfaultfdRegister } from '../../../src/kernel/mm/userfaultfd/register.ts';
@@ -29,43 +25,23 @@ import { sysUserfaultfd, userfaultfdApi } from '../../../src/kernel/mm/userfault
 import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { vmaEndRead } from '../../../src/kernel/mm/vma-lock.ts';
 import { SEGV_MAPERR, SIGKILL } from '../../../src/kernel/signal.ts';
-import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
-import { userLoad, userStore } from '../../../src/userland/calls/access.ts';
-import { Director } from '../support/director.ts';
-import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from './process-world.ts';
+import { addressOf, BASE_PAGE } from './process-world.ts';
+import {
+  director,
+  holder,
+  load,
+  makeWorld,
+  mapTouched,
+  mm,
+  pageOut,
+  RW,
+  store,
+  task,
+  vmaAt,
+  world,
+} from './vma-lock-fault-world.ts';
 
-const RW = PROT_READ | PROT_WRITE;
-
-let director: Director;
-let world: ProcessWorld;
-let task: TaskStruct;
-let holder: TaskStruct;
-
-const mm = () => mmOf(task);
-const vmaAt = (page: number): VmArea => mm().vmas.lookup(BASE_PAGE + page) as VmArea;
-const store = (page: number): Task<unknown> => userStore(task, addressOf(page), Uint8Array.of(1));
-const load = (page: number): Task<unknown> => userLoad(task, addressOf(page), new Uint8Array(1));
-
-function makeWorld(kernel: Partial<KernelConfig>): void {
-  director = new Director();
-  world = new ProcessWorld({ cpus: 2, policy: director.policy, memoryBytes: 0x200_0000, kernel });
-  director.loop = world.system.loop;
-  task = world.process('task', 0);
-  holder = world.thread(task, 'holder', 1);
-}
-
-beforeEach(() => makeWorld({ swapPages: 64, transparentHugepage: 'always' }));
-
-/** Maps four pages whose VMA has an anon_vma, as page 3 is there. */
-function mapTouched(page: number): void {
-  world.map(task, page, 4, RW);
-  world.store(task, page + 3, 1);
-}
-
-/** MADV_PAGEOUT of one page. */
-function pageOut(page: number): void {
-  expect(world.run(task, sysMadvise(task, addressOf(page), 0x1000n, MADV_PAGEOUT))).toBe(0);
-}
+beforeEach(() => makeWorld());
 
 /** Has a forked child read a page in from swap, so that it is in the swap cache, and locks it there. */
 function lockedInSwapCache(page: number): number {

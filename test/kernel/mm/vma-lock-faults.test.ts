@@ -5,10 +5,7 @@
 
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
-import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import { mmapWriteLock, mmapWriteUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
-import { MADV_PAGEOUT } from '../../../src/kernel/mm/madvise/advice.ts';
-import { sysMadvise } from '../../../src/kernel/mm/madvise/madvise.ts';
 import {
   MAP_ANONYMOUS,
   MAP_FIXED,
@@ -17,44 +14,36 @@ import {
   MAP_PRIVATE,
   MAP_SHARED,
   PROT_READ,
-  PROT_WRITE,
 } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { shmemVmOperations, shmemZeroSetup } from '../../../src/kernel/mm/shmem.ts';
 import { copyFromUser, copyToUser } from '../../../src/kernel/mm/user-access.ts';
-import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { vmaStartWrite } from '../../../src/kernel/mm/vma-lock.ts';
 import { VmaLockFailure } from '../../../src/kernel/mm/vma-lock-counters.ts';
 import { SEGV_ACCERR, SIGKILL } from '../../../src/kernel/signal.ts';
-import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
 import { TaskState } from '../../../src/sched/task.ts';
-import { userFetch, userLoad, userStore } from '../../../src/userland/calls/access.ts';
-import { Director, waitsForSomebody } from '../support/director.ts';
-import { addressOf, BASE_PAGE, mmOf, ProcessWorld } from './process-world.ts';
+import { userFetch } from '../../../src/userland/calls/access.ts';
+import { waitsForSomebody } from '../support/director.ts';
+import { addressOf, BASE_PAGE } from './process-world.ts';
+import {
+  director,
+  holder,
+  load,
+  makeWorld,
+  mapTouched,
+  mm,
+  pageOut,
+  RW,
+  store,
+  task,
+  vmaAt,
+  world,
+} from './vma-lock-fault-world.ts';
 
-const RW = PROT_READ | PROT_WRITE;
 /** Two MiB, aligned, within the arena. */
 const HUGE_PAGE = 512 - (BASE_PAGE % 512);
 
-let director: Director;
-let world: ProcessWorld;
-let task: TaskStruct;
-let holder: TaskStruct;
-
-const mm = () => mmOf(task);
-const vmaAt = (page: number): VmArea => mm().vmas.lookup(BASE_PAGE + page) as VmArea;
-const store = (page: number): Task<unknown> => userStore(task, addressOf(page), Uint8Array.of(1));
-const load = (page: number): Task<unknown> => userLoad(task, addressOf(page), new Uint8Array(1));
-
-function makeWorld(kernel: Partial<KernelConfig>): void {
-  director = new Director();
-  world = new ProcessWorld({ cpus: 2, policy: director.policy, memoryBytes: 0x200_0000, kernel });
-  director.loop = world.system.loop;
-  task = world.process('task', 0);
-  holder = world.thread(task, 'holder', 1);
-}
-
-beforeEach(() => makeWorld({ swapPages: 64, transparentHugepage: 'always' }));
+beforeEach(() => makeWorld());
 
 /** Runs `path` while another task holds mmap_lock for writing: what it comes to, and then the counters. */
 function whileWriteLocked(path: Task<unknown>): string {
@@ -81,20 +70,9 @@ function mapFile(page: number, flags: number): void {
   expect(got).toBe(addressOf(page));
 }
 
-/** Maps four pages whose VMA has an anon_vma, as page 3 is there. */
-function mapTouched(page: number): void {
-  world.map(task, page, 4, RW);
-  world.store(task, page + 3, 1);
-}
-
 function forkAfter(page: number): void {
   world.store(task, page, 1);
   world.fork(task);
-}
-
-/** MADV_PAGEOUT of one page. */
-function pageOut(page: number): void {
-  expect(world.run(task, sysMadvise(task, addressOf(page), 0x1000n, MADV_PAGEOUT))).toBe(0);
 }
 
 interface Row {

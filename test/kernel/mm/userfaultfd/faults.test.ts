@@ -22,11 +22,9 @@ import {
 import { userfaultfdWake } from '../../../../src/kernel/mm/userfaultfd/wake.ts';
 import { userfaultfdZeropage } from '../../../../src/kernel/mm/userfaultfd/zeropage.ts';
 import { openProcMem, readProcMem, writeProcMem } from '../../../../src/kernel/remote/proc-pid-mem.ts';
-import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
 import { BUS_ADRERR, SIGBUS, SIGKILL, SIGTRAP } from '../../../../src/kernel/signal.ts';
-import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { addressOf } from '../process-world.ts';
-import { bytesOf, MINOR, MISSING, pagesOf, RW, UffdWorld } from './uffd-world.ts';
+import { bytesOf, MINOR, MISSING, pagesOf, processVm, RW, UffdWorld } from './uffd-world.ts';
 
 const PAGE = 4096n;
 
@@ -42,19 +40,6 @@ function missing(features = 0, flags = O_NONBLOCK, perVmaLocks = true): UffdWorl
   world.register(0, 6, MISSING);
   return world;
 }
-
-const pvm = (world: UffdWorld, caller: TaskStruct, page: number, length: number, write = false) => {
-  const buffer = new Uint8Array(length).fill(0x5a);
-  const args = {
-    pid: world.owner.pid,
-    local: [{ base: buffer, length: BigInt(length) }],
-    localCount: 1,
-    remote: [{ base: addressOf(page), length: BigInt(length) }],
-    remoteCount: 1,
-    flags: 0,
-  };
-  return { buffer, call: write ? sysProcessVmWritev(caller, args) : sysProcessVmReadv(caller, args) };
-};
 
 describe.each(LOCKS)('a missing page, faulted under %s', (_name, perVmaLocks) => {
   it.each([
@@ -211,7 +196,7 @@ describe('accesses by others', () => {
     const world = missing();
     const { manager, owner } = world;
     const reader = world.process('reader');
-    const { buffer, call } = pvm(world, reader, 1, 8);
+    const { buffer, call } = processVm(world, reader, 1, 8);
     const read = world.begin(reader, call);
     expect(read.ended).toBe(false);
     expect(owner.mm?.mmapLock.isLocked()).toBe(false);
@@ -221,7 +206,7 @@ describe('accesses by others', () => {
     expect(read.result).toBe(8);
     expect(buffer).toEqual(new Uint8Array(8).fill(6));
     expect(reader.minFlt).toBe(0);
-    const write = world.begin(reader, pvm(world, reader, 2, 8, true).call);
+    const write = world.begin(reader, processVm(world, reader, 2, 8, true).call);
     expect(world.event()).toBe('2 1');
     world.run(manager, userfaultfdZeropage(manager, world.uffd, addressOf(2), PAGE, 0n));
     world.settle();
@@ -234,7 +219,7 @@ describe('accesses by others', () => {
     const world = missing();
     const reader = world.process('reader');
     world.copy(0, 1);
-    const read = world.begin(reader, pvm(world, reader, 0, 8192).call);
+    const read = world.begin(reader, processVm(world, reader, 0, 8192).call);
     expect(read.ended).toBe(false);
     reader.sendSignal({ signal: SIGKILL, code: 0, address: 0n });
     world.settle();
@@ -313,8 +298,8 @@ describe('UFFD_USER_MODE_ONLY', () => {
     const { owner } = world;
     const reader = world.process('reader');
     world.copy(0, 1);
-    expect(world.run(reader, pvm(world, reader, 1, 8).call)).toBe(-EFAULT);
-    expect(world.run(reader, pvm(world, reader, 0, 8192).call)).toBe(4096);
+    expect(world.run(reader, processVm(world, reader, 1, 8).call)).toBe(-EFAULT);
+    expect(world.run(reader, processVm(world, reader, 0, 8192).call)).toBe(4096);
     expect(world.run(owner, copyToUser(owner, addressOf(0, 4092), new Uint8Array(8)))).toBe(4);
     expect(world.event()).toBe('-');
     const load = world.beginLoad(owner, 1);
@@ -335,7 +320,7 @@ describe('UFFD_FEATURE_SIGBUS', () => {
     const reader = world.process('reader');
     expect(access(world)).toEqual({ signal: SIGBUS, code: BUS_ADRERR, address: addressOf(1) });
     expect(world.owner.minFlt).toBe(0);
-    expect(world.run(reader, pvm(world, reader, 1, 8).call)).toBe(-EFAULT);
+    expect(world.run(reader, processVm(world, reader, 1, 8).call)).toBe(-EFAULT);
     expect(world.event()).toBe('-');
     world.expectConsistent();
   });

@@ -15,6 +15,7 @@ import {
 } from '../../../../src/kernel/mm/userfaultfd/uffd-abi.ts';
 import { sysUserfaultfd, userfaultfdApi } from '../../../../src/kernel/mm/userfaultfd/userfaultfd.ts';
 import { userfaultfdWriteprotect } from '../../../../src/kernel/mm/userfaultfd/write-protect.ts';
+import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
 import type { SignalInfo } from '../../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { TaskState } from '../../../../src/sched/task.ts';
@@ -136,4 +137,18 @@ export function* loadByte(
 ): Task<SignalInfo | number> {
   const signal = yield* userLoad(task, addressOf(page, offset), byte);
   return signal ?? (byte[0] as number);
+}
+
+/** process_vm_readv, or with `write` process_vm_writev, of the owner's memory by `caller`; the buffer is full of 0x5a. */
+export function processVm(world: UffdWorld, caller: TaskStruct, page: number, length: number, write = false) {
+  const buffer = new Uint8Array(length).fill(0x5a);
+  const args = {
+    pid: world.owner.pid,
+    local: [{ base: buffer, length: BigInt(length) }],
+    localCount: 1,
+    remote: [{ base: addressOf(page), length: BigInt(length) }],
+    remoteCount: 1,
+    flags: 0,
+  };
+  return { buffer, call: write ? sysProcessVmWritev(caller, args) : sysProcessVmReadv(caller, args) };
 }

@@ -5,26 +5,11 @@ import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
 import { userfaultfdPoison } from '../../../../src/kernel/mm/userfaultfd/poison.ts';
 import { UFFD_FEATURE_WP_ASYNC } from '../../../../src/kernel/mm/userfaultfd/uffd-abi.ts';
 import { userfaultfdWake } from '../../../../src/kernel/mm/userfaultfd/wake.ts';
-import { sysProcessVmReadv, sysProcessVmWritev } from '../../../../src/kernel/remote/process-vm.ts';
 import { BUS_ADRERR, BUS_MCEERR_AR, SIGBUS } from '../../../../src/kernel/signal.ts';
-import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { addressOf } from '../process-world.ts';
-import { bytesOf, MISSING, RW, UffdWorld, WP } from './uffd-world.ts';
+import { bytesOf, MISSING, processVm, RW, UffdWorld, WP } from './uffd-world.ts';
 
 const PAGE = 4096n;
-
-const pvm = (world: UffdWorld, caller: TaskStruct, page: number, length: number, write = false) => {
-  const buffer = new Uint8Array(length).fill(0x5a);
-  const args = {
-    pid: world.owner.pid,
-    local: [{ base: buffer, length: BigInt(length) }],
-    localCount: 1,
-    remote: [{ base: addressOf(page), length: BigInt(length) }],
-    remoteCount: 1,
-    flags: 0,
-  };
-  return { buffer, call: write ? sysProcessVmWritev(caller, args) : sysProcessVmReadv(caller, args) };
-};
 
 /** Pages 0 and 1 written by the owner; pages 0…3 protected. */
 function protectedPages(features = 0): UffdWorld {
@@ -67,8 +52,8 @@ describe('write protection', () => {
   it('holds remote writes up, not remote reads', () => {
     const world = protectedPages();
     const reader = world.process('reader');
-    expect(world.run(reader, pvm(world, reader, 0, 8).call)).toBe(8);
-    const write = world.begin(reader, pvm(world, reader, 0, 8, true).call);
+    expect(world.run(reader, processVm(world, reader, 0, 8).call)).toBe(8);
+    const write = world.begin(reader, processVm(world, reader, 0, 8, true).call);
     expect(world.event()).toBe('0 3');
     world.protect(0, 4, 0n);
     world.settle();
@@ -126,7 +111,7 @@ describe('UFFDIO_POISON', () => {
     world.settle();
     expect(load.result).toEqual({ ...expected, address: addressOf(0) });
     const reader = world.process('reader');
-    expect(world.run(reader, pvm(world, reader, 0, 8).call)).toBe(-EFAULT);
+    expect(world.run(reader, processVm(world, reader, 0, 8).call)).toBe(-EFAULT);
     // A child inherits it, a copy takes its place.
     const child = world.fork(owner);
     expect(world.load(child, 0)).toMatchObject({ signal: SIGBUS });
