@@ -5,7 +5,7 @@ import * as remote from './calls/remote.ts';
 import type { Outcome } from './outcome.ts';
 import type { MemoryRange } from './ranges.ts';
 import type { Word } from './units.ts';
-import { MappingUser } from './user-mappings.ts';
+import { ProbeUser } from './user-probes.ts';
 
 /** What `processVmReadv` brought. */
 export interface VectorRead {
@@ -15,7 +15,7 @@ export interface VectorRead {
   readonly data: Uint8Array;
 }
 
-export class RemoteUser extends MappingUser {
+export class RemoteUser extends ProbeUser {
   readonly #context: ProcessContext;
 
   constructor(context: ProcessContext) {
