@@ -15,6 +15,7 @@ export default defineConfig({
     isolate: false,
     pool: 'threads',
     reporters: ['default', './test/support/closing-line.ts'],
+    setupFiles: ['./test/support/property-seed.ts'],
     testTimeout: 30_000,
     projects: [
       {

@@ -41,8 +41,8 @@ export abstract class FrameFields {
   protected indexes = new Float64Array(INITIAL_CAPACITY);
   protected readonly mappings: (FrameMapping | null)[] = [];
   protected readonly points = new Map<number, SchedPoint>();
-  /** By first frame; of huge pages by its negative. */
-  protected readonly folioLocks = new Map<number, SharedObject>();
+  /** By name. */
+  protected readonly folioLocks = new Map<string, SharedObject>();
 
   protected constructor(firstFrame: number) {
     this.firstFrame = firstFrame;
@@ -136,17 +136,27 @@ export abstract class FrameFields {
     return point;
   }
 
-  /** The folio's lock as lockdep knows it; huge pages of a pool have a place of their own in the order. Made on first use. */
+  /** The folio's lock as lockdep knows it; huge pages of a pool have other places in the order. Made on first use. */
   folioLock(frame: number): SharedObject {
     const head = this.head(frame);
-    const hugetlb = this.hasFlag(head, FrameFlag.Hugetlb);
-    const key = hugetlb ? -head : head;
-    let lock = this.folioLocks.get(key);
+    const pooled = this.hasFlag(head, FrameFlag.Hugetlb);
+    const kind = this.hasFlag(head, FrameFlag.Anon) ? 'hugetlb anon_folio_lock' : 'hugetlb folio_lock';
+    const name = `${pooled ? kind : 'folio_lock'} 0x${head.toString(16)}`;
+    let lock = this.folioLocks.get(name);
     if (lock === undefined) {
-      lock = new SharedObject(`${hugetlb ? 'hugetlb ' : ''}folio_lock 0x${head.toString(16)}`);
-      this.folioLocks.set(key, lock);
+      lock = new SharedObject(name);
+      this.folioLocks.set(name, lock);
     }
     return lock;
+  }
+
+  /** The lock under the names that a huge page may have been locked by: a new one becomes anonymous while it is locked. */
+  *folioLocksOf(frame: number): Iterable<SharedObject> {
+    const number = this.head(frame).toString(16);
+    for (const kind of ['folio_lock', 'hugetlb folio_lock', 'hugetlb anon_folio_lock']) {
+      const lock = this.folioLocks.get(`${kind} 0x${number}`);
+      if (lock !== undefined) yield lock;
+    }
   }
 
   protected at(frame: number): number {

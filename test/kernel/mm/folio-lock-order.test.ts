@@ -1,6 +1,9 @@
-/** The place of the folio lock in the documented order: outside i_mmap_rwsem and anon_vma, but inside them for huge pages of a pool. */
+/**
+ * The place of the folio lock in the documented order: outside i_mmap_rwsem and anon_vma, but inside them for huge pages of a
+ * pool that a file has; for anonymous ones outside the fault mutex.
+ */
 import { describe, expect, it } from 'vitest';
-import type { Task } from '../../../src/base/task.ts';
+import { atomically, type Task } from '../../../src/base/task.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
 import { RwSemaphore } from '../../../src/kernel/lock/rwsem.ts';
@@ -26,6 +29,19 @@ function watched() {
   };
 }
 
+/** Makes the anonymous page one of a pool of huge pages, and of a file. Returns what undoes that. */
+function asHugePage({ kernel }: ProcessWorld, frame: number, anonymous: boolean): () => void {
+  const { frames } = kernel;
+  frames.setFlags(frame, FrameFlag.Hugetlb);
+  if (!anonymous) frames.clearFlags(frame, FrameFlag.Anon);
+  return () => {
+    frames.clearFlags(frame, FrameFlag.Hugetlb);
+    frames.setFlags(frame, FrameFlag.Anon);
+  };
+}
+
+const nothing: Path = function* () {};
+
 /** Runs `inner` while a semaphore is held. */
 const inside = (name: string, inner: Path): Path =>
   function* (task) {
@@ -35,7 +51,7 @@ const inside = (name: string, inner: Path): Path =>
     yield* lock.upRead(task);
   };
 
-const locked = (frame: number, inner: Path = function* () {}): Path =>
+const locked = (frame: number, inner: Path = nothing): Path =>
   function* (task) {
     yield* folioLock(task, frame);
     yield* inner(task);
@@ -74,25 +90,48 @@ describe('a folio lock that is waited for', () => {
   it('makes no circle with a lock without a place in the order', () => {
     const { world, task, frames, problems } = watched();
     world.run(task, inside('other_lock', locked(frames[0]))(task));
-    world.run(
-      task,
-      locked(
-        frames[0],
-        inside('other_lock', function* () {}),
-      )(task),
-    );
+    world.run(task, locked(frames[0], inside('other_lock', nothing))(task));
     expect(problems()).toEqual([]);
   });
+});
 
+describe('the folio lock of a huge page of a pool', () => {
   it.each([
     ['hugetlb_fault_mutex 1', 'i_mmap_rwsem file', []],
     ['i_mmap_rwsem file', 'hugetlb_fault_mutex 1', ['order']],
-  ])('of a huge page of a pool: %s, %s, folio', (outer, inner, expected) => {
+  ])('that a file has is waited for inside all of hugetlb: %s, %s, folio', (outer, inner, expected) => {
     const { world, task, frames } = watched();
-    world.kernel.frames.setFlags(frames[0], FrameFlag.Hugetlb);
+    const undo = asHugePage(world, frames[0], false);
     world.run(task, inside(outer, inside(inner, locked(frames[0])))(task));
-    world.kernel.frames.clearFlags(frames[0], FrameFlag.Hugetlb);
+    undo();
     expect(world.kernel.lockdep?.reports.map(({ problem }) => problem)).toEqual(expected);
+    expect(world.kernel.lockdep?.heldBy(task)).toEqual([]);
+  });
+
+  it.each(['hugetlb_fault_mutex 1', 'hugetlb_vma_lock 1', 'i_mmap_rwsem file'])(
+    'that is anonymous is not waited for inside %s, but tried there, and held outside',
+    (name) => {
+      const { world, task, frames, problems } = watched();
+      const undo = asHugePage(world, frames[0], true);
+      world.run(task, inside(name, tried(frames[0]))(task));
+      world.run(task, locked(frames[0], inside(name, nothing))(task));
+      expect(problems()).toEqual([]);
+      world.run(task, inside(name, locked(frames[0]))(task));
+      undo();
+      expect(problems()).toEqual([
+        expect.stringContaining(`takes hugetlb anon_folio_lock 0x${frames[0].toString(16)} inside ${name}`),
+      ]);
+      expect(world.kernel.lockdep?.heldBy(task)).toEqual([]);
+    },
+  );
+
+  it('is let go under the name that it was taken by, though the page has become anonymous', () => {
+    const { world, task, frames } = watched();
+    const undo = asHugePage(world, frames[0], false);
+    const becomes = () => atomically(() => world.kernel.frames.setFlags(frames[0], FrameFlag.Anon));
+    world.run(task, locked(frames[0], becomes)(task));
+    undo();
+    expect(world.kernel.lockdep?.heldBy(task)).toEqual([]);
   });
 });
 
@@ -111,7 +150,7 @@ describe('what is waited for inside a folio lock', () => {
     const { world, task, frames, problems } = watched();
     const path: Path = function* (current) {
       yield* folioTrylock(current, frames[0]);
-      yield* inside('i_rwsem file', function* () {})(current);
+      yield* inside('i_rwsem file', nothing)(current);
       yield* folioUnlock(current, frames[0]);
     };
     world.run(task, path(task));

@@ -71,7 +71,8 @@ export function noteAcquire(current: TaskStruct, folio: number): void {
 /** It is let go, or no longer waited for. */
 export function noteReleased(current: TaskStruct, folio: number): void {
   const { lockWatcher, kernel } = current;
-  lockWatcher?.release(current, kernel.frames.folioLock(folio));
+  if (lockWatcher === null) return;
+  for (const lock of kernel.frames.folioLocksOf(folio)) lockWatcher.release(current, lock);
 }
 
 function noteAcquired(current: TaskStruct, folio: number): void {

@@ -3,6 +3,7 @@
  * that wait for userfaultfd. Steps run one after the other, or side by side on several CPUs.
  */
 import type { Task } from '../../../../src/base/task.ts';
+import { describeLockdepReport } from '../../../../src/kernel/lock/lockdep.ts';
 import { hugetlbMemfdCreate } from '../../../../src/kernel/mm/hugetlb/hugetlb-file.ts';
 import { fput, type MappedFile } from '../../../../src/kernel/mm/mapped-file.ts';
 import { memfdCreate } from '../../../../src/kernel/mm/memfd.ts';
@@ -255,7 +256,7 @@ export class Program {
     });
     const reports = kernel.lockdep?.reports ?? [];
     const violations = this.world.system.breakBeforeMake?.violations ?? [];
-    return [...wrong, ...reports.map(String), ...violations.map(describeViolation)];
+    return [...wrong, ...reports.map(describeLockdepReport), ...violations.map(describeViolation)];
   }
 
   /** Everybody goes, and then nothing may be left but what is broken. */
