@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_READ } from '../../../../src/kernel/mm/mman.ts';
 import { sysMprotect } from '../../../../src/kernel/mm/mprotect.ts';
+import { sysFork } from '../../../../src/kernel/process/fork.ts';
 import {
   ptraceDetach,
   ptraceInterrupt,
@@ -9,6 +10,7 @@ import {
   ptraceSeize,
 } from '../../../../src/kernel/remote/ptrace.ts';
 import { SIGBUS } from '../../../../src/kernel/signal.ts';
+import type { TaskStruct } from '../../../../src/kernel/task-struct.ts';
 import { RandomPolicy } from '../../../../src/sched/policy/random.ts';
 import { userLoad, userStore } from '../../../../src/userland/calls/access.ts';
 import { at, HUGE, HugetlbWorld, RW } from './hugetlb-world.ts';
@@ -132,8 +134,16 @@ describe('mprotect', () => {
   });
 });
 
-describe('two tasks that fault on one page', () => {
-  it.each(Array.from({ length: 12 }, (_, seed) => seed))('take one page of the pool, schedule %i', (seed) => {
+function forkTo(world: HugetlbWorld, parent: TaskStruct, cpu: number): TaskStruct {
+  const child = world.run(parent, sysFork(parent, `child ${cpu}`, cpu));
+  if (typeof child === 'number') throw new Error(`fork gave ${child}`);
+  return child;
+}
+
+const SEEDS = Array.from({ length: 12 }, (_, seed) => seed);
+
+describe('tasks that fault on one page', () => {
+  it.each(SEEDS)('take one page of the pool, schedule %i', (seed) => {
     const world = new HugetlbWorld({ cpus: 3, policy: new RandomPolicy(seed), kernel: { hugepages2M: 1 } });
     const task = world.process('first', 0);
     const threads = [task, world.thread(task, 'second', 1), world.thread(task, 'third', 2)];
@@ -157,6 +167,36 @@ describe('two tasks that fault on one page', () => {
     expect(world.counters).toBe('1/0');
     expect(world.stale()).toEqual([]);
   });
+
+  it.each(SEEDS)(
+    'the owner takes the page from children that write it too: all come to an end (schedule %i)',
+    (seed) => {
+      const kernel = { hugepages2M: 2, lockdep: true };
+      const world = new HugetlbWorld({ cpus: 3, policy: new RandomPolicy(seed), kernel });
+      const parent = world.process('parent', 0);
+      world.mapHuge(parent, 0, 2 * HUGE);
+      for (const page of [0, HUGE]) world.put(parent, page, 5);
+      const children = [1, 2].map((cpu) => forkTo(world, parent, cpu));
+      const signals = new Map<TaskStruct, unknown>();
+      for (const task of [parent, ...children]) {
+        world.system.loop.start(
+          task,
+          (function* () {
+            signals.set(task, yield* userStore(task, at(1), Uint8Array.of(7)));
+          })(),
+        );
+      }
+      expect(world.system.loop.run().kind).toBe('finished');
+      expect(signals.get(parent)).toBeNull();
+      for (const child of children) expect(signals.get(child)).toMatchObject({ signal: SIGBUS });
+      expect([world.get(parent, 0), world.get(parent, 1), world.entry(parent, 0)]).toEqual([5, 7, 'Xwd']);
+      expect(world.kernel.lockdep?.reports).toEqual([]);
+      for (const task of [parent, ...children]) expect(world.kernel.lockdep?.heldBy(task)).toEqual([]);
+      for (const task of [parent, ...children]) world.exit(task);
+      expect(world.counters).toBe('2/0');
+      expect(world.stale()).toEqual([]);
+    },
+  );
 });
 
 describe('a forced write', () => {
