@@ -19,7 +19,9 @@ import type { PopulateOperations } from './mm/populate.ts';
 import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import { VmAreaSlab } from './mm/vma-slab.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
+import { RemoteCounters } from './remote/remote-counters.ts';
 import type { TaskStruct } from './task-struct.ts';
+import { KernelWarnings } from './warnings.ts';
 
 /** Settings that a real kernel takes from sysctl, its command line or its configuration. */
 export interface KernelConfig {
@@ -47,6 +49,9 @@ export interface KernelConfig {
   /** The boot parameters hugepages= of 2 MiB and of 1 GiB: pages that the pools take from memory at once. */
   readonly hugepages2M: number;
   readonly hugepages1G: number;
+  /** Pages of ZONE_MOVABLE, at the top of memory, and of the CMA area below: not for the kernel, nor for pins that last. */
+  readonly movablePages: number;
+  readonly cmaPages: number;
   /** CONFIG_MEMORY_FAILURE: broken memory is a kind of its own (BUS_MCEERR_AR), and madvise can pretend it. */
   readonly memoryFailure: boolean;
   /** Guards are known to their VMA by a sticky flag, VM_MAYBE_GUARD, as in stable kernels of late 6.18. */
@@ -73,6 +78,8 @@ export const defaultKernelConfig: KernelConfig = {
   frameLimit: 0,
   hugepages2M: 0,
   hugepages1G: 0,
+  movablePages: 0,
+  cmaPages: 0,
   memoryFailure: true,
   maybeGuardFlag: true,
   ptReclaim: true,
@@ -94,12 +101,15 @@ export class Kernel {
   readonly rcu: Rcu;
   /** Null unless `config.lockdep`. */
   readonly lockdep: Lockdep | null;
+  /** What Linux would tell its log of (WARN_ON_ONCE). */
+  readonly warnings = new KernelWarnings();
   /** What khugepaged scans. */
   readonly khugepaged = new KhugepagedScan();
   /** VMAs that are given back and not yet another's. */
   readonly vmAreas = new VmAreaSlab();
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
   remoteAccess: RemoteAccessDesign | null = null;
+  readonly remoteCounters = new RemoteCounters();
   /** The address space that each CPU has loaded. */
   readonly activeMm: readonly ActiveMm[];
   /** Every task that is not reaped, by pid. */

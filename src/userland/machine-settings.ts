@@ -4,6 +4,7 @@
  */
 import { InputError } from '../base/input-error.ts';
 import type { KernelConfig } from '../kernel/kernel.ts';
+import { DESIGN_NAMES, type DesignName } from '../kernel/remote/design-names.ts';
 import { checkKeys } from './units.ts';
 
 /** Bytes: a whole number, or with a unit: `4096`, `'512KiB'`, `'64MiB'`, `'2GiB'`. */
@@ -34,6 +35,8 @@ export interface MachineSettings {
   readonly maxMapCount?: number;
   /** sysctl vm.overcommit_memory: 0 heuristic (default), 1 always, 2 never. */
   readonly overcommitMemory?: 0 | 1 | 2;
+  /** How accesses to another process's memory lock: `v0`, today's code (the default), or a proposal. */
+  readonly design?: DesignName;
   /**
    * Bugs put in on purpose. `mmap-lock-under-vma-lock`: before the first anonymous page of a VMA a fault waits for mmap_lock
    * while it holds the VMA's lock, where Linux only tries.
@@ -54,6 +57,7 @@ export const MACHINE_SETTINGS = [
   'perVmaLocks',
   'maxMapCount',
   'overcommitMemory',
+  'design',
   'kernelBugs',
 ] as const;
 
@@ -111,6 +115,7 @@ export function checkMachineSettings(settings: MachineSettings): void {
   checkWord('khugepaged', settings.khugepaged, [true, false]);
   checkWord('lockdep', settings.lockdep, [true, false]);
   checkWord('perVmaLocks', settings.perVmaLocks, [true, false]);
+  checkWord('design', settings.design, DESIGN_NAMES);
   for (const bug of settings.kernelBugs ?? []) checkWord('kernelBugs', bug, KERNEL_BUGS);
 }
 
@@ -134,6 +139,7 @@ export function mergedSettings(scenario: MachineSettings, run: MachineSettings):
 export function systemSettings(settings: MachineSettings): {
   readonly memoryBytes: number;
   readonly kernel: Partial<KernelConfig>;
+  readonly design: DesignName;
 } {
   checkMachineSettings(settings);
   const { '2MiB': hugepages2M = 0, '1GiB': hugepages1G = 0 } = settings.hugepages ?? {};
@@ -145,6 +151,7 @@ export function systemSettings(settings: MachineSettings): {
   const { transparentHugepage, lockdep, perVmaLocks, maxMapCount, overcommitMemory, swap } = settings;
   return {
     memoryBytes,
+    design: settings.design ?? 'v0',
     kernel: {
       frameLimit: memoryBytes === wanted ? 0 : wanted / 4096,
       hugepages2M,

@@ -27,6 +27,8 @@ import { tryToFreePages } from '../kernel/mm/reclaim/direct.ts';
 import { defaultResourceLimits } from '../kernel/mm/rlimit.ts';
 import type { Credentials } from '../kernel/process/credentials.ts';
 import { createTask } from '../kernel/process/fork.ts';
+import type { DesignName } from '../kernel/remote/design-names.ts';
+import { designNamed } from '../kernel/remote/designs/registry.ts';
 import type { TaskStruct } from '../kernel/task-struct.ts';
 import type { Policy } from '../sched/policy/policy.ts';
 import { RunLoop } from '../sched/run-loop.ts';
@@ -65,6 +67,8 @@ export interface SystemOptions extends ProcessorOptions {
   /** As the machine's: where the generator of random memory tags begins. Default 1. */
   readonly seed?: number;
   readonly kernel?: Partial<KernelConfig>;
+  /** How accesses to another process's memory lock; default `v0`, today's code. */
+  readonly design?: DesignName;
   /** CPUs may fill translations ahead of any access, where the policy chooses it. Default: they do not. */
   readonly speculation?: boolean;
   /** Flushes that the kernel leaves out: a bug put in on purpose. */
@@ -111,6 +115,8 @@ export function createSystem(options: SystemOptions): System {
     memory,
     firstFrame: MEMORY_BASE / 4096,
     frameCount: memoryBytes / 4096,
+    movableFrames: options.kernel?.movablePages ?? 0,
+    cmaFrames: options.kernel?.cmaPages ?? 0,
   });
   const omittedFlushes: OmittedFlush[] = [];
   const loop = new RunLoop(machine, options.policy === undefined ? {} : { policy: options.policy });
@@ -130,6 +136,7 @@ export function createSystem(options: SystemOptions): System {
   kernel.populate = gupPopulate;
   kernel.directReclaim = tryToFreePages;
   kernel.lastPid = FIRST_PID - 1;
+  kernel.remoteAccess = designNamed(options.design ?? 'v0');
   if (machine.events.enabled) {
     options.architecture.observeMmus(hardware, { machine, events: machine.events, taskOn });
   }

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { TraceOutcome } from '../../conformance/replay/run.ts';
 import type { Trace } from '../../conformance/replay/trace.ts';
 import type { Retention } from '../../hardware/retention.ts';
+import { DESIGN_NAMES } from '../../kernel/remote/design-names.ts';
 import type { SystemArchitecture } from '../../userland/system.ts';
 import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
@@ -19,6 +20,7 @@ interface Options {
   readonly list?: boolean;
   readonly steps?: boolean;
   readonly retention: string;
+  readonly design: string;
   readonly json?: boolean;
 }
 
@@ -38,6 +40,7 @@ export function addReplayCommand(program: Command, session: Session): void {
     .option('--steps', 'show every step with its result and what the machine did')
     .option('--arch <name>', 'only this architecture: x86_64 or arm64 (default: that of each trace)')
     .option('--retention <mode>', `how long TLBs keep entries: ${retentions.join(', ')}`, 'profile')
+    .option('--design <name>', `how remote accesses lock: ${DESIGN_NAMES.join(', ')}`, 'v0')
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
@@ -53,6 +56,7 @@ async function replay(files: readonly string[], options: Options, session: Sessi
   const architectures = new Architectures();
   if (options.list && options.steps) exclusive('--list', '--steps');
   const retention = oneOf('option --retention', options.retention, retentions);
+  const design = oneOf('option --design', options.design, DESIGN_NAMES);
   const count = new report.ReplayCount();
   const outcomes: TraceOutcome[] = [];
   const chosen = new TraceFilter(
@@ -66,6 +70,7 @@ async function replay(files: readonly string[], options: Options, session: Sessi
     const outcome = replayTrace(trace, {
       architecture,
       retention,
+      design,
       ...(steps === undefined ? {} : steps.options),
     });
     count.add(outcome);

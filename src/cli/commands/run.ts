@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
 import { COST_PROFILES } from '../../hardware/cost-profile.ts';
 import { type Retention, TLB_PROFILES } from '../../hardware/retention.ts';
+import { DESIGN_NAMES } from '../../kernel/remote/design-names.ts';
 import {
   byteSize,
   type MachineSettings,
@@ -38,6 +39,7 @@ interface Options {
   readonly thp?: string;
   readonly lockdep?: boolean;
   readonly vmaLocks?: boolean;
+  readonly design?: string;
   readonly all?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -84,6 +86,7 @@ export function addRunCommand(program: Command, session: Session): void {
     .option('--thp <mode>', `transparent huge pages: ${THP_MODES.join(', ')}`)
     .option('--lockdep', 'tell of orders of locks that could deadlock')
     .option('--no-vma-locks', 'every fault takes mmap_lock, as before Linux 6.4')
+    .option('--design <name>', `how remote accesses lock: ${DESIGN_NAMES.join(', ')}`)
     .option('--all', 'show every event: free locks, and each level of each walk')
     .option('--quiet', 'only the summary')
     .option('--json', 'print one JSON object')
@@ -214,7 +217,15 @@ async function runChoices(options: Options): Promise<Omit<RunConfig, 'architectu
 }
 
 /** Memory and the kernel's settings, as `MachineSettings` has them. */
-function machineSettings({ memory, swap, hugepages, thp, lockdep, vmaLocks }: Options): MachineSettings {
+function machineSettings({
+  memory,
+  swap,
+  hugepages,
+  thp,
+  lockdep,
+  vmaLocks,
+  design,
+}: Options): MachineSettings {
   return {
     ...(memory === undefined ? {} : { memory: byteSize(memory, 'option --memory') }),
     ...(swap === undefined ? {} : { swap: byteSize(swap, 'option --swap') }),
@@ -222,6 +233,7 @@ function machineSettings({ memory, swap, hugepages, thp, lockdep, vmaLocks }: Op
     ...(thp === undefined ? {} : { transparentHugepage: oneOf('option --thp', thp, THP_MODES) }),
     ...(lockdep === true ? { lockdep } : {}),
     ...(vmaLocks === false ? { perVmaLocks: false } : {}),
+    ...(design === undefined ? {} : { design: oneOf('option --design', design, DESIGN_NAMES) }),
   };
 }
 

@@ -14,6 +14,7 @@ import { sysMmap } from '../../kernel/mm/mmap.ts';
 import type { UserfaultfdContext } from '../../kernel/mm/userfaultfd/context.ts';
 import { CAP_SYS_RESOURCE, rootCredentials } from '../../kernel/process/credentials.ts';
 import { enterFromUserMode, exitToUserMode } from '../../kernel/process/user-mode.ts';
+import type { DesignName } from '../../kernel/remote/design-names.ts';
 import type { ProcMemFile } from '../../kernel/remote/proc-pid-mem.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { createSystem, type System, type SystemArchitecture } from '../../userland/system.ts';
@@ -28,6 +29,8 @@ export interface ReplayOptions {
   readonly architecture: SystemArchitecture;
   /** What a TLB may keep. A correct kernel gives the same results whatever it is; default `profile`. */
   readonly retention?: 'profile' | 'adversarial' | 'none';
+  /** How remote accesses lock; default `v0`, today's code. */
+  readonly design?: DesignName;
   /** Takes what the machine does: faults, walks, TLB fills and flushes. Default: nobody does. */
   readonly events?: EventSink;
   /** Told after each step that came out as recorded, and before the comparison of one that did not. */
@@ -58,7 +61,7 @@ export class ReplayWorld {
     this.#trace = trace;
     this.#firstPage = Number(trace.arena >> 12n);
     this.#endPage = Number((trace.arena + trace.arenaSize) >> 12n);
-    const { architecture, retention, events } = options;
+    const { architecture, retention, design, events } = options;
     this.system = createSystem({
       architecture,
       ...processorOfTrace(trace),
@@ -66,6 +69,7 @@ export class ReplayWorld {
       memoryBytes: MEMORY_BYTES,
       kernel: kernelOfTrace(trace),
       ...(retention === undefined ? {} : { retention }),
+      ...(design === undefined ? {} : { design }),
       ...(events === undefined ? {} : { events }),
     });
     this.calls = new PendingCalls(this.system.loop);

@@ -25,7 +25,9 @@ export function accessRemoteVm(
   const page = Number(address >> 12n);
   const offset = Number(address & 0xfffn);
   const transfer = { mm, page, offset, buffer, length, gupFlags };
-  const design = current.kernel.remoteAccess ?? v0MmapLock;
+  const { remoteAccess, remoteCounters } = current.kernel;
+  remoteCounters.calls++;
+  const design = remoteAccess ?? v0MmapLock;
   // The design's own task: one generator less to pass every step through.
   return design.accessRemoteVm(current, transfer);
 }

@@ -1,10 +1,12 @@
 /**
- * What every way of locking `__access_remote_vm` has in common, so that they can stand side by side: today's code and
- * the proposals of June 2026. The mail that proposed it is named in the file of each.
+ * What every way of locking `__access_remote_vm` has in common, so that they can stand side by side: today's code, the
+ * proposals of June 2026, and some that are wrong on purpose.
  */
 import type { Task } from '../../base/task.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import type { DesignName } from './design-names.ts';
+import type { RemoteLocking } from './remote-lock.ts';
 
 /** One transfer between a kernel buffer and the memory of `mm`. The caller holds a reference to the mm's users. */
 export interface RemoteTransfer {
@@ -21,10 +23,45 @@ export interface RemoteTransfer {
   readonly gupFlags: number;
 }
 
+/** Who proposed it, and where to read that. */
+export interface Proposal {
+  readonly author: string;
+  /** `24 June 2026`. */
+  readonly date: string;
+  /** Of the mail, or the file of Linux for what is there already. */
+  readonly subject: string;
+}
+
+/**
+ * Can the design do it? `true`: under the lock it is about. `'mmap_lock'`: it takes mmap_lock for that from the start. `false`: it
+ * notices on the way, gives the rest to today's code and counts that.
+ */
+export type Serves = boolean | 'mmap_lock';
+
+export interface DesignServes {
+  readonly reads: Serves;
+  readonly writes: Serves;
+  /** Pages that have to be faulted in. */
+  readonly absentPages: Serves;
+  /** Addresses below a stack, which has to grow. */
+  readonly stackGrowth: Serves;
+  readonly hugetlb: Serves;
+  /** VM_IO and VM_PFNMAP, by `vm_ops->access`. */
+  readonly pfnmap: Serves;
+  /** Transfers over more than one VMA. */
+  readonly multiVma: Serves;
+}
+
 export interface RemoteAccessDesign {
-  /** As options and reports name it: `v0`. */
-  readonly name: string;
+  /** As options and reports name it. */
+  readonly name: DesignName;
   readonly title: string;
+  readonly proposedBy: Proposal;
+  readonly serves: DesignServes;
+  /** Set for a design that is wrong on purpose: what is wrong with it, in one line. */
+  readonly wrong?: string;
+  /** How other remote paths lock under this design; none: mmap_lock, as today. */
+  readonly locking?: RemoteLocking;
   /** Bytes moved: short when something stopped it, never negative. */
   accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<number>;
 }

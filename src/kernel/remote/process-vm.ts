@@ -6,15 +6,14 @@
  */
 import type { Task } from '../../base/task.ts';
 import { EACCES, EFAULT, EINVAL, EPERM, ESRCH } from '../errno.ts';
-import { FOLL_WRITE, type MmapLocked } from '../gup/foll-flags.ts';
-import { pinUserPagesRemote } from '../gup/get-user-pages-remote.ts';
+import { FOLL_WRITE } from '../gup/foll-flags.ts';
 import { unpinUserPagesDirtyLock } from '../gup/pin.ts';
-import { mmapReadLock, mmapReadUnlock } from '../lock/mmap-lock.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { mmAccess, PTRACE_MODE_ATTACH_REALCREDS } from '../process/ptrace-access.ts';
 import { findTaskByPid } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { pinRemotePages } from './remote-lock.ts';
 import { type IoVector, type IoVectorArray, IovIterator, iovecFromUser } from './user-buffer.ts';
 
 const PAGE_SIZE = 4096;
@@ -121,15 +120,9 @@ function* processVmRwSingleVec(
   write: boolean,
 ): Task<number> {
   let { page, offset, bytes, pages: left } = range;
-  const locked: MmapLocked = { held: false };
   while (left > 0 && iterator.count > 0) {
     const wanted = Math.min(left, PVM_MAX_USER_PAGES);
-    // Not killable, unlike access_remote_vm.
-    yield* mmapReadLock(current, mm);
-    locked.held = true;
-    const gupFlags = write ? FOLL_WRITE : 0;
-    const pinned = yield* pinUserPagesRemote(current, mm, page, wanted, gupFlags, pages, locked);
-    if (locked.held) yield* mmapReadUnlock(current, mm);
+    const pinned = yield* pinRemotePages(current, mm, page, wanted, write ? FOLL_WRITE : 0, pages);
     if (pinned <= 0) return -EFAULT;
     const chunk = Math.min(pinned * PAGE_SIZE - offset, bytes);
     const error = yield* copyPages(current, pages, offset, chunk, iterator, write);

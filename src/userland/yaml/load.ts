@@ -21,6 +21,7 @@
 import { z } from 'zod';
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
+import { DESIGN_NAMES } from '../../kernel/remote/design-names.ts';
 import { type MachineSettings, mergedSettings } from '../machine-settings.ts';
 import { formatFailure, formatOutcome, type Outcome } from '../outcome.ts';
 import { type Assertion, defineScenario, type Program, type Scenario } from '../scenario.ts';
@@ -50,6 +51,7 @@ const machineSchema = {
   perVmaLocks: z.boolean().optional(),
   maxMapCount: count(0, 2 ** 31 - 1).optional(),
   overcommitMemory: count(0, 2).optional(),
+  design: z.enum(DESIGN_NAMES).optional(),
   kernelBugs: z.array(z.enum(['mmap-lock-under-vma-lock'])).optional(),
 };
 

@@ -1,4 +1,5 @@
 /** Bad options and arguments. Each command line and the one line that it gives; see bad-input.test.ts. */
+import { DESIGN_NAMES } from '../../../src/kernel/remote/design-names.ts';
 import type { Rows } from './row.ts';
 
 export const options: Rows = {
@@ -66,6 +67,10 @@ export const options: Rows = {
     {
       command: 'run loop.yaml --thp often',
       says: "option --thp: expected never, madvise, always, found 'often'",
+    },
+    {
+      command: 'run loop.yaml --design v9',
+      says: `option --design: expected ${DESIGN_NAMES.join(', ')}, found 'v9'`,
     },
     {
       command: 'run loop.yaml --retention zz',
@@ -247,6 +252,10 @@ export const options: Rows = {
       command: 'replay trace.jsonl --retention always',
       says: "option --retention: expected profile, adversarial, none, found 'always'",
     },
+    {
+      command: 'replay trace.jsonl --design v9',
+      says: `option --design: expected ${DESIGN_NAMES.join(', ')}, found 'v9'`,
+    },
     { command: 'replay trace.jsonl --arch vax', says: "option --arch: expected x86_64, arm64, found 'vax'" },
     {
       command: 'replay trace.jsonl --arch arm64',
@@ -335,7 +344,7 @@ export const options: Rows = {
     },
     {
       command: 'walk --scenario typo.yaml --process p 0x1000',
-      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, kernelBugs, programs, children, placement, always, finally, found progrmas',
+      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, design, kernelBugs, programs, children, placement, always, finally, found progrmas',
     },
     {
       command: 'walk --scenario loop.yaml --process p --steps x 0x1000',

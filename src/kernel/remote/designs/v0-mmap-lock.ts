@@ -12,6 +12,7 @@ import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
 import { markFolioDirtyLock } from '../../gup/pin.ts';
 import { expandStack } from '../../mm/stack.ts';
 import type { TaskStruct } from '../../task-struct.ts';
+import { copyRemotePage } from '../copy-remote-page.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 
 const PAGE_SIZE = 4096;
@@ -19,6 +20,16 @@ const PAGE_SIZE = 4096;
 export const v0MmapLock: RemoteAccessDesign = {
   name: 'v0',
   title: 'mmap_lock for everything',
+  proposedBy: { author: 'Linux', date: 'today', subject: 'mm/memory.c, __access_remote_vm' },
+  serves: {
+    reads: 'mmap_lock',
+    writes: 'mmap_lock',
+    absentPages: 'mmap_lock',
+    stackGrowth: 'mmap_lock',
+    hugetlb: 'mmap_lock',
+    pfnmap: 'mmap_lock',
+    multiVma: 'mmap_lock',
+  },
   accessRemoteVm,
 };
 
@@ -44,7 +55,7 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
     }
     const bytes = Math.min(length - moved, PAGE_SIZE - offset);
     const [frame] = found.pages;
-    copyPart(current, frame, offset, buffer, moved, bytes, write);
+    copyRemotePage(current, frame, offset, buffer, moved, bytes, write);
     if (write) yield* markFolioDirtyLock(current, frame);
     yield frames.refPoint(frame);
     frames.put(frame);
@@ -54,20 +65,4 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
   }
   yield* mm.mmapLock.upRead(current);
   return moved;
-}
-
-/** Through the kernel's own mapping of all memory, where no permission of the target counts. */
-function copyPart(
-  current: TaskStruct,
-  frame: number,
-  offset: number,
-  buffer: Uint8Array,
-  at: number,
-  bytes: number,
-  write: boolean,
-): void {
-  const { memory } = current.kernel.machine;
-  const part = at === 0 && bytes === buffer.length ? buffer : buffer.subarray(at, at + bytes);
-  const present = write ? memory.writeBytes(frame, offset, part) : memory.readBytes(frame, offset, part);
-  if (!present) throw new Error(`frame 0x${frame.toString(16)} of the allocator has no memory`);
 }

@@ -1,0 +1,27 @@
+/**
+ * The copy between a kernel buffer and a page that the caller has a reference to, through the kernel's own mapping of all
+ * memory, where no permission of the target counts.
+ * @see Linux mm/memory.c, `__access_remote_vm`: kmap_local_folio, `copy_from_user_page`, `copy_to_user_page`
+ */
+import type { TaskStruct } from '../task-struct.ts';
+
+/**
+ * Moves `bytes` bytes at byte `offset` of `frame` to the buffer from `at` on, or from there.
+ * @throws Error when the frame has no memory
+ */
+export function copyRemotePage(
+  current: TaskStruct,
+  frame: number,
+  offset: number,
+  buffer: Uint8Array,
+  at: number,
+  bytes: number,
+  write: boolean,
+): void {
+  const { machine, remoteCounters } = current.kernel;
+  const { memory } = machine;
+  const part = at === 0 && bytes === buffer.length ? buffer : buffer.subarray(at, at + bytes);
+  const present = write ? memory.writeBytes(frame, offset, part) : memory.readBytes(frame, offset, part);
+  if (!present) throw new Error(`frame 0x${frame.toString(16)} of the allocator has no memory`);
+  remoteCounters.bytes += bytes;
+}

@@ -1,0 +1,7 @@
+/**
+ * The names of the designs, for options and settings: without the designs themselves, which whoever only reads an
+ * option need not load. `designs/registry.ts` has one for each.
+ */
+
+export const DESIGN_NAMES = ['v0'] as const;
+export type DesignName = (typeof DESIGN_NAMES)[number];
