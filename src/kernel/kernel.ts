@@ -18,6 +18,7 @@ import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
 import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import { VmAreaSlab } from './mm/vma-slab.ts';
+import { UserStructs } from './process/user-struct.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
 import { RemoteCounters } from './remote/remote-counters.ts';
 import type { TaskStruct } from './task-struct.ts';
@@ -114,6 +115,8 @@ export class Kernel {
   readonly activeMm: readonly ActiveMm[];
   /** Every task that is not reaped, by pid. */
   readonly tasks = new Map<number, TaskStruct>();
+  /** What is counted for each user. */
+  readonly users = new UserStructs();
   /** Files that have a name, by their paths. */
   readonly namedFiles = new Map<string, AddressSpace>();
   /** Pages promised to private writable mappings of all processes (`vm_committed_as`). */

@@ -94,7 +94,9 @@ export class MmStruct {
   /** Pages: all VMAs; locked; pinned for long; private writable; executable; stack. */
   totalVm = 0;
   lockedVm = 0;
+  /** `mm->pinned_vm`, atomic: yield at `pinnedVmWrite` first. */
   pinnedVm = 0;
+  #pinnedVmWrite: SchedPoint | null = null;
   dataVm = 0;
   execVm = 0;
   stackVm = 0;
@@ -140,6 +142,13 @@ export class MmStruct {
   /** The sequence that a write-locked VMA carries. */
   get lockSequence(): number {
     return this.mmLockSeq;
+  }
+
+  /** Just before `pinnedVm` changes. */
+  get pinnedVmWrite(): SchedPoint {
+    const counter = (): SharedObject => new SharedObject(`pinned_vm ${this.name}`);
+    this.#pinnedVmWrite ??= new SchedPoint(PointKind.Write, counter(), 'pinned_vm', StepCost.AtomicUpdate);
+    return this.#pinnedVmWrite;
   }
 
   /** Held for writing, by whomever. */
