@@ -50,6 +50,10 @@ export class KeysWithoutOverlays implements ProtectionKeys {
     return NO_FLAGS;
   }
 
+  permits(): boolean {
+    return true;
+  }
+
   duplicate(from: MmContext, to: MmContext): void {
     if (this.#withoutKey0.has(from)) this.#withoutKey0.add(to);
   }

@@ -73,6 +73,10 @@ export class X86ProtectionKeys implements ProtectionKeys {
     return { flags: 0, flagsHigh: key };
   }
 
+  permits(cpu: number, key: number, write: boolean): boolean {
+    return pkruAllows(this.register.read(cpu), key, write);
+  }
+
   duplicate(from: MmContext, to: MmContext): void {
     const { pkeyAllocationMap, executeOnlyPkey } = from as X86MmContext;
     Object.assign(to, { pkeyAllocationMap, executeOnlyPkey });
@@ -114,5 +118,6 @@ export const NO_X86_KEYS: ProtectionKeys = {
   keyOfNewMapping: () => 0,
   keyForMprotect: () => 0,
   vmFlagsOf: () => NO_VM_FLAGS,
+  permits: () => true,
   duplicate: () => {},
 };
