@@ -16,6 +16,7 @@ const colourOf: { readonly [K in EventKind]?: 'yellow' | 'red' | 'cyan' | 'dim' 
   'interrupt-done': 'magenta',
   'lock-wait': 'red',
   lockdep: 'red',
+  warning: 'red',
   'vma-lock': 'yellow',
   'userfault-wait': 'red',
   'swap-out': 'yellow',

@@ -32,6 +32,8 @@ export type MachineEvent = EventPlace &
     | ({ readonly kind: 'lock-acquire'; readonly lock: string; readonly operation: string } & ByTask)
     /** An order of locks that could deadlock. */
     | ({ readonly kind: 'lockdep'; readonly text: string } & ByTask)
+    /** What Linux writes to its log, once for each place (WARN_ON_ONCE), and goes on after: place is its function. */
+    | ({ readonly kind: 'warning'; readonly place: string; readonly text: string } & ByTask)
     | ({
         readonly kind: 'vma-lock';
         /** Page number for which a VMA's own lock was wanted. */

@@ -82,6 +82,8 @@ export class TaskStruct extends SchedTask {
   exitState: ExitState = ExitState.Running;
   /** As `wait4` reports it: exit code << 8, or the signal number. */
   exitStatus = 0;
+  /** PF_MEMALLOC_PIN: pages it allocates for user space come from where they may be pinned for long. */
+  memallocPin = false;
   /** What its call has unmapped and readers of a userfaultfd are to be told of, once mmap_lock is released. */
   readonly userfaultfdUnmaps: PendingEvent[] = [];
   /** Signals sent and not yet delivered, in order; `SIGKILL` among them is fatal at once. */

@@ -103,6 +103,7 @@ const words: Words = {
   'lock-wait': ({ task, lock, operation }) => `${task} waits for ${lock} (${operation})`,
   'lock-acquire': ({ task, lock, operation }) => `${task} has ${lock} (${operation})`,
   lockdep: ({ text }) => text,
+  warning: ({ task, place, text }) => `${task}: warning of ${place}: ${text}`,
   'vma-lock': ({ task, page, reason }) =>
     `${task} has no VMA lock for page 0x${page.toString(16)}: ${reason}`,
   'userfault-wait': ({ task, address, reason }) =>

@@ -33,6 +33,7 @@ const EVENT_KINDS: Readonly<Record<EventKind, true>> = {
   'userfault-wait': true,
   'vma-lock': true,
   walk: true,
+  warning: true,
 };
 
 /** What is counted elsewhere: steps of the run, tables and frames of the machine, faults by what became of VMA locks. */

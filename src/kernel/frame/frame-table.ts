@@ -1,17 +1,19 @@
 /**
- * Every frame of memory that the kernel manages: allocating it, references, pins, map counts. A frame goes back to the buddy allocator in the very step in which its
- * reference count reaches 0; a count that would become negative is our mistake and throws.
+ * Every frame of memory that the kernel manages: allocating it, references, pins, map counts. A frame goes back to the
+ * allocator in the very step in which its reference count reaches 0; a count that would become negative is our mistake and
+ * throws, one that becomes too large wraps around as Linux's does, and nobody gets a reference any more.
  * A block of more than one frame (order > 0) is one folio: references and pins are counted at its first frame, map
  * counts per frame and for the whole.
- * Left out: NUMA nodes and zones, memory control groups; the table covers one contiguous range of frames.
+ * Left out: NUMA nodes, memory control groups; the table covers one contiguous range of frames.
  * @see Linux include/linux/mm_types.h `struct page`, include/linux/page_ref.h, mm/gup.c `try_grab_folio`
  */
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
-import { BuddyAllocator, NO_FRAME } from './buddy.ts';
+import { NO_FRAME } from './buddy.ts';
 import { FrameFields } from './frame-fields.ts';
 import { FrameFlag, PER_FRAME_FLAGS } from './frame-flags.ts';
 import { LargeMapcount } from './large-mapcount.ts';
 import { LruLists } from './lru-lists.ts';
+import { type Zone, type ZoneSizes, Zones } from './zones.ts';
 
 /** A pin counts as this many references on a folio of one frame. @see include/linux/mm.h */
 export const GUP_PIN_COUNTING_BIAS = 1024;
@@ -22,7 +24,7 @@ export interface FrameObserver {
   freed(frame: number, order: number): void;
 }
 
-export interface FrameTableInit {
+export interface FrameTableInit extends ZoneSizes {
   readonly memory: PhysicalMemory;
   readonly firstFrame: number;
   readonly frameCount: number;
@@ -37,7 +39,10 @@ const PAGE_POISON = 0xaa;
 
 export class FrameTable extends FrameFields {
   readonly frameCount: number;
-  readonly buddy: BuddyAllocator;
+  readonly #zones: Zones;
+  /** Pins taken and given back so far by GUP, each as often as pages were handed out (NR_FOLL_PIN_ACQUIRED, _RELEASED). */
+  pinsAcquired = 0;
+  pinsReleased = 0;
   override readonly zeroFrame: number;
   /** First frames of large anonymous folios of which a part is mapped no more: worth splitting when memory is short. */
   readonly deferredSplit = new Set<number>();
@@ -57,7 +62,7 @@ export class FrameTable extends FrameFields {
     this.frameCount = init.frameCount;
     this.#memory = init.memory;
     this.#poison = init.poisonFreed === true ? new Uint8Array(4096).fill(PAGE_POISON) : null;
-    this.buddy = new BuddyAllocator(init.firstFrame, init.frameCount);
+    this.#zones = new Zones(init.firstFrame, init.frameCount, init);
     this.lru = new LruLists(init.firstFrame);
     this.zeroFrame = this.allocateZeroed();
     this.flagWords[this.zeroFrame - this.firstFrame] =
@@ -66,7 +71,20 @@ export class FrameTable extends FrameFields {
 
   /** Frames that are free. */
   get freeFrames(): number {
-    return this.buddy.freeFrames;
+    return this.#zones.freeFrames;
+  }
+
+  /** The part of memory that the frame lies in. */
+  zoneOf(frame: number): Zone {
+    return this.#zones.zoneOf(frame);
+  }
+
+  /**
+   * May the folio be pinned for long where it lies? Not in memory that must stay movable. The zero page may, and is never
+   * really pinned. @see Linux include/linux/mm.h, `folio_is_longterm_pinnable`
+   */
+  isLongtermPinnable(frame: number): boolean {
+    return this.#zones.zoneOf(frame) === 'normal' || this.isZeroFrame(frame);
   }
 
   /** Does the table manage this frame? */
@@ -87,9 +105,10 @@ export class FrameTable extends FrameFields {
    * A block of 2^order frames with one reference, no flags and no mapping; its first frame, or `NO_FRAME` (-1) when
    * there is no memory. The frame may hold anything: what user space sees comes from `allocateZeroed` or is copied
    * over whole.
+   * @param movable for user space: the kernel can move it, so it may lie in any part of memory
    */
-  allocate(order = 0): number {
-    const frame = this.buddy.allocate(order);
+  allocate(order = 0, movable = false): number {
+    const frame = this.#zones.allocate(order, movable);
     if (frame === NO_FRAME) return NO_FRAME;
     const at = frame - this.firstFrame;
     const count = 2 ** order;
@@ -108,8 +127,8 @@ export class FrameTable extends FrameFields {
   }
 
   /** `allocate`, filled with zeros (`__GFP_ZERO`). */
-  allocateZeroed(order = 0): number {
-    const frame = this.allocate(order);
+  allocateZeroed(order = 0, movable = false): number {
+    const frame = this.allocate(order, movable);
     if (frame === NO_FRAME) return NO_FRAME;
     for (let i = 0; i < 2 ** order; i++) this.#memory.zeroFrame(frame + i);
     return frame;
@@ -117,10 +136,10 @@ export class FrameTable extends FrameFields {
 
   /**
    * A block of 2^order frames, however large, for a pool of huge pages; `NO_FRAME` when there is none. It has no
-   * reference until `useHugetlb`.
+   * reference until `useHugetlb`. Never from a part that must stay movable, so that pins of pool pages may last.
    */
   allocateHugetlb(order: number): number {
-    const frame = this.buddy.allocateContiguous(order);
+    const frame = this.#zones.normal.allocateContiguous(order);
     if (frame === NO_FRAME) return NO_FRAME;
     const at = frame - this.firstFrame;
     this.grow(at + 2 ** order);
@@ -164,10 +183,12 @@ export class FrameTable extends FrameFields {
     this.refcounts[at] = (this.refcounts[at] as number) + 1;
   }
 
-  /** `folio_try_get`: like `get`, but false when the frame is free. */
-  tryGet(frame: number): boolean {
-    if (this.refcount(frame) <= 0) return false;
-    this.get(frame);
+  /** `folio_try_get`, `refs` times: like `get`, but false when the frame is free or its count has overflown. */
+  tryGet(frame: number, refs = 1): boolean {
+    const at = this.at(this.head(frame));
+    const references = this.refcounts[at] as number;
+    if (references <= 0) return false;
+    this.refcounts[at] = references + refs;
     return true;
   }
 
@@ -179,45 +200,60 @@ export class FrameTable extends FrameFields {
   // --- pins ---
 
   /**
-   * FOLL_PIN: a reference that says "this page's data is being used". False when the folio is free.
+   * FOLL_PIN, `pins` times: references that say "this page's data is being used". False when the folio is free, or has
+   * more references than can be counted.
    * @see Linux mm/gup.c, `try_grab_folio`
    */
-  tryPin(frame: number): boolean {
+  tryPin(frame: number, pins = 1): boolean {
     const head = this.head(frame);
     if (this.isZeroFrame(head)) return true;
     const at = this.at(head);
     if ((this.refcounts[at] as number) <= 0) return false;
-    if ((this.orders[at] as number) > 0) {
-      this.refcounts[at] = (this.refcounts[at] as number) + 1;
-      this.pincounts[at] = (this.pincounts[at] as number) + 1;
-    } else {
-      this.refcounts[at] = (this.refcounts[at] as number) + GUP_PIN_COUNTING_BIAS;
-    }
+    this.#addPins(at, pins);
+    this.pinsAcquired += pins;
     return true;
   }
 
-  /** Takes a pin off; true when the folio is free now. @see Linux mm/gup.c, `gup_put_folio` */
-  unpin(frame: number): boolean {
+  /** A pin more on a folio that is pinned, which no statistics know of. @see Linux mm/gup.c, `folio_add_pin` */
+  addPin(frame: number): void {
+    const head = this.head(frame);
+    if (!this.isZeroFrame(head)) this.#addPins(this.at(head), 1);
+  }
+
+  #addPins(at: number, pins: number): void {
+    if ((this.orders[at] as number) > 0) {
+      this.refcounts[at] = (this.refcounts[at] as number) + pins;
+      this.pincounts[at] = (this.pincounts[at] as number) + pins;
+    } else {
+      this.refcounts[at] = (this.refcounts[at] as number) + pins * GUP_PIN_COUNTING_BIAS;
+    }
+  }
+
+  /** Takes `pins` pins off; true when the folio is free now. @see Linux mm/gup.c, `gup_put_folio` */
+  unpin(frame: number, pins = 1): boolean {
     const head = this.head(frame);
     if (this.isZeroFrame(head)) return false;
     const at = this.at(head);
+    this.pinsReleased += pins;
     if ((this.orders[at] as number) === 0) {
-      if ((this.refcounts[at] as number) < GUP_PIN_COUNTING_BIAS) {
+      const references = this.refcounts[at] as number;
+      if (references >= 0 && references < pins * GUP_PIN_COUNTING_BIAS) {
         throw new Error(`frame 0x${frame.toString(16)} is unpinned without a pin`);
       }
-      return this.#drop(head, GUP_PIN_COUNTING_BIAS);
+      return this.#drop(head, pins * GUP_PIN_COUNTING_BIAS);
     }
-    const pins = (this.pincounts[at] as number) - 1;
-    if (pins < 0) throw new Error(`frame 0x${frame.toString(16)} is unpinned without a pin`);
-    this.pincounts[at] = pins;
-    return this.#drop(head, 1);
+    const left = (this.pincounts[at] as number) - pins;
+    if (left < 0) throw new Error(`frame 0x${frame.toString(16)} is unpinned without a pin`);
+    this.pincounts[at] = left;
+    return this.#drop(head, pins);
   }
 
   /** May the folio be pinned? Never false when it is; true for a small folio with 1024 plain references. */
   maybeDmaPinned(frame: number): boolean {
     const at = this.at(this.head(frame));
     if ((this.orders[at] as number) > 0) return (this.pincounts[at] as number) > 0;
-    return (this.refcounts[at] as number) >= GUP_PIN_COUNTING_BIAS;
+    // As unsigned: a count that has wrapped around is that of a page with a great many pins.
+    return (this.refcounts[at] as number) >>> 0 >= GUP_PIN_COUNTING_BIAS;
   }
 
   // --- mappings in page tables ---
@@ -335,7 +371,13 @@ export class FrameTable extends FrameFields {
 
   #drop(head: number, references: number): boolean {
     const at = this.at(head);
-    const left = (this.refcounts[at] as number) - references;
+    const before = this.refcounts[at] as number;
+    const left = before - references;
+    if (before < 0) {
+      // It had wrapped around, and goes back the way it came.
+      this.refcounts[at] = left;
+      return false;
+    }
     if (left < 0) throw new Error(`reference count of frame 0x${head.toString(16)} falls to ${left}`);
     if (left === 0) this.#free(head, at);
     else this.refcounts[at] = left;
@@ -375,7 +417,7 @@ export class FrameTable extends FrameFields {
     } else {
       this.orders[at] = 0;
       this.mappings[at] = null;
-      this.buddy.free(head, order);
+      this.#zones.free(head, order);
     }
     this.observer?.freed(head, order);
   }

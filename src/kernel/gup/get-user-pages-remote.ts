@@ -8,6 +8,7 @@ import type { MmStruct } from '../mm/mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_PIN, FOLL_REMOTE, FOLL_TOUCH, type MmapLocked, type PageArray } from './foll-flags.ts';
 import { getUserPagesLocked } from './get-user-pages-locked.ts';
+import { gupLongtermLocked } from './gup-longterm-locked.ts';
 import { INVALID_GUP_ARGS, validGupFlags } from './is-valid-gup-args.ts';
 
 /**
@@ -24,7 +25,7 @@ export function* getUserPagesRemote(
   pages: PageArray | null,
   locked: MmapLocked | null,
 ): Task<number> {
-  const flags = validGupFlags(pages, locked, gupFlags, FOLL_TOUCH | FOLL_REMOTE);
+  const flags = validGupFlags(current, pages, locked, gupFlags, FOLL_TOUCH | FOLL_REMOTE);
   if (flags === INVALID_GUP_ARGS) return -EINVAL;
   return yield* getUserPagesLocked(current, mm, startPage, count, pages, locked, flags);
 }
@@ -36,10 +37,10 @@ export function* pinUserPagesRemote(
   startPage: number,
   count: number,
   gupFlags: number,
-  pages: PageArray,
+  pages: PageArray | null,
   locked: MmapLocked | null,
 ): Task<number> {
-  const flags = validGupFlags(pages, locked, gupFlags, FOLL_PIN | FOLL_TOUCH | FOLL_REMOTE);
+  const flags = validGupFlags(current, pages, locked, gupFlags, FOLL_PIN | FOLL_TOUCH | FOLL_REMOTE);
   if (flags === INVALID_GUP_ARGS) return 0;
-  return yield* getUserPagesLocked(current, mm, startPage, count, pages, locked, flags);
+  return yield* gupLongtermLocked(current, mm, startPage, count, pages, locked, flags);
 }

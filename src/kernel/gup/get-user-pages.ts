@@ -7,10 +7,11 @@ import { EINVAL } from '../errno.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_PIN, FOLL_TOUCH, type PageArray } from './foll-flags.ts';
 import { getUserPagesLocked } from './get-user-pages-locked.ts';
+import { gupLongtermLocked } from './gup-longterm-locked.ts';
 import { INVALID_GUP_ARGS, validGupFlags } from './is-valid-gup-args.ts';
 
 /**
- * References to `count` pages from `startPage` of the caller's mm. Returns how many, or -errno.
+ * References to `count` pages from `startPage` of the caller's mm. Returns how many, or -errno; -EINVAL for bad arguments.
  * @param pages null to fault the pages in only
  */
 export function* getUserPages(
@@ -20,7 +21,7 @@ export function* getUserPages(
   gupFlags: number,
   pages: PageArray | null,
 ): Task<number> {
-  const flags = validGupFlags(pages, null, gupFlags, FOLL_TOUCH);
+  const flags = validGupFlags(current, pages, null, gupFlags, FOLL_TOUCH);
   if (flags === INVALID_GUP_ARGS || current.mm === null) return -EINVAL;
   return yield* getUserPagesLocked(current, current.mm, startPage, count, pages, null, flags);
 }
@@ -31,9 +32,9 @@ export function* pinUserPages(
   startPage: number,
   count: number,
   gupFlags: number,
-  pages: PageArray,
+  pages: PageArray | null,
 ): Task<number> {
-  const flags = validGupFlags(pages, null, gupFlags, FOLL_PIN);
+  const flags = validGupFlags(current, pages, null, gupFlags, FOLL_PIN);
   if (flags === INVALID_GUP_ARGS || current.mm === null) return 0;
-  return yield* getUserPagesLocked(current, current.mm, startPage, count, pages, null, flags);
+  return yield* gupLongtermLocked(current, current.mm, startPage, count, pages, null, flags);
 }

@@ -1,7 +1,9 @@
 /**
  * Pages for user space: every anonymous page, copy and page of shared memory comes from here. When memory is used up to
  * the limit, the allocation first makes room itself (direct reclaim); it fails when there is nothing that could go.
- * Left out: watermarks (the last page is handed out like any other), zones, memory cgroups, kswapd.
+ * They may lie in any part of memory (GFP_HIGHUSER_MOVABLE), unless the task is pinning pages for long.
+ * Left out: watermarks (the last page is handed out like any other), memory cgroups, kswapd; reclaim looks at all parts of
+ * memory, whichever is wanted.
  * @see Linux mm/page_alloc.c, `__alloc_frozen_pages_slowpath`; include/linux/gfp.h, `vma_alloc_folio`;
  * arch/arm64/mm/fault.c, `vma_alloc_zeroed_movable_folio`
  */
@@ -23,10 +25,11 @@ function framesOverLimit({ frames, config }: Kernel, order: number): number {
   return frames.frameCount - frames.freeFrames + 2 ** order - config.frameLimit;
 }
 
-function takeFrame(kernel: Kernel, vma: VmArea | null, order: number, zeroed: boolean): number {
-  const { frames, pageTags } = kernel;
-  if (!zeroed) return frames.allocate(order);
-  const frame = frames.allocateZeroed(order);
+function takeFrame(current: TaskStruct, vma: VmArea | null, order: number, zeroed: boolean): number {
+  const { frames, pageTags } = current.kernel;
+  const movable = !current.memallocPin;
+  if (!zeroed) return frames.allocate(order, movable);
+  const frame = frames.allocateZeroed(order, movable);
   if (frame === NO_FRAME || vma === null || pageTags === null) return frame;
   for (let i = 0; i < 2 ** order; i++) pageTags.prepareZeroed(frame + i, vma.flagsHigh);
   return frame;
@@ -45,7 +48,7 @@ export function* allocUserFolio(
 ): Task<number> {
   const { kernel } = current;
   if (framesOverLimit(kernel, order) <= 0) {
-    const frame = takeFrame(kernel, vma, order, zeroed);
+    const frame = takeFrame(current, vma, order, zeroed);
     if (frame !== NO_FRAME) return frame;
   }
   return order > PAGE_ALLOC_COSTLY_ORDER ? NO_FRAME : yield* allocSlowly(current, vma, order, zeroed);
@@ -57,7 +60,7 @@ function* allocSlowly(current: TaskStruct, vma: VmArea | null, order: number, ze
     const wanted = Math.max(framesOverLimit(kernel, order), 2 ** order);
     const outcome = yield* tryToFreePages(current, wanted);
     if (framesOverLimit(kernel, order) <= 0) {
-      const frame = takeFrame(kernel, vma, order, zeroed);
+      const frame = takeFrame(current, vma, order, zeroed);
       if (frame !== NO_FRAME) return frame;
     }
     if (outcome.reclaimed > 0) failures = 0;

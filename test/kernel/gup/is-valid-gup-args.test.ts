@@ -15,7 +15,10 @@ import {
   FOLL_WRITE,
 } from '../../../src/kernel/gup/foll-flags.ts';
 import { INVALID_GUP_ARGS, validGupFlags } from '../../../src/kernel/gup/is-valid-gup-args.ts';
+import { World } from '../support/world.ts';
 
+const world = new World();
+const caller = world.process('caller');
 const pages = [0];
 const held = () => ({ held: true });
 
@@ -35,7 +38,7 @@ describe('arguments that GUP refuses (mm/gup.c, is_valid_gup_args)', () => {
     ['PIN without pages', null, null, 0, FOLL_PIN],
     ['LONGTERM together with P2PDMA', pages, null, FOLL_LONGTERM | FOLL_PCI_P2PDMA, FOLL_PIN],
   ])('%s', (_name, slots, locked, flags, toSet) => {
-    expect(validGupFlags(slots, locked, flags, toSet)).toBe(INVALID_GUP_ARGS);
+    expect(validGupFlags(caller, slots, locked, flags, toSet)).toBe(INVALID_GUP_ARGS);
   });
 });
 
@@ -55,7 +58,7 @@ describe('flags that GUP adds', () => {
     ['LONGTERM stays with PIN', pages, null, FOLL_LONGTERM, FOLL_PIN, FOLL_LONGTERM | FOLL_PIN],
     ['ANON stays', pages, null, FOLL_ANON, FOLL_TOUCH, FOLL_ANON | FOLL_TOUCH | FOLL_GET],
   ])('%s', (_name, slots, locked, flags, toSet, expected) => {
-    expect(validGupFlags(slots, locked, flags, toSet)).toBe(expected);
+    expect(validGupFlags(caller, slots, locked, flags, toSet)).toBe(expected);
   });
 });
 
