@@ -34,9 +34,12 @@ export class VmaLockCounters {
   abort = 0;
   /** VMAs found that had left the tree; each makes a new attempt. */
   miss = 0;
+  /** Why the last attempt failed; good until the next step. */
+  last: VmaLockFailure | null = null;
   readonly #reasons = new Map<VmaLockFailure, number>();
 
   note(reason: VmaLockFailure): void {
+    this.last = reason;
     this.#reasons.set(reason, this.of(reason) + 1);
     if (reason === VmaLockFailure.Detached) this.miss++;
     else this.abort++;

@@ -7,6 +7,10 @@
 export const RemoteFallback = {
   /** It reads only. */
   Write: 'write',
+  /** FOLL_ flags beyond those that debuggers use. */
+  Flags: 'other flags',
+  /** It takes transfers of at most a page. */
+  MoreThanAPage: 'more than a page',
   /** No VMA at the address: a hole, or a stack that would have to grow. */
   Hole: 'hole or stack growth',
   /** A writer has the VMA, or waits for its readers. */
@@ -36,7 +40,7 @@ export type RemoteFallback = (typeof RemoteFallback)[keyof typeof RemoteFallback
 export class RemoteCounters {
   /** Transfers, and other remote accesses through `remote-lock.ts`. */
   calls = 0;
-  /** Bytes moved by transfers. */
+  /** Bytes copied by transfers; again for what is begun anew. */
   bytes = 0;
   /** Look-ups in the tree of VMAs on behalf of another address space's pages, locked and lockless. */
   vmaLookups = 0;

@@ -2,7 +2,6 @@
  * V0, what Linux does today: mmap_lock held for reading over the whole transfer, one page at a time through GUP, which
  * may not drop the lock. A page that has to wait for userfaultfd therefore fails, and a fault that needs I/O sleeps
  * with the lock held.
- * Left out: `vm_ops->access` (device memory), which no modelled VMA has.
  * @see Linux mm/memory.c, `__access_remote_vm`
  */
 import type { Task } from '../../../base/task.ts';
@@ -14,6 +13,7 @@ import { expandStack } from '../../mm/stack.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { copyRemotePage } from '../copy-remote-page.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
+import { vmOpsAccess } from '../vm-ops-access.ts';
 
 const PAGE_SIZE = 4096;
 
@@ -49,8 +49,18 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
     const failed = yield* getUserPageVmaRemote(current, mm, page, gupFlags, found);
     if (failed !== 0) {
       // Another thread may have unmapped the rest meanwhile, or the transfer reaches below the next stack.
-      if (mm.vmas.lookup(page) !== null) break;
-      if ((yield* expandStack(current, mm, page)) === null) return moved;
+      const vma = mm.vmas.lookup(page);
+      if (vma === null) {
+        if ((yield* expandStack(current, mm, page)) === null) return moved;
+        continue;
+      }
+      // Whatever GUP refused: memory of a device may be had in another way, and all that is left of it at once.
+      const rest = buffer.subarray(moved, length);
+      const accessed = yield* vmOpsAccess(current, vma, page, offset, rest, write);
+      if (accessed <= 0) break;
+      moved += accessed;
+      page += Math.floor((offset + accessed) / PAGE_SIZE);
+      offset = (offset + accessed) % PAGE_SIZE;
       continue;
     }
     const bytes = Math.min(length - moved, PAGE_SIZE - offset);
