@@ -83,6 +83,13 @@ export class FastPosition {
     return !this.#current.kernel.frames.isZeroFrame(this.#frame);
   }
 
+  /** Was nothing there when the walk stopped, or something that must not be touched without a fault? */
+  get isAbsent(): boolean {
+    const { format } = this.#current.kernel.pageTables;
+    const flags = format.flagsOf(this.#hi, this.#lo, this.table.level);
+    return (flags & (EntryFlag.Present | EntryFlag.Protnone)) !== EntryFlag.Present;
+  }
+
   /** The pages from `page` on that the entry maps, before `end`: how many. */
   select(page: number, end: number): number {
     if (this.isPte) return 1;
@@ -116,11 +123,10 @@ export class FastPosition {
   }
 
   /**
-   * With FOLL_PIN makes pins of `count` references: in Linux, too, the reference comes first. False, and they are given
-   * back, when the pins are to last and the folio lies where it must stay movable.
+   * Makes pins of `count` references: in Linux, too, the reference comes first. False, and they are given back, when the pins
+   * are to last and the folio lies where it must stay movable.
    */
   toPins(count: number, gupFlags: number): boolean {
-    if ((gupFlags & FOLL_PIN) === 0) return true;
     const { frames } = this.#current.kernel;
     const allowed = (gupFlags & FOLL_LONGTERM) === 0 || frames.isLongtermPinnable(this.#head);
     if (allowed) frames.tryPin(this.#head, count);

@@ -11,6 +11,7 @@ import { localIrqRestore, localIrqSave } from '../lock/irq.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_PIN, type PageArray } from './foll-flags.ts';
+import { FastPosition } from './gup-fast-position.ts';
 import { gupFastWalk } from './gup-fast-walk.ts';
 
 /**
@@ -29,7 +30,13 @@ export function* gupFast(
 ): Task<number> {
   if ((gupFlags & FOLL_PIN) !== 0) return yield* pinFast(current, mm, startPage, count, gupFlags, pages);
   localIrqSave(current);
-  const taken = yield* gupFastWalk(current, mm, startPage, startPage + count, gupFlags, pages);
+  const taken = yield* gupFastWalk(
+    new FastPosition(current, mm),
+    startPage,
+    startPage + count,
+    gupFlags,
+    pages,
+  );
   localIrqRestore(current);
   return taken;
 }
@@ -45,7 +52,13 @@ function* pinFast(
   const sequence = yield* mm.writeProtectSeq.tryBegin();
   if (sequence === null) return 0;
   localIrqSave(current);
-  const taken = yield* gupFastWalk(current, mm, startPage, startPage + count, gupFlags, pages);
+  const taken = yield* gupFastWalk(
+    new FastPosition(current, mm),
+    startPage,
+    startPage + count,
+    gupFlags,
+    pages,
+  );
   localIrqRestore(current);
   if (!(yield* mm.writeProtectSeq.retry(sequence))) return taken;
   const { frames } = current.kernel;
