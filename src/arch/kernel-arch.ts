@@ -5,6 +5,7 @@
  */
 import { SharedObject, type Task } from '../base/task.ts';
 import type { ContiguousEntries } from './contiguous-entries.ts';
+import type { InstructionProbes } from './instruction-probes.ts';
 import type { Mmu } from './mmu.ts';
 import type { PagingFormat } from './paging-format.ts';
 import type { TagInstructions } from './tag-instructions.ts';
@@ -135,6 +136,8 @@ export interface KernelArch {
   readonly contiguousEntries: ContiguousEntries | null;
   /** First page number beyond user space (`TASK_SIZE / PAGE_SIZE`). */
   readonly taskSizePages: number;
+  /** Breakpoints, and instructions that the kernel must tell apart. */
+  readonly probes: InstructionProbes;
   /**
    * First page number beyond where mappings go that ask for no address (`DEFAULT_MAP_WINDOW / PAGE_SIZE`): as far as
    * with the smallest user space, since programs may use the bits above for themselves.

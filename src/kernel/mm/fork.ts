@@ -49,9 +49,9 @@ export function* dupMm(current: TaskStruct, parent: MmStruct, name: string): Tas
 /** What `mm_init` and the plain copy of the structure take over. */
 function copyLayout(child: MmStruct, parent: MmStruct): void {
   const { startCode, endCode, startData, endData, startBrk, brk, startStack } = parent;
-  const { argStart, argEnd, envStart, envEnd, dumpable } = parent;
+  const { argStart, argEnd, envStart, envEnd, dumpable, coredumpFilter } = parent;
   Object.assign(child, { startCode, endCode, startData, endData, startBrk, brk, startStack });
-  Object.assign(child, { argStart, argEnd, envStart, envEnd, dumpable });
+  Object.assign(child, { argStart, argEnd, envStart, envEnd, dumpable, coredumpFilter });
 }
 
 /** 0, -EINTR or -ENOMEM. A child that is not complete is marked unstable: whoever finds it must not rely on its contents. */

@@ -27,6 +27,19 @@ export const MMF_UNSTABLE = 1 << 1;
 export const MMF_OOM_SKIP = 1 << 2;
 const MMF_TOPDOWN = 1 << 4;
 
+/** Bits of `mm.coredumpFilter`: which mappings a core dump has. @see core(5), /proc/PID/coredump_filter */
+export const MMF_DUMP_ANON_PRIVATE = 1 << 0;
+export const MMF_DUMP_ANON_SHARED = 1 << 1;
+export const MMF_DUMP_MAPPED_PRIVATE = 1 << 2;
+export const MMF_DUMP_MAPPED_SHARED = 1 << 3;
+export const MMF_DUMP_ELF_HEADERS = 1 << 4;
+export const MMF_DUMP_HUGETLB_PRIVATE = 1 << 5;
+export const MMF_DUMP_HUGETLB_SHARED = 1 << 6;
+/** All that there are, the two for DAX among them. */
+export const MMF_DUMP_FILTER_MASK = 0x1ff;
+const MMF_DUMP_FILTER_DEFAULT =
+  MMF_DUMP_ANON_PRIVATE | MMF_DUMP_ANON_SHARED | MMF_DUMP_HUGETLB_PRIVATE | MMF_DUMP_ELF_HEADERS;
+
 /** `mm->dumpable`: who may look at the process. @see include/linux/sched/coredump.h */
 export const SUID_DUMP_DISABLE = 0;
 export const SUID_DUMP_USER = 1;
@@ -118,6 +131,8 @@ export class MmStruct {
   /** VM_* bits that every new mapping gets (`mm->def_flags`, from mlockall). */
   defFlags = 0;
   dumpable: number = SUID_DUMP_USER;
+  /** MMF_DUMP_* bits; inherited over fork and exec. */
+  coredumpFilter = MMF_DUMP_FILTER_DEFAULT;
   /** MMF_* bits. */
   flagBits = MMF_TOPDOWN;
   #vmaSerial = 0;

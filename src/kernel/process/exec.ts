@@ -32,6 +32,8 @@ export interface ExecRequest {
   readonly filename: string;
   readonly argv: readonly ArgumentString[];
   readonly envp: readonly ArgumentString[];
+  /** A security module's look at the new address space with its strings (`bprm_check_security`): 0, or a negative errno. */
+  readonly check?: (mm: MmStruct, lowestString: bigint) => Task<number>;
   /** The page after the stack, where a kernel with random places would choose one; default: the highest there may be. */
   readonly stackTopPage?: number;
 }
@@ -55,6 +57,7 @@ function* initMm(current: TaskStruct): Task<{ readonly mm: MmStruct; readonly vm
   const base = mmapBasePage(kernel.arch, rlimits.stack, kernel.config.stackGuardGapPages);
   const mm = mmAlloc(kernel, name, base);
   if (mm === null) return -ENOMEM;
+  if (current.mm !== null) mm.coredumpFilter = current.mm.coredumpFilter;
   const vma = yield* createInitStackVma(current, mm);
   if (typeof vma !== 'number') return { mm, vma };
   yield* mmput(current, mm);
@@ -189,6 +192,7 @@ export function* sysExecve(current: TaskStruct, request: ExecRequest): Task<numb
   const { mm, vma } = made;
   const strings = new ArgumentPages(current, vma);
   let error = yield* copyAllStrings(strings, request);
+  if (error === 0 && request.check !== undefined) error = yield* request.check(mm, strings.position);
   if (error === 0) error = yield* execMmap(current, mm);
   if (error !== 0) {
     yield* mmput(current, mm);

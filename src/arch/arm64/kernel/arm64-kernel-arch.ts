@@ -21,6 +21,7 @@ import { Arm64MmContext, AsidAllocator } from './asid.ts';
 import { ContiguousPtes } from './contpte.ts';
 import { setUpCpu } from './cpu-setup.ts';
 import { accessError, decodeFault, type FaultFeatures } from './fault-entry.ts';
+import { instructionProbes } from './instruction-probes.ts';
 import {
   calcVmFlagBits,
   calcVmProtBits,
@@ -82,6 +83,7 @@ export class Arm64KernelArch implements KernelArch {
   readonly name = 'arm64';
   readonly format: Arm64PagingFormat;
   readonly contiguousEntries: ContiguousPtes;
+  readonly probes = instructionProbes;
   readonly taskSizePages: number;
   readonly mapWindowPages = MAP_WINDOW_PAGES;
   readonly stackTopMaxPages = MAP_WINDOW_PAGES;

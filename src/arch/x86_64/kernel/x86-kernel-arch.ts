@@ -21,6 +21,7 @@ import { flushForCr3, invlpg } from '../invalidation.ts';
 import { X86Mmu } from '../mmu.ts';
 import { CR4 } from '../registers.ts';
 import { accessError, decodeFault, pkruAllows } from './fault-entry.ts';
+import { instructionProbes } from './instruction-probes.ts';
 import { X86PagingFormat } from './paging-format.ts';
 import { NO_X86_KEYS, X86ProtectionKeys } from './protection-keys.ts';
 import {
@@ -112,6 +113,7 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly format: X86PagingFormat;
   readonly contiguousEntries = null;
   readonly taskSizePages: number;
+  readonly probes = instructionProbes;
   readonly mapWindowPages = 2 ** 35 - 1;
   readonly stackTopMaxPages: number;
   readonly mmus: readonly X86Mmu[];
