@@ -15,6 +15,7 @@ import { splitFolio } from '../mm/thp/split-folio.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { PageArray } from './foll-flags.ts';
 import { unpinUserPages } from './pin.ts';
+import { unpinFolios } from './unpin-folio.ts';
 
 /**
  * 0: all `count` pages may stay pinned, and are. -EAGAIN: some could not, all were moved, nothing is pinned: pin them again.
@@ -29,6 +30,18 @@ export function* checkAndMigrateMovablePages(
   if (!(yield* collectUnpinnable(current, pages, count, isolated))) return 0;
   // Nothing moves while we have a pin on it. The isolation has a reference that keeps each folio.
   yield* unpinUserPages(current, pages, count);
+  return yield* migrateIsolated(current, isolated);
+}
+
+/** The same for folios with one pin each. */
+export function* checkAndMigrateMovableFolios(
+  current: TaskStruct,
+  folios: PageArray,
+  count: number,
+): Task<number> {
+  const isolated: number[] = [];
+  if (!(yield* collectUnpinnable(current, folios, count, isolated))) return 0;
+  yield* unpinFolios(current, folios, count);
   return yield* migrateIsolated(current, isolated);
 }
 
@@ -59,20 +72,26 @@ function* collectUnpinnable(
 function* migrateIsolated(current: TaskStruct, isolated: number[]): Task<number> {
   const { frames } = current.kernel;
   let failed = false;
+  // Splitting one makes the list longer.
   for (let i = 0; i < isolated.length; i++) {
     const folio = isolated[i] as number;
-    if (frames.isLarge(folio) && !(yield* splitIsolated(current, folio, isolated))) failed = true;
-    else if ((yield* migrateFolio(current, folio)) !== 0) failed = true;
-    else {
-      // What has moved is nobody's any more but ours.
-      yield frames.refPoint(folio);
-      frames.put(folio);
-      continue;
-    }
+    const moved = yield* migrateOne(current, folio, isolated);
     yield frames.refPoint(folio);
-    folioPutbackLru(frames, folio);
+    // What has moved is nobody's any more but ours.
+    if (moved) frames.put(folio);
+    else folioPutbackLru(frames, folio);
+    failed ||= !moved;
   }
   return failed ? -ENOMEM : -EAGAIN;
+}
+
+function* migrateOne(current: TaskStruct, folio: number, isolated: number[]): Task<boolean> {
+  const { frames } = current.kernel;
+  yield frames.refPoint(folio);
+  // Nobody else has it any more: it was unmapped meanwhile.
+  if (frames.refcount(folio) === 1) return true;
+  if (frames.isLarge(folio) && !(yield* splitIsolated(current, folio, isolated))) return false;
+  return (yield* migrateFolio(current, folio)) === 0;
 }
 
 /** Its other pages join the list. */

@@ -53,8 +53,8 @@ export function faultFlagsFor(gupFlags: number, unshare: boolean): number {
   return flags;
 }
 
-/** `vm_fault_to_errno` for a result with an error bit. */
-function errnoOfFault(result: number, gupFlags: number): number {
+/** What a fault with an error bit is to a caller of GUP. @see Linux include/linux/mm.h, `vm_fault_to_errno` */
+export function vmFaultToErrno(result: number, gupFlags: number): number {
   if ((result & VM_FAULT_OOM) !== 0) return -ENOMEM;
   if ((result & (VM_FAULT_HWPOISON | VM_FAULT_HWPOISON_LARGE)) !== 0) {
     return (gupFlags & FOLL_HWPOISON) !== 0 ? -EHWPOISON : -EFAULT;
@@ -87,7 +87,7 @@ export function* faultinPage(
     if (locked !== null) locked.held = false;
     return -EAGAIN;
   }
-  if ((result & VM_FAULT_ERROR) !== 0) return errnoOfFault(result, gupFlags);
+  if ((result & VM_FAULT_ERROR) !== 0) return vmFaultToErrno(result, gupFlags);
   if ((result & VM_FAULT_RETRY) !== 0) {
     if ((faultFlags & FAULT_FLAG_RETRY_NOWAIT) === 0 && locked !== null) locked.held = false;
     return -EBUSY;

@@ -1,6 +1,6 @@
 /**
  * The retry protocol around the slow loop: when the mmap lock is taken, dropped and taken again.
- * Left out: the long-term loop (`__gup_longterm_locked`), which stands around this one.
+ * The loop of pins that last (`gup-longterm-locked.ts`) stands around this one.
  * @see Linux mm/gup.c, `__get_user_pages_locked`
  */
 import type { Task } from '../../base/task.ts';
@@ -54,14 +54,16 @@ export function* getUserPagesLocked(
     yield* mmapReadUnlock(current, mm);
     locked.held = false;
   }
-  return outcome(progress, gupFlags);
+  return outcome(current, progress, gupFlags);
 }
 
-function outcome({ done, error }: Progress, gupFlags: number): number {
+function outcome(current: TaskStruct, { done, error }: Progress, gupFlags: number): number {
   if (done !== 0) return done;
   if (error !== 0) return error;
-  // Linux warns here: nothing done, no error and no FOLL_NOWAIT would make callers loop for ever.
-  return (gupFlags & FOLL_NOWAIT) === 0 ? -EFAULT : 0;
+  if ((gupFlags & FOLL_NOWAIT) !== 0) return 0;
+  // No page and no error would make callers try again for ever.
+  current.kernel.warnings.once(current, '__get_user_pages_locked', 'no page, and no reason why');
+  return -EFAULT;
 }
 
 /** Bulk calls; after each that dropped the lock, single pages with FOLL_TRIED until one goes through. */

@@ -1,6 +1,6 @@
 /**
  * The slow loop of GUP: look the VMA up, check it, follow the page tables, fault in what is missing, for every page.
- * Left out: the gate area (vsyscall page), the hourly warning about accesses just below a stack.
+ * Left out: the gate area (vsyscall page).
  * @see Linux mm/gup.c, `__get_user_pages`
  */
 import type { Task } from '../../base/task.ts';
@@ -13,6 +13,7 @@ import { faultinPage } from './faultin-page.ts';
 import { FOLL_MADV_POPULATE, type MmapLocked, NO_PAGE, type PageArray } from './foll-flags.ts';
 import type { FollowedPage } from './follow-huge-pmd.ts';
 import { followPageMask } from './follow-page.ts';
+import { noteBelowStack } from './gup-vma-lookup.ts';
 import { grabFollowingPages } from './pin.ts';
 
 /**
@@ -110,7 +111,11 @@ function walkError({ error }: Walk): number {
  */
 function refusal(current: TaskStruct, vma: VmArea | null, page: number, gupFlags: number): number {
   const populate = (gupFlags & FOLL_MADV_POPULATE) !== 0;
-  if (vma === null || page < vma.start) return populate ? -ENOMEM : -EFAULT;
+  if (vma === null || page < vma.start) {
+    if (populate) return -ENOMEM;
+    if (vma !== null) noteBelowStack(current, vma, page);
+    return -EFAULT;
+  }
   const refused = checkVmaFlags(current, vma, gupFlags);
   // madvise has its own errno for a mapping of the wrong kind.
   return refused !== 0 && populate ? -EINVAL : refused;

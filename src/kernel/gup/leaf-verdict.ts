@@ -45,7 +45,8 @@ export function leafVerdict(
   if ((flags & EntryFlag.Write) === 0 && gupMustUnshare(frames, vma, gupFlags, frame)) return -EMLINK;
   const anonymous = frames.hasFlag(frame, FrameFlag.Anon);
   if ((gupFlags & FOLL_PIN) !== 0 && anonymous && !frames.hasFlag(frame, FrameFlag.AnonExclusive)) {
-    throw new Error(`pin of frame 0x${frame.toString(16)}, which is anonymous and not exclusive`);
+    const text = 'a pin of an anonymous page that is not exclusive';
+    current.kernel.warnings.once(current, 'follow_page_pte', text);
   }
   return frame;
 }

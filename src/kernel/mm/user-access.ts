@@ -272,11 +272,12 @@ export function copyFromUserInatomic(current: TaskStruct, target: Uint8Array, ad
 
 /**
  * Reads one byte of each page of a user buffer, so that its pages are there. Returns how many of its bytes lie behind a
- * page that cannot be read: all of them when the first one cannot.
+ * page that cannot be read: all of them when the first one cannot, or the range is not user space.
  * @see Linux mm/gup.c, `fault_in_readable`
  */
 export function* faultInReadable(current: TaskStruct, address: bigint, length: number): Task<number> {
   const byte = new Uint8Array(1);
+  if (length > 0 && !accessOk(current, address, BigInt(length))) return length;
   for (let done = 0; done < length; ) {
     const at = address + BigInt(done);
     if ((yield* copyFromUser(current, byte, at)) !== 0) return length - done;
