@@ -59,6 +59,15 @@ module.exports = {
     kernelOrder('mm', '(gup|remote|consumers)'),
     kernelOrder('gup', '(remote|consumers)'),
     kernelOrder('remote', 'consumers'),
+    {
+      name: 'legacy-vmas-in-demonstrations-only',
+      severity: 'error',
+      from: {
+        path: '^src',
+        pathNot: ['^src/kernel/consumers/legacy-vmas-driver', '^src/userland/calls/legacy-vmas'],
+      },
+      to: { path: '^src/kernel/gup/legacy-vmas' },
+    },
     only('bigint-buffer-in-one-place', 'bigint-buffer', '^src/base/bytes'),
     {
       name: 'core-runs-in-a-browser',
