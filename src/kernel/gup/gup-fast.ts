@@ -6,13 +6,12 @@
  * it did is given back.
  * @see Linux mm/gup.c, `gup_fast`
  */
-import type { Task } from '../../base/task.ts';
+import type { SchedPoint, Task } from '../../base/task.ts';
 import { localIrqRestore, localIrqSave } from '../lock/irq.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_PIN, type PageArray } from './foll-flags.ts';
-import { FastPosition } from './gup-fast-position.ts';
-import { gupFastWalk } from './gup-fast-walk.ts';
+import { FastWalk } from './gup-fast-walk.ts';
 
 /**
  * References, or pins with FOLL_PIN, on pages from `startPage` on, as far as they can be had at once.
@@ -28,41 +27,18 @@ export function* gupFast(
   gupFlags: number,
   pages: PageArray,
 ): Task<number> {
-  if ((gupFlags & FOLL_PIN) !== 0) return yield* pinFast(current, mm, startPage, count, gupFlags, pages);
+  const pin = (gupFlags & FOLL_PIN) !== 0;
+  const sequence = pin ? yield* mm.writeProtectSeq.tryBegin() : 0;
+  if (sequence === null || count === 0) return 0;
+  const walk = new FastWalk(current, mm, gupFlags, pages);
   localIrqSave(current);
-  const taken = yield* gupFastWalk(
-    new FastPosition(current, mm),
-    startPage,
-    startPage + count,
-    gupFlags,
-    pages,
-  );
+  const end = startPage + count;
+  for (let point = walk.begin(startPage, end) as SchedPoint | null; point !== null; point = walk.next())
+    yield point;
   localIrqRestore(current);
-  return taken;
-}
-
-function* pinFast(
-  current: TaskStruct,
-  mm: MmStruct,
-  startPage: number,
-  count: number,
-  gupFlags: number,
-  pages: PageArray,
-): Task<number> {
-  const sequence = yield* mm.writeProtectSeq.tryBegin();
-  if (sequence === null) return 0;
-  localIrqSave(current);
-  const taken = yield* gupFastWalk(
-    new FastPosition(current, mm),
-    startPage,
-    startPage + count,
-    gupFlags,
-    pages,
-  );
-  localIrqRestore(current);
-  if (!(yield* mm.writeProtectSeq.retry(sequence))) return taken;
+  if (!pin || !(yield* mm.writeProtectSeq.retry(sequence))) return walk.taken;
   const { frames } = current.kernel;
-  for (let i = 0; i < taken; i++) {
+  for (let i = 0; i < walk.taken; i++) {
     const frame = pages[i] as number;
     yield frames.refPoint(frame);
     frames.unpin(frame);

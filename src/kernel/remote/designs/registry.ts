@@ -5,12 +5,14 @@ import { v0MmapLock } from './v0-mmap-lock.ts';
 import { v1VmaLockPerPage } from './v1-vma-lock-per-page.ts';
 import { v2InterruptsOff } from './v2-interrupts-off.ts';
 import { v3OneVma } from './v3-one-vma.ts';
+import { v5GupFast } from './v5-gup-fast.ts';
 
 const byName: Readonly<Record<DesignName, RemoteAccessDesign>> = {
   v0: v0MmapLock,
   v1: v1VmaLockPerPage,
   v2: v2InterruptsOff,
   v3: v3OneVma,
+  v5: v5GupFast,
 };
 
 /** In the order of their names: what is and was proposed, then what is wrong. */

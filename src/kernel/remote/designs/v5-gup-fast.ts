@@ -8,13 +8,13 @@
  * @see Rik van Riel, "Re: [PATCH v2 0/3] mm: __access_remote_vm with per-VMA lock", 26 June 2026, in reply to David
  * Hildenbrand; mm/gup.c, `gup_fast`
  */
-import type { Task } from '../../../base/task.ts';
+import type { SchedPoint, Task } from '../../../base/task.ts';
 import { FOLL_ANON, FOLL_FORCE, FOLL_GET, FOLL_REMOTE, FOLL_WRITE } from '../../gup/foll-flags.ts';
 import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
-import { FastPosition } from '../../gup/gup-fast-position.ts';
-import { gupFastWalk } from '../../gup/gup-fast-walk.ts';
+import { FastWalk } from '../../gup/gup-fast-walk.ts';
 import { markFolioDirtyLock } from '../../gup/pin.ts';
 import { localIrqRestore, localIrqSave } from '../../lock/irq.ts';
+import type { VmArea } from '../../mm/vma.ts';
 import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { copyRemotePage } from '../copy-remote-page.ts';
@@ -54,61 +54,57 @@ export const v5GupFast: RemoteAccessDesign = {
 
 /** Null when all of it is moved. */
 function* moveInOneVma(current: TaskStruct, transfer: RemoteTransfer): Task<RemoteFallback | null> {
-  const { mm, gupFlags } = transfer;
+  const { mm, gupFlags, offset, length } = transfer;
+  const { remoteCounters } = current.kernel;
   if ((gupFlags & ~(FOLL_FORCE | FOLL_ANON | FOLL_WRITE)) !== 0) return RemoteFallback.Flags;
   const first = untaggedPageRemote(current, mm, transfer.page);
   const vma = yield* lockRemoteVma(current, mm, first);
   if (typeof vma === 'string') return vma;
-  let failed: RemoteFallback | null = RemoteFallback.SeveralVmas;
-  if (isInside(vma, first, transfer)) {
-    failed = readRefusal(current, vma, gupFlags) ?? (yield* movePages(current, transfer, first));
+  let failed = refusal(current, vma, transfer, first);
+  const end = first + Math.ceil((offset + length) / PAGE_SIZE);
+  const pages: number[] = [];
+  const walk = new FastWalk(current, mm, gupFlags | FOLL_GET | FOLL_REMOTE, pages);
+  for (let page = first; page < end && failed === null; page += BATCH) {
+    const batchEnd = page + BATCH < end ? page + BATCH : end;
+    remoteCounters.walks++;
+    localIrqSave(current);
+    let point: SchedPoint | null = walk.begin(page, batchEnd);
+    for (; point !== null; point = walk.next()) yield point;
+    localIrqRestore(current);
+    for (let i = 0; i < walk.taken; i++)
+      yield* copyPage(current, transfer, page + i - first, pages[i] as number);
+    if (walk.taken < batchEnd - page)
+      failed = walk.isAbsent ? RemoteFallback.AbsentPage : RemoteFallback.FastWalk;
   }
   yield* vmaEndRead(current, vma);
   return failed;
 }
 
-/** In batches, so that interrupts are not off for long. Null when all of it is moved. */
-function* movePages(
+/** Why a transfer is nothing for this VMA, or null. */
+function refusal(
   current: TaskStruct,
+  vma: VmArea,
   transfer: RemoteTransfer,
   first: number,
-): Task<RemoteFallback | null> {
-  const { mm, offset, length, gupFlags } = transfer;
-  const { remoteCounters } = current.kernel;
-  const flags = gupFlags | FOLL_GET | FOLL_REMOTE;
-  const end = first + Math.ceil((offset + length) / PAGE_SIZE);
-  const pages: number[] = [];
-  for (let page = first; page < end; page += BATCH) {
-    const at = new FastPosition(current, mm);
-    const wanted = Math.min(end - page, BATCH);
-    remoteCounters.walks++;
-    localIrqSave(current);
-    const taken = yield* gupFastWalk(at, page, page + wanted, flags, pages);
-    localIrqRestore(current);
-    yield* copyPages(current, transfer, page - first, pages, taken);
-    if (taken < wanted) return at.isAbsent ? RemoteFallback.AbsentPage : RemoteFallback.FastWalk;
-  }
-  return null;
+): RemoteFallback | null {
+  if (!isInside(vma, first, transfer)) return RemoteFallback.SeveralVmas;
+  return readRefusal(current, vma, transfer.gupFlags);
 }
 
-/** The first `count` of `pages`, which are the transfer's pages from `number` on; gives the references back. */
-function* copyPages(
+/** The transfer's page `number`, from 0, which is `frame`; gives the reference back. */
+function* copyPage(
   current: TaskStruct,
   { offset, buffer, length, gupFlags }: RemoteTransfer,
   number: number,
-  pages: readonly number[],
-  count: number,
+  frame: number,
 ): Task<void> {
   const { frames } = current.kernel;
   const write = (gupFlags & FOLL_WRITE) !== 0;
-  for (let i = 0; i < count; i++) {
-    const frame = pages[i] as number;
-    const skip = number + i === 0 ? offset : 0;
-    const moved = number + i === 0 ? 0 : (number + i) * PAGE_SIZE - offset;
-    const bytes = Math.min(length - moved, PAGE_SIZE - skip);
-    copyRemotePage(current, frame, skip, buffer, moved, bytes, write);
-    if (write) yield* markFolioDirtyLock(current, frame);
-    yield frames.refPoint(frame);
-    frames.put(frame);
-  }
+  const skip = number === 0 ? offset : 0;
+  const moved = number === 0 ? 0 : number * PAGE_SIZE - offset;
+  const bytes = Math.min(length - moved, PAGE_SIZE - skip);
+  copyRemotePage(current, frame, skip, buffer, moved, bytes, write);
+  if (write) yield* markFolioDirtyLock(current, frame);
+  yield frames.refPoint(frame);
+  frames.put(frame);
 }
