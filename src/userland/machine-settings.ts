@@ -18,6 +18,13 @@ export interface MachineSettings {
   readonly memory?: ByteSize;
   /** A swap area in memory of its own; default none. */
   readonly swap?: ByteSize;
+  /**
+   * The boot parameter movablecore=: so much at the top of memory must stay movable (ZONE_MOVABLE). Pages of programs are
+   * taken from it first; the kernel's own never, nor pages that are pinned for long. Default none.
+   */
+  readonly movable?: ByteSize;
+  /** The boot parameter cma=: so much below that is for a driver one day, and for pages of programs until then. Default none. */
+  readonly cma?: ByteSize;
   /** The boot parameters hugepages=: pages that pools take from memory at once, as far as there are such. */
   readonly hugepages?: { readonly '2MiB'?: number; readonly '1GiB'?: number };
   /** /sys/kernel/mm/transparent_hugepage/enabled; default `madvise`. */
@@ -50,6 +57,8 @@ export type KernelBug = (typeof KERNEL_BUGS)[number];
 export const MACHINE_SETTINGS = [
   'memory',
   'swap',
+  'movable',
+  'cma',
   'hugepages',
   'transparentHugepage',
   'khugepaged',
@@ -106,6 +115,8 @@ export function checkMachineSettings(settings: MachineSettings): void {
     });
   }
   if (settings.swap !== undefined) byteSize(settings.swap, '"swap"');
+  if (settings.movable !== undefined) byteSize(settings.movable, '"movable"');
+  if (settings.cma !== undefined) byteSize(settings.cma, '"cma"');
   if (settings.hugepages !== undefined) checkKeys(settings.hugepages, ['2MiB', '1GiB'], '"hugepages"');
   checkCount('hugepages 2MiB', settings.hugepages?.['2MiB'], MOST_HUGE_PAGES);
   checkCount('hugepages 1GiB', settings.hugepages?.['1GiB'], MOST_HUGE_PAGES);
@@ -135,6 +146,19 @@ export function mergedSettings(scenario: MachineSettings, run: MachineSettings):
   return merged;
 }
 
+/** Pages of memory that are not for everything. @throws InputError when the kernel has nowhere to live */
+function zonePages({ movable = 0, cma = 0 }: MachineSettings, memoryBytes: number) {
+  const movableBytes = byteSize(movable, '"movable"');
+  const cmaBytes = byteSize(cma, '"cma"');
+  if (movableBytes + cmaBytes + LEAST_MEMORY > memoryBytes) {
+    throw new InputError('"movable" and "cma" are too large', {
+      expected: `256KiB of the ${memoryBytes} bytes of memory left for the kernel`,
+      found: `${movableBytes} and ${cmaBytes} bytes`,
+    });
+  }
+  return { movablePages: movableBytes / 4096, cmaPages: cmaBytes / 4096 };
+}
+
 /** What `createSystem` takes for these settings. @throws InputError as `checkMachineSettings` */
 export function systemSettings(settings: MachineSettings): {
   readonly memoryBytes: number;
@@ -156,6 +180,7 @@ export function systemSettings(settings: MachineSettings): {
       frameLimit: memoryBytes === wanted ? 0 : wanted / 4096,
       hugepages2M,
       hugepages1G,
+      ...zonePages(settings, memoryBytes),
       swapPages: swap === undefined ? 0 : byteSize(swap, '"swap"') / 4096,
       mmapLockUnderVmaLock: settings.kernelBugs?.includes('mmap-lock-under-vma-lock') ?? false,
       ...(transparentHugepage === undefined ? {} : { transparentHugepage }),

@@ -42,6 +42,8 @@ const size = z
 const machineSchema = {
   memory: size.optional(),
   swap: size.optional(),
+  movable: size.optional(),
+  cma: size.optional(),
   hugepages: z
     .strictObject({ '2MiB': count(0, 2 ** 16).optional(), '1GiB': count(0, 2 ** 16).optional() })
     .optional(),
