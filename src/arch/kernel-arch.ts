@@ -125,6 +125,8 @@ export interface ProtectionKeys {
   keyForMprotect(cpu: number, context: MmContext, vma: VmFlagBits, executeOnly: boolean, key: number): number;
   /** The bits of a VMA's flag word that stand for the key (`calc_vm_prot_bits`). */
   vmFlagsOf(key: number): VmFlagBits;
+  /** May the running thread read, or write, memory whose entry has this key? Asked without a VMA by gup-fast. */
+  permits(cpu: number, key: number, write: boolean): boolean;
   /** fork: the child's address space has the parent's keys. @see `arch_dup_pkeys` */
   duplicate(from: MmContext, to: MmContext): void;
 }
@@ -134,10 +136,10 @@ export interface KernelArch {
   readonly format: PagingFormat;
   /** Runs of leaves that TLBs may hold as one; null where the kernel makes none. */
   readonly contiguousEntries: ContiguousEntries | null;
-  /** First page number beyond user space (`TASK_SIZE / PAGE_SIZE`). */
-  readonly taskSizePages: number;
   /** Breakpoints, and instructions that the kernel must tell apart. */
   readonly probes: InstructionProbes;
+  /** First page number beyond user space (`TASK_SIZE / PAGE_SIZE`). */
+  readonly taskSizePages: number;
   /**
    * First page number beyond where mappings go that ask for no address (`DEFAULT_MAP_WINDOW / PAGE_SIZE`): as far as
    * with the smallest user space, since programs may use the bits above for themselves.
@@ -192,6 +194,8 @@ export interface KernelArch {
    * of a VMA with these flags. A private writable VMA gives a leaf without `Write`.
    */
   pageProtection(vmFlags: number, vmFlagsHigh: number): number;
+  /** `pgprot_noncached` of a protection: memory of a device as drivers map it, where nothing is executed on arm64. */
+  noncached(protection: number): number;
   /** Flags that `pte_mkwrite(pte, vma)` sets: `Write`, or `ShadowStack` for a shadow-stack VMA. */
   writableFlags(vmFlags: number, vmFlagsHigh: number): number;
   /**

@@ -13,6 +13,7 @@ import { Lockdep } from './lock/lockdep.ts';
 import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { HugetlbPools } from './mm/hugetlb/hstate.ts';
+import { IoMemory } from './mm/io-memory.ts';
 import { PageTables } from './mm/page-table.ts';
 import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
@@ -57,17 +58,25 @@ export interface KernelConfig {
   readonly memoryFailure: boolean;
   /** Guards are known to their VMA by a sticky flag, VM_MAYBE_GUARD, as in stable kernels of late 6.18. */
   readonly maybeGuardFlag: boolean;
+  /** CONFIG_HAVE_IOREMAP_PROT: debuggers get at memory of devices by `vm_ops->access`. */
+  readonly haveIoremapProt: boolean;
   /** CONFIG_PT_RECLAIM, of x86-64 only so far: MADV_DONTNEED frees page tables that become empty. */
   readonly ptReclaim: boolean;
   /** /sys/kernel/mm/transparent_hugepage/enabled: which private anonymous memory may have huge pages. */
   readonly transparentHugepage: 'never' | 'madvise' | 'always';
+  /** /sys/kernel/mm/transparent_hugepage/shmem_enabled: which shared memory and memfds may have huge pages. */
+  readonly shmemEnabled: ShmemEnabled;
 }
+
+/** The words of shmem_enabled, as Linux spells them. */
+export type ShmemEnabled = 'never' | 'always' | 'within_size' | 'advise' | 'deny' | 'force';
 
 /** Frees about `wanted` pages of user memory, if it can: how many it were. */
 export type DirectReclaim = (current: TaskStruct, wanted: number) => Task<{ readonly reclaimed: number }>;
 
 export const defaultKernelConfig: KernelConfig = {
   transparentHugepage: 'madvise',
+  shmemEnabled: 'never',
   maxMapCount: 65530,
   mmapMinPage: 16,
   stackGuardGapPages: 256,
@@ -83,6 +92,7 @@ export const defaultKernelConfig: KernelConfig = {
   cmaPages: 0,
   memoryFailure: true,
   maybeGuardFlag: true,
+  haveIoremapProt: true,
   ptReclaim: true,
 };
 
@@ -97,6 +107,8 @@ export class Kernel {
   readonly swap: SwapArea | null;
   /** The pools of huge pages. */
   readonly hugetlb: HugetlbPools;
+  /** Memory of devices, outside `frames`. */
+  readonly ioMemory: IoMemory;
   readonly config: KernelConfig;
   readonly events: EventSink;
   readonly rcu: Rcu;
@@ -142,6 +154,7 @@ export class Kernel {
     this.pageTags = arch.memoryTags === null ? null : new PageTags(frames, arch.memoryTags);
     this.pageTables = new PageTables(machine.memory, arch.format, this.pageTags);
     this.config = config;
+    this.ioMemory = new IoMemory(machine.memory);
     this.hugetlb = new HugetlbPools(frames, arch.format, config, machine.cpus.length);
     this.swap = config.swapPages === 0 ? null : new SwapArea(config.swapPages);
     this.activeMm = machine.cpus.map(() => new ActiveMm());

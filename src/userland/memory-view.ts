@@ -41,7 +41,9 @@ export function pageView({ frames, pageTables }: Kernel, mm: MmStruct, page: num
   const pages = pagesPerEntry(pageTables.format, level);
   const frame = first + (page % pages);
   const zero = frames.isZeroFrame(frame);
-  const hugetlb = !zero && frames.hasFlag(frame, FrameFlag.Hugetlb);
+  // Memory of a device has no page of the kernel's that could say anything.
+  const counted = !zero && (flags & EntryFlag.Special) === 0;
+  const hugetlb = counted && frames.hasFlag(frame, FrameFlag.Hugetlb);
   return {
     frame,
     pageBytes: pages * 4096,
@@ -50,13 +52,13 @@ export function pageView({ frames, pageTables }: Kernel, mm: MmStruct, page: num
     accessed: (flags & EntryFlag.Young) !== 0,
     zero,
     // Of a huge page that one entry maps, the first frame says it for all.
-    exclusive: !zero && frames.hasFlag(pages > 1 ? first : frame, FrameFlag.AnonExclusive),
-    huge: !hugetlb && (frames.isHugeZero(frame) || frames.isLarge(frame)),
+    exclusive: counted && frames.hasFlag(pages > 1 ? first : frame, FrameFlag.AnonExclusive),
+    huge: frames.isHugeZero(frame) || (counted && !hugetlb && frames.isLarge(frame)),
     hugetlb,
     uffdWriteProtected: (flags & EntryFlag.UffdWp) !== 0,
-    mapcount: zero ? 0 : hugetlb ? frames.folioMapcount(frame) : frames.mapcount(frame),
-    refcount: zero ? 0 : frames.refcount(frame),
-    pinned: !zero && frames.maybeDmaPinned(frame),
+    mapcount: counted ? (hugetlb ? frames.folioMapcount(frame) : frames.mapcount(frame)) : 0,
+    refcount: counted ? frames.refcount(frame) : 0,
+    pinned: counted && frames.maybeDmaPinned(frame),
   };
 }
 

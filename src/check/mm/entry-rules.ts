@@ -6,7 +6,7 @@
 import { ENTRY_KEY_MASK, ENTRY_MEMORY_TYPE_SHIFT, EntryFlag } from '../../arch/paging-format.ts';
 import { FrameFlag } from '../../kernel/frame/frame-flags.ts';
 import type { VmArea } from '../../kernel/mm/vma.ts';
-import { VM_SHARED, VM_UFFD_WP, VM_WRITE } from '../../kernel/mm/vma-flags.ts';
+import { VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE } from '../../kernel/mm/vma-flags.ts';
 import { vmaPageProtection } from '../../kernel/mm/vma-protection.ts';
 import { type Audit, frameName, pageName } from './audit.ts';
 
@@ -51,6 +51,19 @@ export function auditZeroLeaf(audit: Audit, { vma, page, flags, level }: Leaf): 
   if ((flags & EntryFlag.Write) !== 0) audit.report(`${place} is the zero page, and writable`);
   const small = level === audit.kernel.pageTables.lastLevel;
   if (small && (flags & EntryFlag.Special) === 0) audit.report(`${place} is the zero page, and not special`);
+}
+
+/** Memory of a device: in a mapping that says so, and none of the kernel's own. @see mm/memory.c, `vm_normal_page` */
+export function auditDeviceLeaf(audit: Audit, { vma, page, frame }: Leaf): void {
+  const place = pageName(vma.mm, page);
+  if ((vma.flags & (VM_PFNMAP | VM_MIXEDMAP)) === 0) {
+    audit.report(`${place} is special, and ${vma.name} maps no device`);
+  }
+  if (audit.kernel.frames.owns(frame))
+    audit.report(`${place} is special, and ${frameName(frame)} is the kernel's`);
+  else if (!audit.kernel.machine.memory.hasFrame(frame)) {
+    audit.report(`${place} maps ${frameName(frame)}, where no device is`);
+  }
 }
 
 /** A page of memory that is counted: whose it is, and that the other side knows of this mapping. */

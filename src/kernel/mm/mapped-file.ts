@@ -6,7 +6,9 @@
 import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
 import type { AddressSpace } from '../frame/address-space.ts';
 import type { FrameTable } from '../frame/frame-table.ts';
+import type { TaskStruct } from '../task-struct.ts';
 import { shmemEvictSwap } from './shmem-swap.ts';
+import type { VmArea } from './vma.ts';
 
 export interface MappedFileInit {
   readonly name: string;
@@ -18,7 +20,14 @@ export interface MappedFileInit {
   readonly kind: string;
   /** Default: pages of its page cache. */
   readonly mappedAs?: MappedAs;
+  /** Of a device. */
+  readonly mmap?: FileMmap;
 }
+
+/**
+ * `f_op->mmap` of a device: gives a new VMA, which is in no tree yet, its operations and flags, and may fill it. 0 or -errno.
+ */
+export type FileMmap = (current: TaskStruct, vma: VmArea) => Task<number>;
 
 /**
  * What mmap makes of the file (`f_op->mmap`): pages of its page cache; anonymous memory, as of /dev/zero; nothing, since
@@ -32,6 +41,8 @@ export class MappedFile extends SharedObject {
   readonly writable: boolean;
   readonly kind: string;
   readonly mappedAs: MappedAs;
+  /** A device maps its memory itself, and has nothing to read, write or write back but that. */
+  readonly mmap: FileMmap | null;
   /** `f_count`. */
   count = 1;
   /** Just before `count` changes. */
@@ -44,6 +55,7 @@ export class MappedFile extends SharedObject {
     this.writable = init.writable;
     this.kind = init.kind;
     this.mappedAs = init.mappedAs ?? 'cache';
+    this.mmap = init.mmap ?? null;
     this.countWrite = new SchedPoint(PointKind.Write, this, 'f_count', StepCost.AtomicUpdate);
     this.mapping.openFiles++;
   }

@@ -41,8 +41,9 @@ export function memfdCreate(kernel: Kernel, name: string, flags = 0): MappedFile
 
 /** The same object opened once more (/proc/self/fd), with rights of its own. */
 export function openAgain(file: MappedFile, readable: boolean, writable: boolean): MappedFile {
-  const { name, mapping, kind, mappedAs } = file;
-  return new MappedFile({ name: `${name} again`, mapping, readable, writable, kind, mappedAs });
+  const { name, mapping, kind, mappedAs, mmap } = file;
+  const device = mmap === null ? {} : { mmap };
+  return new MappedFile({ name: `${name} again`, mapping, readable, writable, kind, mappedAs, ...device });
 }
 
 /**

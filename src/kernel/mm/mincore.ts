@@ -19,6 +19,7 @@ import { SWP_PTE_MARKER } from './swap-entry.ts';
 import { mincoreSwap, swapSlotRead } from './swap-pte.ts';
 import { accessOk, copyToUser } from './user-access.ts';
 import type { VmArea } from './vma.ts';
+import { VM_PFNMAP } from './vma-flags.ts';
 import { HugeVerdict, type PageTableVisitor, walkPageTables } from './walk-page-tables.ts';
 
 /** Pages looked at before the answer is copied out: one page of bytes. */
@@ -80,6 +81,9 @@ function* doMincore(
   const end = Math.min(vma.end, page + count);
   if (isHugetlbVma(vma)) {
     for (let at = page; at < end; at++) answer[at - page] = hugetlbInCore(vma, at) ? 1 : 0;
+  } else if ((vma.flags & VM_PFNMAP) !== 0) {
+    // Such mappings are a hole to walkers, and a hole is asked of the file. @see mm/pagewalk.c, `walk_page_test`
+    for (let at = page; at < end; at++) answer[at - page] = isCached(vma, at) ? 1 : 0;
   } else yield* walkPageTables(current, vma, page, end, new MincoreVisitor(vma, page, answer));
   return end - page;
 }

@@ -1,7 +1,7 @@
 /**
  * The second half of mmap: takes out what is in the way, checks limits, and puts the new range into the tree, merged
  * with its neighbours where they fit.
- * Left out: drivers' mmap callbacks, uprobes, perf, ksm.
+ * Left out: uprobes, perf, ksm.
  * @see Linux mm/vma.c, `__mmap_region`
  */
 import type { Task } from '../../base/task.ts';
@@ -87,6 +87,14 @@ function isSharedZero({ file, flags }: NewMapping): boolean {
   return file !== null && file.mappedAs === 'anonymous' && (flags & VM_SHARED) !== 0;
 }
 
+/** What the file does about a new mapping of it. 0, or -errno with nothing mapped. @see include/linux/fs.h, `vfs_mmap` */
+function* callMmap(current: TaskStruct, vma: VmArea, file: MappedFile): Task<number> {
+  if (file.mapping.huge !== null) return yield* hugetlbFileMmap(vma);
+  if (file.mmap === null) return 0;
+  vma.ops = null;
+  return yield* file.mmap(current, vma);
+}
+
 /** @see mm/vma.c, `__mmap_new_vma` */
 function* insertNewVma(
   current: TaskStruct,
@@ -100,7 +108,7 @@ function* insertNewVma(
     vma.file = mapping.file;
     vma.ops = mapping.file.mappedAs === 'anonymous' ? null : shmemVmOperations;
     getFile(mapping.file);
-    const error = mapping.file.mapping.huge === null ? 0 : yield* hugetlbFileMmap(vma);
+    const error = yield* callMmap(current, vma, mapping.file);
     if (error !== 0) {
       vma.file = null;
       vmAreaFree(vma);

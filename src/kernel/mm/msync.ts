@@ -61,17 +61,22 @@ function* syncRange(
     }
     if ((flags & MS_INVALIDATE) !== 0 && (vma.flags & VM_LOCKED) !== 0) return -EBUSY;
     at = vma.end;
-    if ((flags & MS_SYNC) !== 0) yield* syncFile(current, mm, vma);
+    const error = yield* syncFile(current, mm, vma, flags);
+    if (error !== 0) return error;
   }
   return unmappedError;
 }
 
-/** Of a file in memory, `vfs_fsync_range` does nothing and succeeds; the lock is not held for it. */
-function* syncFile(current: TaskStruct, mm: MmStruct, vma: VmArea): Task<void> {
+/**
+ * Of a file in memory, `vfs_fsync_range` does nothing and succeeds; the lock is not held for it. A device has no `fsync`:
+ * -EINVAL.
+ */
+function* syncFile(current: TaskStruct, mm: MmStruct, vma: VmArea, flags: number): Task<number> {
   const { file } = vma;
-  if (file === null || (vma.flags & VM_SHARED) === 0) return;
+  if ((flags & MS_SYNC) === 0 || file === null || (vma.flags & VM_SHARED) === 0) return 0;
   getFile(file);
   yield* mmapReadUnlock(current, mm);
   yield* fput(current.kernel.frames, file);
   yield* mmapReadLock(current, mm);
+  return file.mmap === null ? 0 : -EINVAL;
 }

@@ -12,7 +12,7 @@ import { endOfHole, entryEnd, hugePages, PmdKind, pteIndex } from './page-table.
 import { rootTable } from './page-table-alloc.ts';
 import { isSwapType, PTE_MARKER_GUARD, PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from './swap-entry.ts';
 import type { VmArea } from './vma.ts';
-import { VM_HUGETLB } from './vma-flags.ts';
+import { VM_HUGETLB, VM_PFNMAP } from './vma-flags.ts';
 
 /** One page as its pte says. A page whose pte is none has no such view. */
 export interface PageView {
@@ -35,6 +35,8 @@ export interface PageView {
   readonly guard: boolean;
   /** The shared zero page, or one of the huge zero folio. */
   readonly zero: boolean;
+  /** Memory without a page of the kernel's: a device's. Nothing is known of it but that it is there. */
+  readonly special: boolean;
   /** A page of a transparent huge page, however it is mapped. */
   readonly huge: boolean;
   /** A page of a pool of huge pages (hugetlb). */
@@ -59,19 +61,22 @@ export interface PageRun {
 function presentView(mm: MmStruct, page: number, flags: number, frame: number): PageView {
   const { frames } = mm.kernel;
   const zero = frames.isZeroFrame(frame);
-  const mapcount = zero ? 0 : frames.mapcount(frame);
+  const special = !zero && (flags & EntryFlag.Special) !== 0;
+  const counted = !zero && !special;
+  const mapcount = counted ? frames.mapcount(frame) : 0;
   return {
     page,
     count: 1,
     present: true,
     swap: false,
     swapped: false,
-    file: !zero && !frames.hasFlag(frame, FrameFlag.Anon),
+    file: counted && !frames.hasFlag(frame, FrameFlag.Anon),
     exclusive: mapcount === 1,
     uffdWp: (flags & EntryFlag.UffdWp) !== 0,
     guard: false,
     zero,
-    huge: frames.isHugeZero(frame) || frames.isLarge(frame),
+    special,
+    huge: frames.isHugeZero(frame) || (counted && frames.isLarge(frame)),
     hugetlb: false,
     mapcount,
     frame,
@@ -112,6 +117,7 @@ function swapView(mm: MmStruct, page: number, flags: number): PageView {
     uffdWp: (flags & EntryFlag.UffdWp) !== 0 || (marker & PTE_MARKER_UFFD_WP) !== 0,
     guard: (marker & PTE_MARKER_GUARD) !== 0,
     zero: false,
+    special: false,
     huge: false,
     hugetlb: false,
     mapcount: 0,
@@ -128,7 +134,7 @@ function* hugetlbPageViews(vma: VmArea, start: number, end: number): Generator<P
   if (vma.mm.pgd === -1) return;
   for (const view of hugetlbViews(vma, start, end)) {
     const { start: page, end: viewEnd, present, file, exclusive, uffdWp, mapcount, frame } = view;
-    const never = { swap: false, swapped: false, guard: false, zero: false, huge: false };
+    const never = { swap: false, swapped: false, guard: false, zero: false, special: false, huge: false };
     const count = viewEnd - page;
     yield { ...never, page, count, present, file, exclusive, uffdWp, hugetlb: present, mapcount, frame };
   }
@@ -176,10 +182,14 @@ function pageFlagText(view: PageView): string {
   return letters.map(([set, letter]) => (set ? letter : '')).join('');
 }
 
-/** The pages of the VMAs inside [start, end) as runs, ascending. A run may go over the end of a VMA. */
+/**
+ * The pages of the VMAs inside [start, end) as runs, ascending. A run may go over the end of a VMA. Of a VM_PFNMAP mapping
+ * pagemap says nothing at all, not even of private copies. @see mm/pagewalk.c, `walk_page_test`
+ */
 export function pageRuns(mm: MmStruct, start: number, end: number): PageRun[] {
   const runs: PageRun[] = [];
   for (const vma of mm.vmas.inRange(start, end)) {
+    if ((vma.flags & VM_PFNMAP) !== 0) continue;
     for (const view of vmaPageViews(vma, Math.max(vma.start, start), Math.min(vma.end, end))) {
       const flags = pageFlagText(view);
       const last = runs.at(-1);

@@ -182,7 +182,7 @@ class Amounts {
       if (view.swapped) this.swap += size;
       return;
     }
-    if (view.zero) return;
+    if (view.zero || view.special) return;
     this.rss += size;
     if (view.hugetlb) this.#addHugetlb(view, size);
     else this.#addPage(view, size);

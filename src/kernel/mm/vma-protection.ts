@@ -18,7 +18,8 @@ export function vmaWantsWriteNotify(vma: VmArea): boolean {
 export function vmaPageProtection(vma: VmArea): number {
   const { arch } = vma.mm.kernel;
   const flags = vmaWantsWriteNotify(vma) ? vma.flags & ~VM_SHARED : vma.flags;
-  return arch.pageProtection(flags, vma.flagsHigh);
+  const protection = arch.pageProtection(flags, vma.flagsHigh);
+  return vma.ops?.noncached === true ? arch.noncached(protection) : protection;
 }
 
 /** `maybe_mkwrite`: what makes the pte writable, nothing when the VMA is not. FOLL_FORCE relies on it. */

@@ -5,9 +5,11 @@
  * Left out so far: memory policy, anonymous VMA names.
  * @see Linux include/linux/mm_types.h, `struct vm_area_struct`
  */
-import { type Holder, PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import { type Holder, PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
 import type { SchedTask } from '../../sched/task.ts';
+import type { TaskStruct } from '../task-struct.ts';
 import type { AnonVma, AnonVmaChain } from './anon-vma.ts';
+import type { VmFault } from './fault/vm-fault.ts';
 import type { IMmapNode } from './i-mmap.ts';
 import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
@@ -27,7 +29,29 @@ export interface VmOperations {
   readonly open?: (vma: VmArea) => void;
   /** `->close`: the VMA goes; called once. */
   readonly close?: (vma: VmArea) => void;
+  /**
+   * `->fault` of a driver that puts the entry in itself: VM_FAULT_NOPAGE, or an error. What lies in a page cache has none
+   * here; in memory of a device without one, what is not mapped is SIGBUS.
+   */
+  readonly fault?: (fault: VmFault) => Task<number>;
+  /** `->access`: how a debugger gets at memory that has no pages of the kernel's. */
+  readonly access?: VmAccess;
+  /** Memory of a device, mapped with `pgprot_noncached`. */
+  readonly noncached?: boolean;
 }
+
+/**
+ * Moves all of `buffer` to or from byte `offset` of `page`, whatever lies behind the VMA's end. Bytes moved, or -errno.
+ * Needs mmap_lock.
+ */
+export type VmAccess = (
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  offset: number,
+  buffer: Uint8Array,
+  write: boolean,
+) => Task<number>;
 
 /** Of a VMA that is closed already. @see mm/vma.c, `vma_dummy_vm_ops` */
 const closedVmOperations: VmOperations = { name: 'closed', hasClose: false, hasMapPages: false };

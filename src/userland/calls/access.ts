@@ -145,6 +145,7 @@ function describePage({ mm, kernel }: TaskStruct, page: number): string {
   const frame = pageTables.frameInLeaf(page, level);
   if (frames.isZeroFrame(frame)) return 'the zero page';
   const rights = (flags & EntryFlag.Write) !== 0 ? 'writable' : 'read-only';
+  if ((flags & EntryFlag.Special) !== 0) return `frame ${hex(frame)} of a device, ${rights}`;
   const mapped = frames.mapcount(frame);
   return `frame ${hex(frame)}, ${rights}${mapped > 1 ? `, mapped ${mapped} times` : ''}`;
 }

@@ -83,7 +83,7 @@ export function hugePageBits(size: HugePageSize, what: string): number {
 }
 
 /** A new descriptor of the process for a file whose only reference the caller has. */
-function installFile({ task }: ProcessContext, file: MappedFile, closeOnExec = false): number {
+export function installFile({ task }: ProcessContext, file: MappedFile, closeOnExec = false): number {
   const release = (current: TaskStruct): Task<void> => fput(current.kernel.frames, file);
   return task.files.install(new OpenFile(`file ${file.name}`, file, release), closeOnExec);
 }
@@ -101,7 +101,8 @@ function onFile(
   call: (file: MappedFile) => Task<number>,
 ): Task<number> {
   const file = mappedFileOf(context, descriptor);
-  if (file !== null) return call(file);
+  // A device has nothing but its mappings.
+  if (file !== null && file.mmap === null) return call(file);
   const error = context.task.files.get(descriptor) === undefined ? -EBADF : -EINVAL;
   return atomically(() => error);
 }

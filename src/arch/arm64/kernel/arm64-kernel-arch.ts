@@ -36,7 +36,7 @@ import {
 import { MteTags } from './mte.ts';
 import { Arm64PagingFormat } from './paging-format.ts';
 import { KeysWithoutOverlays } from './protection-keys.ts';
-import { pageProtection } from './protection-map.ts';
+import { noncached, pageProtection } from './protection-map.ts';
 import { type Arm64KernelCpu, switchMm } from './switch-mm.ts';
 import { ThreadSwitch } from './thread-switch.ts';
 import { TlbFlush, type TlbMaintenance } from './tlb-flush.ts';
@@ -219,6 +219,10 @@ export class Arm64KernelArch implements KernelArch {
 
   pageProtection(vmFlags: number, vmFlagsHigh: number): number {
     return pageProtection(vmFlags, vmFlagsHigh, { epan: this.#epan });
+  }
+
+  noncached(protection: number): number {
+    return noncached(protection);
   }
 
   writableFlags(_vmFlags: number, _vmFlagsHigh: number): number {

@@ -14,6 +14,8 @@ const { Present, Read, Write, User, Exec, Young, Protnone, Guarded } = EntryFlag
 const NONE = Present | Read | Protnone | Young;
 const READONLY = Present | Read | User | Young;
 const EXECONLY = Present | Exec | Young;
+const MEMORY_TYPE = 7 << ENTRY_MEMORY_TYPE_SHIFT;
+const DEVICE = MemoryTypeIndex.DeviceNGnRnE << ENTRY_MEMORY_TYPE_SHIFT;
 const TAGGED = MemoryTypeIndex.NormalTagged << ENTRY_MEMORY_TYPE_SHIFT;
 
 export interface ProtectionFeatures {
@@ -27,6 +29,11 @@ export function pageProtection(vmFlags: number, vmFlagsHigh: number, features: P
   if ((vmFlags & VM_ARM64_BTI) !== 0) flags |= Guarded;
   if ((vmFlagsHigh & VMH_MTE) !== 0) flags |= TAGGED;
   return flags;
+}
+
+/** `pgprot_noncached`: Device-nGnRnE memory, never executed. */
+export function noncached(protection: number): number {
+  return (protection & ~(MEMORY_TYPE | Exec)) | DEVICE;
 }
 
 function accessProtection(vmFlags: number, { epan }: ProtectionFeatures): number {

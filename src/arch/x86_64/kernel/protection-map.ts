@@ -4,7 +4,7 @@
  * @see Linux arch/x86/mm/pgprot.c, `protection_map` and `vm_get_page_prot`
  */
 import type { VmFlagBits } from '../../kernel-arch.ts';
-import { ENTRY_KEY_MASK, ENTRY_KEY_SHIFT, EntryFlag } from '../../paging-format.ts';
+import { ENTRY_KEY_MASK, ENTRY_KEY_SHIFT, ENTRY_MEMORY_TYPE_SHIFT, EntryFlag } from '../../paging-format.ts';
 import { VmAccess } from '../../vm-access.ts';
 
 /** VM_PKEY_BIT0..3 are bits 32–35 of the flag word, VM_SHADOW_STACK is bit 37: here of its high half. */
@@ -22,6 +22,9 @@ export const vmFlagLetters: readonly (readonly [VmFlagBits, string])[] = [
 /** Everything but _PAGE_CHG_MASK: the memory type is not part of a VMA's protection here. */
 export const PROTECTION_MASK = Present | Read | Write | User | Exec | Protnone | ShadowStack | ENTRY_KEY_MASK;
 
+const MEMORY_TYPE = 7 << ENTRY_MEMORY_TYPE_SHIFT;
+/** Index of the PAT entry: bit 0 is PWT, bit 1 PCD. */
+const UC_MINUS = 2 << ENTRY_MEMORY_TYPE_SHIFT;
 const NONE = Present | Read | Protnone | Young;
 const READONLY = Present | Read | User | Young;
 
@@ -38,6 +41,11 @@ export function pageProtection(vmFlags: number, vmFlagsHigh: number): number {
   const sharedWrite = VmAccess.Shared | VmAccess.Write;
   const write = (vmFlags & sharedWrite) === sharedWrite ? Write : 0;
   return READONLY | exec | write | key;
+}
+
+/** `pgprot_noncached`: PCD and not PWT, which Linux sets PAT up to mean UC- for (_PAGE_CACHE_MODE_UC_MINUS). */
+export function noncached(protection: number): number {
+  return (protection & ~MEMORY_TYPE) | UC_MINUS;
 }
 
 /** What `pte_mkwrite(pte, vma)` sets. A shadow-stack leaf is not writable but dirty. */

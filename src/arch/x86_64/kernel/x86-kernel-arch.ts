@@ -26,6 +26,7 @@ import { X86PagingFormat } from './paging-format.ts';
 import { NO_X86_KEYS, X86ProtectionKeys } from './protection-keys.ts';
 import {
   NO_VM_FLAGS,
+  noncached,
   PROTECTION_MASK,
   pageProtection,
   VMH_PKEY_MASK,
@@ -112,8 +113,8 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
   readonly name = 'x86_64';
   readonly format: X86PagingFormat;
   readonly contiguousEntries = null;
-  readonly taskSizePages: number;
   readonly probes = instructionProbes;
+  readonly taskSizePages: number;
   readonly mapWindowPages = 2 ** 35 - 1;
   readonly stackTopMaxPages: number;
   readonly mmus: readonly X86Mmu[];
@@ -214,6 +215,10 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
 
   pageProtection(vmFlags: number, vmFlagsHigh: number): number {
     return pageProtection(vmFlags, vmFlagsHigh);
+  }
+
+  noncached(protection: number): number {
+    return noncached(protection);
   }
 
   writableFlags(_vmFlags: number, vmFlagsHigh: number): number {

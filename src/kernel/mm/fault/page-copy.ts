@@ -18,3 +18,14 @@ export function* clearUserPage(kernel: Kernel, frame: number): Task<void> {
   const { object } = kernel.frames.refPoint(frame);
   yield new SchedPoint(PointKind.Write, object, 'clear_user_highpage', StepCost.PageCopy);
 }
+
+/**
+ * Copies a page of a device's memory, which Linux reads at the user's address as no page of the kernel's is there; what
+ * cannot be read there stays zero.
+ * @see Linux mm/memory.c, `__wp_page_copy_user`
+ */
+export function* copyDevicePage(kernel: Kernel, from: number, to: number): Task<void> {
+  const { object } = kernel.frames.refPoint(to);
+  yield new SchedPoint(PointKind.Write, object, '__wp_page_copy_user', StepCost.PageCopy);
+  kernel.machine.memory.copyFrame(from, to);
+}

@@ -8,7 +8,6 @@ import type { Task } from '../../../base/task.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { FrameTable } from '../../frame/frame-table.ts';
-import { Unsupported } from '../../unsupported.ts';
 import { allocUserFolio } from '../alloc-folio.ts';
 import { inRun, setAccessFlagsInRun, unfoldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
@@ -25,7 +24,7 @@ import { faultDirtySharedPage } from './dirty-shared-page.ts';
 import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
 import { vmfAnonPrepare } from './fault-lock.ts';
 import { folioLock, folioTrylock, folioUnlock } from './folio-lock.ts';
-import { clearUserPage, copyUserPage } from './page-copy.ts';
+import { clearUserPage, copyDevicePage, copyUserPage } from './page-copy.ts';
 import type { VmFault } from './vm-fault.ts';
 
 /** Comes with the pte table's lock held, the pte being what the fault read; lets it go. */
@@ -120,10 +119,17 @@ function* wpPageReuse(fault: VmFault, table: TablePage): Task<void> {
   if (changed) yield* flushAccessFlags(current, mm, page, true);
 }
 
+/** Memory without pages of the kernel's, which nobody writes back. @see `wp_pfn_shared` */
+function* wpPfnShared(fault: VmFault, table: TablePage): Task<number> {
+  yield* wpPageReuse(fault, table);
+  yield* pteUnmapUnlock(fault.current, table);
+  return 0;
+}
+
 /** A shared page whose first write is only noted, under the folio lock. @see `wp_page_shared` */
 function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<number> {
   const { current, kernel } = fault;
-  if (frame === -1) throw new Unsupported('a write to a shared mapping of frames without a page');
+  if (frame === -1) return yield* wpPfnShared(fault, table);
   yield kernel.frames.refPoint(frame);
   kernel.frames.get(frame);
   yield* wpPageReuse(fault, table);
@@ -134,7 +140,7 @@ function* wpPageShared(fault: VmFault, table: TablePage, frame: number): Task<nu
   return result;
 }
 
-/** `old` is -1 for the zero page; else the fault holds a reference on it, which this drops. */
+/** `old` is -1 for the zero page and for memory of a device; else the fault holds a reference on it, which this drops. */
 function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   const { current, kernel, vma, page } = fault;
   const { frames } = kernel;
@@ -148,7 +154,7 @@ function* wpPageCopy(fault: VmFault, old: number): Task<number> {
     if (old !== -1) yield* putFrame(fault, old);
     return VM_FAULT_OOM;
   }
-  yield* old === -1 ? clearUserPage(kernel, copy) : copyUserPage(kernel, old, copy);
+  yield* fillCopy(fault, old, copy);
   frames.setFlags(copy, FrameFlag.Uptodate);
   const table = yield* pteOffsetMapLock(current, fault.mm, page);
   let leftOver = copy;
@@ -165,6 +171,13 @@ function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   if (leftOver !== -1) yield* putFrame(fault, leftOver);
   if (old !== -1) yield* putFrame(fault, old);
   return 0;
+}
+
+/** What was seen until now: nothing in the zero page; what a device shows has to be read from it. */
+function fillCopy({ kernel, originalFrame }: VmFault, old: number, copy: number): Task<void> {
+  if (old !== -1) return copyUserPage(kernel, old, copy);
+  if (kernel.frames.isZeroFrame(originalFrame)) return clearUserPage(kernel, copy);
+  return copyDevicePage(kernel, originalFrame, copy);
 }
 
 function* putFrame(fault: VmFault, frame: number): Task<void> {

@@ -3,7 +3,7 @@
  * @see Linux mm/madvise.c, `madvise_remove`
  */
 import type { Task } from '../../../base/task.ts';
-import { EACCES, EINVAL } from '../../errno.ts';
+import { EACCES, EINVAL, ENODEV } from '../../errno.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, fileFallocate } from '../fallocate.ts';
@@ -15,7 +15,7 @@ import type { MadviseState } from './madvise-state.ts';
 
 /**
  * 0, -EINVAL (locked, or no file behind it), -EACCES (private, or never writable), or what fallocate says: -EPERM
- * (sealed) and others.
+ * (sealed), -ENODEV (a device) and others.
  */
 export function* madviseRemove(current: TaskStruct, state: MadviseState): Task<number> {
   const { mm, vma, start, end } = state;
@@ -28,7 +28,10 @@ export function* madviseRemove(current: TaskStruct, state: MadviseState): Task<n
   getFile(file);
   if (yield* userfaultfdRemove(current, vma, start, end)) yield* mmapReadUnlock(current, mm);
   const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-  const error = yield* fileFallocate(current, file, mode, offset, BigInt(end - start) << 12n);
+  const error =
+    file.mmap === null
+      ? yield* fileFallocate(current, file, mode, offset, BigInt(end - start) << 12n)
+      : -ENODEV;
   yield* fput(current.kernel.frames, file);
   yield* mmapReadLock(current, mm);
   return error;

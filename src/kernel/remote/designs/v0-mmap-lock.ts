@@ -9,6 +9,7 @@ import { FOLL_WRITE } from '../../gup/foll-flags.ts';
 import { getUserPageVmaRemote, type UserPageAndVma } from '../../gup/get-user-page-vma-remote.ts';
 import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
 import { markFolioDirtyLock } from '../../gup/pin.ts';
+import type { MmStruct } from '../../mm/mm.ts';
 import { expandStack } from '../../mm/stack.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { copyRemotePage } from '../copy-remote-page.ts';
@@ -48,19 +49,12 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
   while (moved < length) {
     const failed = yield* getUserPageVmaRemote(current, mm, page, gupFlags, found);
     if (failed !== 0) {
-      // Another thread may have unmapped the rest meanwhile, or the transfer reaches below the next stack.
-      const vma = mm.vmas.lookup(page);
-      if (vma === null) {
-        if ((yield* expandStack(current, mm, page)) === null) return moved;
-        continue;
-      }
-      // Whatever GUP refused: memory of a device may be had in another way, and all that is left of it at once.
-      const rest = buffer.subarray(moved, length);
-      const accessed = yield* vmOpsAccess(current, vma, page, offset, rest, write);
-      if (accessed <= 0) break;
-      moved += accessed;
-      page += Math.floor((offset + accessed) / PAGE_SIZE);
-      offset = (offset + accessed) % PAGE_SIZE;
+      const other = yield* withoutPage(current, mm, page, offset, buffer.subarray(moved, length), write);
+      if (other === LOCK_LOST) return moved;
+      if (other < 0) break;
+      moved += other;
+      page += Math.floor((offset + other) / PAGE_SIZE);
+      offset = (offset + other) % PAGE_SIZE;
       continue;
     }
     const bytes = Math.min(length - moved, PAGE_SIZE - offset);
@@ -75,4 +69,28 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
   }
   yield* mm.mmapLock.upRead(current);
   return moved;
+}
+
+const STOP = -1;
+const LOCK_LOST = -2;
+
+/**
+ * Where GUP has no page. 0: the stack has grown, the same page is to be tried again; above: that many bytes of memory of a
+ * device were moved, maybe more than a page. STOP, or LOCK_LOST: the stack could not grow.
+ */
+function* withoutPage(
+  current: TaskStruct,
+  mm: MmStruct,
+  page: number,
+  offset: number,
+  rest: Uint8Array,
+  write: boolean,
+): Task<number> {
+  const vma = mm.vmas.lookup(page);
+  if (vma !== null) {
+    const accessed = yield* vmOpsAccess(current, vma, page, offset, rest, write);
+    return accessed > 0 ? accessed : STOP;
+  }
+  // Another thread may have unmapped the rest meanwhile, or the transfer reaches below the next stack.
+  return (yield* expandStack(current, mm, page)) === null ? LOCK_LOST : 0;
 }
