@@ -3,6 +3,7 @@ import { EntryFlag } from '../../../src/arch/paging-format.ts';
 import type { Task } from '../../../src/base/task.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
 import { gupPopulate } from '../../../src/kernel/gup/populate.ts';
+import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import { MAP_ANONYMOUS, MAP_FIXED, MAP_PRIVATE, MAP_SHARED } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMprotect } from '../../../src/kernel/mm/mprotect.ts';
@@ -22,12 +23,13 @@ export const PAGE = 0x1000n;
 export class World {
   readonly system: System;
 
-  constructor(cpus = 1, policy?: Policy) {
+  constructor(cpus = 1, policy?: Policy, kernel: Partial<KernelConfig> = {}) {
     this.system = createSystem({
       architecture,
       cpus,
       memoryBytes: 0x100_0000,
       retention: 'adversarial',
+      kernel,
       ...(policy === undefined ? {} : { policy }),
     });
     this.system.kernel.populate = gupPopulate;
