@@ -9,7 +9,7 @@ export const ENOENT = 2;
 export const ESRCH = 3;
 export const EINTR = 4;
 export const EIO = 5;
-const ENXIO = 6;
+export const ENXIO = 6;
 export const E2BIG = 7;
 const ENOEXEC = 8;
 export const EBADF = 9;
@@ -42,7 +42,9 @@ export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
 export const EHWPOISON = 133;
 
-/** Of the kernel's own, never seen by user space: a system call is to be restarted. */
+/** Of the kernel's own, but it gets out: an operation that is not there. */
+export const ENOTSUPP = 524;
+/** Never seen by user space: a system call is to be restarted. */
 export const ERESTARTSYS = 512;
 /** It is always restarted when a handler returns. */
 export const ERESTARTNOINTR = 513;
@@ -86,6 +88,7 @@ const names: ReadonlyMap<number, string> = new Map(
     EOVERFLOW,
     EOPNOTSUPP,
     EHWPOISON,
+    ENOTSUPP,
     ERESTARTSYS,
     ERESTARTNOINTR,
   }).map(([name, number]) => [number, name]),
