@@ -12,7 +12,7 @@ import { crowdedStep, listing, type Step, stepOf, type Weights } from './program
 /** Programs, of 95 and of 32 calls on average. */
 const RUNS = Number(process.env['RUNS'] ?? 900);
 const RUNS_TOGETHER = Number(process.env['RUNS_TOGETHER'] ?? 500);
-const timeout = (share: number): number => 120_000 * Math.max(1, share);
+const timeout = (share: number): number => 300_000 * Math.max(1, share);
 
 /** What may run beside anything else. */
 const MEMORY: Weights = {
