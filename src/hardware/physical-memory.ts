@@ -226,10 +226,7 @@ export class PhysicalMemory {
     if (!this.hasFrame(frame)) return false;
     const chunk = this.chunks.get(Math.floor(frame / CHUNK_FRAMES));
     if (chunk === undefined) target.fill(0);
-    else {
-      const at = (frame % CHUNK_FRAMES) * 4096 + offset;
-      target.set(chunk.bytes.subarray(at, at + target.length));
-    }
+    else copyBytes(chunk.bytes, (frame % CHUNK_FRAMES) * 4096 + offset, target);
     return true;
   }
 
@@ -337,6 +334,13 @@ function firstNonZero(words: Int32Array, from: number): number {
 
 /** Kept for reuse; more than that goes back to the garbage collector. */
 const MOST_SPARE_CHUNKS = 16;
+
+/** Fills `target` from `source`. A word or two go byte by byte: a view to copy from costs more than they do. */
+function copyBytes(source: Uint8Array, at: number, target: Uint8Array): void {
+  const { length } = target;
+  if (length > 16) target.set(source.subarray(at, at + length));
+  else for (let i = 0; i < length; i++) target[i] = source[at + i] as number;
+}
 
 function checkWithinFrame(offset: number, length: number): void {
   if (offset < 0 || offset + length > 4096) {

@@ -99,6 +99,11 @@ export class FastWalk {
     }
   }
 
+  /** Were not all of the pages to be had? */
+  get isShort(): boolean {
+    return this.#page < this.#end;
+  }
+
   /** Was nothing there when the walk stopped, or something that must not be touched without a fault? */
   get isAbsent(): boolean {
     return (this.#flags & (EntryFlag.Present | EntryFlag.Protnone)) !== EntryFlag.Present;

@@ -16,7 +16,15 @@ import { rcuReadLock, rcuReadUnlock } from '../lock/rcu.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import type { VmArea } from './vma.ts';
-import { vmaEndRead, vmaStartRead, vmaStartReadLocked } from './vma-lock.ts';
+import {
+  countOff,
+  countReader,
+  isSeenWriteLocked,
+  mayStay,
+  vmaEndRead,
+  vmaStartRead,
+  vmaStartReadLocked,
+} from './vma-lock.ts';
 import { VmaLockFailure } from './vma-lock-counters.ts';
 
 function note(current: TaskStruct, mm: MmStruct, page: number, reason: VmaLockFailure): void {
@@ -37,31 +45,43 @@ function report(current: TaskStruct, page: number, reason: string): void {
   events.emit({ kind: 'vma-lock', time, cpu: current.cpu, task: current.name, page, reason });
 }
 
-/** One attempt: the VMA with its lock held, or why not. */
-function* tryLockVma(current: TaskStruct, mm: MmStruct, page: number): Task<VmArea | VmaLockFailure> {
+/**
+ * The VMA that holds `page`, its own lock held for reading; null when that cannot be had, for whatever reason: then the
+ * caller takes mmap_lock. Never waits. The steps of `vmaStartRead` are written out: most accesses come through here.
+ */
+export function* lockVmaUnderRcu(current: TaskStruct, mm: MmStruct, page: number): Task<VmArea | null> {
   rcuReadLock(current);
   yield mm.treeLoad;
   const vma = mm.vmas.lookup(page);
-  const failure = vma === null ? VmaLockFailure.Hole : yield* vmaStartRead(current, mm, vma);
+  if (vma === null) return yield* notLocked(current, mm, page, VmaLockFailure.Hole);
+  if (isSeenWriteLocked(mm, vma)) return yield* notLocked(current, mm, page, VmaLockFailure.WriteLocked);
+  yield vma.startRead;
+  const refused = countReader(current, vma);
+  if (refused !== null) return yield* notLocked(current, mm, page, refused);
+  yield vma.recheck;
+  if (!mayStay(mm, vma)) return yield* notLocked(current, mm, page, yield* countOff(current, mm, vma));
   rcuReadUnlock(current);
-  if (vma === null || failure !== null) return failure ?? VmaLockFailure.Hole;
-  // Changed before we had the lock; it cannot change now.
-  if (vma.contains(page)) return vma;
-  yield* vmaEndRead(current, vma);
-  return VmaLockFailure.RangeChanged;
+  return vma.contains(page) ? vma : yield* leaveChanged(current, vma, page);
 }
 
-/**
- * The VMA that holds `page`, its own lock held for reading; null when that cannot be had, for whatever reason: then the
- * caller takes mmap_lock. Never waits.
- */
-export function* lockVmaUnderRcu(current: TaskStruct, mm: MmStruct, page: number): Task<VmArea | null> {
-  for (;;) {
-    const got = yield* tryLockVma(current, mm, page);
-    if (typeof got !== 'string') return got;
-    note(current, mm, page, got);
-    if (got !== VmaLockFailure.Detached) return null;
-  }
+/** Notes why; a VMA that has left the tree is looked for again, for which each time another must have come. */
+function* notLocked(
+  current: TaskStruct,
+  mm: MmStruct,
+  page: number,
+  failure: VmaLockFailure,
+): Task<VmArea | null> {
+  rcuReadUnlock(current);
+  note(current, mm, page, failure);
+  return failure === VmaLockFailure.Detached ? yield* lockVmaUnderRcu(current, mm, page) : null;
+}
+
+/** It was changed before we had the lock; now it cannot be. */
+function* leaveChanged(current: TaskStruct, vma: VmArea, page: number): Task<null> {
+  const { mm } = vma;
+  yield* vmaEndRead(current, vma);
+  note(current, mm, page, VmaLockFailure.RangeChanged);
+  return null;
 }
 
 /** `lock_next_vma_under_mmap_lock`: for when the lockless way did not work out. */

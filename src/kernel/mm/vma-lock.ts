@@ -36,22 +36,46 @@ function isVmaWriteLocked(mm: MmStruct, vma: VmArea): boolean {
  * @returns null with the lock held, or why not; `Detached` means: look up again
  */
 export function* vmaStartRead(current: TaskStruct, mm: MmStruct, vma: VmArea): Task<VmaLockFailure | null> {
-  // Only a hint, which spares writers a cache line that bounces: the look that counts comes below.
-  if (isVmaWriteLocked(mm, vma)) return VmaLockFailure.WriteLocked;
+  if (isSeenWriteLocked(mm, vma)) return VmaLockFailure.WriteLocked;
   yield vma.startRead;
+  const refused = countReader(current, vma);
+  if (refused !== null) return refused;
+  yield vma.recheck;
+  return mayStay(mm, vma) ? null : yield* countOff(current, mm, vma);
+}
+
+// The parts of `vmaStartRead`, for a caller that makes its points itself.
+
+/** Only a hint, which spares writers a cache line that bounces: the look that counts comes when the reader is counted. */
+export function isSeenWriteLocked(mm: MmStruct, vma: VmArea): boolean {
+  return isVmaWriteLocked(mm, vma);
+}
+
+/** The step after `vma.startRead`: null when `current` is counted as a reader. */
+export function countReader(current: TaskStruct, vma: VmArea): VmaLockFailure | null {
   if (vma.refcount === 0) return VmaLockFailure.Detached;
   if (vma.refcount >= VM_REFCNT_EXCLUDE_READERS_FLAG) return VmaLockFailure.Excluded;
   if (vma.refcount >= VM_REFCNT_LIMIT) return VmaLockFailure.Overflow;
   vma.refcount++;
   vma.readers.push(current);
   current.lockWatcher?.acquired(current, vma, LockMode.Read, 'vma_start_read');
-  yield vma.recheck;
+  return null;
+}
+
+/**
+ * The step after `vma.recheck`. A writer that has come since sees our count, or we see its mark. A wrapped number can only
+ * refuse us.
+ */
+export function mayStay(mm: MmStruct, vma: VmArea): boolean {
+  return vma.mm === mm && !isVmaWriteLocked(mm, vma);
+}
+
+/** When it may not: the count is taken back. */
+export function* countOff(current: TaskStruct, mm: MmStruct, vma: VmArea): Task<VmaLockFailure> {
   if (vma.mm !== mm) {
     yield* putForeign(current, vma);
     return VmaLockFailure.ForeignMm;
   }
-  // A writer that has come since sees our count, or we see its mark. A wrapped number can only refuse us.
-  if (!isVmaWriteLocked(mm, vma)) return null;
   yield* vmaRefcountPut(current, vma);
   return VmaLockFailure.WriteLockedMeanwhile;
 }
@@ -84,8 +108,8 @@ function* vmaRefcountPut(current: TaskStruct, vma: VmArea): Task<void> {
 }
 
 /** Releases the lock. `vma` is not to be looked at afterwards. */
-export function* vmaEndRead(current: TaskStruct, vma: VmArea): Task<void> {
-  yield* vmaRefcountPut(current, vma);
+export function vmaEndRead(current: TaskStruct, vma: VmArea): Task<void> {
+  return vmaRefcountPut(current, vma);
 }
 
 /**

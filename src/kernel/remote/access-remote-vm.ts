@@ -3,6 +3,7 @@
  * @see Linux mm/memory.c, `access_remote_vm` and `access_process_vm`
  */
 import type { Task } from '../../base/task.ts';
+import { highHalf, lowHalf } from '../../base/u64.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { getTaskMm } from '../process/task-mm.ts';
@@ -22,8 +23,10 @@ export function accessRemoteVm(
   length: number,
   gupFlags: number,
 ): Task<number> {
-  const page = Number(address >> 12n);
-  const offset = Number(address & 0xfffn);
+  const low = lowHalf(address);
+  // Without shifts of bigints, each of which costs as much as a step of the walk.
+  const page = (highHalf(address) >>> 0) * 0x10_0000 + (low >>> 12);
+  const offset = low & 0xfff;
   const transfer = { mm, page, offset, buffer, length, gupFlags };
   const { remoteAccess, remoteCounters } = current.kernel;
   remoteCounters.calls++;

@@ -25,11 +25,12 @@ export function* lockRemoteVma(
   if (!config.perVmaLocks) return RemoteFallback.NoVmaLocks;
   remoteCounters.vmaLookups++;
   const vma = yield* lockVmaUnderRcu(current, mm, page);
-  return vma ?? fallbackFor(mm.vmaLockCounters.last);
+  return vma ?? lockRefusal(mm);
 }
 
-function fallbackFor(failure: VmaLockFailure | null): RemoteFallback {
-  switch (failure) {
+/** Why `lockVmaUnderRcu` has just given none. */
+export function lockRefusal({ vmaLockCounters }: MmStruct): RemoteFallback {
+  switch (vmaLockCounters.last) {
     case VmaLockFailure.Hole:
       return RemoteFallback.Hole;
     case VmaLockFailure.WriteLocked:

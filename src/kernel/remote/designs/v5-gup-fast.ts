@@ -10,17 +10,18 @@
  */
 import type { SchedPoint, Task } from '../../../base/task.ts';
 import { FOLL_ANON, FOLL_FORCE, FOLL_GET, FOLL_REMOTE, FOLL_WRITE } from '../../gup/foll-flags.ts';
-import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
+import { untaggedPageRemoteUnlocked } from '../../gup/get-user-pages-loop.ts';
 import { FastWalk } from '../../gup/gup-fast-walk.ts';
 import { markFolioDirtyLock } from '../../gup/pin.ts';
 import { localIrqRestore, localIrqSave } from '../../lock/irq.ts';
+import { lockVmaUnderRcu } from '../../mm/lock-vma-under-rcu.ts';
 import type { VmArea } from '../../mm/vma.ts';
 import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { copyRemotePage } from '../copy-remote-page.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
-import { isInside, lockRemoteVma, readRefusal } from './lock-vma.ts';
+import { isInside, lockRefusal, readRefusal } from './lock-vma.ts';
 import { v0MmapLock } from './v0-mmap-lock.ts';
 
 const PAGE_SIZE = 4096;
@@ -44,44 +45,54 @@ export const v5GupFast: RemoteAccessDesign = {
     pfnmap: false,
     multiVma: false,
   },
-  *accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<number> {
-    const failed = yield* moveInOneVma(current, transfer);
-    if (failed === null) return transfer.length;
-    current.kernel.remoteCounters.noteFallback(failed);
-    return yield* v0MmapLock.accessRemoteVm(current, transfer);
-  },
+  accessRemoteVm,
 };
 
-/** Null when all of it is moved. */
-function* moveInOneVma(current: TaskStruct, transfer: RemoteTransfer): Task<RemoteFallback | null> {
-  const { mm, gupFlags, offset, length } = transfer;
-  const { remoteCounters } = current.kernel;
-  if ((gupFlags & ~(FOLL_FORCE | FOLL_ANON | FOLL_WRITE)) !== 0) return RemoteFallback.Flags;
-  const first = untaggedPageRemote(current, mm, transfer.page);
-  const vma = yield* lockRemoteVma(current, mm, first);
-  if (typeof vma === 'string') return vma;
-  let failed = refusal(current, vma, transfer, first);
-  const end = first + Math.ceil((offset + length) / PAGE_SIZE);
-  const pages: number[] = [];
+function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<number> {
+  const { mm, offset, length, gupFlags } = transfer;
+  const { frames, remoteCounters } = current.kernel;
+  const first = untaggedPageRemoteUnlocked(current, mm, transfer.page);
+  let failed = refusalOutside(current, gupFlags);
+  const vma = failed === null ? yield* lockVmaUnderRcu(current, mm, first) : null;
+  if (vma === null) return yield* fallBack(current, transfer, failed ?? lockRefusal(mm));
+  failed = refusalInside(current, vma, transfer, first);
+  const pages = [0];
   const walk = new FastWalk(current, mm, gupFlags | FOLL_GET | FOLL_REMOTE, pages);
-  for (let page = first; page < end && failed === null; page += BATCH) {
-    const batchEnd = page + BATCH < end ? page + BATCH : end;
+  const end = first + Math.ceil((offset + length) / PAGE_SIZE);
+  for (let page = first; page < end && failed === null; page += walk.taken) {
     remoteCounters.walks++;
     localIrqSave(current);
-    let point: SchedPoint | null = walk.begin(page, batchEnd);
+    let point: SchedPoint | null = walk.begin(page, Math.min(page + BATCH, end));
     for (; point !== null; point = walk.next()) yield point;
     localIrqRestore(current);
-    for (let i = 0; i < walk.taken; i++)
-      yield* copyPage(current, transfer, page + i - first, pages[i] as number);
-    if (walk.taken < batchEnd - page)
-      failed = walk.isAbsent ? RemoteFallback.AbsentPage : RemoteFallback.FastWalk;
+    for (let i = 0; i < walk.taken; i++) {
+      const frame = pages[i] as number;
+      copyPart(current, transfer, page + i - first, frame);
+      if ((gupFlags & FOLL_WRITE) !== 0) yield* markFolioDirtyLock(current, frame);
+      yield frames.refPoint(frame);
+      frames.put(frame);
+    }
+    failed = stopReason(walk);
   }
   yield* vmaEndRead(current, vma);
-  return failed;
+  return failed === null ? length : yield* fallBack(current, transfer, failed);
 }
 
-/** Why a transfer is nothing for this VMA, or null. */
-function refusal(
+function fallBack(current: TaskStruct, transfer: RemoteTransfer, reason: RemoteFallback): Task<number> {
+  current.kernel.remoteCounters.noteFallback(reason);
+  return v0MmapLock.accessRemoteVm(current, transfer);
+}
+
+/** Why no VMA is even looked for, or null. */
+function refusalOutside({ kernel }: TaskStruct, gupFlags: number): RemoteFallback | null {
+  if ((gupFlags & ~(FOLL_FORCE | FOLL_ANON | FOLL_WRITE)) !== 0) return RemoteFallback.Flags;
+  if (!kernel.config.perVmaLocks) return RemoteFallback.NoVmaLocks;
+  kernel.remoteCounters.vmaLookups++;
+  return null;
+}
+
+/** Why the transfer is nothing for this VMA, or null. Needs its lock. */
+function refusalInside(
   current: TaskStruct,
   vma: VmArea,
   transfer: RemoteTransfer,
@@ -91,20 +102,17 @@ function refusal(
   return readRefusal(current, vma, transfer.gupFlags);
 }
 
-/** The transfer's page `number`, from 0, which is `frame`; gives the reference back. */
-function* copyPage(
-  current: TaskStruct,
-  { offset, buffer, length, gupFlags }: RemoteTransfer,
-  number: number,
-  frame: number,
-): Task<void> {
-  const { frames } = current.kernel;
-  const write = (gupFlags & FOLL_WRITE) !== 0;
+/** Why the walk has stopped before its end, or null. */
+function stopReason(walk: FastWalk): RemoteFallback | null {
+  if (!walk.isShort) return null;
+  return walk.isAbsent ? RemoteFallback.AbsentPage : RemoteFallback.FastWalk;
+}
+
+/** The transfer's part in its page `number`, from 0, which is `frame`. */
+function copyPart(current: TaskStruct, transfer: RemoteTransfer, number: number, frame: number): void {
+  const { offset, buffer, length, gupFlags } = transfer;
   const skip = number === 0 ? offset : 0;
   const moved = number === 0 ? 0 : number * PAGE_SIZE - offset;
   const bytes = Math.min(length - moved, PAGE_SIZE - skip);
-  copyRemotePage(current, frame, skip, buffer, moved, bytes, write);
-  if (write) yield* markFolioDirtyLock(current, frame);
-  yield frames.refPoint(frame);
-  frames.put(frame);
+  copyRemotePage(current, frame, skip, buffer, moved, bytes, (gupFlags & FOLL_WRITE) !== 0);
 }
