@@ -10,6 +10,7 @@ import type { AddressSpace } from './frame/address-space.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { SwapArea } from './frame/swap-area.ts';
 import { Lockdep } from './lock/lockdep.ts';
+import { PercpuRwSemaphore } from './lock/percpu-rwsem.ts';
 import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { HugetlbPools } from './mm/hugetlb/hstate.ts';
@@ -18,6 +19,7 @@ import { PageTables } from './mm/page-table.ts';
 import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
 import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
+import type { UprobeHooks } from './mm/uprobe-hooks.ts';
 import { VmAreaSlab } from './mm/vma-slab.ts';
 import { UserStructs } from './process/user-struct.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
@@ -133,6 +135,10 @@ export class Kernel {
   readonly namedFiles = new Map<string, AddressSpace>();
   /** Pages promised to private writable mappings of all processes (`vm_committed_as`). */
   committedPages = 0;
+  /** Breakpoints in files; null until the first one is registered. */
+  uprobes: UprobeHooks | null = null;
+  /** Held by fork while mappings are copied, against uprobes that come or go (`dup_mmap_sem`). */
+  readonly dupMmapSem = new PercpuRwSemaphore('dup_mmap_sem');
   /** Set when the kernel is put together: `mm_populate` and its like, of the layer above mm. */
   populate: PopulateOperations | null = null;
   /** Set with it: makes room for page tables when there is no memory (`reclaim/direct.ts`, which needs page tables). */

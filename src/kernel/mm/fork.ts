@@ -1,6 +1,6 @@
 /**
  * The address-space half of fork: every VMA and what it maps, the parent's mmap_lock held for writing all the time.
- * Left out: ksm registration, uprobes, the executable's file.
+ * Left out: ksm registration, the executable's file.
  * @see Linux kernel/fork.c `dup_mm`; mm/mmap.c `dup_mmap`
  */
 import type { Task } from '../../base/task.ts';
@@ -40,7 +40,10 @@ export function* dupMm(current: TaskStruct, parent: MmStruct, name: string): Tas
   if (parent.context !== null && child.context !== null) {
     current.kernel.arch.protectionKeys.duplicate(parent.context, child.context);
   }
+  const { dupMmapSem } = current.kernel;
+  yield* dupMmapSem.downRead(current);
   const error = yield* dupMmap(current, child, parent);
+  yield* dupMmapSem.upRead(current);
   if (error === 0) return child;
   yield* mmput(current, child);
   return error;
@@ -57,6 +60,7 @@ function copyLayout(child: MmStruct, parent: MmStruct): void {
 /** 0, -EINTR or -ENOMEM. A child that is not complete is marked unstable: whoever finds it must not rely on its contents. */
 function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<number> {
   if ((yield* mmapWriteLockKillable(current, parent)) !== 0) return -EINTR;
+  current.kernel.uprobes?.dupMmap(parent, child);
   // Nobody else can know the child: the second lock of the same class cannot deadlock.
   yield* mmapWriteLockNested(current, child, SINGLE_DEPTH_NESTING);
   child.totalVm = parent.totalVm;

@@ -52,6 +52,7 @@ export function* mmput(current: TaskStruct, mm: MmStruct): Task<void> {
   mm.mmUsers--;
   if (mm.mmUsers < 0) throw new Error(`${mm.name} is put once too often`);
   if (mm.mmUsers > 0) return;
+  if (mm.kernel.uprobes !== null) yield* mm.kernel.uprobes.clearState(current, mm);
   yield* khugepagedExit(current, mm);
   yield* exitMmap(current, mm);
   yield* mmdrop(mm);

@@ -27,6 +27,10 @@ export const MMF_UNSTABLE = 1 << 1;
 export const MMF_OOM_SKIP = 1 << 2;
 const MMF_TOPDOWN = 1 << 4;
 
+/** Breakpoints of uprobes are, or may be, in this address space. */
+export const MMF_HAS_UPROBES = 1 << 5;
+/** Some of them may have gone: the next hit that finds none counts. */
+export const MMF_RECALC_UPROBES = 1 << 6;
 /** Bits of `mm.coredumpFilter`: which mappings a core dump has. @see core(5), /proc/PID/coredump_filter */
 export const MMF_DUMP_ANON_PRIVATE = 1 << 0;
 export const MMF_DUMP_ANON_SHARED = 1 << 1;

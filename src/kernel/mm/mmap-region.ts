@@ -182,6 +182,7 @@ function* mapRange(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task
     if (supportsMlock(vma)) mm.lockedVm += end - start;
     else vma.flags &= ~VM_LOCKED_MASK;
   }
+  if (mm.kernel.uprobes !== null) yield* mm.kernel.uprobes.mmap(current, vma);
   return 0;
 }
 

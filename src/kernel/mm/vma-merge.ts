@@ -192,7 +192,8 @@ function* commitMerge(current: TaskStruct, range: MergeRange, plan: MergePlan): 
   }
   for (const vma of removed) target.flags |= vma.flags & VM_STICKY;
   target.flags |= range.flags & VM_STICKY;
-  const change = { vma: target, adjacent: shrunk, insert: null, removed };
+  const skipsUprobes = (range.copiedFrom ?? null) !== null;
+  const change = { vma: target, adjacent: shrunk, insert: null, removed, skipsUprobes };
   yield* vmaPrepare(current, change);
   if (shrunk !== null) {
     // `vma_adjust_trans_huge`: a huge page on the boundary would belong to both.

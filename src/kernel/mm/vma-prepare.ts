@@ -2,7 +2,7 @@
  * Around every change of the ranges of VMAs that others can find by their pages: splits and merges. The VMAs leave the
  * trees of their file and of their anon_vmas before it and come back after it, and whoever walks these trees is kept out
  * all the time: the file's i_mmap lock first, then that of the anon_vmas.
- * Left out: uprobes, the flush of aliasing data caches.
+ * Left out: the flush of aliasing data caches.
  * @see Linux mm/vma.c, `struct vma_prepare`, `vma_prepare`, `vma_complete`, `init_multi_vma_prep`
  */
 import type { Task } from '../../base/task.ts';
@@ -11,6 +11,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { type AnonVma, anonVmaPostUpdate, anonVmaPreUpdate, unlinkAnonVmas } from './anon-vma.ts';
 import { iMmapInsert, iMmapRemove, linkFileLocked, unlinkFileLocked } from './i-mmap.ts';
 import type { MmStruct } from './mm.ts';
+import type { UprobeHooks } from './uprobe-hooks.ts';
 import type { VmArea } from './vma.ts';
 import { vmaMarkDetached } from './vma-lock.ts';
 import { vmAreaFree } from './vma-slab.ts';
@@ -25,6 +26,8 @@ export interface VmaPrepare {
   readonly insert: VmArea | null;
   /** Merged away. */
   readonly removed: readonly VmArea[];
+  /** Of mremap: what a mapping has of breakpoints moves with its pages (`skip_vma_uprobe`). */
+  readonly skipsUprobes?: boolean;
 }
 
 function mappingOf({ vma }: VmaPrepare): AddressSpace | null {
@@ -55,6 +58,15 @@ export function* vmaPrepare(current: TaskStruct, change: VmaPrepare): Task<void>
   }
 }
 
+/** @see `vma_complete` */
+function* tellUprobes(current: TaskStruct, uprobes: UprobeHooks, change: VmaPrepare): Task<void> {
+  const { vma, adjacent, insert, removed, skipsUprobes } = change;
+  if (skipsUprobes !== true) yield* uprobes.mmap(current, vma);
+  if (adjacent !== null) yield* uprobes.mmap(current, adjacent);
+  for (const gone of removed) uprobes.munmap(gone, gone.start, gone.end);
+  if (insert !== null) yield* uprobes.mmap(current, insert);
+}
+
 /** After the ranges and the tree of the address space have changed. VMAs that were merged away are freed. */
 export function* vmaComplete(current: TaskStruct, mm: MmStruct, change: VmaPrepare): Task<void> {
   const { vma, adjacent, removed } = change;
@@ -71,6 +83,7 @@ export function* vmaComplete(current: TaskStruct, mm: MmStruct, change: VmaPrepa
     yield* anonVma.rwsem.upWrite(current);
   }
   if (mapping !== null) yield* mapping.iMmapRwsem.upWrite(current);
+  if (mapping !== null && mm.kernel.uprobes !== null) yield* tellUprobes(current, mm.kernel.uprobes, change);
   for (const gone of removed) {
     yield* vmaMarkDetached(current, gone);
     // Never the last reference: the VMA that took its place has the same file.

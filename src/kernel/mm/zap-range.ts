@@ -65,6 +65,7 @@ export function* zapRange(
   if (mm.pgd === -1) return;
   if ((vma.flags & VM_HUGETLB) !== 0) {
     yield* zapHugetlbRange(current, vma, start, end, gather, !details.keepMarkers);
+  mm.kernel.uprobes?.munmap(vma, start, end);
     return;
   }
   const { pageTables } = mm.kernel;
