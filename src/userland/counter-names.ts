@@ -41,6 +41,8 @@ const OTHER_COUNTERS = [
   'steps',
   'page-tables',
   'free-frames',
+  'pins-acquired',
+  'pins-released',
   'vma-lock-success',
   'vma-lock-retry',
   'vma-lock-abort',

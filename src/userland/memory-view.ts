@@ -29,6 +29,8 @@ export interface PageView {
   readonly refcount: number;
   /** Somebody may have pinned it (FOLL_PIN). */
   readonly pinned: boolean;
+  /** The part of memory it lies in (`movable`, `cma` of the scenario); null for memory of a device. */
+  readonly zone: 'normal' | 'cma' | 'movable' | null;
 }
 
 /** The page mapped at `page`, `undefined` when none is. */
@@ -59,6 +61,7 @@ export function pageView({ frames, pageTables }: Kernel, mm: MmStruct, page: num
     mapcount: counted ? (hugetlb ? frames.folioMapcount(frame) : frames.mapcount(frame)) : 0,
     refcount: counted ? frames.refcount(frame) : 0,
     pinned: counted && frames.maybeDmaPinned(frame),
+    zone: counted || zero ? frames.zoneOf(frame) : null,
   };
 }
 

@@ -16,6 +16,7 @@ import type { VmArea } from '../kernel/mm/vma.ts';
 import { VM_EXEC, VM_READ, VM_SHARED, VM_WRITE } from '../kernel/mm/vma-flags.ts';
 import type { VmaLockCounters } from '../kernel/mm/vma-lock-counters.ts';
 import { ExitState, type TaskStruct } from '../kernel/task-struct.ts';
+import type { KernelWarning } from '../kernel/warnings.ts';
 import { counterMistake } from './counter-names.ts';
 import type { EventCounter } from './event-counter.ts';
 import {
@@ -248,8 +249,8 @@ export class WorldView {
 
   /**
    * How often something happened: an event kind (`fault`, `tlb-flush`, `swap-out`, `thp-fault` …), or `steps`,
-   * `page-tables`, `free-frames`, `vma-lock-success`, `vma-lock-retry`, `vma-lock-abort`, `vma-lock-miss`. 0 for what never
-   * happened.
+   * `page-tables`, `free-frames`, `pins-acquired`, `pins-released` (NR_FOLL_PIN_*), `vma-lock-success`, `vma-lock-retry`,
+   * `vma-lock-abort`, `vma-lock-miss`. 0 for what never happened.
    * @throws InputError for a name that there is not
    */
   counter(name: string): number {
@@ -258,6 +259,8 @@ export class WorldView {
     if (name === 'steps') return this.#system.loop.steps;
     if (name === 'page-tables') return this.#system.kernel.pageTables.count;
     if (name === 'free-frames') return this.#system.kernel.frames.freeFrames;
+    if (name === 'pins-acquired') return this.#system.kernel.frames.pinsAcquired;
+    if (name === 'pins-released') return this.#system.kernel.frames.pinsReleased;
     const vmaLock = /^vma-lock-(success|retry|abort|miss)$/.exec(name)?.[1];
     if (vmaLock !== undefined) return this.vmaLocks[vmaLock as 'success'];
     return this.#counter.count(name);
@@ -279,6 +282,14 @@ export class WorldView {
   /** The swap area, in pages. */
   get swap(): SwapView {
     return swapView(this.#system.kernel);
+  }
+
+  /**
+   * What Linux would have written to its log so far (WARN_ON_ONCE), once for each place: its function, what is wrong, and the
+   * name of the process that came by.
+   */
+  get warnings(): readonly KernelWarning[] {
+    return this.#system.kernel.warnings.list;
   }
 
   /** Orders of locks so far that could deadlock, each with what both sides held. Needs `lockdep: true`. */
