@@ -7,12 +7,12 @@
  */
 import { pagesPerEntry, tableIndex } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
-import { synchronizeRcu } from '../../lock/rcu.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { MmStruct } from '../mm.ts';
 import { type MmuGather, tlbFinishMmu, tlbFlushMmuTlbOnly, tlbGatherMmu } from '../mmu-gather.ts';
 import type { TablePage } from '../page-table.ts';
 import { rootTable } from '../page-table-alloc.ts';
+import { tlbRemoveTableSyncOne } from '../tlb-sync.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_LOCKED_MASK, VM_MAYSHARE, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
 import { vmasMapping } from './file-vmas.ts';
@@ -149,8 +149,7 @@ export function* hugePmdUnshareFlush(current: TaskStruct, gather: MmuGather): Ta
   gather.unsharedTables = false;
   if (!gather.fullyUnsharedTables) return;
   gather.fullyUnsharedTables = false;
-  // `tlb_remove_table_sync_one`: interrupts that are off hold a grace period up.
-  yield* synchronizeRcu(current);
+  yield* tlbRemoveTableSyncOne(current);
 }
 
 /**
