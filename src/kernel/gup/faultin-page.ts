@@ -12,6 +12,7 @@ import {
   FAULT_FLAG_RETRY_NOWAIT,
   FAULT_FLAG_TRIED,
   FAULT_FLAG_UNSHARE,
+  FAULT_FLAG_VMA_LOCK,
   FAULT_FLAG_WRITE,
   VM_FAULT_COMPLETED,
   VM_FAULT_ERROR,
@@ -31,6 +32,7 @@ import {
   FOLL_REMOTE,
   FOLL_TRIED,
   FOLL_UNLOCKABLE,
+  FOLL_VMA_LOCKED,
   FOLL_WRITE,
   type MmapLocked,
 } from './foll-flags.ts';
@@ -49,6 +51,7 @@ export function faultFlagsFor(gupFlags: number, unshare: boolean): number {
   }
   if ((gupFlags & FOLL_NOWAIT) !== 0) flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT;
   if ((gupFlags & FOLL_TRIED) !== 0) flags |= FAULT_FLAG_TRIED;
+  if ((gupFlags & FOLL_VMA_LOCKED) !== 0) flags |= FAULT_FLAG_VMA_LOCK;
   if (unshare) flags |= FAULT_FLAG_UNSHARE;
   return flags;
 }

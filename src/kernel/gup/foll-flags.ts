@@ -40,9 +40,21 @@ export const FOLL_FAST_ONLY = 1 << 20;
 /** The mmap lock may be dropped: the caller passed `locked`. */
 export const FOLL_UNLOCKABLE = 1 << 21;
 export const FOLL_MADV_POPULATE = 1 << 22;
+/**
+ * The VMA's own lock is held, and mmap_lock perhaps not: faults may be handled under it, and may let it go. Not in Linux: a
+ * proposal. @see Rik van Riel, "Re: [PATCH v2 0/3] mm: __access_remote_vm with per-VMA lock", 26 June 2026
+ */
+export const FOLL_VMA_LOCKED = 1 << 23;
 
 export const INTERNAL_GUP_FLAGS =
-  FOLL_TOUCH | FOLL_TRIED | FOLL_REMOTE | FOLL_PIN | FOLL_FAST_ONLY | FOLL_UNLOCKABLE | FOLL_MADV_POPULATE;
+  FOLL_TOUCH |
+  FOLL_TRIED |
+  FOLL_REMOTE |
+  FOLL_PIN |
+  FOLL_FAST_ONLY |
+  FOLL_UNLOCKABLE |
+  FOLL_MADV_POPULATE |
+  FOLL_VMA_LOCKED;
 
 /**
  * `int *locked`: true says the mmap lock is held. GUP sets it false when it has dropped the lock, and then it is

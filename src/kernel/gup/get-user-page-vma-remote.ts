@@ -38,6 +38,7 @@ export function* getUserPageVmaRemote(
   const flags = gupFlags | FOLL_TOUCH | FOLL_REMOTE | FOLL_GET;
   const got = yield* getUserPagesLoop(current, mm, page, 1, flags, out.pages, 0, null);
   if (got < 0) return got;
+  current.kernel.remoteCounters.vmaLookups++;
   out.vma = mm.vmas.lookup(page);
   if (out.vma === null) {
     // GUP has just found it under the same lock: Linux warns, and so would a race checker.

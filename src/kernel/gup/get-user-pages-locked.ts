@@ -5,12 +5,20 @@
  */
 import type { Task } from '../../base/task.ts';
 import { EAGAIN, EFAULT, EINTR } from '../errno.ts';
-import { mmapAssertLocked, mmapReadLockKillable, mmapReadUnlock } from '../lock/mmap-lock.ts';
+import { mmapReadLockKillable, mmapReadUnlock } from '../lock/mmap-lock.ts';
 import { MMF_HAS_PINNED, type MmStruct } from '../mm/mm.ts';
+import type { VmArea } from '../mm/vma.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import type { MmapLocked, PageArray } from './foll-flags.ts';
-import { FOLL_INTERRUPTIBLE, FOLL_NOWAIT, FOLL_PIN, FOLL_TRIED, FOLL_UNLOCKABLE } from './foll-flags.ts';
-import { getUserPagesLoop } from './get-user-pages-loop.ts';
+import {
+  FOLL_INTERRUPTIBLE,
+  FOLL_NOWAIT,
+  FOLL_PIN,
+  FOLL_TRIED,
+  FOLL_UNLOCKABLE,
+  FOLL_VMA_LOCKED,
+} from './foll-flags.ts';
+import { assertGupLocked, getUserPagesLoop } from './get-user-pages-loop.ts';
 
 /** Where a run of GUP stands between two drops of the lock. */
 interface Progress {
@@ -26,6 +34,8 @@ interface Progress {
  * Pages got (short after an error), or -errno when none was. 0 only for 0 pages or with FOLL_NOWAIT.
  * @param locked null: the lock is held and stays held. `held` false on entry: it is taken here. With FOLL_UNLOCKABLE it
  *   may be dropped: then `held` is false on return
+ * @param startVma the VMA of the first page, if the caller has looked it up. With FOLL_VMA_LOCKED its own lock is held instead of
+ *   mmap_lock, it holds all pages, and it is what `locked` is about; what a fault that let it go has left goes on under mmap_lock
  */
 export function* getUserPagesLocked(
   current: TaskStruct,
@@ -35,6 +45,7 @@ export function* getUserPagesLocked(
   pages: PageArray | null,
   locked: MmapLocked | null,
   gupFlags: number,
+  startVma: VmArea | null = null,
 ): Task<number> {
   if (count === 0) return 0;
   const progress: Progress = { done: 0, mustUnlock: false, error: 0 };
@@ -42,13 +53,23 @@ export function* getUserPagesLocked(
     if ((yield* mmapReadLockKillable(current, mm)) !== 0) return -EAGAIN;
     progress.mustUnlock = true;
     locked.held = true;
-  } else mmapAssertLocked(current, mm);
+  } else assertGupLocked(current, mm, startVma);
   // fork looks at this before it shares a page that may be pinned; it is never cleared.
   if ((gupFlags & FOLL_PIN) !== 0) mm.flagBits |= MMF_HAS_PINNED;
 
   if (locked === null || (gupFlags & FOLL_UNLOCKABLE) === 0) {
-    progress.done = yield* getUserPagesLoop(current, mm, startPage, count, gupFlags, pages, 0, locked);
-  } else yield* getWithRetries(current, mm, startPage, count, pages, locked, gupFlags, progress);
+    progress.done = yield* getUserPagesLoop(
+      current,
+      mm,
+      startPage,
+      count,
+      gupFlags,
+      pages,
+      0,
+      locked,
+      startVma,
+    );
+  } else yield* getWithRetries(current, mm, startPage, count, pages, locked, gupFlags, progress, startVma);
 
   if (progress.mustUnlock && locked?.held) {
     yield* mmapReadUnlock(current, mm);
@@ -74,9 +95,12 @@ function* getWithRetries(
   count: number,
   pages: PageArray | null,
   locked: MmapLocked,
-  gupFlags: number,
+  firstFlags: number,
   progress: Progress,
+  startVma: VmArea | null,
 ): Task<void> {
+  let vma = startVma;
+  let gupFlags = firstFlags;
   for (;;) {
     const { done } = progress;
     const result = yield* getUserPagesLoop(
@@ -88,7 +112,11 @@ function* getWithRetries(
       pages,
       done,
       locked,
+      vma,
     );
+    // Once the lock was dropped it is mmap_lock that is taken, and the VMA may be gone.
+    vma = null;
+    gupFlags &= ~FOLL_VMA_LOCKED;
     if (result > 0) progress.done += result;
     else if (locked.held) progress.error = result;
     if (locked.held || progress.done === count) break;

@@ -5,25 +5,56 @@
  */
 import type { Task } from '../../base/task.ts';
 import { EAGAIN, EBUSY, EEXIST, EFAULT, EINTR, EINVAL, EMLINK, ENOMEM } from '../errno.ts';
+import { mmapAssertLocked } from '../lock/mmap-lock.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { VmArea } from '../mm/vma.ts';
+import { assertVmaStabilised } from '../mm/vma-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { checkVmaFlags } from './check-vma-flags.ts';
 import { faultinPage } from './faultin-page.ts';
-import { FOLL_MADV_POPULATE, type MmapLocked, NO_PAGE, type PageArray } from './foll-flags.ts';
+import {
+  FOLL_MADV_POPULATE,
+  FOLL_REMOTE,
+  FOLL_VMA_LOCKED,
+  type MmapLocked,
+  NO_PAGE,
+  type PageArray,
+} from './foll-flags.ts';
 import type { FollowedPage } from './follow-huge-pmd.ts';
 import { followPageMask } from './follow-page.ts';
 import { noteBelowStack } from './gup-vma-lookup.ts';
 import { grabFollowingPages } from './pin.ts';
 
 /**
- * The page number without tag bits. Below the end of user space there are none; above, the architecture knows.
- * @see Linux include/linux/uaccess.h, `untagged_addr_remote`
+ * The page number without tag bits. Below the end of user space there are none; above, the architecture knows. Needs no lock:
+ * which bits are tags never changes once other tasks can reach the mm.
+ * @see Rik van Riel, "[PATCH 1/3] x86/mm: use READ_ONCE/WRITE_ONCE for mm->context.untag_mask", 16 June 2026
  */
-export function untaggedPageRemote(current: TaskStruct, mm: MmStruct, page: number): number {
+export function untaggedPageRemoteUnlocked(current: TaskStruct, mm: MmStruct, page: number): number {
   const { arch } = current.kernel;
   if (page < arch.taskSizePages || mm.context === null) return page;
   return Number(arch.untaggedAddressRemote(mm.context, BigInt(page) << 12n) >> 12n);
+}
+
+/**
+ * The same, as Linux has it: under mmap_lock, or what V4 asks for, the lock of a VMA.
+ * @see Linux include/linux/uaccess.h, `untagged_addr_remote`
+ */
+export function untaggedPageRemote(
+  current: TaskStruct,
+  mm: MmStruct,
+  page: number,
+  vma: VmArea | null = null,
+): number {
+  if (page < current.kernel.arch.taskSizePages) return page;
+  assertGupLocked(current, mm, vma);
+  return untaggedPageRemoteUnlocked(current, mm, page);
+}
+
+/** @throws Error when `current` holds neither mmap_lock nor, if it is given one, the lock of the VMA */
+export function assertGupLocked(current: TaskStruct, mm: MmStruct, vma: VmArea | null): void {
+  if (vma === null) mmapAssertLocked(current, mm);
+  else assertVmaStabilised(current, vma);
 }
 
 /** Where one call stands. */
@@ -40,6 +71,8 @@ interface Walk extends FollowedPage {
  * says whether the mmap lock was dropped for it. The lock is never dropped without returning, so the VMA found stays
  * good from page to page.
  * @param firstSlot where in `pages` the first page goes
+ * @param startVma the VMA of the first page, for callers that have looked it up already. With FOLL_VMA_LOCKED its own lock is
+ *   held and all pages must be in it; `locked` then says whether a fault has let that lock go
  */
 export function* getUserPagesLoop(
   current: TaskStruct,
@@ -50,11 +83,14 @@ export function* getUserPagesLoop(
   pages: PageArray | null,
   firstSlot: number,
   locked: MmapLocked | null,
+  startVma: VmArea | null = null,
 ): Task<number> {
-  const page = untaggedPageRemote(current, mm, startPage);
-  const walk: Walk = { page, done: 0, error: 0, vma: null, pageMask: 0 };
+  const page = untaggedPageRemote(current, mm, startPage, startVma);
+  const walk: Walk = { page, done: 0, error: 0, vma: startVma, pageMask: 0 };
+  if (startVma !== null) walk.error = refusal(current, startVma, page, gupFlags);
   while (walk.done < count && mayGoOn(current, mm, walk, gupFlags)) {
     const vma = walk.vma as VmArea;
+    if ((gupFlags & FOLL_REMOTE) !== 0) current.kernel.remoteCounters.walks++;
     const frame = yield* followPageMask(current, vma, walk.page, gupFlags, walk);
     if (frame === NO_PAGE || frame === -EMLINK) {
       walk.error = yield* faultinPage(current, vma, walk.page, gupFlags, frame === -EMLINK, locked);
@@ -74,12 +110,21 @@ export function* getUserPagesLoop(
 function mayGoOn(current: TaskStruct, mm: MmStruct, walk: Walk, gupFlags: number): boolean {
   if (walk.error !== 0) return false;
   if (walk.vma === null || walk.page >= walk.vma.end) {
+    if ((gupFlags & FOLL_REMOTE) !== 0) noteLookup(current, walk.vma, gupFlags);
     walk.vma = mm.vmas.find(walk.page);
     walk.error = refusal(current, walk.vma, walk.page, gupFlags);
     if (walk.error !== 0) return false;
   }
   if (current.fatalSignalPending()) walk.error = -EINTR;
   return walk.error === 0;
+}
+
+/** @throws Error when only the lock of one VMA is held, which says nothing about the next */
+function noteLookup(current: TaskStruct, last: VmArea | null, gupFlags: number): void {
+  if ((gupFlags & FOLL_VMA_LOCKED) !== 0) {
+    throw new Error(`${current.name} goes on beyond ${last?.name ?? 'a VMA'}, whose lock alone it holds`);
+  }
+  current.kernel.remoteCounters.vmaLookups++;
 }
 
 /** Takes what was followed. Memory without frames (-EEXIST) is skipped by callers that want no pages. */

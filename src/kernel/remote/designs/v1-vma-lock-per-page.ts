@@ -5,7 +5,7 @@
  * @see Rik van Riel, "[PATCH 3/3] mm: read remote memory without the mmap lock where possible", 16 June 2026
  */
 import type { Task } from '../../../base/task.ts';
-import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
+import { untaggedPageRemoteUnlocked } from '../../gup/get-user-pages-loop.ts';
 import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
@@ -50,7 +50,7 @@ export function* readPageByPage(
   const { remoteCounters } = current.kernel;
   let failed = flagsRefusal(gupFlags);
   // The mask of the tag bits never changes once an mm is used: it may be read without any lock.
-  let page = untaggedPageRemote(current, mm, transfer.page);
+  let page = untaggedPageRemoteUnlocked(current, mm, transfer.page);
   let { offset } = transfer;
   let moved = 0;
   while (moved < length && failed === null) {

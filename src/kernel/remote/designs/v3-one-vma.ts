@@ -6,7 +6,7 @@
  * without the mmap lock where possible"
  */
 import type { Task } from '../../../base/task.ts';
-import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
+import { untaggedPageRemoteUnlocked } from '../../gup/get-user-pages-loop.ts';
 import type { VmArea } from '../../mm/vma.ts';
 import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
@@ -47,7 +47,7 @@ export const v3OneVma: RemoteAccessDesign = {
 function* readInOneVma(current: TaskStruct, transfer: RemoteTransfer): Task<RemoteFallback | null> {
   const refused = flagsRefusal(transfer.gupFlags);
   if (refused !== null) return refused;
-  const first = untaggedPageRemote(current, transfer.mm, transfer.page);
+  const first = untaggedPageRemoteUnlocked(current, transfer.mm, transfer.page);
   const vma = yield* lockRemoteVma(current, transfer.mm, first);
   if (typeof vma === 'string') return vma;
   let failed = isInside(vma, first, transfer)
