@@ -47,6 +47,10 @@ export class AddressSpace extends SharedObject {
   links = 0;
   /** May it be executed (any of the mode's x bits)? */
   executable = true;
+  /** On the kernel's own mount of tmpfs (memfd, shared anonymous memory), to which `shmem_enabled` applies. */
+  internalMount = true;
+  /** The page after the last that fallocate has reserved, maybe beyond the size: a split keeps those (`fallocend`). */
+  fallocEnd = 0;
   /** F_SEAL_* bits: what must not be done to the object any more. */
   seals = 0;
   /** One write, truncation or fallocate at a time (`i_rwsem`). */
@@ -118,6 +122,26 @@ export class AddressSpace extends SharedObject {
     frames.setMapping(frame, this, index);
   }
 
+  /**
+   * Puts a folio of several frames into the cache, from `index` on, in place of what is cached there, whose references
+   * the caller gets. The cache has one reference for each of its pages; the first is taken over from the caller.
+   */
+  addLarge(frames: FrameTable, index: number, head: number): void {
+    const pages = 2 ** frames.order(head);
+    if (index % pages !== 0) throw new Error(`${this.name} cannot have ${pages} pages as one at ${index}`);
+    for (let i = 0; i < pages; i++) {
+      if (this.#swapped.has(index + i)) throw new Error(`page ${index + i} of ${this.name} is in swap`);
+      this.#pages.set(index + i, head + i);
+      if (i > 0) frames.get(head);
+    }
+    frames.setMapping(head, this, index);
+  }
+
+  /** Frames that the page cache handles as one with this one: all of a large folio, but one of a file of huge pages. */
+  #cachedTogether(frames: FrameTable, frame: number): number {
+    return this.huge === null ? 2 ** frames.order(frame) : 1;
+  }
+
   /** The swap slot in which page `index` lies, 0 when it is not in swap. */
   swapSlotAt(index: number): number {
     return this.#swapped.get(index) ?? 0;
@@ -146,13 +170,18 @@ export class AddressSpace extends SharedObject {
     this.#swapped.delete(index);
   }
 
-  /** Takes page `index` out of the cache and drops the cache's reference. Nothing when it is not cached. */
+  /**
+   * Takes the folio of page `index` out of the cache and drops the cache's references. Nothing when it is not cached.
+   */
   remove(frames: FrameTable, index: number): void {
     const frame = this.#pages.get(index);
     if (frame === undefined) return;
-    this.#pages.delete(index);
-    frames.setMapping(frame, null, 0);
-    frames.put(frame);
+    const pages = this.#cachedTogether(frames, frame);
+    const head = frames.head(frame);
+    const first = pages === 1 ? index : index - (frame - head);
+    for (let i = 0; i < pages; i++) this.#pages.delete(first + i);
+    frames.setMapping(head, null, 0);
+    for (let i = 0; i < pages; i++) frames.put(head);
   }
 
   /**

@@ -122,10 +122,13 @@ function* reserve(
   yield mapping.change;
   const reservation = { first, next: first, fresh: 0, wanted: 0 };
   mapping.reservation = reservation;
+  const undoFallocEnd = mapping.fallocEnd;
+  if (mapping.fallocEnd < limit) mapping.fallocEnd = limit;
   let error = 0;
   for (let index = first; index < limit && error === 0; index++) {
     error = yield* reservePage(current, mapping, reservation, index);
   }
+  if (error !== 0) mapping.fallocEnd = undoFallocEnd;
   if (error !== 0) yield* shmemUndoFalloc(current, mapping, first, reservation.next);
   yield mapping.change;
   mapping.reservation = null;

@@ -29,6 +29,7 @@ function lookup(kernel: Kernel, path: string, flags: number): AddressSpace | num
   if ((flags & O_CREAT) === 0) return -ENOENT;
   const made = new AddressSpace(`i_pages ${path}`, 0, true);
   made.links = 1;
+  made.internalMount = false;
   kernel.namedFiles.set(path, made);
   return made;
 }

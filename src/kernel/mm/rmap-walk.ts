@@ -33,7 +33,10 @@ export function* rmapWalk(current: TaskStruct, frame: number, visit: RmapVisitor
   else if (mapping instanceof AddressSpace) yield* walkFile(current, mapping, first, last, visit);
 }
 
-/** `rmapWalk` of an anonymous page, mapped or not, for who holds the lock of its anon_vmas. @see `rmap_walk_locked` */
+/**
+ * `rmapWalk` of a page, mapped or not, for who holds the lock of its anon_vmas or of its file's mappings.
+ * @see `rmap_walk_locked`
+ */
 export function* rmapWalkLocked(current: TaskStruct, frame: number, visit: RmapVisitor): Task<void> {
   const { frames } = current.kernel;
   const head = frames.head(frame);
@@ -41,6 +44,7 @@ export function* rmapWalkLocked(current: TaskStruct, frame: number, visit: RmapV
   const last = first + 2 ** frames.order(head) - 1;
   const mapping = frames.mapping(head);
   if (mapping instanceof AnonVma) yield* visitAll(mapping, first, last, visit);
+  else if (mapping instanceof AddressSpace) yield* visitMappings(mapping, first, last, visit);
 }
 
 /** Which frames of a folio a VMA that is visited at `page` may map: the first of them, and how many. */
@@ -92,10 +96,14 @@ function* walkFile(
   visit: RmapVisitor,
 ): Task<void> {
   yield* mapping.iMmapRwsem.downRead(current);
+  yield* visitMappings(mapping, first, last, visit);
+  yield* mapping.iMmapRwsem.upRead(current);
+}
+
+function* visitMappings(mapping: AddressSpace, first: number, last: number, visit: RmapVisitor): Task<void> {
   let vma = firstMapping(mapping, first, last);
   while (vma !== null) {
     if (!(yield* visit(vma, addressIn(vma, first)))) break;
     vma = nextMapping(mapping, vma, first, last);
   }
-  yield* mapping.iMmapRwsem.upRead(current);
 }

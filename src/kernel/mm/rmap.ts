@@ -89,6 +89,11 @@ export function addNewAnonHugeRmap(frames: FrameTable, head: number, vma: VmArea
   frames.addEntireMap(head, vma.mm);
 }
 
+/** `folio_add_file_rmap_pmd`: a huge page of a page cache, mapped whole. */
+export function addFileHugeRmap(frames: FrameTable, head: number, mm: MmStruct): void {
+  frames.addEntireMap(head, mm);
+}
+
 /** `folio_try_dup_anon_rmap_pmd`: like `tryDupAnonRmap`, of an entry that maps a huge page. */
 export function tryDupAnonHugeRmap(
   frames: FrameTable,

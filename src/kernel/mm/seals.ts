@@ -27,11 +27,12 @@ export const F_SEALS_AGAINST_WRITING = F_SEAL_WRITE | F_SEAL_FUTURE_WRITE;
 /** Only what may be sealed (tmpfs, hugetlbfs) has seals to speak of. */
 const canBeSealed = ({ shmem, huge }: AddressSpace): boolean => shmem || huge !== null;
 
-/** Has somebody a reference on a page beside the cache and the ptes that map it? */
+/** Has somebody a reference on a page beside the cache and the entries that map it? @see `memfd_folio_has_extra_refs` */
 function isPinned(mapping: AddressSpace, frames: FrameTable): boolean {
   return mapping.indexes().some((index) => {
     const frame = mapping.frameAt(index);
-    return frames.refcount(frame) - frames.mapcount(frame) !== 1;
+    const cached = mapping.huge === null ? 2 ** frames.order(frame) : 1;
+    return frames.refcount(frame) - frames.folioMapcount(frame) !== cached;
   });
 }
 

@@ -2,8 +2,9 @@
  * Finding, or making, the page of a tmpfs object: what faults, reads, writes and fallocate do first. A page comes back
  * locked and with a reference. A page that fallocate reserved holds nothing yet (it is not uptodate): readers take it
  * for a hole, and the first other user zeroes it, except a writer, who fills it.
- * Left out: huge pages, quotas, charging.
- * @see Linux mm/shmem.c, `shmem_get_folio_gfp`, `shmem_add_to_page_cache`; include/linux/shmem_fs.h, `enum sgp_type`
+ * A fault may be given a huge page, where `shmem_enabled` allows it and nothing is cached there yet.
+ * Left out: huge pages for writes and fallocate, quotas, charging.
+ * @see Linux mm/shmem.c, `shmem_get_folio_gfp`, `shmem_alloc_and_add_folio`, `shmem_add_to_page_cache`; include/linux/shmem_fs.h, `enum sgp_type`
  */
 import type { Task } from '../../base/task.ts';
 import { EAGAIN, EEXIST, EINVAL, ENOENT, ENOMEM } from '../errno.ts';
@@ -18,6 +19,7 @@ import { folioLock, folioSetLocked, folioUnlock } from './fault/folio-lock.ts';
 import type { VmFault } from './fault/vm-fault.ts';
 import { folioAddLru } from './reclaim/lru.ts';
 import { shmemSwapinFolio } from './shmem-swap.ts';
+import { shmemAddHugeFolio } from './thp/shmem-huge-folio.ts';
 import { isUserfault } from './userfaultfd/shmem-userfault.ts';
 
 /** What the page is wanted for, in this order: see `mayAllocate`, `withinSize`. */
@@ -86,7 +88,7 @@ function lockFolio(
   if (mapping.frameAt(index) !== -1) return lockCached(current, mapping, index);
   const slot = mapping.swapSlotAt(index);
   if (slot !== NO_SLOT) return shmemSwapinFolio(current, mapping, index, slot, fault);
-  return addFolio(current, mapping, index);
+  return addFolio(current, mapping, index, fault);
 }
 
 /** What the page, which is locked, must be for its purpose. 0; or a negative errno, and it is let go. */
@@ -104,7 +106,7 @@ function* makeReady(
     return -EINVAL;
   }
   if (current.kernel.frames.hasFlag(frame, FrameFlag.Uptodate)) return 0;
-  if (!mayAllocate(sgp)) {
+  if (sgp === Sgp.Read) {
     yield* takeBack(current, mapping, frame, -1);
     return -ENOENT;
   }
@@ -136,15 +138,25 @@ function* lockCached(current: TaskStruct, mapping: AddressSpace, index: number):
   return -EEXIST;
 }
 
-/** Zeroes a page that holds nothing yet. */
+/** Zeroes a page that holds nothing yet; of a huge one, all of it. */
 function makeUptodate({ frames, machine }: Kernel, frame: number): void {
-  machine.memory.zeroFrame(frame);
-  frames.setFlags(frame, FrameFlag.Uptodate);
+  const head = frames.head(frame);
+  for (let i = 0; i < 2 ** frames.order(head); i++) machine.memory.zeroFrame(head + i);
+  frames.setFlags(head, FrameFlag.Uptodate);
 }
 
 /** A new page in the cache, locked, not uptodate, with a reference for the caller. -ENOMEM; -EEXIST: look again. */
-function* addFolio(current: TaskStruct, mapping: AddressSpace, index: number): Task<number> {
+function* addFolio(
+  current: TaskStruct,
+  mapping: AddressSpace,
+  index: number,
+  fault: VmFault | null,
+): Task<number> {
   const { frames } = current.kernel;
+  if (fault !== null && mapping.shmem) {
+    const huge = yield* shmemAddHugeFolio(current, mapping, index, fault);
+    if (huge !== NO_FRAME) return huge;
+  }
   const frame = yield* allocUserFolio(current, null, 0, false);
   if (frame === NO_FRAME) return -ENOMEM;
   yield mapping.change;

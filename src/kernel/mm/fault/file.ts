@@ -1,8 +1,8 @@
 /**
  * Faults on memory with a file behind it, which shared anonymous memory is too: read, private write, shared write.
  * Left out: files on a disk (a page that is not cached is a hole and becomes a zeroed page, as in tmpfs), waiting for
- * I/O, huge pages, `page_mkwrite`.
- * @see Linux mm/memory.c, `do_fault`, `do_read_fault`, `do_cow_fault`, `do_shared_fault`, `finish_fault`; mm/shmem.c,
+ * I/O, `page_mkwrite`.
+ * @see Linux mm/memory.c, `do_fault`, `do_read_fault`, `do_cow_fault`, `do_shared_fault`; mm/shmem.c,
  * `shmem_fault`
  */
 import type { Task } from '../../../base/task.ts';
@@ -11,14 +11,11 @@ import type { AddressSpace } from '../../frame/address-space.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import { allocUserFolio } from '../alloc-folio.ts';
-import { endsRun, foldRun } from '../contiguous-ptes.ts';
-import { MM_ANONPAGES } from '../mm.ts';
-import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
-import { addMmCounter, mmCounter } from '../rmap.ts';
 import { shmemFallocWait } from '../shmem-falloc-wait.ts';
 import { Sgp, shmemGetFolio } from '../shmem-get-folio.ts';
 import { shmemUserfault } from '../userfaultfd/shmem-userfault.ts';
-import { VM_SHARED, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
+import { VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
+import { doDeviceFault } from './device.ts';
 import { faultDirtySharedPage } from './dirty-shared-page.ts';
 import { doFaultAround } from './fault-around.ts';
 import {
@@ -33,10 +30,9 @@ import {
   VM_FAULT_SIGBUS,
 } from './fault-flags.ts';
 import { vmfAnonPrepare, vmfCanCallFault } from './fault-lock.ts';
+import { finishFault } from './finish-fault.ts';
 import { folioUnlock } from './folio-lock.ts';
 import { copyUserPage } from './page-copy.ts';
-import { setPte } from './set-pte.ts';
-import { checkStableAddressSpace } from './stable-address-space.ts';
 import type { VmFault } from './vm-fault.ts';
 
 const ENDED = VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY;
@@ -44,6 +40,7 @@ const ENDED = VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY;
 /** @see `do_fault` */
 export function doFault(fault: VmFault): Task<number> {
   const { vma } = fault;
+  if ((vma.flags & (VM_PFNMAP | VM_MIXEDMAP)) !== 0) return doDeviceFault(fault);
   if (!fault.has(FAULT_FLAG_WRITE)) return doReadFault(fault);
   return (vma.flags & VM_SHARED) === 0 ? doCowFault(fault) : doSharedFault(fault);
 }
@@ -128,28 +125,4 @@ function* doSharedFault(fault: VmFault): Task<number> {
   }
   result |= yield* faultDirtySharedPage(fault, fault.frame);
   return result & ~VM_FAULT_LOCKED;
-}
-
-/** Installs the pte, unless somebody else has. @see `finish_fault` */
-function* finishFault(fault: VmFault): Task<number> {
-  const { current, kernel, mm, vma } = fault;
-  const { frames } = kernel;
-  const cow = fault.has(FAULT_FLAG_WRITE) && (vma.flags & VM_SHARED) === 0;
-  const frame = cow ? fault.cowFrame : fault.frame;
-  if ((vma.flags & VM_SHARED) === 0) {
-    const unstable = checkStableAddressSpace(mm);
-    if (unstable !== 0) return unstable;
-  }
-  if ((yield* pteAlloc(current, mm, fault.page)) === null) return VM_FAULT_OOM;
-  const table = yield* pteOffsetMapLock(current, mm, fault.page);
-  if (table === null) return VM_FAULT_NOPAGE;
-  const changed = !fault.unchanged(table);
-  if (!changed) {
-    yield table.setEntry;
-    setPte(fault, table, fault.index, frame, false);
-    if (endsRun(kernel, fault.page, frame)) yield* foldRun(current, mm, table, fault.page, frame);
-    addMmCounter(mm, cow ? MM_ANONPAGES : mmCounter(frames, frame), 1);
-  }
-  yield* pteUnmapUnlock(current, table);
-  return changed ? VM_FAULT_NOPAGE : 0;
 }

@@ -2,7 +2,8 @@
  * Reclaiming one page: unmap it everywhere, write it out if its data is nowhere else, take it out of its cache; or find
  * that it must stay.
  * Left out: pages that others are writing back (a write to the swap area is over when it returns), demotion, swapping a
- * large folio out, or dropping a lazily freed one, as a whole: it is split first (as without CONFIG_THP_SWAP).
+ * large folio out, or dropping a lazily freed one, as a whole: it is split first (as without CONFIG_THP_SWAP), an
+ * anonymous one before it is unmapped, one of shared memory when it is to be written.
  * @see Linux mm/vmscan.c, `shrink_folio_list`, `pageout`, `__remove_mapping`
  */
 import type { Task } from '../../../base/task.ts';
@@ -13,7 +14,8 @@ import { folioTrylock, folioUnlock } from '../fault/folio-lock.ts';
 import { shmemWriteout } from '../shmem-swap.ts';
 import { folioAllocSwap, folioFreeSwap, removeFromSwapCache, swapAreaOf } from '../swap-cache.ts';
 import { swapWriteout } from '../swap-io.ts';
-import { canSplitFolio, splitFolio } from '../thp/split-folio.ts';
+import { splitFolio } from '../thp/split-folio.ts';
+import { cacheReferences, canSplitFolio } from '../thp/split-parts.ts';
 import { folioPutbackLru } from './lru.ts';
 import { FolioVerdict, folioCheckReferences } from './referenced.ts';
 import type { ScanControl } from './scan-control.ts';
@@ -82,9 +84,7 @@ function* decide(current: TaskStruct, folio: number, scan: ScanControl, split: n
   if (!scan.ignoreReferences) verdict = yield* folioCheckReferences(current, folio);
   if (verdict === FolioVerdict.Activate) return Fate.Activate;
   if (verdict === FolioVerdict.Keep) return Fate.Keep;
-  const small = frames.isLarge(folio) ? yield* splitForReclaim(current, folio, split) : Fate.Freed;
-  if (small !== Fate.Freed) return small;
-  const prepared = yield* addToSwap(current, folio);
+  const prepared = yield* prepareAnon(current, folio, split);
   if (prepared !== Fate.Freed) return prepared;
   if (frames.isMapped(folio)) {
     yield* tryToUnmap(current, folio, scan.batch);
@@ -95,7 +95,25 @@ function* decide(current: TaskStruct, folio: number, scan: ScanControl, split: n
   if (!frames.hasFlag(folio, Dirty)) return yield* removeMapping(current, folio);
   if (verdict === FolioVerdict.ReclaimClean) return Fate.Keep;
   yield* scan.batch.flushDirty(current);
-  return yield* pageout(current, folio);
+  const small = yield* splitForWriteout(current, folio, split);
+  return small === Fate.Freed ? yield* pageout(current, folio) : small;
+}
+
+/** What an anonymous folio needs before it is unmapped: to be small, and a slot. `Freed`: go on. */
+function* prepareAnon(current: TaskStruct, folio: number, split: number[]): Task<Fate> {
+  const { frames } = current.kernel;
+  if (!frames.hasFlag(folio, Anon)) return Fate.Freed;
+  const small = frames.isLarge(folio) ? yield* splitForReclaim(current, folio, split) : Fate.Freed;
+  return small === Fate.Freed ? yield* addToSwap(current, folio) : small;
+}
+
+/** A huge page of shared memory, unmapped: without swap there is no point in it. `Freed`: go on. @see `shmem_writeout` */
+function* splitForWriteout(current: TaskStruct, folio: number, split: number[]): Task<Fate> {
+  const { frames, swap } = current.kernel;
+  if (!frames.isLarge(folio)) return Fate.Freed;
+  if (frames.refcount(folio) !== 1 + cacheReferences(frames, folio)) return Fate.Keep;
+  if (swap === null) return Fate.Activate;
+  return (yield* splitFolio(current, folio, split)) === 0 ? Fate.Freed : Fate.Activate;
 }
 
 /** `Freed`: go on. Only where something can go: by way of swap, or lazily freed, or as nobody maps it any more. */
@@ -164,5 +182,6 @@ function* removeMapping(current: TaskStruct, folio: number): Task<Fate> {
 
 /** No reference but ours and the cache's, and not written to. Both in one step: nobody can come by a new one after. */
 function onlyOurs({ kernel: { frames } }: TaskStruct, folio: number): boolean {
-  return frames.refcount(folio) === OURS_AND_CACHE && !frames.hasFlag(folio, Dirty);
+  const expected = frames.isLarge(folio) ? 1 + cacheReferences(frames, folio) : OURS_AND_CACHE;
+  return frames.refcount(folio) === expected && !frames.hasFlag(folio, Dirty);
 }

@@ -1,7 +1,8 @@
 /**
  * Taking a page out of every page table that maps it, so that it can be reclaimed. An anonymous page leaves swap entries
  * behind, one lazily freed leaves nothing unless it was written to again, a page of a file leaves nothing: it is found
- * through the file. A pinned page, and one in locked memory, stays.
+ * through the file. A pinned page, and one in locked memory, stays. A large folio is one of a file here, as anonymous ones
+ * are split before.
  * @see Linux mm/rmap.c, `try_to_unmap`, `try_to_unmap_one`, `folio_try_share_anon_rmap_pte`
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
@@ -9,34 +10,96 @@ import type { Task } from '../../../base/task.ts';
 import type { Halves } from '../../../base/u64.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
+import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES, MM_SWAPENTS } from '../mm.ts';
 import { pteIndex, type TablePage } from '../page-table.ts';
 import { pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, mmCounter, removeRmap } from '../rmap.ts';
-import { rmapWalk } from '../rmap-walk.ts';
+import { folioSpan, type RmapVisitor, rmapWalk, rmapWalkLocked } from '../rmap-walk.ts';
 import { swapAreaOf } from '../swap-cache.ts';
 import { PTE_MARKER_UFFD_WP, SWP_AREA, SWP_PTE_MARKER } from '../swap-entry.ts';
+import { hugeStart } from '../thp/huge-pmd.ts';
+import { splitHugePmdLocked } from '../thp/split-pmd.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_LOCKED, VMH_DROPPABLE } from '../vma-flags.ts';
 import { mlockFolio } from './lru.ts';
-import { lockMappedPte } from './mapped-pte.ts';
+import { forEachMapped, lockMappedPte } from './mapped-pte.ts';
 import type { TlbFlushBatch } from './tlb-batch.ts';
 
+export interface UnmapOptions {
+  /** TTU_IGNORE_MLOCK: out of locked memory too. */
+  readonly ignoreMlock?: boolean;
+  /** TTU_RMAP_LOCKED: the lock of the file's mappings is held. */
+  readonly rmapLocked?: boolean;
+}
+
 /**
- * Unmaps the folio, of one page, which the caller has locked and has a reference of. Whether it worked is seen by asking
- * whether it is still mapped.
+ * Unmaps the folio, which the caller has locked and has a reference of. Whether it worked is seen by asking whether it
+ * is still mapped.
  */
-export function* tryToUnmap(current: TaskStruct, folio: number, batch: TlbFlushBatch): Task<void> {
-  yield* rmapWalk(current, folio, function* (vma, page) {
-    const table = yield* lockMappedPte(current, vma, page, folio);
-    if (table === null) return true;
-    const done = yield* unmapOne(new MappedPage(vma, page, table, folio), batch);
-    yield* pteUnmapUnlock(current, table);
-    return done && current.kernel.frames.isMapped(folio);
+export function* tryToUnmap(
+  current: TaskStruct,
+  folio: number,
+  batch: TlbFlushBatch,
+  { ignoreMlock = false, rmapLocked = false }: UnmapOptions = {},
+): Task<void> {
+  const { frames } = current.kernel;
+  const large = frames.isLarge(folio);
+  const visit: RmapVisitor = function* (vma, page) {
+    const locked = !ignoreMlock && (vma.flags & VM_LOCKED) !== 0;
+    const done = large
+      ? yield* unmapSpan(current, vma, page, folio, batch, locked)
+      : yield* unmapSmall(current, vma, page, folio, batch, locked);
+    return done && frames.isMapped(folio);
+  };
+  yield* rmapLocked ? rmapWalkLocked(current, folio, visit) : rmapWalk(current, folio, visit);
+}
+
+/** False: it stays mapped, there is no point in going on. @param locked nothing may be taken out of this VMA */
+function* unmapSmall(
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  folio: number,
+  batch: TlbFlushBatch,
+  locked: boolean,
+): Task<boolean> {
+  const table = yield* lockMappedPte(current, vma, page, folio);
+  if (table === null) return true;
+  let done = false;
+  if (locked) mlockFolio(current.kernel.frames, folio);
+  else done = yield* unmapOne(new MappedPage(vma, page, table, folio), batch);
+  yield* pteUnmapUnlock(current, table);
+  return done;
+}
+
+/** What one VMA maps of a large folio of a file: the pmd that maps all of it, or ptes. */
+function* unmapSpan(
+  current: TaskStruct,
+  vma: VmArea,
+  start: number,
+  folio: number,
+  batch: TlbFlushBatch,
+  locked: boolean,
+): Task<boolean> {
+  const { kernel } = vma.mm;
+  const { frames, pageTables } = kernel;
+  const span = folioSpan(vma, start, folio);
+  return yield* forEachMapped(current, vma, start, folio, function* (table, page) {
+    if (locked) {
+      mlockFolio(frames, folio);
+      return false;
+    }
+    if (table.level < pageTables.lastLevel) {
+      yield* splitHugePmdLocked(current, vma, table, hugeStart(kernel, page));
+      return true;
+    }
+    if (inRun(kernel, table, pteIndex(pageTables, page))) yield* unfoldRun(current, vma.mm, table, page);
+    return yield* unmapOne(new MappedPage(vma, page, table, span.frame + page - start), batch);
   });
 }
 
-/** One pte that maps the folio, with its table's lock held. */
+/** One pte that maps the folio, or its page `folio`, with its table's lock held. */
 class MappedPage {
   readonly vma: VmArea;
   readonly page: number;
@@ -57,14 +120,10 @@ class MappedPage {
   }
 }
 
-/** False: it stays mapped, there is no point in going on. */
+/** False: it stays mapped. */
 function* unmapOne(mapped: MappedPage, batch: TlbFlushBatch): Task<boolean> {
   const { vma, page, table, index, folio } = mapped;
   const { frames, pageTables } = vma.mm.kernel;
-  if ((vma.flags & VM_LOCKED) !== 0) {
-    mlockFolio(frames, folio);
-    return false;
-  }
   yield table.setEntry;
   pageTables.getAndClear(table, index);
   mapped.hi = pageTables.hi;

@@ -31,7 +31,15 @@ export type ScanResult =
   | 'vma-check'
   | 'address-range'
   | 'del-page-lru'
-  | 'alloc-huge-page-fail';
+  | 'alloc-huge-page-fail'
+  /** The page cache has a huge page already, which ptes may map (`SCAN_PTE_MAPPED_HUGEPAGE`). */
+  | 'pte-mapped-hugepage'
+  /** Of another size than wanted (`SCAN_PAGE_COMPOUND`). */
+  | 'page-compound'
+  /** The file has become shorter, or has a hole there. */
+  | 'truncated'
+  /** A hole of the file was filled meanwhile. */
+  | 'page-filled';
 
 /** After these the next huge page of the range may still work. */
 const GOES_ON: ReadonlySet<ScanResult> = new Set([
@@ -42,6 +50,7 @@ const GOES_ON: ReadonlySet<ScanResult> = new Set([
   'page-null',
   'page-count',
   'page-lock',
+  'page-compound',
   'page-lru',
   'del-page-lru',
 ]);
@@ -50,7 +59,13 @@ export function mayGoOnAfter(result: ScanResult): boolean {
   return GOES_ON.has(result);
 }
 
-const TRY_AGAIN: ReadonlySet<ScanResult> = new Set(['page-count', 'page-lock', 'page-lru', 'del-page-lru']);
+const TRY_AGAIN: ReadonlySet<ScanResult> = new Set([
+  'page-count',
+  'page-lock',
+  'page-lru',
+  'del-page-lru',
+  'page-filled',
+]);
 
 /** What MADV_COLLAPSE answers when `result` was the last that failed. */
 export function madviseCollapseErrno(result: ScanResult): number {

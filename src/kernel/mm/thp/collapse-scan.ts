@@ -17,7 +17,8 @@ import { VM_UFFD_MISSING, VM_UFFD_WP, VMH_UFFD_MINOR } from '../vma-flags.ts';
 import type { CollapseControl, ScanResult } from './collapse-control.ts';
 import { thpVmaAllowable, thpVmaSuitable } from './policy.ts';
 
-function isUserfaultfdArmed(vma: VmArea): boolean {
+/** `userfaultfd_armed`. */
+export function isUserfaultfdArmed(vma: VmArea): boolean {
   return (vma.flags & (VM_UFFD_MISSING | VM_UFFD_WP)) !== 0 || (vma.flagsHigh & VMH_UFFD_MINOR) !== 0;
 }
 
@@ -28,14 +29,22 @@ export function findPmdOrThpOrNone(mm: MmStruct, start: number): ScanResult {
   return kind === PmdKind.Huge ? 'pmd-mapped' : 'pmd-null';
 }
 
-/** What mmap_lock did not protect for a while: the VMA at `start`, or why it will not do. */
-export function revalidateVma(mm: MmStruct, start: number, control: CollapseControl): VmArea | ScanResult {
+/**
+ * What mmap_lock did not protect for a while: the VMA at `start`, or why it will not do.
+ * @param expectAnon it must have anonymous pages
+ */
+export function revalidateVma(
+  mm: MmStruct,
+  start: number,
+  control: CollapseControl,
+  expectAnon = true,
+): VmArea | ScanResult {
   if (mm.mmUsers === 0) return 'any-process';
   const vma = mm.vmas.find(start);
   if (vma === null || vma.start > start) return 'vma-null';
   if (!thpVmaSuitable(vma, start)) return 'address-range';
   if (!thpVmaAllowable(vma, control.isKhugepaged ? 'khugepaged' : 'forced-collapse')) return 'vma-check';
-  return vma.anonVma === null || !vma.anonymous ? 'page-anon' : vma;
+  return expectAnon && (vma.anonVma === null || !vma.anonymous) ? 'page-anon' : vma;
 }
 
 /**

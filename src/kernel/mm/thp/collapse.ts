@@ -23,7 +23,7 @@ import { hugePages, pteIndex, type TablePage } from '../page-table.ts';
 import { rootTable } from '../page-table-alloc.ts';
 import { addMmCounter, addNewAnonHugeRmap, removeRmap } from '../rmap.ts';
 import { freeSwapCache } from '../swap-cache.ts';
-import { flushTlbRange } from '../tlb.ts';
+import { tlbRemoveTableSyncOne } from '../tlb-sync.ts';
 import { noteHugePage } from '../vm-events.ts';
 import type { VmArea } from '../vma.ts';
 import { vmaStartWrite } from '../vma-lock.ts';
@@ -32,6 +32,7 @@ import type { CollapseControl, ScanResult } from './collapse-control.ts';
 import { type IsolatedFolios, isolatePages, releaseFolios } from './collapse-isolate.ts';
 import { findPmdOrThpOrNone, revalidateVma } from './collapse-scan.ts';
 import { depositTable, pmdIndex, pmdTableOf } from './huge-pmd.ts';
+import { pmdpCollapseFlush } from './pmdp-collapse-flush.ts';
 import { HPAGE_PMD_ORDER } from './policy.ts';
 
 /**
@@ -142,8 +143,7 @@ interface CollapsePlace {
 }
 
 /**
- * Takes the table out of reach and every page of it into our hands; or, if one cannot be had, puts the table back. The
- * flush reaches cached upper entries too: no CPU walks through the table any more.
+ * Takes the table out of reach and every page of it into our hands; or, if one cannot be had, puts the table back.
  */
 function* unlinkAndIsolate(
   current: TaskStruct,
@@ -158,11 +158,10 @@ function* unlinkAndIsolate(
   const index = pmdIndex(pageTables, start);
   yield* anonVma.rwsem.downWrite(current);
   yield* pmdTable.lock.lock(current);
-  yield pmdTable.setEntry;
-  pageTables.write(pmdTable, index, 0, 0);
-  const end = start + hugePages(pageTables);
-  yield* flushTlbRange(current, vma.mm, start, end, format.pageShift, true);
+  yield* pmdpCollapseFlush(current, vma, pmdTable, start);
   yield* pmdTable.lock.unlock(current);
+  // The flush reaches CPUs that run in this address space; a lockless walker of another one may still be in the table.
+  yield* tlbRemoveTableSyncOne(current);
   yield* table.lock.lock(current);
   const result = yield* isolatePages(current, vma, table, start, control, isolated);
   yield* table.lock.unlock(current);

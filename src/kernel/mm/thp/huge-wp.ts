@@ -1,6 +1,7 @@
 /**
  * Faults on a pmd that maps a huge page: a write to a read-only one, or no more than Accessed and Dirty. A page that is
- * this mm's alone is made writable; any other is split, and the fault copies one small page.
+ * this mm's alone is made writable; any other is split, and the fault copies one small page. A huge page of a file is
+ * unmapped, and the fault goes on with the file's page.
  * Left out: NUMA hints.
  * @see Linux mm/huge_memory.c, `do_huge_pmd_wp_page`, `do_huge_zero_wp_pmd`, `huge_pmd_set_accessed`; mm/memory.c,
  * `wp_huge_pmd`
@@ -38,6 +39,10 @@ export function* handleHugePmd(fault: VmFault): Task<number> {
   if (!writes || entryWritable(flags)) {
     yield* setAccessed(fault);
     return 0;
+  }
+  if (!vma.anonymous) {
+    yield* splitHugePmd(fault.current, vma, fault.page);
+    return VM_FAULT_FALLBACK;
   }
   const userfault = (flags & EntryFlag.UffdWp) !== 0 && (vma.flags & VM_UFFD_WP) !== 0;
   if (userfault && !fault.has(FAULT_FLAG_UNSHARE)) return yield* handleUserfault(fault, 'write-protect');

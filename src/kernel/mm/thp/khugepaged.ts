@@ -1,18 +1,20 @@
 /**
  * khugepaged: a kernel thread that goes over the address spaces on its list and makes huge pages where the small ones are
- * there and in use.
- * Left out: files, the time that it sleeps (one call is one wake-up), NUMA, suspending when memory is short.
+ * there and in use; of shared memory, in the page cache.
+ * Left out: the time that it sleeps (one call is one wake-up), NUMA, suspending when memory is short.
  * @see Linux mm/khugepaged.c, `khugepaged_do_scan`, `khugepaged_scan_mm_slot`, `collect_mm_slot`
  */
 import type { Task } from '../../../base/task.ts';
-import { mmapReadTrylock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
+import { mmapReadLock, mmapReadTrylock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { MmStruct } from '../mm.ts';
 import { mmdrop } from '../mm-count.ts';
 import { hugePages } from '../page-table.ts';
 import type { VmArea } from '../vma.ts';
 import { collapseHugePage } from './collapse.ts';
-import { CollapseControl, type CollapseLimits } from './collapse-control.ts';
+import { CollapseControl, type CollapseLimits, type ScanResult } from './collapse-control.ts';
+import { collapseFileOf } from './collapse-file-scan.ts';
+import { collapsePteMappedThp } from './collapse-pte-mapped.ts';
 import { scanPmd } from './collapse-scan.ts';
 import type { KhugepagedScan } from './khugepaged-list.ts';
 import { thpVmaAllowable } from './policy.ts';
@@ -89,6 +91,10 @@ function* scanVmas(
     pages += step;
     const { page } = scan;
     scan.page += step;
+    if (!vma.anonymous) {
+      if ((yield* scanFile(current, vma, page, control)) === 'succeed') scan.pagesCollapsed++;
+      return { pages, finished: false };
+    }
     const result = yield* scanPmd(current, vma, page, control);
     if (result === 'succeed') {
       // Its locks are taken anew: the VMAs may be others then.
@@ -103,6 +109,25 @@ function* scanVmas(
   }
   yield* mmapReadUnlock(current, mm);
   return { pages, finished: true };
+}
+
+/**
+ * The huge page at `page` of a VMA of shared memory. mmap_lock, held for reading, is let go. Where the page cache has one
+ * already, this address space is only made ready to map it by a pmd.
+ */
+function* scanFile(
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  control: CollapseControl,
+): Task<ScanResult> {
+  const { mm } = vma;
+  const result = yield* collapseFileOf(current, vma, page, control);
+  if (result !== 'pte-mapped-hugepage') return result;
+  yield* mmapReadLock(current, mm);
+  const mapped = mm.mmUsers === 0 ? 'any-process' : yield* collapsePteMappedThp(current, mm, page, false);
+  yield* mmapReadUnlock(current, mm);
+  return mapped === 'pmd-mapped' ? 'succeed' : mapped;
 }
 
 /** The VMA at or above `scan.page` that holds a whole huge page and may have it; moves `scan.page` there. */

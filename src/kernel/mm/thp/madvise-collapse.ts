@@ -1,18 +1,22 @@
 /**
  * MADV_COLLAPSE: a program asks for huge pages here and now, whatever the policy and however few of the small pages there
- * are.
- * Left out: files (EINVAL, as with shmem_enabled=deny and without CONFIG_READ_ONLY_THP_FOR_FS).
+ * are. Of tmpfs files too, unless shmem_enabled is `deny`: then the page cache gets a huge page, and the caller's pmd maps
+ * it at once.
+ * Left out: other files (EINVAL, as without CONFIG_READ_ONLY_THP_FOR_FS).
  * @see Linux mm/khugepaged.c, `madvise_collapse`
  */
 import type { Task } from '../../../base/task.ts';
 import { EINVAL } from '../../errno.ts';
-import { mmapReadLock } from '../../lock/mmap-lock.ts';
+import { mmapReadLock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
+import type { MmStruct } from '../mm.ts';
 import { mmdrop, mmgrab } from '../mm-count.ts';
 import { hugePages } from '../page-table.ts';
 import type { VmArea } from '../vma.ts';
 import { collapseHugePage } from './collapse.ts';
 import { CollapseControl, madviseCollapseErrno, mayGoOnAfter, type ScanResult } from './collapse-control.ts';
+import { collapseFileOf } from './collapse-file-scan.ts';
+import { collapsePteMappedThp } from './collapse-pte-mapped.ts';
 import { revalidateVma, scanPmd } from './collapse-scan.ts';
 import { thpVmaAllowable } from './policy.ts';
 
@@ -85,16 +89,30 @@ class CollapseRun {
     if (!this.locked) {
       yield* mmapReadLock(current, mm);
       this.locked = true;
-      const vma = revalidateVma(mm, page, this.#control);
+      const vma = revalidateVma(mm, page, this.#control, false);
       if (typeof vma === 'string') return vma;
       this.#vma = vma;
       this.#end = Math.min(this.#end, vma.end - (vma.end % this.#pages));
       if (page >= this.#end) return 'address-range';
     }
+    if (!this.#vma.anonymous) return yield* this.#collapseFile(mm, page);
     const scanned = yield* scanPmd(current, this.#vma, page, this.#control);
     if (scanned !== 'succeed') return scanned;
     this.locked = false;
     this.dropped = true;
     return yield* collapseHugePage(current, mm, page, this.#control.swap, this.#control);
+  }
+
+  /** Without mmap_lock; it is taken again for the pmd. */
+  *#collapseFile(mm: MmStruct, page: number): Task<ScanResult> {
+    const current = this.#current;
+    this.locked = false;
+    this.dropped = true;
+    const result = yield* collapseFileOf(current, this.#vma, page, this.#control);
+    if (result !== 'pte-mapped-hugepage') return result;
+    yield* mmapReadLock(current, mm);
+    const mapped = yield* collapsePteMappedThp(current, mm, page, true);
+    yield* mmapReadUnlock(current, mm);
+    return mapped;
   }
 }

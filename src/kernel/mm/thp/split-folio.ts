@@ -1,21 +1,23 @@
 /**
- * A large anonymous folio becomes as many folios of one page. All that maps it is replaced by migration entries; if nobody
- * has a reference then but who splits it, nobody can get one, and it is taken apart; then the entries become ptes again,
- * where pages of nothing but zeros give way to the zero page. Pages that nobody maps are free after that.
- * Left out: folios of files (there are none), splitting into folios of more than one page, those in the swap cache (a
- * folio gets its slots only after it was split), statistics.
+ * A large folio becomes as many folios of one page. All that maps an anonymous one is replaced by migration entries; if
+ * nobody has a reference then but who splits it, nobody can get one, and it is taken apart; then the entries become ptes
+ * again, where pages of nothing but zeros give way to the zero page. Pages that nobody maps are free after that. For
+ * folios of files see `split-file-folio.ts`.
+ * Left out: splitting into folios of more than one page, those in the swap cache (a folio gets its slots only after it
+ * was split), statistics.
  * @see Linux mm/huge_memory.c, `__folio_split`, `can_split_folio`, `unmap_folio`, `remap_page`, `__split_unmapped_folio`
  */
 import type { Task } from '../../../base/task.ts';
 import { EAGAIN, EBUSY, EINVAL } from '../../errno.ts';
+import { AddressSpace } from '../../frame/address-space.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
-import type { FrameTable } from '../../frame/frame-table.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { AnonVma } from '../anon-vma.ts';
-import { folioSetLocked, noteReleased, unlockUnwatched } from '../fault/folio-lock.ts';
 import { TlbFlushBatch } from '../reclaim/tlb-batch.ts';
 import { removeMigrationPtes } from '../remove-migration-ptes.ts';
 import { tryToMigrate } from '../try-to-migrate.ts';
+import { splitFileFolio } from './split-file-folio.ts';
+import { canSplitFolio, isolateTails, unlockOthers } from './split-parts.ts';
 
 /**
  * Splits the folio of `frame`, which is locked and of which the caller has one reference; on success, both are of the
@@ -29,17 +31,13 @@ export function* splitFolio(current: TaskStruct, frame: number, list: number[] |
   if (!frames.isLarge(head)) return -EINVAL;
   if (frames.isZeroFrame(head) || frames.hasFlag(head, FrameFlag.Writeback)) return -EBUSY;
   const mapping = frames.mapping(head);
+  if (mapping instanceof AddressSpace) return yield* splitFileFolio(current, mapping, head, frame, list);
   if (!(mapping instanceof AnonVma) || !frames.isMapped(head)) return -EBUSY;
   const { rwsem } = mapping;
   yield* rwsem.downWrite(current);
   const result = canSplitFolio(frames, head, 1) ? yield* splitUnmapped(current, head, frame, list) : -EAGAIN;
   yield* rwsem.upWrite(current);
   return result;
-}
-
-/** Has nobody a reference but the mappings and `ours`? A first look, which says nothing for certain. */
-export function canSplitFolio(frames: FrameTable, head: number, ours: number): boolean {
-  return frames.folioMapcount(head) === frames.refcount(head) - ours;
 }
 
 /** With the lock of the anon_vmas. */
@@ -65,25 +63,6 @@ function* splitUnmapped(
   for (let i = 0; i < pages; i++) {
     yield* removeMigrationPtes(current, head + i, head + i, { rmapLocked: true, useZeroPage: true });
   }
-  if (frame !== head) {
-    noteReleased(current, head);
-    folioSetLocked(current, frame);
-  }
-  for (let i = 0; i < pages; i++) if (head + i !== frame) yield* unlockAndPut(frames, head + i);
+  yield* unlockOthers(current, head, pages, frame);
   return 0;
-}
-
-/** @see `lru_add_split_folio` */
-function isolateTails(frames: FrameTable, head: number, pages: number, list: number[]): void {
-  for (let tail = head + 1; tail < head + pages; tail++) {
-    frames.get(tail);
-    list.push(tail);
-  }
-}
-
-/** A page that got its lock from the split; it is free now if nobody maps it. */
-function* unlockAndPut(frames: FrameTable, frame: number): Task<void> {
-  yield* unlockUnwatched(frames, frame);
-  yield frames.refPoint(frame);
-  frames.put(frame);
 }

@@ -1,8 +1,8 @@
 /**
  * From one pmd that maps a huge page to a table of ptes that map the same pages. The page itself stays one folio. The
  * pmd is made invalid and flushed before it points to the table: a huge and a small translation of one address must
- * never be valid together.
- * Left out: huge pages of files (they are only taken out), soft-dirty.
+ * never be valid together. A huge page of a file is only taken out: faults find it again.
+ * Left out: soft-dirty.
  * @see Linux mm/huge_memory.c, `__split_huge_pmd_locked`, `__split_huge_zero_page_pmd`; `vma_adjust_trans_huge`
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
@@ -12,7 +12,7 @@ import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { hugePages, PmdKind, pteIndex, type TablePage } from '../page-table.ts';
 import { rootTable } from '../page-table-alloc.ts';
-import { addAnonRmapsOfHuge, removeHugeRmap } from '../rmap.ts';
+import { addAnonRmapsOfHuge, addMmCounter, mmCounter, removeHugeRmap } from '../rmap.ts';
 import { flushTlbRange } from '../tlb.ts';
 import { noteHugePage } from '../vm-events.ts';
 import type { VmArea } from '../vma.ts';
@@ -31,11 +31,17 @@ export function* splitHugePmd(current: TaskStruct, vma: VmArea, page: number): T
 }
 
 /** With the pmd's lock held; `start` is the first page. @see `__split_huge_pmd_locked` */
-function* splitHugePmdLocked(current: TaskStruct, vma: VmArea, table: TablePage, start: number): Task<void> {
+export function* splitHugePmdLocked(
+  current: TaskStruct,
+  vma: VmArea,
+  table: TablePage,
+  start: number,
+): Task<void> {
   const { mm } = vma;
   const { frames, pageTables } = mm.kernel;
   const index = pmdIndex(pageTables, start);
   noteHugePage(current, 'thp-split', start);
+  if (!vma.anonymous) return yield* zapFilePmd(current, vma, table, start);
   pageTables.read(table, index);
   if (frames.isHugeZero(pageTables.frame(table.level))) {
     yield* splitHugeZero(current, vma, table, start);
@@ -55,6 +61,23 @@ function* splitHugePmdLocked(current: TaskStruct, vma: VmArea, table: TablePage,
   fillPtes(vma, ptes, start, entry, (i) => head + i);
   removeHugeRmap(frames, head, mm);
   yield* populatePmd(vma, table, index, ptes);
+}
+
+/** The pmd of a file's huge page goes, and with it its reference. There is no table that could take its place. */
+function* zapFilePmd(current: TaskStruct, vma: VmArea, table: TablePage, start: number): Task<void> {
+  const { mm } = vma;
+  const { frames, pageTables } = mm.kernel;
+  yield table.setEntry;
+  pageTables.getAndClear(table, pmdIndex(pageTables, start));
+  const flags = pageTables.flags(table.level);
+  const head = pageTables.frame(table.level);
+  yield* flushHugePmd(current, vma, start);
+  if ((flags & EntryFlag.Dirty) !== 0) frames.setFlags(head, FrameFlag.Dirty);
+  if ((flags & EntryFlag.Young) !== 0) frames.setFlags(head, FrameFlag.Referenced);
+  removeHugeRmap(frames, head, mm);
+  addMmCounter(mm, mmCounter(frames, head), -hugePages(pageTables));
+  yield frames.refPoint(head);
+  frames.put(head);
 }
 
 /**
