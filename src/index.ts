@@ -32,7 +32,8 @@ export { PhysicalMemory } from './hardware/physical-memory.ts';
 export { type Retention, TLB_PROFILES, type TlbProfile } from './hardware/retention.ts';
 export { TAG_GRANULE, TagMemory } from './hardware/tag-memory.ts';
 export type { LockdepReport } from './kernel/lock/lockdep.ts';
-export type { SmapsEntry } from './kernel/mm/smaps.ts';
+export type { MapsEntry, SmapsEntry } from './kernel/mm/smaps.ts';
+export type { SmapsRollup } from './kernel/remote/proc-pid-smaps.ts';
 // Reports.
 export { decodeText } from './report/decode-text.ts';
 export { scenarioSummary, scenarioText } from './report/scenario-text.ts';
@@ -44,6 +45,7 @@ export type { ByteSize, KernelBug, MachineSettings } from './userland/machine-se
 export type { HugePagePoolView, PageView, SwapView } from './userland/memory-view.ts';
 export type { ErrnoFailure, Failure, Outcome, SignalFailure, Success } from './userland/outcome.ts';
 export type { MemoryRange } from './userland/ranges.ts';
+export type { RemoteAccessView } from './userland/remote-access-view.ts';
 export {
   type ProgramResult,
   type RunConfig,

@@ -1,5 +1,8 @@
 /** The part of `User` that looks into other processes: ptrace, files of /proc, process_vm_readv and process_vm_writev. */
 import type { Task } from '../base/task.ts';
+import type { MapsEntry, SmapsEntry } from '../kernel/mm/smaps.ts';
+import type { SmapsRollup } from '../kernel/remote/proc-pid-smaps.ts';
+import * as procFiles from './calls/proc-maps.ts';
 import type { ProcessContext } from './calls/process-context.ts';
 import * as remote from './calls/remote.ts';
 import type { Outcome } from './outcome.ts';
@@ -107,6 +110,32 @@ export class RemoteUser extends ProbeUser {
    */
   procEnvironInto(pid: number, bytes: Word, target: bigint): Task<Outcome<number>> {
     return this.#context.made('procEnvironInto', remote.procEnvironInto(this.#context, pid, bytes, target));
+  }
+
+  /**
+   * Reads /proc/PID/maps: every mapping, each as it was while its own lock was held; the list is of no one moment.
+   * @errors ENOENT, ESRCH, EACCES, EINTR. @see proc_pid_maps(5); Linux fs/proc/task_mmu.c, `proc_get_vma`
+   */
+  procMaps(pid: number): Task<Outcome<readonly MapsEntry[]>> {
+    return this.#context.made('procMaps', procFiles.procMaps(this.#context, pid));
+  }
+
+  /**
+   * Reads /proc/PID/smaps: every mapping and what is resident of it, in KiB. Holds mmap_lock for reading over five mappings
+   * and their page tables at a time, as reads of 4096 bytes do.
+   * @errors ENOENT, ESRCH, EACCES, EINTR. @see proc_pid_smaps(5); Linux fs/proc/task_mmu.c, `show_smap`
+   */
+  procSmaps(pid: number): Task<Outcome<readonly SmapsEntry[]>> {
+    return this.#context.made('procSmaps', procFiles.procSmaps(this.#context, pid));
+  }
+
+  /**
+   * Reads /proc/PID/smaps_rollup: the sums over all mappings, in KiB. Holds mmap_lock for reading, and lets it go after a
+   * mapping if somebody waits for it.
+   * @errors ENOENT, ESRCH, EACCES, EINTR. @see Linux fs/proc/task_mmu.c, `show_smaps_rollup`
+   */
+  procSmapsRollup(pid: number): Task<Outcome<SmapsRollup>> {
+    return this.#context.made('procSmapsRollup', procFiles.procSmapsRollup(this.#context, pid));
   }
 
   /**

@@ -107,6 +107,12 @@ export class User extends RemoteUser {
     return this.#context.pidOf(name);
   }
 
+  /** The clock of this process' CPU: virtual time in cycles, as RDTSC and CNTVCT_EL0 would tell it. No task. */
+  now(): number {
+    const { task, run } = this.#context;
+    return run.system.machine.cpu(task.cpu).time;
+  }
+
   /**
    * Runs calls whose signals come back as values: `const r = yield* u.attempt(u.load(0n))`.
    * As if a handler for SIGSEGV and SIGBUS had been set around it that leaves with `siglongjmp`.
@@ -242,7 +248,11 @@ export class User extends RemoteUser {
     return this.#context.made('storeBytes', memory.storeBytes(this.#context, address, data));
   }
 
-  /** Fetches an instruction at `address`; what the bytes would do is not modelled. @signals SIGSEGV, SIGBUS */
+  /**
+   * Fetches an instruction at `address`; what the bytes would do is not modelled, except that where uprobes are a breakpoint
+   * of one tells its listeners, and one of the program's own is a SIGTRAP.
+   * @signals SIGSEGV, SIGBUS, SIGTRAP
+   */
   fetch(address: bigint): Task<Outcome<void>> {
     return this.#context.made('fetch', memory.fetch(this.#context, address));
   }

@@ -28,6 +28,7 @@ import {
   type SwapView,
   swapView,
 } from './memory-view.ts';
+import { type RemoteAccessView, remoteAccessView } from './remote-access-view.ts';
 import type { Share } from './share.ts';
 import type { System } from './system.ts';
 import { type VmaLockView, vmaLockView } from './vma-lock-view.ts';
@@ -277,6 +278,11 @@ export class WorldView {
       throw new InputError(`there are no huge pages of "${String(size)}"`, { expected: '2MiB or 1GiB' });
     }
     return hugePagePool(this.#system.kernel, size);
+  }
+
+  /** How accesses to other processes' memory lock in this run, and what they did so far. */
+  get remoteAccess(): RemoteAccessView {
+    return remoteAccessView(this.#system.kernel);
   }
 
   /** The swap area, in pages. */

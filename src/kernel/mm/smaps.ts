@@ -92,8 +92,8 @@ const HIGH_LETTERS: readonly (readonly [number, string])[] = [
   [VMH_SEALED, 'sl'],
 ];
 
-/** One VMA. Byte addresses; resident amounts in KiB. */
-export interface SmapsEntry {
+/** One VMA, as a line of /proc/pid/maps has it. Byte addresses. */
+export interface MapsEntry {
   readonly start: bigint;
   readonly end: bigint;
   /** `rw-p`, with `s` for VM_MAYSHARE. */
@@ -102,12 +102,19 @@ export interface SmapsEntry {
   readonly offset: bigint;
   /** `anon`, `heap`, `stack`, or the kind of the file: `shmem`, `memfd:NAME`, `path`. */
   readonly kind: string;
+}
+
+/** And what of it is resident, in KiB. */
+export interface SmapsEntry extends MapsEntry {
   readonly vmFlags: string;
   readonly rss: number;
   readonly anonymous: number;
   readonly swap: number;
   /** AnonHugePages: anonymous memory that pmds map. */
   readonly anonHugePages: number;
+  /** ShmemPmdMapped and FilePmdMapped: shared memory, and other files' pages, that pmds map. */
+  readonly shmemPmdMapped: number;
+  readonly filePmdMapped: number;
   /** Private_Hugetlb and Shared_Hugetlb: pages of pools that one entry maps, and that several do. */
   readonly privateHugetlb: number;
   readonly sharedHugetlb: number;
@@ -165,6 +172,8 @@ class Amounts {
   anonymous = 0;
   swap = 0;
   anonHugePages = 0;
+  shmemPmdMapped = 0;
+  filePmdMapped = 0;
   privateHugetlb = 0;
   sharedHugetlb = 0;
   /** In bytes, times `PSS_SCALE`. */
@@ -180,6 +189,10 @@ class Amounts {
     const size = PAGE_KIB * view.count;
     if (!view.present) {
       if (view.swapped) this.swap += size;
+      if (view.frame === -1) return;
+      // Not to be reached by a CPU, and resident.
+      this.rss += size;
+      this.#addPage(view, size);
       return;
     }
     if (view.zero || view.special) return;
@@ -196,10 +209,12 @@ class Amounts {
   #addPage(view: PageView, size: number): void {
     const { frames, pageTables } = this.#mm.kernel;
     this.#proportional += Math.floor((size * KIB * PSS_SCALE) / Math.max(1, view.mapcount));
-    if (!frames.hasFlag(view.frame, FrameFlag.Anon)) return;
-    this.anonymous += size;
+    const anonymous = frames.hasFlag(view.frame, FrameFlag.Anon);
+    if (anonymous) this.anonymous += size;
     if (!view.huge || pageTables.pmdKind(rootTable(this.#mm), view.page) !== PmdKind.Huge) return;
-    this.anonHugePages += size;
+    if (anonymous) this.anonHugePages += size;
+    else if (frames.hasFlag(view.frame, FrameFlag.SwapBacked)) this.shmemPmdMapped += size;
+    else this.filePmdMapped += size;
   }
 
   /** `Pss`. */
@@ -208,37 +223,71 @@ class Amounts {
   }
 }
 
-function entryOf(mm: MmStruct, vma: VmArea, start: number, end: number): SmapsEntry {
-  const amounts = new Amounts(mm);
-  const partlySwapped = (vma.file?.mapping.swappedCount ?? 0) > 0;
-  const occupied = new Set<number>();
-  for (const view of vmaPageViews(vma, start, end)) {
-    if (partlySwapped) for (let i = 0; i < view.count; i++) occupied.add(view.page + i);
-    amounts.add(view);
+/** What one VMA has, gathered part by part: whoever walks it may let go of page-table locks between them. */
+export class SmapsGather {
+  readonly #vma: VmArea;
+  readonly #amounts: Amounts;
+  readonly #partlySwapped: boolean;
+  readonly #occupied = new Set<number>();
+
+  constructor(vma: VmArea) {
+    this.#vma = vma;
+    this.#amounts = new Amounts(vma.mm);
+    this.#partlySwapped = (vma.file?.mapping.swappedCount ?? 0) > 0;
   }
-  const { rss, anonymous, anonHugePages, privateHugetlb, sharedHugetlb } = amounts;
+
+  /** Adds pages [start, end). */
+  add(start: number, end: number): void {
+    for (const view of vmaPageViews(this.#vma, start, end)) {
+      if (this.#partlySwapped) for (let i = 0; i < view.count; i++) this.#occupied.add(view.page + i);
+      this.#amounts.add(view);
+    }
+  }
+
+  /** The entry for pages [start, end), which have all been added. */
+  entry(start: number, end: number): SmapsEntry {
+    const vma = this.#vma;
+    const { rss, anonymous, swap, anonHugePages, privateHugetlb, sharedHugetlb, proportional } =
+      this.#amounts;
+    const { shmemPmdMapped, filePmdMapped } = this.#amounts;
+    return {
+      ...mapsEntry(vma, start, end),
+      vmFlags: vmFlagText(vma),
+      rss,
+      anonymous,
+      swap: swap + PAGE_KIB * shmemSwapUsage(vma, start, end, this.#occupied),
+      anonHugePages,
+      shmemPmdMapped,
+      filePmdMapped,
+      privateHugetlb,
+      sharedHugetlb,
+      locked: (vma.flags & VM_LOCKED) === 0 ? 0 : proportional,
+    };
+  }
+}
+
+/** The line of /proc/pid/maps for pages [start, end) of a VMA. */
+export function mapsEntry(vma: VmArea, start = vma.start, end = vma.end): MapsEntry {
   return {
     start: BigInt(start) << 12n,
     end: BigInt(end) << 12n,
     permissions: permissionText(vma),
     offset: vma.file === null ? 0n : BigInt(vma.indexOf(start)) << 12n,
-    kind: kindOf(mm, vma),
-    vmFlags: vmFlagText(vma),
-    rss,
-    anonymous,
-    swap: amounts.swap + PAGE_KIB * shmemSwapUsage(vma, start, end, occupied),
-    anonHugePages,
-    privateHugetlb,
-    sharedHugetlb,
-    locked: (vma.flags & VM_LOCKED) === 0 ? 0 : amounts.proportional,
+    kind: kindOf(vma.mm, vma),
   };
+}
+
+function entryOf(vma: VmArea, start: number, end: number): SmapsEntry {
+  const gather = new SmapsGather(vma);
+  gather.add(start, end);
+  return gather.entry(start, end);
 }
 
 /** The VMAs with a page in [start, end) (page numbers), from the lowest, cut to this range. */
 export function smapsEntries(mm: MmStruct, start = 0, end = mm.taskSizePages): SmapsEntry[] {
   return mm.vmas
     .inRange(start, end)
-    .map((vma) => entryOf(mm, vma, Math.max(vma.start, start), Math.min(vma.end, end)));
+    .map((vma) => entryOf(vma, Math.max(vma.start, start), Math.min(vma.end, end)));
 }
 
 /** Sums of a list of entries, KiB; `locked` is VmLck of /proc/pid/status, the running counter of the mm. */
