@@ -12,6 +12,7 @@ import type { Task } from '../../base/task.ts';
 import { mmapAssertLocked } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { hugeEntryIndex, hugePteLock, hugetlbWalk } from './hugetlb/huge-walk.ts';
+import type { MmStruct } from './mm.ts';
 import { PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { pmdIndex, pmdTransHugeLock } from './thp/huge-pmd.ts';
@@ -52,20 +53,28 @@ export function* folioWalkStart(
   flags: number,
 ): Task<FolioWalk | null> {
   assertWalkAllowed(current, vma, page, flags);
-  current.kernel.remoteCounters.walks++;
-  if ((vma.flags & VM_HUGETLB) !== 0) {
-    return (flags & FW_VMA_LOCKED) !== 0 ? null : yield* walkHugetlb(current, vma, page);
-  }
-  const { pageTables } = current.kernel;
-  if (pageTables.pmdKind(rootTable(vma.mm), page) === PmdKind.Huge) {
-    const huge = yield* pmdTransHugeLock(current, vma.mm, page);
+  if ((vma.flags & VM_HUGETLB) === 0) return yield* walkToFolio(current, vma.mm, page, flags);
+  return (flags & FW_VMA_LOCKED) !== 0 ? null : yield* walkHugetlb(current, vma, page);
+}
+
+/** The walk itself, whatever the caller holds: for mappings that are not of hugetlb. */
+export function* walkToFolio(
+  current: TaskStruct,
+  mm: MmStruct,
+  page: number,
+  flags: number,
+): Task<FolioWalk | null> {
+  const { pageTables, remoteCounters } = current.kernel;
+  remoteCounters.walks++;
+  if (pageTables.pmdKind(rootTable(mm), page) === PmdKind.Huge) {
+    const huge = yield* pmdTransHugeLock(current, mm, page);
     if (huge !== null) {
       const found = foundIn(current, huge, pmdIndex(pageTables, page), page, flags);
       if (found === null) yield* huge.lock.unlock(current);
       return found;
     }
   }
-  const table = yield* pteOffsetMapLock(current, vma.mm, page);
+  const table = yield* pteOffsetMapLock(current, mm, page);
   if (table === null) return null;
   const found = foundIn(current, table, pteIndex(pageTables, page), page, flags);
   if (found === null) yield* pteUnmapUnlock(current, table);

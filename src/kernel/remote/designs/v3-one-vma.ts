@@ -60,8 +60,8 @@ function* readInOneVma(current: TaskStruct, transfer: RemoteTransfer): Task<Remo
   return failed;
 }
 
-/** False when a page is absent. */
-function* readPages(
+/** Reads a transfer that the VMA holds. False when a page is absent. */
+export function* readPages(
   current: TaskStruct,
   vma: VmArea,
   first: number,

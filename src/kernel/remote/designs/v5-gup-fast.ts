@@ -18,11 +18,10 @@ import { lockVmaUnderRcu } from '../../mm/lock-vma-under-rcu.ts';
 import type { VmArea } from '../../mm/vma.ts';
 import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { copyRemotePage } from '../copy-remote-page.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
+import { copyPart, fallBack, stopReason } from './fast-pages.ts';
 import { isInside, lockRefusal, readRefusal } from './lock-vma.ts';
-import { v0MmapLock } from './v0-mmap-lock.ts';
 
 const PAGE_SIZE = 4096;
 /** Pages walked with interrupts off at one time. */
@@ -78,11 +77,6 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
   return failed === null ? length : yield* fallBack(current, transfer, failed);
 }
 
-function fallBack(current: TaskStruct, transfer: RemoteTransfer, reason: RemoteFallback): Task<number> {
-  current.kernel.remoteCounters.noteFallback(reason);
-  return v0MmapLock.accessRemoteVm(current, transfer);
-}
-
 /** Why no VMA is even looked for, or null. */
 function refusalOutside({ kernel }: TaskStruct, gupFlags: number): RemoteFallback | null {
   if ((gupFlags & ~(FOLL_FORCE | FOLL_ANON | FOLL_WRITE)) !== 0) return RemoteFallback.Flags;
@@ -100,19 +94,4 @@ function refusalInside(
 ): RemoteFallback | null {
   if (!isInside(vma, first, transfer)) return RemoteFallback.SeveralVmas;
   return readRefusal(current, vma, transfer.gupFlags);
-}
-
-/** Why the walk has stopped before its end, or null. */
-function stopReason(walk: FastWalk): RemoteFallback | null {
-  if (!walk.isShort) return null;
-  return walk.isAbsent ? RemoteFallback.AbsentPage : RemoteFallback.FastWalk;
-}
-
-/** The transfer's part in its page `number`, from 0, which is `frame`. */
-function copyPart(current: TaskStruct, transfer: RemoteTransfer, number: number, frame: number): void {
-  const { offset, buffer, length, gupFlags } = transfer;
-  const skip = number === 0 ? offset : 0;
-  const moved = number === 0 ? 0 : number * PAGE_SIZE - offset;
-  const bytes = Math.min(length - moved, PAGE_SIZE - skip);
-  copyRemotePage(current, frame, skip, buffer, moved, bytes, (gupFlags & FOLL_WRITE) !== 0);
 }
