@@ -71,6 +71,8 @@ export class RwSemaphore extends SharedObject {
   readonly #wakePoint: SchedPoint;
   /** Just before a writer of mmap_lock ends its section, which comes before the release (`vma_end_write_all`). */
   readonly endWriteAll: SchedPoint;
+  /** Of an mmap_lock: just before the sequence number is read without it. */
+  readonly speculate: SchedPoint;
 
   constructor(name: string) {
     super(name);
@@ -83,6 +85,7 @@ export class RwSemaphore extends SharedObject {
     this.#downgrade = point('downgrade_write');
     this.#wakePoint = point('rwsem_wake');
     this.endWriteAll = new SchedPoint(PointKind.Write, this, 'vma_end_write_all', StepCost.SharedLoad);
+    this.speculate = new SchedPoint(PointKind.Read, this, 'mmap_lock_speculate', StepCost.SharedLoad);
   }
 
   /** Takes it for reading; sleeps, and not even SIGKILL ends that. */

@@ -32,6 +32,8 @@ export const RemoteFallback = {
   LockLost: 'lock lost in a fault',
   /** The lockless walk stopped: the entries changed under it, or are of a kind that it does not take. */
   FastWalk: 'lockless walk stopped',
+  /** A writer has mmap_lock, whatever it does there. */
+  WriterHolds: 'a writer holds mmap_lock',
   /** A writer ran meanwhile. */
   WriterRan: 'a writer ran',
 } as const;
