@@ -40,6 +40,7 @@ const ELOOP = 40;
 const ENODATA = 61;
 export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
+export const ENOBUFS = 105;
 export const EHWPOISON = 133;
 
 /** Of the kernel's own, but it gets out: an operation that is not there. */
@@ -87,6 +88,7 @@ const names: ReadonlyMap<number, string> = new Map(
     ENODATA,
     EOVERFLOW,
     EOPNOTSUPP,
+    ENOBUFS,
     EHWPOISON,
     ENOTSUPP,
     ERESTARTSYS,
