@@ -44,6 +44,17 @@ export type { Candidate, Policy, RunView } from './sched/policy/policy.ts';
 export type { ByteSize, KernelBug, MachineSettings } from './userland/machine-settings.ts';
 export type { HugePagePoolView, PageView, SwapView } from './userland/memory-view.ts';
 export type { ErrnoFailure, Failure, Outcome, SignalFailure, Success } from './userland/outcome.ts';
+export type {
+  DmaMapArguments,
+  DmaUnmapArguments,
+  DriverName,
+  DriverOptions,
+  FixedRequestArguments,
+  MemoryRegionArguments,
+  VduseUmemArguments,
+  VhostMapArguments,
+  XdpUmemArguments,
+} from './userland/pin-arguments.ts';
 export type { MemoryRange } from './userland/ranges.ts';
 export type { RemoteAccessView } from './userland/remote-access-view.ts';
 export {
@@ -74,6 +85,13 @@ export type {
   MsyncArguments,
   RemapFilePagesArguments,
 } from './userland/user-mappings.ts';
+export type {
+  LegacyPinArguments,
+  LegacyPinResult,
+  PageVmaArguments,
+  VmaContentView,
+  VmaUseView,
+} from './userland/user-pins.ts';
 export type { VectorRead } from './userland/user-remote.ts';
 export type {
   UffdCopyArguments,

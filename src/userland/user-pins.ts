@@ -1,8 +1,21 @@
 /** The part of `User` about memory that drivers pin: io_uring buffers, VFIO, iommufd, RDMA, AF_XDP. */
 import type { Task } from '../base/task.ts';
 import * as legacy from './calls/legacy-vmas.ts';
+import * as pins from './calls/pins.ts';
 import type { ProcessContext } from './calls/process-context.ts';
 import type { Outcome } from './outcome.ts';
+import type {
+  DmaMapArguments,
+  DmaUnmapArguments,
+  DriverName,
+  DriverOptions,
+  FixedRequestArguments,
+  MemoryRegionArguments,
+  VduseUmemArguments,
+  VhostMapArguments,
+  XdpUmemArguments,
+} from './pin-arguments.ts';
+import type { MemoryRange } from './ranges.ts';
 import type { Word } from './units.ts';
 import { GupUser } from './user-gup.ts';
 
@@ -106,5 +119,168 @@ export class PinUser extends GupUser {
    */
   getUserPageVma(args: PageVmaArguments): Task<Outcome<VmaContentView>> {
     return this.#context.made('getUserPageVma', legacy.getUserPageVma(this.#context, args));
+  }
+
+  /**
+   * Opens a driver that pins memory: a descriptor, which `close`, exec or exit gives back with all that is pinned by it. fork
+   * shares it. No permission is asked for.
+   */
+  openDriver(name: DriverName, options: DriverOptions = {}): Task<Outcome<number>> {
+    return this.#context.made('openDriver', pins.openDriver(this.#context, name, options));
+  }
+
+  /**
+   * Pages that drivers keep: of this address space as pinned (`pinned_vm`) and as locked (`locked_vm`, with mlock), and of this
+   * user (`user->locked_vm`). RLIMIT_MEMLOCK holds for each by itself.
+   */
+  pinnedPages(): { readonly pinned: number; readonly locked: number; readonly user: number } {
+    return pins.pinnedPages(this.#context);
+  }
+
+  /**
+   * The device that a driver stands for reads memory by itself, at an address of its own: an IOVA; for `io_uring` and `rdma` the
+   * address that was registered; for `xdp`, `vduse` and `videobuf` a byte of the buffer. Gives what it read before the first
+   * page that it has not.
+   * @errors EFAULT (nothing: not mapped for the device, or not for reading), EBADF
+   */
+  dmaRead(fd: number, address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
+    return this.#context.made('dmaRead', pins.dmaRead(this.#context, fd, address, bytes));
+  }
+
+  /** As `dmaRead`: the device writes; how many bytes it wrote. @errors EFAULT, EBADF */
+  dmaWrite(fd: number, address: bigint, data: Uint8Array): Task<Outcome<number>> {
+    return this.#context.made('dmaWrite', pins.dmaWrite(this.#context, fd, address, data));
+  }
+
+  /**
+   * IORING_REGISTER_BUFFERS: pins the ranges, of at most 1 GiB each, for long and for writing. An empty range at 0 is a slot
+   * without a buffer. All or none.
+   * @errors EBUSY (there are some), EINVAL (none, above 16384; with a form, VMAs of different files), EFAULT, EOVERFLOW, ENOMEM
+   * (the user's RLIMIT_MEMLOCK, unless the ring's maker had CAP_IPC_LOCK), EOPNOTSUPP (with a form, a file of the wrong kind)
+   * @see io_uring_register(2); Linux io_uring/rsrc.c, `io_sqe_buffers_register`
+   */
+  ioUringRegisterBuffers(fd: number, ranges: readonly MemoryRange[]): Task<Outcome<void>> {
+    const call = pins.ioUringRegisterBuffers(this.#context, fd, ranges);
+    return this.#context.made('ioUringRegisterBuffers', call);
+  }
+
+  /** IORING_UNREGISTER_BUFFERS. @errors ENXIO (there are none), EBADF. @see io_uring_register(2) */
+  ioUringUnregisterBuffers(fd: number): Task<Outcome<void>> {
+    const call = pins.ioUringUnregisterBuffers(this.#context, fd);
+    return this.#context.made('ioUringUnregisterBuffers', call);
+  }
+
+  /**
+   * IORING_OP_READ_FIXED: from a file into the pages of a buffer, whatever is mapped at its address now. How many bytes.
+   * @errors EFAULT (no such buffer, or not inside it), EBADF, and those of `pread`. @see Linux io_uring/rsrc.c, `io_import_fixed`
+   */
+  ioUringReadFixed(fd: number, request: FixedRequestArguments): Task<Outcome<number>> {
+    const call = pins.ioUringFixed(this.#context, 'ioUringReadFixed', fd, request);
+    return this.#context.made('ioUringReadFixed', call);
+  }
+
+  /** IORING_OP_WRITE_FIXED: from the pages of a buffer to a file. @errors as `ioUringReadFixed`, and those of `pwrite` */
+  ioUringWriteFixed(fd: number, request: FixedRequestArguments): Task<Outcome<number>> {
+    const call = pins.ioUringFixed(this.#context, 'ioUringWriteFixed', fd, request);
+    return this.#context.made('ioUringWriteFixed', call);
+  }
+
+  /**
+   * VFIO_IOMMU_MAP_DMA: whole pages, pinned and counted as locked memory; frames of a device (VM_PFNMAP) are mapped without.
+   * @errors EINVAL, EOVERFLOW, EEXIST, ENOSPC, ENOMEM (RLIMIT_MEMLOCK, unless CAP_IPC_LOCK), EFAULT, EINTR
+   * @see Linux drivers/vfio/vfio_iommu_type1.c, `vfio_dma_do_map`
+   */
+  vfioMapDma(fd: number, map: DmaMapArguments): Task<Outcome<void>> {
+    return this.#context.made('vfioMapDma', pins.vfioMap(this.#context, fd, map));
+  }
+
+  /** VFIO_IOMMU_UNMAP_DMA: bytes unmapped, maybe 0. @errors EINVAL (not whole pages, a part of a mapping), EOVERFLOW */
+  vfioUnmapDma(fd: number, unmap: DmaUnmapArguments): Task<Outcome<number>> {
+    return this.#context.made('vfioUnmapDma', pins.vfioUnmap(this.#context, fd, unmap));
+  }
+
+  /**
+   * IOMMU_IOAS_MAP at a given IOVA: whole pages; pinned now if a device is attached, else by `iommufdAttach`.
+   * @errors EINVAL, EOVERFLOW, EEXIST, ENOMEM (RLIMIT_MEMLOCK), EFAULT. @see Linux drivers/iommu/iommufd/pages.c
+   */
+  iommufdMap(fd: number, map: DmaMapArguments): Task<Outcome<void>> {
+    return this.#context.made('iommufdMap', pins.iommufdMap(this.#context, fd, map));
+  }
+
+  /** IOMMU_IOAS_UNMAP: bytes unmapped. @errors ENOENT (nothing there, or a part of a mapping), EINVAL, EOVERFLOW */
+  iommufdUnmap(fd: number, unmap: DmaUnmapArguments): Task<Outcome<number>> {
+    return this.#context.made('iommufdUnmap', pins.iommufdUnmap(this.#context, fd, unmap));
+  }
+
+  /**
+   * Attaches a device: pins everything that is mapped, also by other processes that share the descriptor.
+   * @errors EBUSY (there is one), ENOMEM, EFAULT (no page; or the process that mapped it is gone)
+   */
+  iommufdAttach(fd: number): Task<Outcome<void>> {
+    return this.#context.made('iommufdAttach', pins.iommufdAttach(this.#context, fd));
+  }
+
+  /**
+   * `ibv_reg_mr`: pins a range for an RDMA adapter, and gives its key.
+   * @errors EINVAL, EPERM (RLIMIT_MEMLOCK is 0), ENOMEM (above it), EOPNOTSUPP (on demand), EFAULT
+   * @see Linux drivers/infiniband/core/umem.c, `ib_umem_get`
+   */
+  ibRegMr(fd: number, region: MemoryRegionArguments): Task<Outcome<number>> {
+    return this.#context.made('ibRegMr', pins.regMr(this.#context, fd, region));
+  }
+
+  /** `ibv_dereg_mr`. @errors EINVAL (no such key) */
+  ibDeregMr(fd: number, key: number): Task<Outcome<void>> {
+    return this.#context.made('ibDeregMr', pins.deregMr(this.#context, fd, key));
+  }
+
+  /**
+   * XDP_UMEM_REG of an AF_XDP socket.
+   * @errors EBUSY (has one), EINVAL, ENOBUFS (the user's RLIMIT_MEMLOCK, unless CAP_IPC_LOCK), ENOMEM (only a part), EFAULT
+   * @see Linux net/xdp/xdp_umem.c, `xdp_umem_reg`
+   */
+  xdpUmemReg(fd: number, umem: XdpUmemArguments): Task<Outcome<void>> {
+    return this.#context.made('xdpUmemReg', pins.xdpUmem(this.#context, fd, umem));
+  }
+
+  /**
+   * VHOST_IOTLB_UPDATE of vhost-vdpa.
+   * @errors EPERM (not the process that opened it), EINVAL, EEXIST, ENOMEM (RLIMIT_MEMLOCK, also with CAP_IPC_LOCK), EFAULT
+   * @see Linux drivers/vhost/vdpa.c, `vhost_vdpa_pa_map`
+   */
+  vhostVdpaMap(fd: number, map: VhostMapArguments): Task<Outcome<void>> {
+    return this.#context.made('vhostVdpaMap', pins.vhostMap(this.#context, fd, map));
+  }
+
+  /** VHOST_IOTLB_INVALIDATE: runs of frames that the range touches go as a whole. @errors EPERM */
+  vhostVdpaUnmap(fd: number, unmap: DmaUnmapArguments): Task<Outcome<void>> {
+    return this.#context.made('vhostVdpaUnmap', pins.vhostUnmap(this.#context, fd, unmap));
+  }
+
+  /**
+   * VDUSE_IOTLB_REG_UMEM: memory of this process as the whole bounce buffer.
+   * @errors EINVAL, EEXIST, ENOMEM (RLIMIT_MEMLOCK, also with CAP_IPC_LOCK; only a part), EFAULT
+   * @see Linux drivers/vdpa/vdpa_user/vduse_dev.c, `vduse_dev_reg_umem`
+   */
+  vduseRegUmem(fd: number, umem: VduseUmemArguments): Task<Outcome<void>> {
+    return this.#context.made('vduseRegUmem', pins.vduseReg(this.#context, fd, umem));
+  }
+
+  /** VDUSE_IOTLB_DEREG_UMEM. @errors ENOENT (there is none), EINVAL (another size) */
+  vduseDeregUmem(fd: number, bytes: Word): Task<Outcome<void>> {
+    return this.#context.made('vduseDeregUmem', pins.vduseDereg(this.#context, fd, bytes));
+  }
+
+  /**
+   * A video buffer of the program's own: `capture` for one that the device writes, else it reads. Counts nowhere.
+   * @errors EBUSY (has one), EINVAL (empty, or only a part), EFAULT. @see Linux v6.4 drivers/media/v4l2-core/videobuf-dma-sg.c
+   */
+  videobufMap(fd: number, address: bigint, bytes: Word, capture: boolean): Task<Outcome<void>> {
+    return this.#context.made('videobufMap', pins.videobufMap(this.#context, fd, address, bytes, capture));
+  }
+
+  /** Gives the video buffer back. @errors EINVAL (there is none) */
+  videobufUnmap(fd: number): Task<Outcome<void>> {
+    return this.#context.made('videobufUnmap', pins.videobufUnmap(this.#context, fd));
   }
 }
