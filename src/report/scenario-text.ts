@@ -46,6 +46,7 @@ export function scenarioSummary(
     ...programTable(programs),
     '',
     ...(variables.length > 0 ? [`shared variables: ${variables.map(variableText).join(', ')}`] : []),
+    ...remoteLines(result),
     ...(all ? [`events: ${counterText(result.counters)}`] : []),
     `${withCommas(result.steps)} steps, ${withCommas(result.cycles)} cycles ` +
       `(${result.cyclesByCpu.map((cycles, cpu) => `CPU ${cpu}: ${withCommas(cycles)}`).join(', ')})`,
@@ -55,6 +56,19 @@ export function scenarioSummary(
     ...(needsSchedule(result) ? [`schedule: ${result.schedule}`] : []),
   ];
   return `${lines.join('\n')}\n`;
+}
+
+/** Nothing when nobody accessed another process's memory. */
+function remoteLines({ remoteAccess }: ScenarioResult): string[] {
+  if (remoteAccess === null) return [];
+  const { design, wrong, calls, bytes, vmaLookups, walks, fallbacks } = remoteAccess;
+  const reasons = Object.entries(fallbacks).map(([reason, count]) => `${reason} ${withCommas(count)}`);
+  return [
+    ...(wrong === null ? [] : [`WARNING: design ${design} is wrong on purpose: ${wrong}`]),
+    `remote accesses (design ${design}): ${withCommas(calls)} calls, ${withCommas(bytes)} bytes copied, ` +
+      `${withCommas(vmaLookups)} VMA look-ups, ${withCommas(walks)} walks, ` +
+      `fallbacks to mmap_lock: ${reasons.join(', ') || 'none'}`,
+  ];
 }
 
 type Architectures = ReadonlyMap<string, string | null | undefined>;

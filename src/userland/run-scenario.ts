@@ -21,6 +21,7 @@ import { EventCounter } from './event-counter.ts';
 import { type MachineSettings, mergedSettings, systemSettings } from './machine-settings.ts';
 import { mistakeOf } from './mistake.ts';
 import { formatFailure } from './outcome.ts';
+import { type RemoteAccessView, remoteAccessView } from './remote-access-view.ts';
 import type { Assertion, Scenario } from './scenario.ts';
 import { ScenarioProcesses } from './scenario-processes.ts';
 import { type ReportSection, reportSections } from './scenario-report.ts';
@@ -125,6 +126,8 @@ export interface ScenarioResult {
   /** Virtual time in cycles: of the CPU that is furthest, and of each. */
   readonly cycles: number;
   readonly cyclesByCpu: readonly number[];
+  /** What accesses to other processes' memory did; null when there were none. */
+  readonly remoteAccess: RemoteAccessView | null;
   /** Events by kind. */
   readonly counters: Readonly<Record<string, number>>;
   readonly events: readonly MachineEvent[];
@@ -220,6 +223,7 @@ export function* runScenarioInSlices(
     steps: system.loop.steps,
     cycles: Math.max(...cyclesByCpu),
     cyclesByCpu,
+    remoteAccess: system.kernel.remoteCounters.calls === 0 ? null : remoteAccessView(system.kernel),
     counters: counter.counts(),
     events: counter.events,
   };

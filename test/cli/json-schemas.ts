@@ -127,6 +127,18 @@ export const run = z.strictObject({
   steps: count,
   cycles: count,
   cyclesByCpu: z.array(count),
+  remoteAccess: z
+    .strictObject({
+      design: z.string(),
+      title: z.string(),
+      wrong: z.string().nullable(),
+      calls: count,
+      bytes: count,
+      vmaLookups: count,
+      walks: count,
+      fallbacks: z.record(z.string(), count),
+    })
+    .nullable(),
   counters: z.record(z.string(), count),
   events: z.array(z.looseObject({ kind: z.string(), time: count, cpu: count, task: z.string().optional() })),
 });
