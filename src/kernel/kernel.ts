@@ -46,6 +46,11 @@ export interface KernelConfig {
   readonly perVmaLocks: boolean;
   /** `sysctl vm.overcommit_memory`: 0 heuristic, 1 always, 2 never. */
   readonly overcommitMemory: 0 | 1 | 2;
+  /**
+   * The boot parameter proc_mem.force_override=: when may /proc/PID/mem go against the protection of memory? Always, for
+   * the debugger of the process, or never.
+   */
+  readonly procMemForceOverride: 'always' | 'ptrace' | 'never';
   /** Pages of the swap area, which is in memory of its own; 0: no swap. */
   readonly swapPages: number;
   /** Frames in use, of any kind, above which a page for user space is paid for by reclaim; 0: the machine's memory. */
@@ -86,6 +91,7 @@ export const defaultKernelConfig: KernelConfig = {
   mmapLockUnderVmaLock: false,
   perVmaLocks: true,
   overcommitMemory: 0,
+  procMemForceOverride: 'always',
   swapPages: 0,
   frameLimit: 0,
   hugepages2M: 0,

@@ -44,6 +44,8 @@ export interface MachineSettings {
   readonly overcommitMemory?: 0 | 1 | 2;
   /** How accesses to another process's memory lock: `v0`, today's code (the default), or a proposal. */
   readonly design?: DesignName;
+  /** The boot parameter proc_mem.force_override: who may go against protection by /proc/PID/mem; default `always`. */
+  readonly procMemForceOverride?: 'always' | 'ptrace' | 'never';
   /**
    * Bugs put in on purpose. `mmap-lock-under-vma-lock`: before the first anonymous page of a VMA a fault waits for mmap_lock
    * while it holds the VMA's lock, where Linux only tries.
@@ -69,6 +71,7 @@ export const MACHINE_SETTINGS = [
   'design',
   'kernelBugs',
 ] as const;
+  'procMemForceOverride',
 
 export const THP_MODES = ['never', 'madvise', 'always'] as const;
 const OVERCOMMIT = [0, 1, 2] as const;
@@ -83,6 +86,7 @@ export function byteSize(size: ByteSize, what: string): number {
   if (!Number.isSafeInteger(bytes) || bytes % 4096 !== 0) {
     throw new InputError(`${what} is no size in pages`, {
       expected: 'a multiple of 4096 bytes, such as 65536 or 64MiB',
+export const PROC_MEM_FORCE = ['always', 'ptrace', 'never'] as const;
       found: String(size),
     });
   }
@@ -135,6 +139,7 @@ const LEAST_MEMORY = 0x4_0000;
 /** The allocator of frames counts in blocks of so many bytes. */
 const MEMORY_STEP = 0x40_0000;
 const GIB = 2 ** 30;
+  checkWord('procMemForceOverride', settings.procMemForceOverride, PROC_MEM_FORCE);
 
 /** What the configuration of a run says goes before what the scenario says. */
 export function mergedSettings(scenario: MachineSettings, run: MachineSettings): MachineSettings {
@@ -185,9 +190,11 @@ export function systemSettings(settings: MachineSettings): {
       mmapLockUnderVmaLock: settings.kernelBugs?.includes('mmap-lock-under-vma-lock') ?? false,
       ...(transparentHugepage === undefined ? {} : { transparentHugepage }),
       ...(lockdep === undefined ? {} : { lockdep }),
+  const { procMemForceOverride } = settings;
       ...(perVmaLocks === undefined ? {} : { perVmaLocks }),
       ...(maxMapCount === undefined ? {} : { maxMapCount }),
       ...(overcommitMemory === undefined ? {} : { overcommitMemory }),
     },
   };
 }
+      ...(procMemForceOverride === undefined ? {} : { procMemForceOverride }),

@@ -2,6 +2,7 @@
 import type { Task } from '../base/task.ts';
 import * as probes from './calls/probes.ts';
 import type { ProcessContext } from './calls/process-context.ts';
+import * as uprobes from './calls/uprobes.ts';
 import type { Outcome } from './outcome.ts';
 import type { Word } from './units.ts';
 import { DeviceUser } from './user-devices.ts';
@@ -46,6 +47,18 @@ export interface TomoyoArguments {
   readonly envp?: readonly (string | bigint)[];
   /** Bytes from the lowest string (the first argument) to the address that is looked at. Default 0. */
   readonly offset?: Word;
+}
+
+/** Where a breakpoint goes. */
+export interface UprobeArguments {
+  /** A descriptor of the file. */
+  readonly fd: number;
+  /** Bytes into the file; a multiple of the breakpoint's length (x86-64: 1, arm64: 4). */
+  readonly offset: Word;
+  /** Bytes into the file of a 16-bit counter, in private writable mappings of it; default: none. */
+  readonly refCtrOffset?: Word;
+  /** In this process' memory only, and its threads'; default: in everybody's. */
+  readonly pid?: number;
 }
 
 export interface TomoyoPage {
@@ -153,6 +166,28 @@ export class ProbeUser extends DeviceUser {
    */
   isSettingTrapFlag(pid: number, address: bigint): Task<Outcome<boolean>> {
     return this.#context.made('isSettingTrapFlag', probes.isSettingTrapFlag(this.#context, pid, address));
+  }
+
+  /**
+   * Puts a breakpoint at a place of a file into every private executable mapping of it that is not writable, those that come
+   * later too, and counts who runs into it (`fetch`). Gives a descriptor, as perf_event_open does; closing it removes the
+   * breakpoint, and so does the end of the process.
+   * @errors EBADF, EINVAL (beyond the file, not aligned, another counter at that place), EIO (no such pages), ENOTSUPP (the
+   * file has a breakpoint there), ESRCH, and those of a write to the page: EFAULT, ENOMEM
+   * @see Linux kernel/events/uprobes.c, `uprobe_register`
+   */
+  uprobeRegister(args: UprobeArguments): Task<Outcome<number>> {
+    return this.#context.made('uprobeRegister', uprobes.uprobeRegister(this.#context, args));
+  }
+
+  /** Takes the breakpoint away where nobody else wants it: closes the descriptor. @errors EBADF, EINVAL (no uprobe) */
+  uprobeUnregister(descriptor: number): Task<Outcome<void>> {
+    return this.#context.made('uprobeUnregister', uprobes.uprobeUnregister(this.#context, descriptor));
+  }
+
+  /** How often somebody has run into the breakpoint. @errors EBADF, EINVAL (no uprobe) */
+  uprobeHits(descriptor: number): Task<Outcome<number>> {
+    return this.#context.made('uprobeHits', uprobes.uprobeHits(this.#context, descriptor));
   }
 
   /**

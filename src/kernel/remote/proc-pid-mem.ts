@@ -18,15 +18,11 @@ import { getFromUser, MAX_RW_COUNT, putToUser, type UserBuffer } from './user-bu
 
 const PAGE_SIZE = 4096;
 
-/** `proc_mem.force_override=`: when a write or read may go against the VMA's protection. */
-export type ProcMemForce = 'always' | 'ptrace' | 'never';
-
 /** The open file. */
 export interface ProcMemFile {
   readonly task: TaskStruct;
   /** Counted in `mmCount`: the structure stays, the memory may go. */
   readonly mm: MmStruct;
-  readonly force: ProcMemForce;
 }
 
 /**
@@ -40,17 +36,12 @@ export function* procMemOpen(current: TaskStruct, pid: number, mode: number): Ta
   if (typeof mm === 'number') return mm;
   yield* mmgrab(mm);
   yield* mmput(current, mm);
-  return { task, mm, force: 'always' };
+  return { task, mm };
 }
 
 /** open("/proc/PID/mem"). */
-export function* openProcMem(
-  current: TaskStruct,
-  pid: number,
-  force: ProcMemForce = 'always',
-): Task<ProcMemFile | number> {
-  const file = yield* procMemOpen(current, pid, PTRACE_MODE_ATTACH);
-  return typeof file === 'number' ? file : { ...file, force };
+export function openProcMem(current: TaskStruct, pid: number): Task<ProcMemFile | number> {
+  return procMemOpen(current, pid, PTRACE_MODE_ATTACH);
 }
 
 /** close: the structure goes when nobody else holds it. */
@@ -58,9 +49,11 @@ export function* closeProcMem(file: ProcMemFile): Task<void> {
   yield* mmdrop(file.mm);
 }
 
+/** As the boot parameter proc_mem.force_override= has it, asked at each call. @see `proc_mem_foll_force` */
 function forceFlags(current: TaskStruct, file: ProcMemFile): number {
-  if (file.force === 'never') return 0;
-  if (file.force === 'always') return FOLL_FORCE;
+  const { procMemForceOverride } = current.kernel.config;
+  if (procMemForceOverride === 'never') return 0;
+  if (procMemForceOverride === 'always') return FOLL_FORCE;
   const traced = file.task.ptrace?.tracer === current && file.task.mm === file.mm;
   return traced ? FOLL_FORCE : 0;
 }

@@ -31,7 +31,8 @@ import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { type Outcome, success } from '../outcome.ts';
 import { accessWidth, byteCount, checkKeys, protectionBits, type Word, word } from '../units.ts';
 import type { MmapArguments } from '../user.ts';
-import { userAtomic, userFetch, userLoad, userStore } from './access.ts';
+import { userAtomic, userLoad, userStore } from './access.ts';
+import { fetchInstruction } from './breakpoint.ts';
 import { hugePageBits, mappedFileOf } from './files.ts';
 import {
   addressOrErrno,
@@ -278,7 +279,7 @@ export function compareAndSwap(
 
 export function fetch(context: ProcessContext, address: bigint): Task<Outcome<void>> {
   const at = word(address, 'fetch: address');
-  return instruction(context, 'fetch', at, 1, userFetch(context.task, at), () => undefined);
+  return instruction(context, 'fetch', at, 1, fetchInstruction(context.task, at), () => undefined);
 }
 
 export function* loadBytes(context: ProcessContext, address: bigint, bytes: Word): Task<Outcome<Uint8Array>> {

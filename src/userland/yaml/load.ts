@@ -22,7 +22,12 @@ import { z } from 'zod';
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
 import { DESIGN_NAMES } from '../../kernel/remote/design-names.ts';
-import { type MachineSettings, mergedSettings } from '../machine-settings.ts';
+import {
+  type MachineSettings,
+  mergedSettings,
+  PROC_MEM_FORCE,
+  THP_SHMEM_MODES,
+} from '../machine-settings.ts';
 import { formatFailure, formatOutcome, type Outcome } from '../outcome.ts';
 import { type Assertion, defineScenario, type Program, type Scenario } from '../scenario.ts';
 import type { Share, SharedValue } from '../share.ts';
@@ -54,6 +59,7 @@ const machineSchema = {
   maxMapCount: count(0, 2 ** 31 - 1).optional(),
   overcommitMemory: count(0, 2).optional(),
   design: z.enum(DESIGN_NAMES).optional(),
+  procMemForceOverride: z.enum(PROC_MEM_FORCE).optional(),
   kernelBugs: z.array(z.enum(['mmap-lock-under-vma-lock'])).optional(),
 };
 

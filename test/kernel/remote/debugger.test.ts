@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { EACCES, EFAULT, EINVAL, EIO, ENOENT, EPERM, ESRCH } from '../../../src/kernel/errno.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
 import { FOLL_WRITE } from '../../../src/kernel/gup/foll-flags.ts';
+import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import { SUID_DUMP_DISABLE } from '../../../src/kernel/mm/mm.ts';
 import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
@@ -20,7 +21,6 @@ import {
   closeProcMem,
   openProcMem,
   type ProcMemFile,
-  type ProcMemForce,
   readProcMem,
   writeProcMem,
 } from '../../../src/kernel/remote/proc-pid-mem.ts';
@@ -38,8 +38,8 @@ import { BASE, MAP_SHARED, PAGE, World } from '../support/world.ts';
 const RW = PROT_READ | PROT_WRITE;
 const alice = credentials(1000, 1000);
 
-function setUp() {
-  const world = new World();
+function setUp(kernel: Partial<KernelConfig> = {}) {
+  const world = new World(1, undefined, kernel);
   const parent = world.process('debugger');
   const target = world.fork(parent, 'target');
   world.map(target, 0, 1, RW);
@@ -139,8 +139,8 @@ describe('PEEKDATA and POKEDATA', () => {
   });
 });
 
-function open(world: World, who: TaskStruct, pid: number, force?: ProcMemForce): ProcMemFile {
-  const file = world.run(who, openProcMem(who, pid, force));
+function open(world: World, who: TaskStruct, pid: number): ProcMemFile {
+  const file = world.run(who, openProcMem(who, pid));
   if (typeof file === 'number') throw new Error(`open gave ${file}`);
   return file;
 }
@@ -208,16 +208,16 @@ describe('a transfer through /proc/PID/mem', () => {
     expect([...bytes.subarray(0x7f8, 0x800)]).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
   });
 
-  it.each<[ProcMemForce, boolean, number]>([
+  it.each<[KernelConfig['procMemForceOverride'], boolean, number]>([
     ['always', false, 8],
     ['ptrace', false, -EIO],
     ['ptrace', true, 8],
     ['never', true, -EIO],
-  ])('proc_mem.force_override=%s, attached %s', (force, attached, result) => {
-    const { world, debugger_, target } = setUp();
+  ])('proc_mem.force_override=%s, attached %s', (procMemForceOverride, attached, result) => {
+    const { world, debugger_, target } = setUp({ procMemForceOverride });
     world.protect(target, BASE, 1, PROT_READ);
     if (attached) attach(world, debugger_, target);
-    const file = open(world, debugger_, target.pid, force);
+    const file = open(world, debugger_, target.pid);
     expect(world.run(debugger_, writeProcMem(debugger_, file, BASE, new Uint8Array(8), 8n))).toBe(result);
   });
 
