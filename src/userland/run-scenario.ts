@@ -205,18 +205,7 @@ export function* runScenarioInSlices(
       speculation: settings.speculation,
       profile: system.machine.profile.name,
     },
-    programs: processes.contexts.map((context) => ({
-      name: context.task.name,
-      pid: context.task.pid,
-      cpu: context.task.cpu,
-      state: world.process(context.task.name)?.state ?? 'dead',
-      returned: processes.hasReturned(context),
-      exitStatus: context.task.exitStatus,
-      value: processes.valueOf(context),
-      killedBy: context.killedBy === null ? null : formatFailure(context.killedBy),
-      minFlt: context.task.minFlt,
-      majFlt: context.task.majFlt,
-    })),
+    programs: programResults(processes, world),
     report,
     variables: share.entries(),
     schedule: formatSchedule(system.loop.schedule),
@@ -227,6 +216,21 @@ export function* runScenarioInSlices(
     counters: counter.counts(),
     events: counter.events,
   };
+}
+
+function programResults(processes: ScenarioProcesses, world: WorldView): ProgramResult[] {
+  return processes.contexts.map((context) => ({
+    name: context.task.name,
+    pid: context.task.pid,
+    cpu: context.task.cpu,
+    state: world.process(context.task.name)?.state ?? 'dead',
+    returned: processes.hasReturned(context),
+    exitStatus: context.task.exitStatus,
+    value: processes.valueOf(context),
+    killedBy: context.killedBy === null ? null : formatFailure(context.killedBy),
+    minFlt: context.task.minFlt,
+    majFlt: context.task.majFlt,
+  }));
 }
 
 interface Settings {
