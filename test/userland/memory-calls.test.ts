@@ -273,6 +273,11 @@ describe('settings of the machine', () => {
     ['too little memory', { memory: 4096 }, '"memory" is out of range'],
     ['unknown huge pages', { hugepages: { '4MiB': 1 } }, '"hugepages" has no "4MiB"'],
     ['an unknown mode', { transparentHugepage: 'sometimes' }, '"transparentHugepage" is not known'],
+    [
+      'an unknown mode of shared memory',
+      { transparentHugepageShmem: 'madvise' },
+      '"transparentHugepageShmem" is not known',
+    ],
     ['an unknown bug', { kernelBugs: ['all'] }, '"kernelBugs" is not known'],
   ])('%s is a mistake', (_, settings, text) => {
     expect(() => defineScenario({ title: 't', programs: { *p() {} }, ...settings })).toThrow(text);

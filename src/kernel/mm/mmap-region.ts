@@ -21,6 +21,7 @@ import {
 } from './munmap.ts';
 import { accountableMapping, securityVmEnoughMemory } from './overcommit.ts';
 import { shmemVmOperations, shmemZeroSetup } from './shmem.ts';
+import { khugepagedEnterVma } from './thp/khugepaged-list.ts';
 import { type VmArea, vmaClose } from './vma.ts';
 import { VM_ACCOUNT, VM_LOCKED, VM_LOCKED_MASK, VM_SHARED, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
@@ -126,6 +127,7 @@ function* insertNewVma(
   vmaMarkAttached(vma);
   mm.mapCount++;
   yield* vmaLinkFile(current, vma);
+  if (!vma.anonymous) yield* khugepagedEnterVma(vma);
   return vma;
 }
 

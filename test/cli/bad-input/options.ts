@@ -344,7 +344,7 @@ export const options: Rows = {
     },
     {
       command: 'walk --scenario typo.yaml --process p 0x1000',
-      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, design, kernelBugs, programs, children, placement, always, finally, found progrmas',
+      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, transparentHugepageShmem, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, design, kernelBugs, programs, children, placement, always, finally, found progrmas',
     },
     {
       command: 'walk --scenario loop.yaml --process p --steps x 0x1000',

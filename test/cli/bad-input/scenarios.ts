@@ -14,7 +14,7 @@ export const scenarios: Rows = {
     },
     {
       command: 'run typo.yaml',
-      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, design, kernelBugs, programs, children, placement, always, finally, found progrmas',
+      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, transparentHugepageShmem, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, design, kernelBugs, programs, children, placement, always, finally, found progrmas',
     },
     {
       command: 'run call.yaml',
