@@ -3,7 +3,7 @@
  * run. Sizes are bytes, or texts: `64MiB`.
  */
 import { InputError } from '../base/input-error.ts';
-import type { KernelConfig } from '../kernel/kernel.ts';
+import type { KernelConfig, ShmemEnabled } from '../kernel/kernel.ts';
 import { DESIGN_NAMES, type DesignName } from '../kernel/remote/design-names.ts';
 import { checkKeys } from './units.ts';
 
@@ -29,6 +29,8 @@ export interface MachineSettings {
   readonly hugepages?: { readonly '2MiB'?: number; readonly '1GiB'?: number };
   /** /sys/kernel/mm/transparent_hugepage/enabled; default `madvise`. */
   readonly transparentHugepage?: 'never' | 'madvise' | 'always';
+  /** /sys/kernel/mm/transparent_hugepage/shmem_enabled, of shared memory and memfds; default `never`. */
+  readonly transparentHugepageShmem?: ShmemEnabled;
   /**
    * The kernel thread khugepaged runs on the last CPU, whenever page tables have changed, and makes huge pages of small
    * ones; default false.
@@ -42,10 +44,10 @@ export interface MachineSettings {
   readonly maxMapCount?: number;
   /** sysctl vm.overcommit_memory: 0 heuristic (default), 1 always, 2 never. */
   readonly overcommitMemory?: 0 | 1 | 2;
-  /** How accesses to another process's memory lock: `v0`, today's code (the default), or a proposal. */
-  readonly design?: DesignName;
   /** The boot parameter proc_mem.force_override: who may go against protection by /proc/PID/mem; default `always`. */
   readonly procMemForceOverride?: 'always' | 'ptrace' | 'never';
+  /** How accesses to another process's memory lock: `v0`, today's code (the default), or a proposal. */
+  readonly design?: DesignName;
   /**
    * Bugs put in on purpose. `mmap-lock-under-vma-lock`: before the first anonymous page of a VMA a fault waits for mmap_lock
    * while it holds the VMA's lock, where Linux only tries.
@@ -63,18 +65,28 @@ export const MACHINE_SETTINGS = [
   'cma',
   'hugepages',
   'transparentHugepage',
+  'transparentHugepageShmem',
   'khugepaged',
   'lockdep',
   'perVmaLocks',
   'maxMapCount',
   'overcommitMemory',
+  'procMemForceOverride',
   'design',
   'kernelBugs',
 ] as const;
-  'procMemForceOverride',
 
 export const THP_MODES = ['never', 'madvise', 'always'] as const;
+export const THP_SHMEM_MODES: readonly ShmemEnabled[] = [
+  'never',
+  'always',
+  'within_size',
+  'advise',
+  'deny',
+  'force',
+];
 const OVERCOMMIT = [0, 1, 2] as const;
+export const PROC_MEM_FORCE = ['always', 'ptrace', 'never'] as const;
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30, T: 2 ** 40 };
 const SIZE = /^(\d+)\s*(?:([KMGT])(?:iB)?)?$/;
@@ -86,7 +98,6 @@ export function byteSize(size: ByteSize, what: string): number {
   if (!Number.isSafeInteger(bytes) || bytes % 4096 !== 0) {
     throw new InputError(`${what} is no size in pages`, {
       expected: 'a multiple of 4096 bytes, such as 65536 or 64MiB',
-export const PROC_MEM_FORCE = ['always', 'ptrace', 'never'] as const;
       found: String(size),
     });
   }
@@ -126,7 +137,9 @@ export function checkMachineSettings(settings: MachineSettings): void {
   checkCount('hugepages 1GiB', settings.hugepages?.['1GiB'], MOST_HUGE_PAGES);
   checkCount('maxMapCount', settings.maxMapCount, 2 ** 31 - 1);
   checkWord('transparentHugepage', settings.transparentHugepage, THP_MODES);
+  checkWord('transparentHugepageShmem', settings.transparentHugepageShmem, THP_SHMEM_MODES);
   checkWord('overcommitMemory', settings.overcommitMemory, OVERCOMMIT);
+  checkWord('procMemForceOverride', settings.procMemForceOverride, PROC_MEM_FORCE);
   checkWord('khugepaged', settings.khugepaged, [true, false]);
   checkWord('lockdep', settings.lockdep, [true, false]);
   checkWord('perVmaLocks', settings.perVmaLocks, [true, false]);
@@ -139,7 +152,6 @@ const LEAST_MEMORY = 0x4_0000;
 /** The allocator of frames counts in blocks of so many bytes. */
 const MEMORY_STEP = 0x40_0000;
 const GIB = 2 ** 30;
-  checkWord('procMemForceOverride', settings.procMemForceOverride, PROC_MEM_FORCE);
 
 /** What the configuration of a run says goes before what the scenario says. */
 export function mergedSettings(scenario: MachineSettings, run: MachineSettings): MachineSettings {
@@ -178,6 +190,7 @@ export function systemSettings(settings: MachineSettings): {
     settings.memory === undefined ? DEFAULT_MEMORY + pools : byteSize(settings.memory, '"memory"');
   const memoryBytes = Math.ceil(wanted / MEMORY_STEP) * MEMORY_STEP;
   const { transparentHugepage, lockdep, perVmaLocks, maxMapCount, overcommitMemory, swap } = settings;
+  const { procMemForceOverride } = settings;
   return {
     memoryBytes,
     design: settings.design ?? 'v0',
@@ -189,12 +202,14 @@ export function systemSettings(settings: MachineSettings): {
       swapPages: swap === undefined ? 0 : byteSize(swap, '"swap"') / 4096,
       mmapLockUnderVmaLock: settings.kernelBugs?.includes('mmap-lock-under-vma-lock') ?? false,
       ...(transparentHugepage === undefined ? {} : { transparentHugepage }),
+      ...(settings.transparentHugepageShmem === undefined
+        ? {}
+        : { shmemEnabled: settings.transparentHugepageShmem }),
       ...(lockdep === undefined ? {} : { lockdep }),
-  const { procMemForceOverride } = settings;
       ...(perVmaLocks === undefined ? {} : { perVmaLocks }),
       ...(maxMapCount === undefined ? {} : { maxMapCount }),
       ...(overcommitMemory === undefined ? {} : { overcommitMemory }),
+      ...(procMemForceOverride === undefined ? {} : { procMemForceOverride }),
     },
   };
 }
-      ...(procMemForceOverride === undefined ? {} : { procMemForceOverride }),

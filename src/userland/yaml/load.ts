@@ -53,13 +53,14 @@ const machineSchema = {
     .strictObject({ '2MiB': count(0, 2 ** 16).optional(), '1GiB': count(0, 2 ** 16).optional() })
     .optional(),
   transparentHugepage: z.enum(['never', 'madvise', 'always']).optional(),
+  transparentHugepageShmem: z.enum(THP_SHMEM_MODES).optional(),
   khugepaged: z.boolean().optional(),
   lockdep: z.boolean().optional(),
   perVmaLocks: z.boolean().optional(),
   maxMapCount: count(0, 2 ** 31 - 1).optional(),
   overcommitMemory: count(0, 2).optional(),
-  design: z.enum(DESIGN_NAMES).optional(),
   procMemForceOverride: z.enum(PROC_MEM_FORCE).optional(),
+  design: z.enum(DESIGN_NAMES).optional(),
   kernelBugs: z.array(z.enum(['mmap-lock-under-vma-lock'])).optional(),
 };
 
