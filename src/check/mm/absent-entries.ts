@@ -5,11 +5,13 @@
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import { FrameFlag } from '../../kernel/frame/frame-flags.ts';
+import { MM_ANONPAGES, MM_SWAPENTS } from '../../kernel/mm/mm.ts';
 import {
   isSwapType,
   PTE_MARKER_GUARD,
   PTE_MARKER_POISONED,
   PTE_MARKER_UFFD_WP,
+  SWP_DEVICE_EXCLUSIVE,
   SWP_HWPOISON,
   SWP_PTE_MARKER,
 } from '../../kernel/mm/swap-entry.ts';
@@ -19,8 +21,8 @@ import { type Audit, count, frameName, pageName } from './audit.ts';
 
 const ALL_MARKERS = PTE_MARKER_GUARD | PTE_MARKER_POISONED | PTE_MARKER_UFFD_WP;
 
-/** Of the entry that was read last, from a table of `level`. True: it stands for a page in swap. */
-export function auditAbsent(audit: Audit, vma: VmArea, page: number, level: number): boolean {
+/** Of the entry that was read last, from a table of `level`: which counter of the address space has it, -1 for none. */
+export function auditAbsent(audit: Audit, vma: VmArea, page: number, level: number): number {
   const { pageTables } = audit.kernel;
   const { format, hi, lo } = pageTables;
   const flags = pageTables.flags(level);
@@ -32,12 +34,15 @@ export function auditAbsent(audit: Audit, vma: VmArea, page: number, level: numb
   }
   if (isSwapType(type)) {
     auditSwapEntry(audit, vma, page, offset, (flags & EntryFlag.SwapExclusive) !== 0);
-    return true;
+    return MM_SWAPENTS;
   }
   if (type === SWP_PTE_MARKER) auditMarker(audit, vma, place, offset);
   else if (type === SWP_HWPOISON) auditBroken(audit, place, offset);
-  else audit.report(`${place} has an entry of type ${type}`);
-  return false;
+  else if (type === SWP_DEVICE_EXCLUSIVE) {
+    auditDeviceExclusive(audit, vma, place, offset);
+    return MM_ANONPAGES;
+  } else audit.report(`${place} has an entry of type ${type}`);
+  return -1;
 }
 
 function auditSwapEntry(audit: Audit, vma: VmArea, page: number, slot: number, exclusive: boolean): void {
@@ -67,4 +72,14 @@ function auditBroken(audit: Audit, place: string, frame: number): void {
   if (!audit.kernel.frames.hasFlag(frame, FrameFlag.HwPoison)) {
     audit.report(`${place} says that ${frameName(frame)} is broken, and it is not`);
   }
+}
+
+/** It maps the page as a pte does, of anonymous memory that is this mapping's alone. */
+function auditDeviceExclusive(audit: Audit, vma: VmArea, place: string, frame: number): void {
+  const { frames } = audit.kernel;
+  count(audit.ptes, frame);
+  if (vma.mm.notifiers === null) audit.report(`${place} is a device's, and no device listens`);
+  const alone = FrameFlag.Anon | FrameFlag.AnonExclusive;
+  if ((frames.flags(frame) & alone) !== alone)
+    audit.report(`${place} is a device's, ${frameName(frame)} not exclusive`);
 }

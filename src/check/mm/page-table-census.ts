@@ -16,7 +16,7 @@ import { VM_SHARED } from '../../kernel/mm/vma-flags.ts';
 import { auditAbsent } from './absent-entries.ts';
 import { type Audit, count, frameName, pageName } from './audit.ts';
 import { auditContiguous } from './contiguous-runs.ts';
-import { auditOwner, auditRights, auditZeroLeaf, type Leaf } from './entry-rules.ts';
+import { auditDeviceLeaf, auditOwner, auditRights, auditZeroLeaf, type Leaf } from './entry-rules.ts';
 
 const TABLE_BYTES = 4096;
 const COUNTERS: readonly (readonly [number, string])[] = [
@@ -91,7 +91,7 @@ class MmCensus {
     this.#table(table, page, first);
   }
 
-  /** For every huge page there is a table put by, and none else; they count as this address space's. */
+  /** For every anonymous huge page there is a table put by, and none else; they count as this address space's. */
   #deposits(table: TablePage, huge: number): void {
     const { deposited } = table;
     this.#audit.expectEqual(`the number of tables put by at ${table.name}`, deposited.length, huge);
@@ -99,7 +99,7 @@ class MmCensus {
     for (const each of deposited) count(this.#audit.tables, each);
   }
 
-  /** True: it maps a transparent huge page. */
+  /** True: it maps a transparent huge page of anonymous memory. */
   #entry(table: TablePage, index: number, page: number, first: boolean): boolean {
     const { pageTables } = this.#audit.kernel;
     const { level } = table;
@@ -110,8 +110,8 @@ class MmCensus {
       return false;
     }
     if ((flags & EntryFlag.Present) === 0) {
-      if (auditAbsent(this.#audit, vma, page, level))
-        this.#resident[MM_SWAPENTS] = (this.#resident[MM_SWAPENTS] as number) + 1;
+      const counter = auditAbsent(this.#audit, vma, page, level);
+      if (counter !== -1) this.#resident[counter] = (this.#resident[counter] as number) + 1;
       return false;
     }
     const leaf: Leaf = { vma, page, level, frame: pageTables.frame(level), flags };
@@ -119,7 +119,7 @@ class MmCensus {
     if (isHugetlbVma(vma)) this.#hugetlb(leaf, first);
     else this.#leaf(leaf, level === pageTables.lastLevel);
     if ((flags & EntryFlag.Cont) !== 0) auditContiguous(this.#audit, table, index, leaf);
-    return level < pageTables.lastLevel && !isHugetlbVma(vma);
+    return level < pageTables.lastLevel && vma.anonymous && !isHugetlbVma(vma);
   }
 
   #vmaOf(page: number): VmArea | null {
@@ -144,6 +144,10 @@ class MmCensus {
   #leaf(leaf: Leaf, small: boolean): void {
     const { frames } = this.#audit.kernel;
     const { vma, page, frame } = leaf;
+    if ((leaf.flags & EntryFlag.Special) !== 0 && !frames.isZeroFrame(frame)) {
+      auditDeviceLeaf(this.#audit, leaf);
+      return;
+    }
     if (!frames.owns(frame) || frames.refcount(frame) === 0) {
       this.#audit.report(`${pageName(vma.mm, page)} maps ${frameName(frame)}, which is free`);
       return;

@@ -14,6 +14,7 @@ import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import { HugeWp, hugetlbChangeProtection } from './hugetlb/change-protection.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
 import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
@@ -54,6 +55,9 @@ export function* changeProtection(
   const { format, lastLevel } = pageTables;
   const root = rootTable(mm);
   const change = new RangeChange(current, vma, gather, changeFlags);
+  const told = mmuNotifierRange(mm, start, end, 'protection-vma');
+  yield* mmuNotifierStart(current, told);
+  let error = 0;
   for (let page = start; page < end; ) {
     const kind = pageTables.pmdKind(root, page);
     if (kind === PmdKind.None && !change.marksAbsent) {
@@ -62,10 +66,14 @@ export function* changeProtection(
     }
     const spanEnd = entryEnd(format, page, end, lastLevel - 1);
     const next = yield* change.span(kind, page, spanEnd);
-    if (next < 0) return next;
+    if (next < 0) {
+      error = next;
+      break;
+    }
     page = next;
   }
-  return change.changed;
+  yield* mmuNotifierEnd(current, told);
+  return error !== 0 ? error : change.changed;
 }
 
 function hugeWpOf(changeFlags: number): HugeWp {
@@ -179,8 +187,8 @@ function* changePte(
   return true;
 }
 
-/** @see `can_change_pte_writable`, `can_change_pmd_writable` */
-function canChangePteWritable(vma: VmArea, entry: Readonly<Halves>, level: number): boolean {
+/** May a leaf be made writable without a fault? @see `can_change_pte_writable`, `can_change_pmd_writable` */
+export function canChangePteWritable(vma: VmArea, entry: Readonly<Halves>, level: number): boolean {
   const { frames, pageTables } = vma.mm.kernel;
   const flags = pageTables.format.flagsOf(entry.hi, entry.lo, level);
   if (entryWritable(flags) || (vma.flags & VM_WRITE) === 0) return false;

@@ -1,13 +1,13 @@
 /**
  * The page-table half of fork: the child maps the parent's pages, private ones read-only in both. A page that the parent
  * may have pinned is copied instead, so that the pin keeps its page.
- * Left out: entries of device memory.
+ * Left out: device-private pages.
  * @see Linux mm/memory.c, `copy_page_range`, `copy_pte_range`, `copy_present_ptes`, `copy_present_page`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import type { Halves } from '../../base/u64.ts';
-import { EAGAIN, ENOMEM } from '../errno.ts';
+import { EAGAIN, EBUSY, ENOMEM } from '../errno.ts';
 import { NO_FRAME } from '../frame/buddy.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import { SINGLE_DEPTH_NESTING } from '../lock/lock-classes.ts';
@@ -15,12 +15,15 @@ import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
 import { allocUserFolio } from './alloc-folio.ts';
 import { endsRun, flagsInRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
+import { deviceExclusiveFrameRead } from './device-exclusive-entry.ts';
 import { copyHugetlbPageRange } from './hugetlb/copy.ts';
 import { migrationFrameRead } from './migration-entry.ts';
 import { copyMigrationPte } from './migration-pte.ts';
 import { MM_ANONPAGES, MMF_HAS_PINNED } from './mm.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
 import { endOfHole, entryEnd, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
+import { tryRestoreExclusivePte } from './restore-exclusive.ts';
 import { addFileRmap, addMmCounter, addNewAnonRmap, mmCounter, tryDupAnonRmap } from './rmap.ts';
 import { SWP_HWPOISON, SWP_PTE_MARKER } from './swap-entry.ts';
 import { copySwapPte, swapSlotRead } from './swap-pte.ts';
@@ -58,12 +61,15 @@ export function* copyPageRange(current: TaskStruct, child: VmArea, parent: VmAre
   if (!vmaNeedsCopy(child, parent)) return 0;
   const { mm } = parent;
   // Whoever pins a page without a lock meanwhile throws the pin away: it came too late for us to copy the page.
+  const range = parent.cow ? mmuNotifierRange(mm, parent.start, parent.end, 'protection-page') : null;
+  yield* mmuNotifierStart(current, range);
   if (parent.cow) yield* mm.writeProtectSeq.writeBegin();
   const error =
     (parent.flags & VM_HUGETLB) !== 0
       ? yield* copyHugetlbPageRange(current, child, parent)
       : yield* copyTables(current, child, parent);
   if (parent.cow) yield* mm.writeProtectSeq.writeEnd();
+  yield* mmuNotifierEnd(current, range);
   return error;
 }
 
@@ -137,6 +143,7 @@ class PteCopier {
       return end;
     }
     let units = 0;
+    let busy = false;
     let page = start;
     for (; page < end && units < BREAK_AFTER; page++) {
       const done = yield* this.#copyPte(source, target, page);
@@ -144,12 +151,17 @@ class PteCopier {
         this.#wantsSpare = true;
         break;
       }
+      if (done === -EBUSY) {
+        busy = true;
+        break;
+      }
       this.#dropSpare();
       units += done;
     }
     yield* pteUnmapUnlock(current, source);
     yield* pteUnmapUnlock(current, target);
-    return page;
+    // A device is being given the page: whatever stops a copy, fork says that there is no memory.
+    return busy ? -ENOMEM : page;
   }
 
   /** A spare page that was not needed in the end. */
@@ -158,7 +170,7 @@ class PteCopier {
     this.#spare = NO_FRAME;
   }
 
-  /** Progress units, or -EAGAIN: a spare page is needed. */
+  /** Progress units; -EAGAIN: a spare page is needed; -EBUSY: a device has the page locked. */
   *#copyPte(source: TablePage, target: TablePage, page: number): Task<number> {
     const { pageTables } = this.#current.kernel;
     const { format } = pageTables;
@@ -166,33 +178,48 @@ class PteCopier {
     pageTables.read(source, index);
     const { hi, lo } = pageTables;
     if (format.isNone(hi, lo)) return 1;
-    if ((pageTables.flags(source.level) & EntryFlag.Present) === 0) {
-      const slot = swapSlotRead(this.#parent.mm, source.level);
-      if (slot !== -1) {
-        yield* copySwapPte(this.#child, source, target, index, slot);
-        return COPIED_UNITS;
-      }
-      const migrating = migrationFrameRead(pageTables, source.level);
-      if (migrating !== -1) {
-        yield* copyMigrationPte(this.#child, source, target, index, migrating);
-        return COPIED_UNITS;
-      }
-      if (format.swapTypeOf(hi, lo) === SWP_HWPOISON) {
-        // Memory that is broken is broken for both.
-        yield target.setEntry;
-        pageTables.write(target, index, hi, lo);
-        return COPIED_UNITS;
-      }
-      if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('fork with swapped pages');
-      const marker = copiedMarker(format.swapOffsetOf(hi, lo), this.#child);
-      if (marker === 0) return COPIED_UNITS;
-      const entry: Halves = { hi: 0, lo: 0 };
-      packMarker(pageTables, marker, entry);
-      yield target.setEntry;
-      pageTables.write(target, index, entry.hi, entry.lo);
+    const present = (pageTables.flags(source.level) & EntryFlag.Present) !== 0;
+    return yield* present
+      ? this.#copyPresent(source, target, index, page)
+      : this.#copyNonPresent(source, target, index, page);
+  }
+
+  /** The entry was read last. @see `copy_nonpresent_pte` */
+  *#copyNonPresent(source: TablePage, target: TablePage, index: number, page: number): Task<number> {
+    const { pageTables } = this.#current.kernel;
+    const { format, hi, lo } = pageTables;
+    const slot = swapSlotRead(this.#parent.mm, source.level);
+    if (slot !== -1) {
+      yield* copySwapPte(this.#child, source, target, index, slot);
       return COPIED_UNITS;
     }
-    return yield* this.#copyPresent(source, target, index, page);
+    const migrating = migrationFrameRead(pageTables, source.level);
+    if (migrating !== -1) {
+      yield* copyMigrationPte(this.#child, source, target, index, migrating);
+      return COPIED_UNITS;
+    }
+    const exclusive = deviceExclusiveFrameRead(pageTables, source.level);
+    if (exclusive !== -1) {
+      // Back from the device first, then a page as any other.
+      const error = yield* tryRestoreExclusivePte(this.#current, this.#parent, source, page, exclusive);
+      if (error !== 0) return error;
+      pageTables.read(source, index);
+      return yield* this.#copyPresent(source, target, index, page);
+    }
+    if (format.swapTypeOf(hi, lo) === SWP_HWPOISON) {
+      // Memory that is broken is broken for both.
+      yield target.setEntry;
+      pageTables.write(target, index, hi, lo);
+      return COPIED_UNITS;
+    }
+    if (format.swapTypeOf(hi, lo) !== SWP_PTE_MARKER) throw new Unsupported('fork with swapped pages');
+    const marker = copiedMarker(format.swapOffsetOf(hi, lo), this.#child);
+    if (marker === 0) return COPIED_UNITS;
+    const entry: Halves = { hi: 0, lo: 0 };
+    packMarker(pageTables, marker, entry);
+    yield target.setEntry;
+    pageTables.write(target, index, entry.hi, entry.lo);
+    return COPIED_UNITS;
   }
 
   /** @see `copy_present_ptes`, `__copy_present_ptes` */

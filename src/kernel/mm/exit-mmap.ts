@@ -9,6 +9,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { freePgtables, USER_PGTABLES_CEILING } from './free-pgtables.ts';
 import { MMF_OOM_SKIP, type MmStruct } from './mm.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
+import { mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
 import { removeVma } from './munmap.ts';
 import { vmUnacctMemory } from './overcommit.ts';
 import { VM_ACCOUNT } from './vma-flags.ts';
@@ -16,6 +17,8 @@ import { vmaMarkDetached, vmaStartWrite } from './vma-lock.ts';
 import { zapRange } from './zap-range.ts';
 
 export function* exitMmap(current: TaskStruct, mm: MmStruct): Task<void> {
+  yield* mmuNotifierStart(current, mmuNotifierRange(mm, 0, mm.taskSizePages, 'release'));
+  mm.notifiers = null;
   yield* mmapReadLock(current, mm);
   const vmas = [...mm.vmas];
   if (vmas.length === 0) {

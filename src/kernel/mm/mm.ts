@@ -1,6 +1,6 @@
 /**
  * An address space: its VMAs, its page tables, its locks and its counters.
- * Left out: NUMA state, notifiers, core-dump state, the fields of /proc that no modelled path reads.
+ * Left out: NUMA state, core-dump state, the fields of /proc that no modelled path reads.
  * @see Linux include/linux/mm_types.h, `struct mm_struct`
  */
 import type { MmContext } from '../../arch/kernel-arch.ts';
@@ -10,6 +10,7 @@ import { RcuWait } from '../lock/rcuwait.ts';
 import { RwSemaphore } from '../lock/rwsem.ts';
 import { SeqCount } from '../lock/seqcount.ts';
 import { SpinLock } from '../lock/spinlock.ts';
+import type { MmuNotifier } from './mmu-notifier.ts';
 import { isDataMapping, isExecMapping, isStackMapping } from './vma-flags.ts';
 import { VmaLockCounters } from './vma-lock-counters.ts';
 import { VmaTree } from './vma-tree.ts';
@@ -26,11 +27,11 @@ export const MMF_HAS_PINNED = 1 << 0;
 export const MMF_UNSTABLE = 1 << 1;
 export const MMF_OOM_SKIP = 1 << 2;
 const MMF_TOPDOWN = 1 << 4;
-
 /** Breakpoints of uprobes are, or may be, in this address space. */
 export const MMF_HAS_UPROBES = 1 << 5;
 /** Some of them may have gone: the next hit that finds none counts. */
 export const MMF_RECALC_UPROBES = 1 << 6;
+
 /** Bits of `mm.coredumpFilter`: which mappings a core dump has. @see core(5), /proc/PID/coredump_filter */
 export const MMF_DUMP_ANON_PRIVATE = 1 << 0;
 export const MMF_DUMP_ANON_SHARED = 1 << 1;
@@ -132,6 +133,8 @@ export class MmStruct {
   argEnd = 0n;
   envStart = 0n;
   envEnd = 0n;
+  /** Secondary MMUs that want to be told; null: none. */
+  notifiers: readonly MmuNotifier[] | null = null;
   /** VM_* bits that every new mapping gets (`mm->def_flags`, from mlockall). */
   defFlags = 0;
   dumpable: number = SUID_DUMP_USER;

@@ -3,7 +3,7 @@
  * lie alike, single entries otherwise. The old range's translations are flushed while the locks of both tables are
  * held: once a lock is free, somebody may unmap the page at its new place and free it, and nothing would then remove
  * what TLBs still hold for the old one (CVE-2018-18281).
- * Left out: notifiers of secondary MMUs, soft-dirty tracking.
+ * Left out: soft-dirty tracking.
  * @see Linux mm/mremap.c, `move_page_tables`, `move_ptes`, `move_normal_pmd`, `try_realign_addr`
  */
 import { EntryFlag, pagesPerEntry, tableIndex } from '../../arch/paging-format.ts';
@@ -14,6 +14,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import { moveHugetlbPageTables } from './hugetlb/move.ts';
 import type { MmStruct } from './mm.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
 import { type PageTables, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable, tableAlloc } from './page-table-alloc.ts';
 import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
@@ -93,6 +94,8 @@ class MoveCursor {
 export function* movePageTables(current: TaskStruct, move: PageTableMove): Task<number> {
   if (move.pages === 0) return 0;
   if ((move.old.flags & VM_HUGETLB) !== 0) return yield* moveHugetlbPageTables(current, move);
+  const range = mmuNotifierRange(move.old.mm, move.oldPage, move.oldPage + move.pages, 'unmap');
+  yield* mmuNotifierStart(current, range);
   const cursor = new MoveCursor(current, move);
   realign(cursor);
   while (cursor.oldPage < cursor.end) {
@@ -101,6 +104,7 @@ export function* movePageTables(current: TaskStruct, move: PageTableMove): Task<
     cursor.oldPage += pages;
     cursor.newPage += pages;
   }
+  yield* mmuNotifierEnd(current, range);
   return Math.max(0, cursor.oldPage - move.oldPage);
 }
 

@@ -18,6 +18,7 @@ import { freePgtables, USER_PGTABLES_CEILING } from './free-pgtables.ts';
 import { fput } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import { tlbFinishMmu, tlbGatherMmu } from './mmu-gather.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
 import { vmUnacctMemory } from './overcommit.ts';
 import { userfaultfdUnmapComplete, userfaultfdUnmapPrep } from './userfaultfd/events.ts';
 import { type VmArea, vmaClose } from './vma.ts';
@@ -126,7 +127,10 @@ export function* vmsClearPtes(current: TaskStruct, range: VmasToUnmap): Task<voi
   range.ptesLeft = false;
   const { mm, vmas, prev, next } = range;
   const gather = yield* tlbGatherMmu(current, mm);
+  const told = mmuNotifierRange(mm, vmas[0]?.start ?? 0, vmas.at(-1)?.end ?? 0, 'unmap');
+  yield* mmuNotifierStart(current, told);
   for (const vma of vmas) yield* zapRange(current, mm, vma, vma.start, vma.end, gather);
+  yield* mmuNotifierEnd(current, told);
   yield* freePgtables(current, mm, gather, vmas, prev?.end ?? 0, next?.start ?? USER_PGTABLES_CEILING);
   yield* tlbFinishMmu(current, gather);
 }

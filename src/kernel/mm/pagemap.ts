@@ -6,6 +6,7 @@
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
+import { deviceExclusiveFrameRead } from './device-exclusive-entry.ts';
 import { hugetlbViews } from './hugetlb/views.ts';
 import type { MmStruct } from './mm.ts';
 import { endOfHole, entryEnd, hugePages, PmdKind, pteIndex } from './page-table.ts';
@@ -43,7 +44,7 @@ export interface PageView {
   readonly hugetlb: boolean;
   /** Entries that map the page; 0 for the zero page and for swap-type entries. */
   readonly mapcount: number;
-  /** The frame, -1 for swap-type entries. */
+  /** The frame; of swap-type entries only where a device has the page for itself, else -1. */
   readonly frame: number;
 }
 
@@ -121,7 +122,7 @@ function swapView(mm: MmStruct, page: number, flags: number): PageView {
     huge: false,
     hugetlb: false,
     mapcount: 0,
-    frame: -1,
+    frame: deviceExclusiveFrameRead(pageTables, pageTables.lastLevel),
   };
 }
 

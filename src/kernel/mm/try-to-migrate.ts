@@ -11,6 +11,7 @@ import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { inRun, unfoldRun } from './contiguous-ptes.ts';
 import { packMigration } from './migration-entry.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
 import { PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { rootTable } from './page-table-alloc.ts';
 import { forEachMapped } from './reclaim/mapped-pte.ts';
@@ -59,12 +60,16 @@ function* migrateSpan(
   const { kernel } = vma.mm;
   const { pageTables } = kernel;
   const span = folioSpan(vma, start, folio);
+  const range = mmuNotifierRange(vma.mm, start, start + span.pages, 'clear');
+  yield* mmuNotifierStart(current, range);
   if (mapsWhole(vma, start, folio)) yield* splitHugePmd(current, vma, start);
-  return yield* forEachMapped(current, vma, start, folio, function* (table, page) {
+  const done = yield* forEachMapped(current, vma, start, folio, function* (table, page) {
     if (table.level !== pageTables.lastLevel) return false;
     if (inRun(kernel, table, pteIndex(pageTables, page))) yield* unfoldRun(current, vma.mm, table, page);
     return yield* migratePte(vma, table, page, span.frame + page - start, batch);
   });
+  yield* mmuNotifierEnd(current, range);
+  return done;
 }
 
 /** A huge page is mapped whole only where it is aligned, so at the first page that the VMA has of it. */

@@ -1,6 +1,6 @@
 /**
  * Taking the pages of a range out of the page tables: what munmap, MADV_DONTNEED and exit do.
- * Left out: entries of device memory.
+ * Left out: device-private pages.
  * @see Linux mm/memory.c, `unmap_page_range`, `zap_pte_range`, `zap_present_folio_ptes`, `zap_nonpresent_ptes`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -9,6 +9,7 @@ import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { Unsupported } from '../unsupported.ts';
 import { inRun, unfoldRun } from './contiguous-ptes.ts';
+import { deviceExclusiveFrameRead, zapDeviceExclusivePte } from './device-exclusive-entry.ts';
 import { zapHugetlbRange } from './hugetlb/zap.ts';
 import { migrationFrameRead } from './migration-entry.ts';
 import { zapMigrationPte } from './migration-pte.ts';
@@ -21,6 +22,7 @@ import {
   tlbFlushRmaps,
   tlbGatherMmu,
 } from './mmu-gather.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
 import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
@@ -63,9 +65,9 @@ export function* zapRange(
   details: ZapDetails = ZAP_ALL,
 ): Task<void> {
   if (mm.pgd === -1) return;
+  mm.kernel.uprobes?.munmap(vma, start, end);
   if ((vma.flags & VM_HUGETLB) !== 0) {
     yield* zapHugetlbRange(current, vma, start, end, gather, !details.keepMarkers);
-  mm.kernel.uprobes?.munmap(vma, start, end);
     return;
   }
   const { pageTables } = mm.kernel;
@@ -211,6 +213,12 @@ function* zapNonPresent(
     yield* zapMigrationPte(mm, table, index, migrating, details.keepCows === true);
     return;
   }
+  const exclusive = deviceExclusiveFrameRead(pageTables, table.level);
+  if (exclusive !== -1) {
+    // Anonymous: a private copy.
+    if (details.keepCows !== true) yield* zapDeviceExclusivePte(mm, table, index, exclusive);
+    return;
+  }
   const type = format.swapTypeOf(hi, lo);
   if (type !== SWP_PTE_MARKER && type !== SWP_HWPOISON) throw new Unsupported('zapping swap entries');
   if (type === SWP_PTE_MARKER && staysMarked(vma, format.swapOffsetOf(hi, lo), details)) return;
@@ -233,7 +241,10 @@ export function* zapPageRangeSingle(
   end: number,
   details: ZapDetails = ZAP_ALL,
 ): Task<void> {
+  const range = mmuNotifierRange(vma.mm, start, end, 'clear');
   const gather = yield* tlbGatherMmu(current, vma.mm);
+  yield* mmuNotifierStart(current, range);
   yield* zapRange(current, vma.mm, vma, start, end, gather, details);
+  yield* mmuNotifierEnd(current, range);
   yield* tlbFinishMmu(current, gather);
 }

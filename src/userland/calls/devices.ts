@@ -1,12 +1,21 @@
 /** The calls of `User` for memory of devices. What they mean is said there. */
 import { InputError } from '../../base/input-error.ts';
 import { atomically, type Task } from '../../base/task.ts';
-import { hex } from '../../base/u64.ts';
-import { EBADF, EINVAL } from '../../kernel/errno.ts';
+import { hex, hexAddress } from '../../base/u64.ts';
+import { Kvm, type MemorySlot, type QueueWork } from '../../kernel/consumers/kvm.ts';
+import { MirrorDevice } from '../../kernel/consumers/mirror-device.ts';
+import { EBADF, EINVAL, ESRCH } from '../../kernel/errno.ts';
 import { DeviceFile } from '../../kernel/mm/device-file.ts';
+import { mmdrop, mmgrab } from '../../kernel/mm/mm-count.ts';
+import { mmput } from '../../kernel/mm/mm-lifetime.ts';
+import { rootCredentials } from '../../kernel/process/credentials.ts';
+import { OpenFile } from '../../kernel/process/descriptors.ts';
+import { createTask } from '../../kernel/process/fork.ts';
+import { findTaskByPid, getTaskMm } from '../../kernel/process/task-mm.ts';
+import type { TaskStruct } from '../../kernel/task-struct.ts';
 import { type Outcome, success } from '../outcome.ts';
-import { byteCount, checkKeys, type Word } from '../units.ts';
-import type { DeviceArguments } from '../user-devices.ts';
+import { byteCount, checkKeys, type Word, word } from '../units.ts';
+import type { DeviceArguments, KvmArguments, KvmPageFaults, KvmSlot } from '../user-devices.ts';
 import { installFile, mappedFileOf } from './files.ts';
 import {
   countOrErrno,
@@ -86,4 +95,182 @@ export function deviceWrite(
   const call = atomically(() => move(context, fd, at, data, true));
   const shown = [`${fd}`, `${data.length}`, hex(BigInt(at))];
   return systemCall(context, 'the device writes', shown, call, doneOrErrno);
+}
+
+// --- a device that has pages for itself ---
+
+function mirrorOf({ task }: ProcessContext, fd: number): MirrorDevice | null {
+  const value = task.files.get(fd)?.value;
+  return value instanceof MirrorDevice ? value : null;
+}
+
+function* openMirror({ task }: ProcessContext, pid: number | undefined): Task<number> {
+  const target = pid === undefined ? task : findTaskByPid(task, pid);
+  const mm = target === null ? null : yield* getTaskMm(task, target);
+  if (mm === null) return -ESRCH;
+  const device = yield* MirrorDevice.open(task, mm);
+  yield* mmput(task, mm);
+  return task.files.install(new OpenFile(device.name, device, () => device.close()));
+}
+
+export function openMirrorDevice(context: ProcessContext, pid?: number): Task<Outcome<number>> {
+  const shown = [`mirror of ${pid ?? context.task.pid}`];
+  return systemCall(context, 'open', shown, openMirror(context, pid), countOrErrno);
+}
+
+export function makeExclusive(
+  context: ProcessContext,
+  fd: number,
+  address: bigint,
+  bytes: Word,
+): Task<Outcome<void>> {
+  const at = word(address, 'makeDeviceExclusive: address');
+  const length = word(bytes, 'makeDeviceExclusive: bytes');
+  const device = mirrorOf(context, fd);
+  const call = device === null ? atomically(() => -EBADF) : device.exclusive(context.task, at, length);
+  const shown = [`${fd}`, 'HMM_DMIRROR_EXCLUSIVE', hexAddress(at), hex(length)];
+  return systemCall(context, 'ioctl', shown, call, doneOrErrno);
+}
+
+export function deviceFetchAdd(
+  context: ProcessContext,
+  fd: number,
+  address: bigint,
+  value: Word,
+): Task<Outcome<bigint>> {
+  const at = word(address, 'deviceFetchAdd: address');
+  const added = word(value, 'deviceFetchAdd: value');
+  const device = mirrorOf(context, fd);
+  const call: Task<bigint | number> =
+    device === null ? atomically(() => -EBADF) : device.fetchAdd(context.task, at, added);
+  const shown = [`${fd}`, hexAddress(at), hex(added)];
+  return systemCall(context, 'the device adds', shown, call, (result) =>
+    typeof result === 'number' ? errnoFailure(result) : success(result),
+  );
+}
+
+export function deviceExclusivePages(context: ProcessContext, fd: number): Task<Outcome<readonly bigint[]>> {
+  const call = atomically(() => mirrorOf(context, fd)?.addresses ?? null);
+  return systemCall(context, 'the device lists', [`${fd}`], call, (addresses) =>
+    addresses === null ? errnoFailure(-EBADF) : success(addresses),
+  );
+}
+
+// --- virtual machines ---
+
+function wholePages(value: Word, what: string): number {
+  const bytes = word(value, what);
+  if (bytes % BigInt(PAGE_BYTES) !== 0n) {
+    throw new InputError(what, { expected: 'a multiple of 4096', found: hex(bytes) });
+  }
+  return Number(bytes / BigInt(PAGE_BYTES));
+}
+
+function memorySlot(slot: KvmSlot): MemorySlot {
+  checkKeys(slot, ['guest', 'address', 'bytes', 'readOnly'], 'kvmCreateVm: slot');
+  return {
+    guestPage: wholePages(slot.guest, 'kvmCreateVm: guest'),
+    hostPage: wholePages(slot.address, 'kvmCreateVm: address'),
+    pages: wholePages(slot.bytes, 'kvmCreateVm: bytes'),
+    readOnly: slot.readOnly === true,
+  };
+}
+
+/** Each work item has a thread of the kernel for itself, which does not keep a run from ending. */
+const workerOf =
+  ({ task, run }: ProcessContext): QueueWork =>
+  (work) => {
+    const { kernel, loop } = run.system;
+    const name = `kworker ${kernel.nextSerial('kworker')}`;
+    const worker = createTask(
+      kernel,
+      null,
+      rootCredentials(),
+      name,
+      (task.cpu + 1) % kernel.machine.cpus.length,
+    );
+    worker.background = true;
+    loop.start(worker, runWork(worker, work(worker)));
+  };
+
+function* runWork(worker: TaskStruct, work: Task<void>): Task<void> {
+  yield* work;
+  worker.kernel.tasks.delete(worker.pid);
+}
+
+function kvmOf({ task }: ProcessContext, fd: number): Kvm | null {
+  const value = task.files.get(fd)?.value;
+  return value instanceof Kvm ? value : null;
+}
+
+function* createVm(context: ProcessContext, slots: readonly MemorySlot[], async: boolean): Task<number> {
+  const { task } = context;
+  const { mm } = task;
+  if (mm === null) throw new Error(`${task.name} has no address space`);
+  yield* mmgrab(mm);
+  const kvm = new Kvm(mm, slots, async ? workerOf(context) : null);
+  return task.files.install(new OpenFile('kvm-vm', kvm, () => mmdrop(mm)));
+}
+
+export function kvmCreateVm(context: ProcessContext, args: KvmArguments): Task<Outcome<number>> {
+  checkKeys(args, ['slots', 'asyncPageFaults'], 'kvmCreateVm');
+  const slots = args.slots.map(memorySlot);
+  const call = createVm(context, slots, args.asyncPageFaults !== false);
+  return systemCall(context, 'ioctl', ['KVM_CREATE_VM', `${slots.length} slots`], call, countOrErrno);
+}
+
+function* guestAccess(
+  context: ProcessContext,
+  fd: number,
+  guest: bigint,
+  data: Uint8Array,
+  write: boolean,
+): Task<number> {
+  const kvm = kvmOf(context, fd);
+  if (kvm === null) return -EBADF;
+  for (let done = 0; done < data.length; ) {
+    const at = guest + BigInt(done);
+    const offset = Number(at % BigInt(PAGE_BYTES));
+    const part = data.subarray(done, done + PAGE_BYTES - offset);
+    const error = yield* kvm.access(context.task, Number(at >> 12n), offset, part, write);
+    if (error !== 0) return error;
+    done += part.length;
+  }
+  return 0;
+}
+
+export function kvmRead(
+  context: ProcessContext,
+  fd: number,
+  guest: bigint,
+  bytes: Word,
+): Task<Outcome<Uint8Array>> {
+  const at = word(guest, 'kvmRead: guest');
+  const data = new Uint8Array(byteCount(bytes, 'kvmRead: bytes'));
+  const call = guestAccess(context, fd, at, data, false);
+  return systemCall(
+    context,
+    'KVM_RUN',
+    [`${fd}`, 'read', hexAddress(at), `${data.length}`],
+    call,
+    (result) => (result < 0 ? errnoFailure(result) : success(data)),
+  );
+}
+
+export function kvmWrite(
+  context: ProcessContext,
+  fd: number,
+  guest: bigint,
+  data: Uint8Array,
+): Task<Outcome<void>> {
+  const at = word(guest, 'kvmWrite: guest');
+  const shown = [`${fd}`, 'write', hexAddress(at), `${data.length}`];
+  return systemCall(context, 'KVM_RUN', shown, guestAccess(context, fd, at, data, true), doneOrErrno);
+}
+
+export function kvmPageFaults(context: ProcessContext, fd: number): Task<Outcome<KvmPageFaults>> {
+  const call = atomically(() => kvmOf(context, fd)?.counters ?? null);
+  return systemCall(context, 'read', [`${fd}`, 'kvm statistics'], call, (counters) =>
+    counters === null ? errnoFailure(-EBADF) : success({ ...counters }),
+  );
 }

@@ -7,6 +7,7 @@
  */
 import { PointKind, SchedPoint, StepCost, type Task } from '../../../base/task.ts';
 import { LockMode } from '../../../sched/task.ts';
+import { EINTR } from '../../errno.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { FrameTable } from '../../frame/frame-table.ts';
 import type { TaskStruct } from '../../task-struct.ts';
@@ -26,6 +27,22 @@ export function* folioLock(current: TaskStruct, folio: number): Task<void> {
     const free = () => !frames.hasFlag(folio, FrameFlag.Locked);
     yield new SchedPoint(PointKind.Wait, object, 'folio_lock', StepCost.ContextSwitch, free);
   }
+}
+
+/** 0 with the folio locked, or -EINTR: a fatal signal came first. Needs a reference. @see `folio_lock_killable` */
+export function* folioLockKillable(current: TaskStruct, folio: number): Task<number> {
+  const { frames } = current.kernel;
+  noteAcquire(current, folio);
+  while (!(yield* trylockUnwatched(frames, folio))) {
+    if (current.fatalSignalPending()) {
+      noteReleased(current, folio);
+      return -EINTR;
+    }
+    const { object } = frames.refPoint(folio);
+    const ready = () => !frames.hasFlag(folio, FrameFlag.Locked) || current.fatalSignalPending();
+    yield new SchedPoint(PointKind.Wait, object, 'folio_lock_killable', StepCost.ContextSwitch, ready);
+  }
+  return 0;
 }
 
 /** A folio that nobody else knows yet. */

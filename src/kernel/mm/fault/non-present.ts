@@ -1,17 +1,20 @@
 /**
- * A pte that holds something other than a page: a page in swap, one that is being moved, broken memory, or a marker.
- * Left out: device memory.
+ * A pte that holds something other than a page: a page in swap, one that is being moved or that a device has for itself,
+ * broken memory, or a marker.
+ * Left out: pages in a device's own memory (device-private).
  * @see Linux mm/memory.c, `do_swap_page`, `handle_pte_marker`
  */
 import type { Task } from '../../../base/task.ts';
 import { Unsupported } from '../../unsupported.ts';
 import { migrationEntryWait } from '../migration-pte.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
+import { removeDeviceExclusiveEntry } from '../restore-exclusive.ts';
 import {
   isMigrationType,
   isSwapType,
   PTE_MARKER_GUARD,
   PTE_MARKER_POISONED,
+  SWP_DEVICE_EXCLUSIVE,
   SWP_HWPOISON,
   SWP_PTE_MARKER,
 } from '../swap-entry.ts';
@@ -31,6 +34,9 @@ export function* doSwapPage(fault: VmFault): Task<number> {
   if (isMigrationType(type)) {
     yield* migrationEntryWait(fault.current, fault.mm, fault.page);
     return 0;
+  }
+  if (type === SWP_DEVICE_EXCLUSIVE) {
+    return yield* removeDeviceExclusiveEntry(fault, format.swapOffsetOf(hi, lo));
   }
   if (type !== SWP_PTE_MARKER) throw new Unsupported('a fault on a swap entry');
   const marker = format.swapOffsetOf(hi, lo);

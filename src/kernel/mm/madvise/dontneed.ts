@@ -9,6 +9,7 @@ import { EINVAL, ENOMEM } from '../../errno.ts';
 import { mmapReadLock } from '../../lock/mmap-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { hstateOfVma, isHugetlbVma } from '../hugetlb/hugetlb-vma.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from '../mmu-notifier.ts';
 import { userfaultfdRemove } from '../userfaultfd/events.ts';
 import { VM_LOCKED, VM_PFNMAP } from '../vma-flags.ts';
 import { zapRange } from '../zap-range.ts';
@@ -59,9 +60,12 @@ export function* madviseDontneedFree(current: TaskStruct, state: MadviseState): 
   const { mm, vma, gather, start, end } = state;
   if (gather === null) throw new Error('pages are thrown away without an mmu_gather');
   if (state.advice === MADV_FREE) return yield* madviseFreeSingleVma(current, state, gather);
+  const range = mmuNotifierRange(mm, start, end, 'clear');
+  yield* mmuNotifierStart(current, range);
   yield* zapRange(current, mm, vma, start, end, gather, {
     keepMarkers: true,
     reclaimTables: mm.kernel.config.ptReclaim,
   });
+  yield* mmuNotifierEnd(current, range);
   return 0;
 }

@@ -1,11 +1,11 @@
 /**
  * The entries by which a VMA maps a page or a folio, found from the page: one step of a walk through everybody who maps it.
- * Left out: migration entries.
+ * An entry by which a device has a page for itself maps it too. Left out: migration entries.
  * @see Linux mm/page_vma_mapped.c, `page_vma_mapped_walk`
  */
-import { EntryFlag } from '../../../arch/paging-format.ts';
 import type { Task } from '../../../base/task.ts';
 import type { TaskStruct } from '../../task-struct.ts';
+import { mappedFrameRead } from '../device-exclusive-entry.ts';
 import { entryEnd, pteIndex, type TablePage } from '../page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from '../page-table-alloc.ts';
 import { folioSpan } from '../rmap-walk.ts';
@@ -23,8 +23,7 @@ export function* lockMappedPte(
   const table = yield* pteOffsetMapLock(current, vma.mm, page);
   if (table === null) return null;
   pageTables.read(table, pteIndex(pageTables, page));
-  const present = (pageTables.flags(table.level) & EntryFlag.Present) !== 0;
-  if (present && pageTables.frame(table.level) === frame) return table;
+  if (mappedFrameRead(pageTables, table.level) === frame) return table;
   yield* pteUnmapUnlock(current, table);
   return null;
 }
@@ -77,8 +76,8 @@ function* visitPtes(
   let goesOn = true;
   for (let page = start; page < end && goesOn; page++) {
     pageTables.read(table, pteIndex(pageTables, page));
-    if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) continue;
-    if (pageTables.frame(table.level) === firstFrame + page - start) goesOn = yield* visit(table, page);
+    if (mappedFrameRead(pageTables, table.level) === firstFrame + page - start)
+      goesOn = yield* visit(table, page);
   }
   yield* pteUnmapUnlock(current, table);
   return goesOn;

@@ -70,6 +70,8 @@ function* clearYoung(current: TaskStruct, vma: VmArea, table: TablePage, page: n
   const { arch, pageTables } = kernel;
   const index = tableIndex(pageTables.format, page, table.level);
   const small = table.level === pageTables.lastLevel;
+  // In the hands of a device: nobody knows.
+  if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) return false;
   if (small && inRun(kernel, table, index)) yield* unfoldRun(current, vma.mm, table, page);
   yield table.setEntry;
   if (!pageTables.change(table, index, 0, EntryFlag.Young)) return false;

@@ -12,6 +12,7 @@ import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES, MM_SWAPENTS } from '../mm.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from '../mmu-notifier.ts';
 import { pteIndex, type TablePage } from '../page-table.ts';
 import { pteUnmapUnlock } from '../page-table-alloc.ts';
 import { addMmCounter, mmCounter, removeRmap } from '../rmap.ts';
@@ -47,9 +48,12 @@ export function* tryToUnmap(
   const large = frames.isLarge(folio);
   const visit: RmapVisitor = function* (vma, page) {
     const locked = !ignoreMlock && (vma.flags & VM_LOCKED) !== 0;
+    const range = mmuNotifierRange(vma.mm, page, page + folioSpan(vma, page, folio).pages, 'clear');
+    yield* mmuNotifierStart(current, range);
     const done = large
       ? yield* unmapSpan(current, vma, page, folio, batch, locked)
       : yield* unmapSmall(current, vma, page, folio, batch, locked);
+    yield* mmuNotifierEnd(current, range);
     return done && frames.isMapped(folio);
   };
   yield* rmapLocked ? rmapWalkLocked(current, folio, visit) : rmapWalk(current, folio, visit);

@@ -1,6 +1,6 @@
 /**
- * mprotect and write protection of what is not mapped: a marker in memory of a file, a flag on a page in swap or on its
- * way elsewhere.
+ * mprotect and write protection of what is not mapped: a marker in memory of a file, a flag on a page in swap, on its way
+ * elsewhere, or in the hands of a device.
  * @see Linux mm/mprotect.c, `change_pte_range`
  */
 
@@ -12,7 +12,13 @@ import { MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE } from '../change-flags.ts';
 import { migrationFrameRead } from '../migration-entry.ts';
 import { changeMigrationPte } from '../migration-pte.ts';
 import type { TablePage } from '../page-table.ts';
-import { isSwapType, PTE_MARKER_UFFD_WP, SWP_HWPOISON, SWP_PTE_MARKER } from '../swap-entry.ts';
+import {
+  isSwapType,
+  PTE_MARKER_UFFD_WP,
+  SWP_DEVICE_EXCLUSIVE,
+  SWP_HWPOISON,
+  SWP_PTE_MARKER,
+} from '../swap-entry.ts';
 import type { VmArea } from '../vma.ts';
 import { userfaultfdWpUseMarkers } from './context.ts';
 import { markerOf, writeWpMarker } from './wp-marker.ts';
@@ -48,7 +54,7 @@ export function* changeUffdWpOfAbsent(
   if (type === SWP_HWPOISON) return false;
   const migrating = migrationFrameRead(pageTables, table.level);
   if (migrating !== -1) return yield* changeMigrationPte(vma, table, index, migrating, changeFlags);
-  if (!isSwapType(type)) throw new Unsupported('mprotect of swap entries');
+  if (!isSwapType(type) && type !== SWP_DEVICE_EXCLUSIVE) throw new Unsupported('mprotect of swap entries');
   return (protect || resolve) && (yield* flagSwapPte(vma, table, index, protect));
 }
 
