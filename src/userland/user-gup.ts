@@ -1,7 +1,9 @@
 /** The part of `User` about get_user_pages by the kernel itself: a driver that uses any entry, gup_test and its like. */
 import type { Task } from '../base/task.ts';
 import type { GupEntry } from '../kernel/consumers/gup-driver.ts';
+import type { DumpedPage, GupTestCommand } from '../kernel/consumers/gup-test.ts';
 import * as driver from './calls/gup-driver.ts';
+import * as gupTest from './calls/gup-test.ts';
 import type { ProcessContext } from './calls/process-context.ts';
 import type { Outcome } from './outcome.ts';
 import type { Word } from './units.ts';
@@ -70,6 +72,45 @@ export interface FixupFaultArguments {
   readonly mayUnlock?: boolean;
 }
 
+/** Arguments of `User.gupTest`: `struct gup_test`. */
+export interface GupTestArguments {
+  readonly address: bigint;
+  /** A multiple of 4096. */
+  readonly bytes: Word;
+  /** Pages that each call of GUP asks for; default 1. */
+  readonly pagesPerCall?: Word;
+  /** FOLL_ flags by name. */
+  readonly flags?: readonly string[];
+  /** Of DUMP_USER_PAGES_TEST: pins the pages (GUP_TEST_FLAG_DUMP_PAGES_USE_PIN). */
+  readonly dumpPin?: boolean;
+  /** Of DUMP_USER_PAGES_TEST: up to 8 pages to show, counted from 1. */
+  readonly whichPages?: readonly number[];
+}
+
+/** What `User.gupTest` gives. */
+export interface GupTestFigures {
+  /** Virtual cycles of taking the pages, and of giving them back. */
+  readonly getCycles: number;
+  readonly putCycles: number;
+  /** Of the pages taken: fewer than asked for when one could not be had. */
+  readonly bytes: number;
+  readonly pages: number;
+  /** Of DUMP_USER_PAGES_TEST: as given, with 0 for pages that were not taken. */
+  readonly whichPages: readonly number[];
+  readonly dumped: readonly DumpedPage[];
+}
+
+/** Arguments of `User.pinLongtermStart`: `struct pin_longterm_test`. */
+export interface PinLongtermArguments {
+  /** A multiple of 4096, as is `bytes`. */
+  readonly address: bigint;
+  readonly bytes: Word;
+  /** Pins for writing. */
+  readonly write?: boolean;
+  /** By `pin_user_pages_fast`. */
+  readonly fast?: boolean;
+}
+
 export class GupUser extends MappingUser {
   readonly #context: ProcessContext;
 
@@ -130,5 +171,41 @@ export class GupUser extends MappingUser {
    */
   fixupUserFault(args: FixupFaultArguments): Task<Outcome<{ readonly unlocked: boolean }>> {
     return this.#context.made('fixupUserFault', driver.fixupFault(this.#context, args));
+  }
+
+  /** Opens /sys/kernel/debug/gup_test. @errors EACCES (not root). @see Linux mm/gup_test.c */
+  gupTestOpen(): Task<Outcome<number>> {
+    return this.#context.made('gupTestOpen', gupTest.gupTestOpen(this.#context));
+  }
+
+  /**
+   * One of its tests on memory of this process: gets or pins pages in calls of `pagesPerCall`, checks that what is pinned says
+   * so (else `world.warnings`), gives all back. Pages that could not be had make it short, not fail.
+   * @errors EBADF, EINVAL (no bytes, no multiple of 4096, no pages per call, beyond the last address), EINTR
+   */
+  gupTest(
+    descriptor: number,
+    command: GupTestCommand,
+    args: GupTestArguments,
+  ): Task<Outcome<GupTestFigures>> {
+    return this.#context.made('gupTest', gupTest.gupTest(this.#context, descriptor, command, args));
+  }
+
+  /**
+   * PIN_LONGTERM_TEST_START: pins with FOLL_LONGTERM until `pinLongtermStop` or the file is closed.
+   * @errors EBADF, EINVAL (pinned already, not aligned, nothing), EINTR, EFAULT, ENOMEM: then nothing is pinned
+   */
+  pinLongtermStart(descriptor: number, args: PinLongtermArguments): Task<Outcome<void>> {
+    return this.#context.made('pinLongtermStart', gupTest.pinLongtermStart(this.#context, descriptor, args));
+  }
+
+  /** PIN_LONGTERM_TEST_STOP; nothing when nothing is pinned. @errors EBADF */
+  pinLongtermStop(descriptor: number): Task<Outcome<void>> {
+    return this.#context.made('pinLongtermStop', gupTest.pinLongtermStop(this.#context, descriptor));
+  }
+
+  /** PIN_LONGTERM_TEST_READ: copies the pinned pages to memory at `target`. @errors EBADF, EINVAL (none), EFAULT */
+  pinLongtermRead(descriptor: number, target: bigint): Task<Outcome<void>> {
+    return this.#context.made('pinLongtermRead', gupTest.pinLongtermRead(this.#context, descriptor, target));
   }
 }
