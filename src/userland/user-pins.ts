@@ -122,8 +122,8 @@ export class PinUser extends GupUser {
   }
 
   /**
-   * Opens a driver that pins memory: a descriptor, which `close`, exec or exit gives back with all that is pinned by it. fork
-   * shares it. No permission is asked for.
+   * Opens a driver that pins memory: a descriptor, whose last `close`, or exit, gives back all that is pinned by it. fork
+   * shares it, execve keeps it. No permission is asked for.
    */
   openDriver(name: DriverName, options: DriverOptions = {}): Task<Outcome<number>> {
     return this.#context.made('openDriver', pins.openDriver(this.#context, name, options));
