@@ -1,5 +1,6 @@
 /** The commands, their options and their help. Each command's code is loaded only when it runs: `--help` is instant. */
 import { Command } from 'commander';
+import { addBenchCommand } from './commands/bench.ts';
 import { addDecodeCommand } from './commands/decode.ts';
 import { addMapsCommand } from './commands/maps.ts';
 import { addReplayCommand } from './commands/replay.ts';
@@ -31,6 +32,7 @@ export function buildProgram(session: Session): Command {
     addWalkCommand,
     addMapsCommand,
     addDecodeCommand,
+    addBenchCommand,
   ];
   for (const add of commands) add(program, session);
   for (const command of program.commands) command.copyInheritedSettings(program).allowExcessArguments(false);

@@ -1,0 +1,108 @@
+/** `tablewalk bench`: experiments that compare costs. */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { InputError } from '../../base/input-error.ts';
+import { COST_PROFILES, type CostProfile } from '../../hardware/cost-profile.ts';
+import { DESIGN_NAMES, type DesignName } from '../../kernel/remote/design-names.ts';
+import type { RemoteAccessExperiment } from '../../userland/experiments/remote-access.ts';
+import { architectureOption } from '../architecture.ts';
+import { jsonText } from '../json.ts';
+import { oneOf, wholeNumber } from '../option-values.ts';
+import type { Session } from '../session.ts';
+
+interface Options {
+  readonly arch: string;
+  readonly profile?: string;
+  readonly designs: string;
+  readonly bytes?: string;
+  readonly readers?: string;
+  readonly calls: string;
+  readonly write?: boolean;
+  readonly json?: boolean;
+}
+
+const MAX_BYTES = 2 ** 24;
+const MAX_CALLS = 100_000;
+/** One more is for the target. */
+const MAX_READERS = 63;
+
+const examples = `
+Examples:
+  tablewalk bench remote-access
+  tablewalk bench remote-access --designs v0,v4,v5 --bytes 8,64KiB --readers 1,16 --arch arm64`;
+
+export function addBenchCommand(program: Command, session: Session): void {
+  const bench = program.command('bench').description('experiments that compare costs');
+  bench
+    .command('remote-access')
+    .description(
+      'the designs of __access_remote_vm side by side: cycles, atomics, look-ups, walks, fallbacks',
+    )
+    .option('--arch <name>', 'x86_64 or arm64', 'x86_64')
+    .option(
+      '--profile <name>',
+      `what steps cost: ${Object.keys(COST_PROFILES).join(', ')}; default: sapphire-rapids, or neoverse-v2 of arm64`,
+    )
+    .option('--designs <list>', `of ${DESIGN_NAMES.join(', ')}`, 'v0,v1,v2,v3,v4,v5,v6')
+    .option('--bytes <list>', 'sizes of transfers; default: 8,4KiB,64KiB,1MiB')
+    .option('--readers <list>', 'how many read at the same time; default: 1,2,4,8')
+    .option('--calls <n>', 'reads of each of them', '200')
+    .option('--write', 'writes in place of reads, where one call is alone')
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', examples)
+    .action((options: Options) => remoteAccess(options, session));
+}
+
+/** What the options say. @throws InputError for what they cannot */
+async function experimentOf(options: Options): Promise<RemoteAccessExperiment & { readonly arch: string }> {
+  const { USUAL_READERS, USUAL_SIZES } = await import('../../userland/experiments/remote-access.ts');
+  const { arch } = options;
+  const architecture = await architectureOption(arch);
+  const profile = options.profile ?? (arch === 'arm64' ? 'neoverse-v2' : 'sapphire-rapids');
+  const list = (text: string): string[] => text.split(',');
+  return {
+    arch,
+    architecture,
+    profile: COST_PROFILES[oneOf('option --profile', profile, Object.keys(COST_PROFILES))] as CostProfile,
+    designs: list(options.designs).map((name): DesignName => oneOf('option --designs', name, DESIGN_NAMES)),
+    sizes: options.bytes === undefined ? USUAL_SIZES : list(options.bytes).map(transferBytes),
+    write: options.write === true,
+    readers:
+      options.readers === undefined
+        ? USUAL_READERS
+        : list(options.readers).map((text) => wholeNumber('option --readers', text, 1, MAX_READERS)),
+    callsOfReader: wholeNumber('option --calls', options.calls, 1, MAX_CALLS),
+  };
+}
+
+/** `8`, `4KiB`: an even number, as the boundary between two VMAs is in its middle. */
+function transferBytes(text: string): number {
+  const [, digits = '', unit = ''] = /^(\d+)(KiB|MiB)?$/.exec(text) ?? [];
+  const bytes = Number(digits) * (unit === 'MiB' ? 2 ** 20 : unit === 'KiB' ? 2 ** 10 : 1);
+  if (digits === '' || bytes < 2 || bytes > MAX_BYTES || bytes % 2 !== 0) {
+    throw new InputError('option --bytes', {
+      expected: 'even numbers of bytes from 2 to 16MiB, such as 8,4KiB',
+      found: `'${text}'`,
+    });
+  }
+  return bytes;
+}
+
+async function remoteAccess(options: Options, session: Session): Promise<void> {
+  const experiment = await experimentOf(options);
+  const { remoteAccessExperiment } = await import('../../userland/experiments/remote-access.ts');
+  const { remoteAccessJson, remoteAccessText } = await import('../../report/remote-access-text.ts');
+  const running = remoteAccessExperiment(experiment);
+  let next = running.next(false);
+  while (!next.done) {
+    session.progress(`${next.value} measurements`);
+    await nextTurn();
+    next = running.next(session.interruption.aborted);
+  }
+  const { arch, profile, write, callsOfReader } = experiment;
+  const heading = { arch, profile: profile.name, write, callsOfReader };
+  const findings = next.value;
+  session.print(
+    options.json ? jsonText(remoteAccessJson(findings, heading)) : remoteAccessText(findings, heading),
+  );
+}
