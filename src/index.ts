@@ -69,6 +69,7 @@ export type { ReportCell, ReportColumn, ReportSection, ReportTable } from './use
 export type { Share, SharedValue } from './userland/share.ts';
 export { createSystem, type System, type SystemArchitecture, type SystemOptions } from './userland/system.ts';
 export type { ExecArguments, MmapArguments, User, WaitResult } from './userland/user.ts';
+export type { DeviceArguments, KvmArguments, KvmPageFaults, KvmSlot } from './userland/user-devices.ts';
 export type {
   FallocateArguments,
   HugePageSize,
