@@ -1,0 +1,88 @@
+/**
+ * The target exits while its memory is being copied. A reader has a reference to the users of the address space (mm_users), taken
+ * before the copy: the memory goes when the last of them is gone, whoever that is, so a copy that has begun gives all it
+ * was asked for. exit_mmap takes no VMA locks: without that reference a reader that holds one would not be safe.
+ * @see Linux mm/memory.c, `access_process_vm`; kernel/fork.c, `mmput`; mm/mmap.c, `exit_mmap`
+ */
+import { defineScenario } from 'tablewalk';
+
+const PAGE = 4096;
+const PAGES = 24;
+const BYTES = PAGES * PAGE;
+const MEMORY = 0x1000_0000n;
+const LIVES = 6;
+
+export default defineScenario({
+  title: 'S10: the target exits during a copy of its memory',
+  cpus: 2,
+  placement: { parent: 0, reader: 1 },
+  timeline: false,
+  programs: {
+    *parent(u, share) {
+      for (let life = 1; life <= LIVES; life++) {
+        const child = yield* u.must(
+          u.fork(function* (c, shared) {
+            yield* c.must(c.mmap({ address: MEMORY, bytes: BYTES, prot: 'rw', fixed: true }));
+            for (let page = 0; page < PAGES; page++) yield* c.must(c.store(MEMORY + BigInt(page * PAGE), life, 1));
+            shared.set('alive', c.pid);
+            yield* shared.wait('reads of', (pid) => pid === c.pid);
+            yield* c.compute(40 * life);
+            shared.set('exits', c.pid);
+            yield* c.must(c.exit());
+          }, `target ${life}`),
+        );
+        yield* u.must(u.wait(child));
+      }
+      share.set('over', true);
+      share.set('alive', 0);
+    },
+    *reader(u, share) {
+      const counts = { whole: 0, meanwhile: 0, gone: 0, part: 0 };
+      let life = 0;
+      for (let pid = -1; ; life++) {
+        const last = pid;
+        pid = Number(yield* share.wait('alive', (now) => now !== last));
+        if (pid === 0) break;
+        share.set('reads of', pid);
+        for (let more = true; more; ) {
+          const before = share.get('exits') !== pid;
+          const result = yield* u.accessProcessVm(pid, MEMORY, BYTES);
+          const bytes = result.ok ? result.value : new Uint8Array(0);
+          const marks = new Set(Array.from({ length: PAGES }, (_, page) => bytes[page * PAGE] ?? 0));
+          more = bytes.length > 0;
+          if (bytes.length === 0) counts.gone++;
+          else if (bytes.length < BYTES || marks.size > 1 || !marks.has(life + 1)) counts.part++;
+          else if (before && share.get('exits') === pid) counts.meanwhile++;
+          else counts.whole++;
+        }
+      }
+      return counts;
+    },
+  },
+  finally: {
+    'a copy that has begun gives everything': (world) => (world.value('reader') as { part: number }).part === 0,
+    'every target was seen alive or found gone': (world) => (world.value('reader') as { gone: number }).gone === LIVES,
+    'nothing of the targets is left': (world) =>
+      world.processes.every(({ name, rss }) => !name.startsWith('target') || rss.anon === 0),
+  },
+  report: (world) => {
+    const counts = world.value('reader') as Record<'whole' | 'meanwhile' | 'gone' | 'part', number>;
+    return [
+      {
+        heading: `What did copies give while the target exits? ${world.remoteAccess.design}: ${world.remoteAccess.title}`,
+        table: {
+          columns: ['copies of 24 pages', { title: 'count', align: 'right' }],
+          rows: [
+            ['all of it', counts.whole],
+            ['all of it, though the target exits meanwhile', counts.meanwhile],
+            ['a part, or pages of somebody else', counts.part],
+            ['nothing: the target was gone', counts.gone],
+          ],
+        },
+        notes: Object.entries(world.remoteAccess.fallbacks).map(
+          ([why, times]) => `left to mmap_lock ${times} times: ${why}`,
+        ),
+      },
+    ];
+  },
+});
