@@ -81,11 +81,21 @@ export class RdmaDevice extends PinningDevice {
 
   /** By the address that the program registered, in the region that was registered first. */
   override frameAt(address: bigint, write: boolean): number {
+    const region = this.#find(address, write);
+    return region?.pages[pageOf(address) - pageOf(region.address)] ?? -1;
+  }
+
+  override bytesFrom(address: bigint, write: boolean): bigint {
+    const region = this.#find(address, write);
+    return region === undefined ? 0n : region.address + region.bytes - address;
+  }
+
+  #find(at: bigint, write: boolean): IbUmem | undefined {
     for (const region of this.regions.values()) {
-      if (address < region.address || address >= region.address + region.bytes) continue;
-      if (!write || region.write) return region.pages[pageOf(address) - pageOf(region.address)] as number;
+      if (at >= region.address && at < region.address + region.bytes && (!write || region.write))
+        return region;
     }
-    return -1;
+    return undefined;
   }
 
   override *release(current: TaskStruct): Task<void> {

@@ -23,7 +23,7 @@ import {
   subPinnedVm,
   unaccountUserPages,
 } from './pin-accounting.ts';
-import { locked, PinningDevice } from './pinning-device.ts';
+import { locked, PinningDevice, pageOf } from './pinning-device.ts';
 
 const IORING_MAX_REG_BUFFERS = 1 << 14;
 const SZ_1G = 1n << 30n;
@@ -66,11 +66,19 @@ export class IoRing extends PinningDevice {
 
   /** By the address at which the program registered it. */
   override frameAt(address: bigint): number {
-    for (const buffer of this.buffers) {
-      if (buffer === null || address < buffer.address || address >= buffer.address + buffer.bytes) continue;
-      return buffer.frames[Number((address >> 12n) - (buffer.address >> 12n))] ?? -1;
-    }
-    return -1;
+    const buffer = this.#find(address);
+    return buffer?.frames[pageOf(address) - pageOf(buffer.address)] ?? -1;
+  }
+
+  override bytesFrom(address: bigint): bigint {
+    const buffer = this.#find(address);
+    return buffer === undefined ? 0n : buffer.address + buffer.bytes - address;
+  }
+
+  #find(at: bigint): IoMappedBuffer | undefined {
+    const holds = (buffer: IoMappedBuffer | null): buffer is IoMappedBuffer =>
+      buffer !== null && at >= buffer.address && at < buffer.address + buffer.bytes;
+    return this.buffers.find(holds);
   }
 
   override *release(current: TaskStruct): Task<void> {

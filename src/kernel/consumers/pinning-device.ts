@@ -33,6 +33,11 @@ export abstract class PinningDevice extends SharedObject {
     return Number(address & 0xfffn);
   }
 
+  /** Bytes from there to the end of what the device was given, where that is not the end of a page. */
+  bytesFrom(_address: bigint, _write: boolean): bigint {
+    return 4096n;
+  }
+
   /** The last descriptor is closed: gives everything back. */
   abstract release(current: TaskStruct): Task<void>;
 
@@ -58,7 +63,13 @@ export abstract class PinningDevice extends SharedObject {
       const frame = this.frameAt(at, write);
       if (frame === -1) break;
       const offset = this.offsetAt(at);
-      const part = bytes.subarray(done, Math.min(bytes.length, done + PAGE_SIZE - offset));
+      const left = this.bytesFrom(at, write);
+      const length = Math.min(
+        PAGE_SIZE - offset,
+        bytes.length - done,
+        left < 4096n ? Number(left) : PAGE_SIZE,
+      );
+      const part = bytes.subarray(done, done + length);
       if (write) memory.writeBytes(frame, offset, part);
       else memory.readBytes(frame, offset, part);
       done += part.length;

@@ -35,6 +35,10 @@ export class VideoDevice extends PinningDevice {
     return Number((address + (this.buffer?.offset ?? 0n)) & 0xfffn);
   }
 
+  override bytesFrom(address: bigint): bigint {
+    return (this.buffer?.bytes ?? 0n) - address;
+  }
+
   override *release(current: TaskStruct): Task<void> {
     yield* videobufFree(current, this);
   }

@@ -38,6 +38,10 @@ export class XdpSocket extends PinningDevice {
     return umem === null || address >= umem.bytes ? -1 : (umem.pages[pageOf(address)] as number);
   }
 
+  override bytesFrom(address: bigint): bigint {
+    return (this.umem?.bytes ?? 0n) - address;
+  }
+
   override *release(current: TaskStruct): Task<void> {
     const { umem } = this;
     if (umem === null) return;
