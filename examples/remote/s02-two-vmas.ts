@@ -90,7 +90,10 @@ export default defineScenario({
       heading: `Does a read show one layout? ${world.remoteAccess.design}: ${world.remoteAccess.title}`,
       table: {
         columns: ['reads of', ...VERDICTS.map((title) => ({ title, align: 'right' as const }))],
-        rows: KINDS.map(({ text }, kind) => [text, ...VERDICTS.map((verdict) => count(world, kind, verdict))]),
+        rows: KINDS.map(({ text }, kind) => [
+          text,
+          ...VERDICTS.map((verdict) => count(world, kind, verdict)),
+        ]),
       },
       notes: Object.entries(world.remoteAccess.fallbacks).map(
         ([why, times]) => `left to mmap_lock ${times} times: ${why}`,

@@ -25,7 +25,9 @@ export default defineScenario({
     *target(u, share) {
       const file = yield* u.must(u.memfdCreate('data'));
       yield* u.must(u.ftruncate(file, HUGE));
-      yield* u.must(u.mmap({ address: MAPPING, bytes: HUGE, prot: 'rw', shared: true, fixed: true, fd: file }));
+      yield* u.must(
+        u.mmap({ address: MAPPING, bytes: HUGE, prot: 'rw', shared: true, fixed: true, fd: file }),
+      );
       for (let page = 0; page < 4; page++) yield* u.must(u.store(MAPPING + BigInt(page * PAGE), OLD));
       share.set('file', file);
       yield* share.wait('read');
@@ -33,7 +35,9 @@ export default defineScenario({
     *collapser(u, share) {
       const theirs = Number(yield* share.waitWord('file'));
       const file = yield* u.must(u.pidfdGetfd(u.pidOf('target'), theirs));
-      yield* u.must(u.mmap({ address: MAPPING, bytes: HUGE, prot: 'rw', shared: true, fixed: true, fd: file }));
+      yield* u.must(
+        u.mmap({ address: MAPPING, bytes: HUGE, prot: 'rw', shared: true, fixed: true, fd: file }),
+      );
       yield* u.must(u.load(MAPPING));
       yield* share.wait('reading');
       // EAGAIN while a reader has a reference to one of the small pages.

@@ -32,7 +32,8 @@ export default defineScenario({
         const maps = yield* u.must(u.procMaps(pid));
         rows.push([path, result, Number(STACK - (maps[0]?.start ?? 0n)) / PAGE]);
       };
-      const errno = (outcome: { ok: boolean; errno?: string }) => (outcome.ok ? 'done' : (outcome.errno ?? '?'));
+      const errno = (outcome: { ok: boolean; errno?: string }) =>
+        outcome.ok ? 'done' : (outcome.errno ?? '?');
       const below = (pages: number): bigint => STACK - BigInt(pages * PAGE) + 8n;
 
       yield* note('process_vm_readv', errno(yield* u.processVmReadv(pid, [{ address: below(1), bytes: 8 }])));
@@ -42,7 +43,10 @@ export default defineScenario({
       const read = yield* u.procMemRead(mem, below(1), 8);
       yield* u.check(read.ok && read.value.every((byte) => byte === 0), 'the new page is not zeros');
       yield* note('read of /proc/PID/mem', errno(read));
-      yield* note('write of /proc/PID/mem', errno(yield* u.procMemWrite(mem, below(3), new Uint8Array(8).fill(7))));
+      yield* note(
+        'write of /proc/PID/mem',
+        errno(yield* u.procMemWrite(mem, below(3), new Uint8Array(8).fill(7))),
+      );
       yield* u.must(u.ptraceAttach(pid));
       yield* note('PTRACE_PEEKDATA', errno(yield* u.peek(pid, below(4))));
       // 8 MiB is as far as a stack goes.

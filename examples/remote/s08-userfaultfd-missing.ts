@@ -51,7 +51,10 @@ export default defineScenario({
       const pid = u.pidOf('guest');
       const mem = yield* u.must(u.procMemOpen(pid));
       const alone = yield* u.procMemRead(mem, at(1), 8);
-      share.set('mem, the page alone', alone.ok ? `${alone.value.length}` : 'errno' in alone ? alone.errno : '');
+      share.set(
+        'mem, the page alone',
+        alone.ok ? `${alone.value.length}` : 'errno' in alone ? alone.errno : '',
+      );
       share.set('mem, from the page before', (yield* u.must(u.procMemRead(mem, at(1) - 8n, 16))).length);
       const events = yield* u.must(u.accessProcessVm(pid, at(0), 2 * PAGE));
       share.set('access_process_vm', events.length);
@@ -81,7 +84,11 @@ export default defineScenario({
           columns: ['read', 'gives', 'waits'],
           rows: [
             ['/proc/PID/mem, 8 bytes of the page', told('mem, the page alone'), 'no'],
-            ['/proc/PID/mem, 8 bytes before it and 8 of it', `${told('mem, from the page before')} bytes`, 'no'],
+            [
+              '/proc/PID/mem, 8 bytes before it and 8 of it',
+              `${told('mem, from the page before')} bytes`,
+              'no',
+            ],
             ['access_process_vm, the page before and it', `${told('access_process_vm')} bytes`, 'no'],
             ['process_vm_readv', 'the byte sent', `${told('waited')} cycles`],
             ['KVM', 'the byte sent', `${told('worker')} page by its worker`],

@@ -29,7 +29,9 @@ export default defineScenario({
       share.set('mapped', true);
       for (let round = 1; round <= ROUNDS; round++) {
         // Other rights than the first mapping's, so that it stays one of its own.
-        yield* u.must(u.mmap({ address: NEIGHBOUR, bytes: 4 * PAGE, prot: 'rwx', fixed: true, populate: true }));
+        yield* u.must(
+          u.mmap({ address: NEIGHBOUR, bytes: 4 * PAGE, prot: 'rwx', fixed: true, populate: true }),
+        );
         yield* u.must(u.mmap({ address: LARGE, bytes: SPANS * SPAN, prot: 'rw', fixed: true }));
         for (let span = 0; span < SPANS; span++) yield* u.must(u.store(LARGE + BigInt(span * SPAN), 1n));
         share.set('filled', round);

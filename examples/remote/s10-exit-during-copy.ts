@@ -12,6 +12,14 @@ const BYTES = PAGES * PAGE;
 const MEMORY = 0x1000_0000n;
 const LIVES = 6;
 
+type Counts = Record<'whole' | 'meanwhile' | 'gone' | 'part', number>;
+
+function judge(bytes: Uint8Array, life: number): keyof Counts {
+  if (bytes.length === 0) return 'gone';
+  const marked = Array.from({ length: PAGES }, (_, page) => bytes[page * PAGE] === life);
+  return marked.includes(false) ? 'part' : 'whole';
+}
+
 export default defineScenario({
   title: 'S10: the target exits during a copy of its memory',
   cpus: 2,
@@ -23,7 +31,8 @@ export default defineScenario({
         const child = yield* u.must(
           u.fork(function* (c, shared) {
             yield* c.must(c.mmap({ address: MEMORY, bytes: BYTES, prot: 'rw', fixed: true }));
-            for (let page = 0; page < PAGES; page++) yield* c.must(c.store(MEMORY + BigInt(page * PAGE), life, 1));
+            for (let page = 0; page < PAGES; page++)
+              yield* c.must(c.store(MEMORY + BigInt(page * PAGE), life, 1));
             shared.set('alive', c.pid);
             yield* shared.wait('reads of', (pid) => pid === c.pid);
             yield* c.compute(40 * life);
@@ -37,36 +46,30 @@ export default defineScenario({
       share.set('alive', 0);
     },
     *reader(u, share) {
-      const counts = { whole: 0, meanwhile: 0, gone: 0, part: 0 };
-      let life = 0;
-      for (let pid = -1; ; life++) {
-        const last = pid;
-        pid = Number(yield* share.wait('alive', (now) => now !== last));
-        if (pid === 0) break;
+      const counts: Counts = { whole: 0, meanwhile: 0, gone: 0, part: 0 };
+      for (let life = 1; ; life++) {
+        const last = share.get('reads of');
+        const pid = Number(yield* share.wait('alive', (now) => now !== last));
+        if (pid === 0) return counts;
         share.set('reads of', pid);
-        for (let more = true; more; ) {
+        for (let kind: keyof Counts | null = null; kind !== 'gone'; ) {
           const before = share.get('exits') !== pid;
           const result = yield* u.accessProcessVm(pid, MEMORY, BYTES);
-          const bytes = result.ok ? result.value : new Uint8Array(0);
-          const marks = new Set(Array.from({ length: PAGES }, (_, page) => bytes[page * PAGE] ?? 0));
-          more = bytes.length > 0;
-          if (bytes.length === 0) counts.gone++;
-          else if (bytes.length < BYTES || marks.size > 1 || !marks.has(life + 1)) counts.part++;
-          else if (before && share.get('exits') === pid) counts.meanwhile++;
-          else counts.whole++;
+          kind = judge(result.ok ? result.value : new Uint8Array(0), life);
+          if (kind === 'whole' && before && share.get('exits') === pid) kind = 'meanwhile';
+          counts[kind]++;
         }
       }
-      return counts;
     },
   },
   finally: {
-    'a copy that has begun gives everything': (world) => (world.value('reader') as { part: number }).part === 0,
-    'every target was seen alive or found gone': (world) => (world.value('reader') as { gone: number }).gone === LIVES,
+    'a copy that has begun gives everything': (world) => (world.value('reader') as Counts).part === 0,
+    'every target was seen alive or found gone': (world) => (world.value('reader') as Counts).gone === LIVES,
     'nothing of the targets is left': (world) =>
       world.processes.every(({ name, rss }) => !name.startsWith('target') || rss.anon === 0),
   },
   report: (world) => {
-    const counts = world.value('reader') as Record<'whole' | 'meanwhile' | 'gone' | 'part', number>;
+    const counts = world.value('reader') as Counts;
     return [
       {
         heading: `What did copies give while the target exits? ${world.remoteAccess.design}: ${world.remoteAccess.title}`,

@@ -5,7 +5,7 @@
  * waiting for writers; what is left under the others is the line with the VMA's reference count, which all readers write.
  * @see Rik van Riel, 16 June 2026, "[PATCH 0/3] mm: __access_remote_vm with per-VMA lock"
  */
-import { defineScenario, type Task, type User } from 'tablewalk';
+import { defineScenario, type Share, type Task, type User } from 'tablewalk';
 
 const PAGE = 4096;
 const DATA = 0x1000_0000n;
@@ -34,6 +34,16 @@ function* read(u: User, mem: number): Task<Measured> {
   return { begun, ended: u.now(), times };
 }
 
+const add = (share: Share, name: string): void => share.set(name, Number(share.get(name) ?? 0) + 1);
+
+/** Until all readers are done. */
+function* write(u: User, share: Share, writer: number, mix: number): Task<void> {
+  for (let calls = 0; Number(share.get('over') ?? -1) < mix; calls++) {
+    yield* u.must(u.mprotect(heapOf(writer), HEAP_PAGES * PAGE, calls % 2 === 0 ? 'r' : 'rw'));
+    add(share, `calls ${mix}`);
+  }
+}
+
 export default defineScenario({
   title: 'S12: readers beside writers: reads done, and how long they took',
   cpus: 1 + WRITERS.length + READERS.length,
@@ -53,10 +63,8 @@ export default defineScenario({
           u.cloneVm(function* (t, shared) {
             for (const [mix, [, writers]] of MIXES.entries()) {
               yield* shared.wait('mix', (now) => Number(now) >= mix);
-              for (let calls = 0; writer < writers && Number(shared.get('over') ?? -1) < mix; calls++) {
-                yield* t.must(t.mprotect(heapOf(writer), HEAP_PAGES * PAGE, calls % 2 === 0 ? 'r' : 'rw'));
-                shared.set(`calls ${mix}`, Number(shared.get(`calls ${mix}`) ?? 0) + 1);
-              }
+              if (writer < writers) yield* write(t, shared, writer, mix);
+              add(shared, `stopped ${mix}`);
             }
           }, `writer ${writer}`),
         );
@@ -65,6 +73,7 @@ export default defineScenario({
         share.set('mix', mix);
         yield* share.wait(`done ${mix}`, (done) => done === readers);
         share.set('over', mix);
+        yield* share.wait(`stopped ${mix}`, (stopped) => stopped === WRITERS.length);
       }
     },
     ...Object.fromEntries(
@@ -77,7 +86,7 @@ export default defineScenario({
           for (const [mix, [readers]] of MIXES.entries()) {
             yield* share.wait('mix', (now) => Number(now) >= mix);
             results.push(reader < readers ? yield* read(u, mem) : null);
-            if (reader < readers) share.set(`done ${mix}`, Number(share.get(`done ${mix}`) ?? 0) + 1);
+            if (reader < readers) add(share, `done ${mix}`);
           }
           return results;
         },
@@ -85,8 +94,9 @@ export default defineScenario({
     ),
   },
   finally: {
-    'reads of a page that nobody changes are never left to mmap_lock by designs with locks of single VMAs': (w) =>
-      !/^v[1-5]$/.test(w.remoteAccess.design) || Object.keys(w.remoteAccess.fallbacks).length === 0,
+    'reads of a page that nobody changes are never left to mmap_lock by designs with locks of single VMAs': (
+      w,
+    ) => !/^v[1-5]$/.test(w.remoteAccess.design) || Object.keys(w.remoteAccess.fallbacks).length === 0,
   },
   report: (world) => [
     {

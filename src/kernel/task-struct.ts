@@ -107,7 +107,8 @@ export class TaskStruct extends SchedTask {
     this.signalWrite = new SchedPoint(PointKind.Write, object, 'send_signal', StepCost.AtomicUpdate);
     this.ptraceWrite = new SchedPoint(PointKind.Write, object, 'ptrace', StepCost.AtomicUpdate);
     this.familyWrite = new SchedPoint(PointKind.Write, object, 'tasklist_lock', StepCost.AtomicUpdate);
-    const resumed = (): boolean => this.ptrace === null || this.fatalSignalPending();
+    // Not the link: the next debugger may be there before this task has run on.
+    const resumed = (): boolean => !this.ptraceStopped || this.fatalSignalPending();
     this.ptraceResumed = new SchedPoint(PointKind.Wait, object, 'ptrace_stop', StepCost.None, resumed);
     this.mm = init.mm;
     this.credentials = init.credentials;
