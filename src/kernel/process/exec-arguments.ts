@@ -73,17 +73,15 @@ export class ArgumentPages {
     if (typeof string === 'bigint') return yield* this.#pushUser(string);
     const bytes = new TextEncoder().encode(`${string}\0`);
     if (bytes.length > LONGEST_STRING || !this.#make(bytes.length)) return -E2BIG;
-    return yield* this.#write(bytes);
+    return yield* this.#write(bytes.length, bytes);
   }
 
   *#pushUser(address: bigint): Task<number> {
     const length = yield* this.#lengthOf(address);
     if (length === 0) return -EFAULT;
     if (length > LONGEST_STRING || !this.#make(length)) return -E2BIG;
-    const bytes = new Uint8Array(length);
-    // Somebody may have changed it meanwhile: what is copied is what counts, as in Linux.
-    if ((yield* copyFromUser(this.#current, bytes, address)) !== 0) return -EFAULT;
-    return yield* this.#write(bytes);
+    // Page by page from its end, and it may change meanwhile: what is copied is what counts, as in Linux.
+    return yield* this.#write(length, address);
   }
 
   /** Bytes up to and with the zero, one more than the longest there may be if it is too long; 0: it cannot be read. */
@@ -107,22 +105,33 @@ export class ArgumentPages {
     return this.position >= this.#lowest;
   }
 
-  /** Writes at `position`, from the end, page by page. */
-  *#write(bytes: Uint8Array): Task<number> {
+  /**
+   * Writes `length` bytes at `position`, from the end, page by page: each page is there before its part of the string is
+   * looked at. @see `copy_strings`
+   */
+  *#write(length: number, source: Uint8Array | bigint): Task<number> {
     const { memory } = this.#current.kernel.machine;
-    let end = this.position + BigInt(bytes.length);
+    let end = this.position + BigInt(length);
     while (end > this.position) {
       if (this.#current.fatalSignalPending()) return -EINTR;
       const pageStart = ((end - 1n) / PAGE_BYTES) * PAGE_BYTES;
       const from = pageStart > this.position ? pageStart : this.position;
       if (!(yield* this.#getArgPage(Number(pageStart / PAGE_BYTES)))) return -E2BIG;
-      const part = bytes.subarray(Number(from - this.position), Number(end - this.position));
+      const part = yield* this.#partOf(source, Number(from - this.position), Number(end - this.position));
+      if (part === null) return -EFAULT;
       if (!memory.writeBytes(this.#frame, Number(from % PAGE_BYTES), part)) {
         throw new Error(`frame 0x${this.#frame.toString(16)} of the allocator has no memory`);
       }
       end = from;
     }
     return 0;
+  }
+
+  /** Bytes [start, end) of a string; null: it cannot be read (any more). */
+  *#partOf(source: Uint8Array | bigint, start: number, end: number): Task<Uint8Array | null> {
+    if (typeof source !== 'bigint') return source.subarray(start, end);
+    const part = new Uint8Array(end - start);
+    return (yield* copyFromUser(this.#current, part, source + BigInt(start))) === 0 ? part : null;
   }
 
   /** The page of the new stack, with a reference; false when it cannot be had. @see `get_arg_page` */

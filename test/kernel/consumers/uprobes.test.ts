@@ -1,9 +1,12 @@
 /** Breakpoints of a file in the programs that map it: what is written where, with which locks, and what is left of it. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Task } from '../../../src/base/task.ts';
 import { BreakpointOutcome, handleBreakpoint } from '../../../src/kernel/consumers/uprobes/hit.ts';
 import { uprobeRegister, uprobeUnregister } from '../../../src/kernel/consumers/uprobes/register.ts';
 import type { Uprobe, UprobeConsumer } from '../../../src/kernel/consumers/uprobes/uprobe.ts';
 import { EINVAL, EIO, ENOTSUPP } from '../../../src/kernel/errno.ts';
+import { MADV_DONTNEED } from '../../../src/kernel/mm/madvise/advice.ts';
+import { sysMadvise } from '../../../src/kernel/mm/madvise/madvise.ts';
 import type { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { fileWrite, memfdCreate } from '../../../src/kernel/mm/memfd.ts';
 import { MMF_HAS_UPROBES } from '../../../src/kernel/mm/mm.ts';
@@ -17,7 +20,9 @@ import {
 } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
+import { sysFork } from '../../../src/kernel/process/fork.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
+import { Director } from '../support/director.ts';
 import { BASE, PAGE, World } from '../support/world.ts';
 
 const RX = PROT_READ | PROT_EXEC;
@@ -42,6 +47,11 @@ beforeEach(() => {
 function map(task: TaskStruct, prot = RX, flags = MAP_PRIVATE, at = BASE, pages = 2n, offset = 0n): void {
   const mapped = world.run(task, sysMmap(task, at, pages * PAGE, prot, flags | MAP_FIXED, file, offset));
   if (mapped !== at) throw new Error(`mmap gave ${mapped}`);
+}
+
+function* forked(task: TaskStruct): Task<number> {
+  const child = yield* sysFork(task, 'child');
+  return typeof child === 'number' ? child : 0;
 }
 
 const listener = (hits: string[], filter?: UprobeConsumer['filter']): UprobeConsumer => ({
@@ -140,6 +150,33 @@ describe('a breakpoint in more than one place', () => {
     world.run(target, sysMunmap(target, BASE, PAGE));
     expect(bytesAt(BASE + 0x1010n)).toEqual(breakpoint());
   });
+});
+
+describe('a breakpoint whose page others have too', () => {
+  it('goes from both where fork has shared the page: each gets its own first', () => {
+    map(target);
+    const consumer = listener([]);
+    const uprobe = register(0x10, consumer);
+    const child = world.fork(target, 'child');
+    expect(world.state(child, BASE)).toBe('m2');
+    world.run(tracer, uprobeUnregister(tracer, uprobe, consumer));
+    for (const task of [target, child]) {
+      expect(world.state(task, BASE)).toBe('-');
+      expect(world.load(task, BASE + 0x10n, 1)).toEqual([CODE[0x10]]);
+    }
+  });
+
+  it('stays where somebody has a reference to the page: only the bytes change', () => {
+    map(target);
+    const consumer = listener([]);
+    const uprobe = register(0x10, consumer);
+    const frame = world.frameAt(target, BASE);
+    world.kernel.frames.get(frame);
+    world.run(tracer, uprobeUnregister(tracer, uprobe, consumer));
+    expect(world.frameAt(target, BASE)).toBe(frame);
+    expect(world.load(target, BASE, 64)).toEqual(CODE);
+    world.kernel.frames.put(frame);
+  });
 
   it('comes to a child with the page', () => {
     map(target);
@@ -148,7 +185,9 @@ describe('a breakpoint in more than one place', () => {
     expect(world.load(child, BASE + 0x10n, 1)).toEqual([breakpoint()[0]]);
     expect((child.mm?.flagBits ?? 0) & MMF_HAS_UPROBES).not.toBe(0);
   });
+});
 
+describe('a breakpoint with two consumers', () => {
   it('stays for a second consumer, and goes with the last', () => {
     map(target);
     const [one, other] = [listener([]), listener([])];
@@ -267,5 +306,41 @@ describe('a task that runs into it', () => {
     expect(world.run(child, handleBreakpoint(child, BASE + 0x10n))).toBe(BreakpointOutcome.Stepped);
     expect(world.load(child, BASE + 0x10n, 1)).toEqual([CODE[0x10]]);
     expect(bytesAt(BASE + 0x10n)).toEqual(breakpoint());
+  });
+});
+
+describe('a breakpoint and the rest of the system', () => {
+  /** Runs `removal` until it has its page, then `meanwhile`, then both to their ends. */
+  function between(meanwhile: () => Task<number>): void {
+    const director = new Director();
+    world = new World(2, director.policy);
+    director.loop = world.system.loop;
+    target = world.process('target', 1);
+    tracer = world.process('tracer', 0);
+    file = memfdCreate(world.kernel, 'code');
+    world.run(tracer, fileWrite(tracer, file, 0, Uint8Array.from(CODE)));
+    map(target, RX, MAP_PRIVATE, BASE, 1n);
+    const consumer = listener([]);
+    const uprobe = register(0x10, consumer);
+    const frame = world.frameAt(target, BASE);
+    director.start(tracer, uprobeUnregister(tracer, uprobe, consumer));
+    // The reference of GUP, before the second walk.
+    const before = world.kernel.frames.refcount(frame);
+    while (world.kernel.frames.refcount(frame) === before) director.step(tracer);
+    director.start(target, meanwhile());
+    director.finishAll(target, tracer);
+  }
+
+  it('is gone where the page was dropped before the second walk', () => {
+    between(() => sysMadvise(target, BASE, PAGE, MADV_DONTNEED));
+    expect(world.load(target, BASE, 64)).toEqual(CODE);
+    expect(world.state(target, BASE)).toBe('F');
+  });
+
+  it('waits for fork, and fork for it', () => {
+    between(() => forked(target));
+    expect(world.load(target, BASE, 64)).toEqual(CODE);
+    const child = [...world.kernel.tasks.values()].find(({ name }) => name === 'child');
+    expect(child === undefined ? [] : world.load(child, BASE, 64)).toEqual(CODE);
   });
 });

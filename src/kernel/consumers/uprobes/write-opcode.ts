@@ -2,8 +2,8 @@
  * Putting an instruction into a program, as rewritten in 2025: GUP breaks copy-on-write where it must, a second walk finds
  * the same page under its table's lock, and while the page is unmapped there the bytes are changed. When the original comes
  * back and nobody else has the page, it goes, and the next access maps the file's page again.
- * Left out: device memory, notifiers of secondary MMUs (no modelled one listens here), making a huge page of the file's
- * again where the page that goes was in its way (`collapse_pte_mapped_thp`).
+ * Left out: device memory, making a huge page of the file's again where the page that goes was in its way
+ * (`collapse_pte_mapped_thp`).
  * @see Linux kernel/events/uprobes.c, `uprobe_write`, `__uprobe_write`, `verify_opcode`; David Hildenbrand,
  * "kernel/events/uprobes: uprobe_write_opcode() rewrite", 21 March 2025
  */
@@ -19,6 +19,7 @@ import { inRun, unfoldRun } from '../../mm/contiguous-ptes.ts';
 import { folioTrylock, folioUnlock } from '../../mm/fault/folio-lock.ts';
 import { type FolioWalk, folioWalkEnd, folioWalkStart } from '../../mm/folio-walk.ts';
 import { MM_ANONPAGES } from '../../mm/mm.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from '../../mm/mmu-notifier.ts';
 import { addMmCounter, removeRmap } from '../../mm/rmap.ts';
 import { folioFreeSwap } from '../../mm/swap-cache.ts';
 import { flushTlbPage } from '../../mm/tlb.ts';
@@ -141,7 +142,12 @@ function* writeIfOwn(
       current.kernel.warnings.once(current, 'uprobe_write', 'a page of the file to write to');
     return 0;
   }
+  // The page may go: secondary MMUs are told beforehand, as they cannot be under the table's lock.
+  const { vma, page, isRegister } = write;
+  const range = isRegister ? null : mmuNotifierRange(vma.mm, page, page + 1, 'clear');
+  yield* mmuNotifierStart(current, range);
   const error = yield* writeMapped(current, write, frame);
+  yield* mmuNotifierEnd(current, range);
   if (error === -EFAULT) state.gupFlags |= FOLL_WRITE | FOLL_SPLIT_PMD;
   return error === -EFAULT ? -EAGAIN : error;
 }
