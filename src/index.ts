@@ -34,6 +34,7 @@ export { TAG_GRANULE, TagMemory } from './hardware/tag-memory.ts';
 export type { LockdepReport } from './kernel/lock/lockdep.ts';
 export type { MapsEntry, SmapsEntry } from './kernel/mm/smaps.ts';
 export type { SmapsRollup } from './kernel/remote/proc-pid-smaps.ts';
+export type { KernelWarning } from './kernel/warnings.ts';
 // Reports.
 export { decodeText } from './report/decode-text.ts';
 export { scenarioSummary, scenarioText } from './report/scenario-text.ts';
@@ -77,6 +78,14 @@ export type {
   OpenArguments,
   SealName,
 } from './userland/user-files.ts';
+export type {
+  FaultInKind,
+  FixupFaultArguments,
+  FolioPinArguments,
+  FolioPinResult,
+  GupArguments,
+  GupResult,
+} from './userland/user-gup.ts';
 export type {
   Advice,
   KeyRights,
