@@ -1,6 +1,7 @@
 /**
  * The slow loop of GUP: look the VMA up, check it, follow the page tables, fault in what is missing, for every page.
- * Left out: the gate area (vsyscall page).
+ * Left out: the gate area. x86-64 has the vsyscall page there, which no page table maps (vsyscall=xonly, the default), so GUP
+ * answers -EFAULT either way; arm64 has none.
  * @see Linux mm/gup.c, `__get_user_pages`
  */
 import type { Task } from '../../base/task.ts';
