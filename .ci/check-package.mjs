@@ -33,7 +33,7 @@ const WANTED = [
   'examples/mte/detection-rate.ts',
   'examples/mte/lib/allocator.ts',
 ];
-const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(mm\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
+const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(mm\/|remote\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
 
 const JAVASCRIPT_SCENARIO = `
 import { defineScenario } from 'tablewalk';
