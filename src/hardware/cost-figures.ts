@@ -34,6 +34,8 @@ const names = {
   contextSwitch: 'switching to another task of the CPU, or back from sleep',
   randomTag: 'IRG, until the pointer can be used',
   twoTagStores: 'two of STG, ST2G, STZG, STZ2G and STGP to lines already here, in a run of them',
+  vmaLookup: 'finding a VMA in a tree of a thousand: three nodes, of each a line of L2 and two of L1',
+  tableWalk: 'a walk by software down to a pte, every entry in L1',
   tagBlock: 'DC GVA or DC GZVA of 64 bytes, in a run of them',
 } as const;
 export type FigureName = keyof typeof names;
@@ -80,6 +82,8 @@ const shootdown = 'fitted to R. van Riel, INVLPGB series, cover letters 2025-01 
 const noTags = 'the processor has no memory tags';
 const tagging = 'Arm Cortex-A720 Software Optimization Guide 109720, arithmetic and tag store instructions';
 const schedule = 'LLVM AArch64SchedNeoverseV2.td, tag stores';
+const inferredLookup = 'inferred from the size of maple nodes, 256 bytes with at most 16 slots';
+const inferredWalk = 'inferred: four entries';
 const switching = 'pipe ping-pong measurements, direct part of a switch';
 
 export const profileData = {
@@ -107,6 +111,8 @@ export const profileData = {
     contextSwitch: one,
     randomTag: one,
     twoTagStores: [2, 'H', convention],
+    vmaLookup: none,
+    tableWalk: none,
     tagBlock: one,
   }),
   'sapphire-rapids': profile('sapphire-rapids', 'x86_64', 3.0, {
@@ -133,6 +139,8 @@ export const profileData = {
     contextSwitch: [4500, 'L', switching],
     randomTag: [0, 'H', noTags],
     twoTagStores: [0, 'H', noTags],
+    vmaLookup: [78, 'L', inferredLookup],
+    tableWalk: [20, 'M', inferredWalk],
     tagBlock: [0, 'H', noTags],
   }),
   zen4: profile('zen4', 'x86_64', 3.7, {
@@ -159,6 +167,8 @@ export const profileData = {
     contextSwitch: [4500, 'L', switching],
     randomTag: [0, 'H', noTags],
     twoTagStores: [0, 'H', noTags],
+    vmaLookup: [66, 'L', inferredLookup],
+    tableWalk: [16, 'M', inferredWalk],
     tagBlock: [0, 'H', noTags],
   }),
   'neoverse-v2': profile('neoverse-v2', 'arm64', 2.8, {
@@ -185,6 +195,8 @@ export const profileData = {
     contextSwitch: [4500, 'L', switching],
     randomTag: [2, 'M', `a latency of 2 with GCR_EL1.RRND = 1: ${tagging}`],
     twoTagStores: [1, 'H', `each a store on one of two pipes, zeroing or not: ${schedule}`],
+    vmaLookup: [57, 'L', inferredLookup],
+    tableWalk: [16, 'M', inferredWalk],
     tagBlock: [1, 'L', 'a guess, as a store of a line; no published figure'],
   }),
 } as const;

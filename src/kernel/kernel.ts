@@ -22,6 +22,7 @@ import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import type { UprobeHooks } from './mm/uprobe-hooks.ts';
 import { VmAreaSlab } from './mm/vma-slab.ts';
 import { UserStructs } from './process/user-struct.ts';
+import { CopyPoints } from './remote/copy-points.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
 import { RemoteCounters } from './remote/remote-counters.ts';
 import type { TaskStruct } from './task-struct.ts';
@@ -131,6 +132,10 @@ export class Kernel {
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
   remoteAccess: RemoteAccessDesign | null = null;
   readonly remoteCounters = new RemoteCounters();
+  /** Where remote accesses copy. */
+  readonly copyPoints = new CopyPoints();
+  /** Cycles of looking up a VMA, and of a walk of page tables whose reads are no points. */
+  readonly lookUpCycles: { readonly vma: number; readonly walk: number };
   /** The address space that each CPU has loaded. */
   readonly activeMm: readonly ActiveMm[];
   /** Every task that is not reaped, by pid. */
@@ -171,6 +176,8 @@ export class Kernel {
     this.swap = config.swapPages === 0 ? null : new SwapArea(config.swapPages);
     this.activeMm = machine.cpus.map(() => new ActiveMm());
     this.events = machine.events;
+    const { profile } = machine;
+    this.lookUpCycles = { vma: profile.cycles('vmaLookup'), walk: profile.cycles('tableWalk') };
     this.rcu = new Rcu(machine.cpus);
     this.lockdep = config.lockdep ? new Lockdep() : null;
   }

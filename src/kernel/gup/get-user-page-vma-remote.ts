@@ -5,6 +5,7 @@
 import type { Task } from '../../base/task.ts';
 import { EINVAL } from '../errno.ts';
 import { mmapAssertLocked } from '../lock/mmap-lock.ts';
+import { countVmaLookup } from '../mm/look-up-costs.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { VmArea } from '../mm/vma.ts';
 import type { TaskStruct } from '../task-struct.ts';
@@ -38,7 +39,7 @@ export function* getUserPageVmaRemote(
   const flags = gupFlags | FOLL_TOUCH | FOLL_REMOTE | FOLL_GET;
   const got = yield* getUserPagesLoop(current, mm, page, 1, flags, out.pages, 0, null);
   if (got < 0) return got;
-  current.kernel.remoteCounters.vmaLookups++;
+  countVmaLookup(current);
   out.vma = mm.vmas.lookup(page);
   if (out.vma === null) {
     // GUP has just found it under the same lock: Linux warns, and so would a race checker.

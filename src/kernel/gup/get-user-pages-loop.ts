@@ -7,6 +7,7 @@
 import type { Task } from '../../base/task.ts';
 import { EAGAIN, EBUSY, EEXIST, EFAULT, EINTR, EINVAL, EMLINK, ENOMEM } from '../errno.ts';
 import { mmapAssertLocked } from '../lock/mmap-lock.ts';
+import { countVmaLookup, countWalk } from '../mm/look-up-costs.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { VmArea } from '../mm/vma.ts';
 import { assertVmaStabilised } from '../mm/vma-lock.ts';
@@ -91,7 +92,7 @@ export function* getUserPagesLoop(
   if (startVma !== null) walk.error = refusal(current, startVma, page, gupFlags);
   while (walk.done < count && mayGoOn(current, mm, walk, gupFlags)) {
     const vma = walk.vma as VmArea;
-    if ((gupFlags & FOLL_REMOTE) !== 0) current.kernel.remoteCounters.walks++;
+    if ((gupFlags & FOLL_REMOTE) !== 0) countWalk(current);
     const frame = yield* followPageMask(current, vma, walk.page, gupFlags, walk);
     if (frame === NO_PAGE || frame === -EMLINK) {
       walk.error = yield* faultinPage(current, vma, walk.page, gupFlags, frame === -EMLINK, locked);
@@ -125,7 +126,7 @@ function noteLookup(current: TaskStruct, last: VmArea | null, gupFlags: number):
   if ((gupFlags & FOLL_VMA_LOCKED) !== 0) {
     throw new Error(`${current.name} goes on beyond ${last?.name ?? 'a VMA'}, whose lock alone it holds`);
   }
-  current.kernel.remoteCounters.vmaLookups++;
+  countVmaLookup(current);
 }
 
 /** Takes what was followed. Memory without frames (-EEXIST) is skipped by callers that want no pages. */

@@ -12,6 +12,7 @@ import type { Task } from '../../base/task.ts';
 import { mmapAssertLocked } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { hugeEntryIndex, hugePteLock, hugetlbWalk } from './hugetlb/huge-walk.ts';
+import { countWalk } from './look-up-costs.ts';
 import type { MmStruct } from './mm.ts';
 import { PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
@@ -64,8 +65,8 @@ export function* walkToFolio(
   page: number,
   flags: number,
 ): Task<FolioWalk | null> {
-  const { pageTables, remoteCounters } = current.kernel;
-  remoteCounters.walks++;
+  const { pageTables } = current.kernel;
+  countWalk(current);
   if (pageTables.pmdKind(rootTable(mm), page) === PmdKind.Huge) {
     const huge = yield* pmdTransHugeLock(current, mm, page);
     if (huge !== null) {

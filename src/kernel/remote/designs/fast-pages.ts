@@ -1,7 +1,7 @@
 /**
  * What the designs with a lockless walk have in common: the copy of each page, and giving up.
  */
-import type { Task } from '../../../base/task.ts';
+import type { SchedPoint, Task } from '../../../base/task.ts';
 import { FOLL_WRITE } from '../../gup/foll-flags.ts';
 import type { FastWalk } from '../../gup/gup-fast-walk.ts';
 import type { TaskStruct } from '../../task-struct.ts';
@@ -26,6 +26,17 @@ export function fallBack(
 export function stopReason(walk: FastWalk): RemoteFallback | null {
   if (!walk.isShort) return null;
   return walk.isAbsent ? RemoteFallback.AbsentPage : RemoteFallback.FastWalk;
+}
+
+/** Before the transfer's part in its page `number`, from 0, which is `frame`, is copied. */
+export function copyPointOf(
+  { kernel }: TaskStruct,
+  { offset, length, gupFlags }: RemoteTransfer,
+  number: number,
+  frame: number,
+): SchedPoint {
+  const bytes = Math.min(length + offset - number * PAGE_SIZE, PAGE_SIZE);
+  return kernel.copyPoints.of(frame, number === 0 ? bytes - offset : bytes, (gupFlags & FOLL_WRITE) !== 0);
 }
 
 /** The transfer's part in its page `number`, from 0, which is `frame`. */

@@ -3,10 +3,12 @@
  * whether the VMA is one for a short cut.
  * @see Linux mm/mmap_lock.c, `lock_vma_under_rcu`; mm/gup.c, `check_vma_flags`
  */
+
 import type { Task } from '../../../base/task.ts';
 import { checkVmaFlags } from '../../gup/check-vma-flags.ts';
 import { FOLL_ANON, FOLL_FORCE, FOLL_REMOTE, FOLL_WRITE } from '../../gup/foll-flags.ts';
 import { lockVmaUnderRcu } from '../../mm/lock-vma-under-rcu.ts';
+import { countVmaLookup } from '../../mm/look-up-costs.ts';
 import type { MmStruct } from '../../mm/mm.ts';
 import type { VmArea } from '../../mm/vma.ts';
 import { VM_HUGETLB, VM_IO, VM_PFNMAP } from '../../mm/vma-flags.ts';
@@ -21,9 +23,9 @@ export function* lockRemoteVma(
   mm: MmStruct,
   page: number,
 ): Task<VmArea | RemoteFallback> {
-  const { config, remoteCounters } = current.kernel;
+  const { config } = current.kernel;
   if (!config.perVmaLocks) return RemoteFallback.NoVmaLocks;
-  remoteCounters.vmaLookups++;
+  countVmaLookup(current);
   const vma = yield* lockVmaUnderRcu(current, mm, page);
   return vma ?? lockRefusal(mm);
 }

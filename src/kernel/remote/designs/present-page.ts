@@ -37,13 +37,14 @@ export function* readPresentPage(
   const frame = yield* grabPresentPage(current, vma, page, interruptsOff ? FW_INTERRUPTS_OFF : 0);
   if (interruptsOff) localIrqRestore(current);
   if (frame === NO_PAGE) return false;
-  const { frames, remoteCounters } = current.kernel;
+  const { frames, remoteCounters, copyPoints } = current.kernel;
   if (frame === ZERO_PAGE) {
     // The walk says that it is one, and has no page to copy from.
     buffer.fill(0, at, at + bytes);
     remoteCounters.bytes += bytes;
     return true;
   }
+  yield copyPoints.of(frame, bytes, false);
   copyRemotePage(current, frame, offset, buffer, at, bytes, false);
   yield frames.refPoint(frame);
   frames.put(frame);

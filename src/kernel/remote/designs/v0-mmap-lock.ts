@@ -4,11 +4,13 @@
  * with the lock held.
  * @see Linux mm/memory.c, `__access_remote_vm`
  */
+
 import type { Task } from '../../../base/task.ts';
 import { FOLL_WRITE } from '../../gup/foll-flags.ts';
 import { getUserPageVmaRemote, type UserPageAndVma } from '../../gup/get-user-page-vma-remote.ts';
 import { untaggedPageRemote } from '../../gup/get-user-pages-loop.ts';
 import { markFolioDirtyLock } from '../../gup/pin.ts';
+import { countVmaLookup } from '../../mm/look-up-costs.ts';
 import type { MmStruct } from '../../mm/mm.ts';
 import { expandStack } from '../../mm/stack.ts';
 import type { TaskStruct } from '../../task-struct.ts';
@@ -40,9 +42,10 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
   let page = untaggedPageRemote(current, mm, transfer.page);
   let { offset } = transfer;
   // A failed expansion has dropped the lock.
+  countVmaLookup(current);
   if (mm.vmas.lookup(page) === null && (yield* expandStack(current, mm, page)) === null) return 0;
 
-  const { frames } = current.kernel;
+  const { frames, copyPoints } = current.kernel;
   const write = (gupFlags & FOLL_WRITE) !== 0;
   const found: UserPageAndVma = { pages: [0], vma: null };
   let moved = 0;
@@ -59,6 +62,7 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
     }
     const bytes = Math.min(length - moved, PAGE_SIZE - offset);
     const [frame] = found.pages;
+    yield copyPoints.of(frame, bytes, write);
     copyRemotePage(current, frame, offset, buffer, moved, bytes, write);
     if (write) yield* markFolioDirtyLock(current, frame);
     yield frames.refPoint(frame);

@@ -8,6 +8,7 @@
  * @see Rik van Riel, "Re: [PATCH v2 0/3] mm: __access_remote_vm with per-VMA lock", 26 June 2026, in reply to David
  * Hildenbrand; mm/gup.c, `gup_fast`
  */
+
 import type { SchedPoint, Task } from '../../../base/task.ts';
 import { FOLL_ANON, FOLL_FORCE, FOLL_GET, FOLL_REMOTE, FOLL_WRITE } from '../../gup/foll-flags.ts';
 import { untaggedPageRemoteUnlocked } from '../../gup/get-user-pages-loop.ts';
@@ -15,12 +16,13 @@ import { FastWalk } from '../../gup/gup-fast-walk.ts';
 import { markFolioDirtyLock } from '../../gup/pin.ts';
 import { localIrqRestore, localIrqSave } from '../../lock/irq.ts';
 import { lockVmaUnderRcu } from '../../mm/lock-vma-under-rcu.ts';
+import { countVmaLookup } from '../../mm/look-up-costs.ts';
 import type { VmArea } from '../../mm/vma.ts';
 import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
-import { copyPart, fallBack, stopReason } from './fast-pages.ts';
+import { copyPart, copyPointOf, fallBack, stopReason } from './fast-pages.ts';
 import { isInside, lockRefusal, readRefusal } from './lock-vma.ts';
 
 const PAGE_SIZE = 4096;
@@ -66,6 +68,7 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
     localIrqRestore(current);
     for (let i = 0; i < walk.taken; i++) {
       const frame = pages[i] as number;
+      yield copyPointOf(current, transfer, page + i - first, frame);
       copyPart(current, transfer, page + i - first, frame);
       if ((gupFlags & FOLL_WRITE) !== 0) yield* markFolioDirtyLock(current, frame);
       yield frames.refPoint(frame);
@@ -78,10 +81,10 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
 }
 
 /** Why no VMA is even looked for, or null. */
-function refusalOutside({ kernel }: TaskStruct, gupFlags: number): RemoteFallback | null {
+function refusalOutside(current: TaskStruct, gupFlags: number): RemoteFallback | null {
   if ((gupFlags & ~(FOLL_FORCE | FOLL_ANON | FOLL_WRITE)) !== 0) return RemoteFallback.Flags;
-  if (!kernel.config.perVmaLocks) return RemoteFallback.NoVmaLocks;
-  kernel.remoteCounters.vmaLookups++;
+  if (!current.kernel.config.perVmaLocks) return RemoteFallback.NoVmaLocks;
+  countVmaLookup(current);
   return null;
 }
 

@@ -11,6 +11,7 @@
  * @see Linux include/linux/mmap_lock.h, `mmap_lock_speculate_try_begin`, `mmap_lock_speculate_retry`; the same way of
  * looking is taken in kernel/events/uprobes.c, `find_active_uprobe_speculative`
  */
+
 import type { SchedPoint, Task } from '../../../base/task.ts';
 import { FOLL_GET, FOLL_REMOTE } from '../../gup/foll-flags.ts';
 import { untaggedPageRemoteUnlocked } from '../../gup/get-user-pages-loop.ts';
@@ -18,10 +19,11 @@ import { FastWalk } from '../../gup/gup-fast-walk.ts';
 import { localIrqRestore, localIrqSave } from '../../lock/irq.ts';
 import { mmapLockSpeculateRetry, mmapLockSpeculateTryBegin } from '../../lock/mmap-lock.ts';
 import { rcuReadLock, rcuReadUnlock } from '../../lock/rcu.ts';
+import { countVmaLookup } from '../../mm/look-up-costs.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
-import { copyPart, fallBack, stopReason } from './fast-pages.ts';
+import { copyPart, copyPointOf, fallBack, stopReason } from './fast-pages.ts';
 import { flagsRefusal, isInside, readRefusal } from './lock-vma.ts';
 
 const PAGE_SIZE = 4096;
@@ -72,7 +74,7 @@ function* lookAtVma(
 ): Task<RemoteFallback | null> {
   const { mm, gupFlags } = transfer;
   const first = untaggedPageRemoteUnlocked(current, mm, transfer.page);
-  current.kernel.remoteCounters.vmaLookups++;
+  countVmaLookup(current);
   rcuReadLock(current);
   yield mm.treeLoad;
   const vma = mm.vmas.lookup(first);
@@ -106,6 +108,7 @@ function* readPages(current: TaskStruct, transfer: RemoteTransfer): Task<RemoteF
     localIrqRestore(current);
     for (let i = 0; i < walk.taken; i++) {
       const frame = pages[i] as number;
+      yield copyPointOf(current, transfer, page + i - first, frame);
       copyPart(current, transfer, page + i - first, frame);
       yield frames.refPoint(frame);
       frames.put(frame);

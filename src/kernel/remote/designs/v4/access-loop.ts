@@ -18,7 +18,7 @@ const PAGE_SIZE = 4096;
 /** Bytes moved. Fewer than all: something stopped it or, if `lock.held` is false now, a fault let the lock go. */
 export function* accessPages(current: TaskStruct, transfer: RemoteTransfer, lock: AccessLock): Task<number> {
   const { buffer, length, gupFlags } = transfer;
-  const { frames } = current.kernel;
+  const { frames, copyPoints } = current.kernel;
   const write = (gupFlags & FOLL_WRITE) !== 0;
   const pages: [number] = [0];
   let { page } = lock;
@@ -39,6 +39,7 @@ export function* accessPages(current: TaskStruct, transfer: RemoteTransfer, lock
     }
     const bytes = Math.min(length - moved, PAGE_SIZE - offset);
     const [frame] = pages;
+    yield copyPoints.of(frame, bytes, write);
     copyRemotePage(current, frame, offset, buffer, moved, bytes, write);
     if (write) yield* markFolioDirtyLock(current, frame);
     yield frames.refPoint(frame);

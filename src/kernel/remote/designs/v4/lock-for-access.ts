@@ -3,10 +3,12 @@
  * stack has to grow for it, makes it grow; at the end the lock is released the way it was taken.
  * @see Rik van Riel, "Re: [PATCH v2 0/3] mm: __access_remote_vm with per-VMA lock", 26 June 2026
  */
+
 import type { Task } from '../../../../base/task.ts';
 import { untaggedPageRemote, untaggedPageRemoteUnlocked } from '../../../gup/get-user-pages-loop.ts';
 import type { LockedVma } from '../../../gup/get-user-pages-of-vma.ts';
 import { mmapReadLockKillable, mmapReadUnlock } from '../../../lock/mmap-lock.ts';
+import { countVmaLookup } from '../../../mm/look-up-costs.ts';
 import { expandStack } from '../../../mm/stack.ts';
 import type { VmArea } from '../../../mm/vma.ts';
 import { VM_IO, VM_PFNMAP } from '../../../mm/vma-flags.ts';
@@ -61,7 +63,7 @@ function* lockMmForAccess(current: TaskStruct, transfer: RemoteTransfer): Task<L
   const { mm } = transfer;
   if ((yield* mmapReadLockKillable(current, mm)) !== 0) return NOTHING_THERE;
   const page = untaggedPageRemote(current, mm, transfer.page);
-  current.kernel.remoteCounters.vmaLookups++;
+  countVmaLookup(current);
   // A failed expansion has dropped the lock.
   const vma = mm.vmas.lookup(page) ?? (yield* expandStack(current, mm, page));
   if (vma === null) return NOTHING_THERE;

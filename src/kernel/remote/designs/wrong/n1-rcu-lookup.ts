@@ -5,9 +5,11 @@
  * What is right about it: the page table's lock, the reference, one page at a time, today's code for the rest.
  * @see Linux mm/mmap_lock.c, `vma_start_read`, for what is missing
  */
+
 import type { Task } from '../../../../base/task.ts';
 import { untaggedPageRemoteUnlocked } from '../../../gup/get-user-pages-loop.ts';
 import { rcuReadLock, rcuReadUnlock } from '../../../lock/rcu.ts';
+import { countVmaLookup } from '../../../mm/look-up-costs.ts';
 import type { TaskStruct } from '../../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../../design.ts';
 import { RemoteFallback } from '../../remote-counters.ts';
@@ -66,7 +68,7 @@ function* readOnePage(
 ): Task<RemoteFallback | null> {
   rcuReadLock(current);
   yield mm.treeLoad;
-  current.kernel.remoteCounters.vmaLookups++;
+  countVmaLookup(current);
   const vma = mm.vmas.lookup(page);
   const failed = vma === null ? RemoteFallback.Hole : readRefusal(current, vma, gupFlags);
   const frame = failed === null ? yield* grabUnlocked(current, mm, page) : null;

@@ -26,7 +26,8 @@ export function* readGrabbed(
   at: number,
   bytes: number,
 ): Task<void> {
-  const { frames } = current.kernel;
+  const { frames, copyPoints } = current.kernel;
+  yield copyPoints.of(frame, bytes, false);
   copyRemotePage(current, frame, offset, buffer, at, bytes, false);
   if (frames.isZeroFrame(frame)) return;
   yield frames.refPoint(frame);
