@@ -22,7 +22,7 @@ const PAGES_PER_CALL = 4096 / 8;
 const U64 = 1n << 64n;
 
 /** What the device may do. */
-export type VhostAccess = 'ro' | 'wo' | 'rw';
+type VhostAccess = 'ro' | 'wo' | 'rw';
 
 /** An entry of the IOTLB: frames in a row. Pages. */
 interface IotlbMap {

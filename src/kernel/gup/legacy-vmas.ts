@@ -42,7 +42,7 @@ export interface VmaContent {
 }
 
 /** What had become of the object by the time of a use. */
-export type VmaFate =
+type VmaFate =
   /** The same range with the same flags. */
   | 'unchanged'
   /** The same VMA, which describes something else now: split, merged, moved, or of another protection. */
