@@ -1,5 +1,6 @@
 /** Bad options and arguments. Each command line and the one line that it gives; see bad-input.test.ts. */
 import { DESIGN_NAMES } from '../../../src/kernel/remote/design-names.ts';
+import { MACHINE_SETTINGS } from '../../../src/userland/machine-settings.ts';
 import type { Rows } from './row.ts';
 
 export const options: Rows = {
@@ -344,7 +345,7 @@ export const options: Rows = {
     },
     {
       command: 'walk --scenario typo.yaml --process p 0x1000',
-      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, transparentHugepageShmem, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, design, kernelBugs, programs, children, placement, always, finally, found progrmas',
+      says: `typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, ${MACHINE_SETTINGS.join(', ')}, programs, children, placement, always, finally, found progrmas`,
     },
     {
       command: 'walk --scenario loop.yaml --process p --steps x 0x1000',

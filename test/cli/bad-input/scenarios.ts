@@ -1,4 +1,5 @@
 /** Bad scenarios. Each command line and the one line that it gives; see bad-input.test.ts. */
+import { MACHINE_SETTINGS } from '../../../src/userland/machine-settings.ts';
 import type { Rows } from './row.ts';
 
 export const scenarios: Rows = {
@@ -14,7 +15,7 @@ export const scenarios: Rows = {
     },
     {
       command: 'run typo.yaml',
-      says: 'typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, memory, swap, hugepages, transparentHugepage, transparentHugepageShmem, khugepaged, lockdep, perVmaLocks, maxMapCount, overcommitMemory, design, kernelBugs, programs, children, placement, always, finally, found progrmas',
+      says: `typo.yaml:2:1: unknown key "progrmas"; did you mean "programs"?: expected one of title, description, arch, cpus, retention, ${MACHINE_SETTINGS.join(', ')}, programs, children, placement, always, finally, found progrmas`,
     },
     {
       command: 'run call.yaml',
