@@ -227,6 +227,32 @@ describe('debuggers and device memory', () => {
     const bytes = [6000, 10, 6009 % 251];
     expect(found).toEqual([works ? bytes : errno('EIO'), errno('EFAULT')]);
   });
+});
+
+describe('remote access to device memory', () => {
+  it.each(['v0', 'v1', 'v2', 'v3', 'v4', 'v5', 'v6'] as const)(
+    '%s gives them what mmap_lock gives',
+    (design) => {
+      const looked = (more: Partial<Scenario>): unknown =>
+        run(function* (u) {
+          const { fd, at } = yield* mapped(u);
+          const mixed = yield* mapped(u, { fill: 'mixed' });
+          yield* u.must(u.deviceWrite(fd, Uint8Array.of(1, 2, 3), PAGE - 1));
+          yield* u.must(u.store(mixed.at, 1n));
+          const pid = u.pid;
+          const written = yield* u.must(u.accessProcessVmWrite(pid, at + 1n, Uint8Array.of(8, 9)));
+          const ranges = [{ address: at, bytes: 8 }];
+          return [
+            written,
+            yield* u.must(u.accessProcessVm(pid, at + PAGES(1) - 2n, 6000)),
+            (yield* u.must(u.accessProcessVm(pid, mixed.at, 8))).length,
+            failure(yield* u.processVmReadv(pid, ranges)),
+            failure(yield* u.processVmWritev(pid, ranges, Uint8Array.of(1))),
+          ];
+        }, more);
+      expect(looked({ design })).toEqual(looked({ design: 'v0' }));
+    },
+  );
 
   it('access_remote_vm moves more than a page at once, and beyond the end of the mapping', () => {
     const found = watch({}, 'rw', function* (u, at) {

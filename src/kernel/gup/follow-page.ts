@@ -1,14 +1,14 @@
 /**
  * From a page number to the frame that is mapped there now, with a reference or pin taken before the page table's lock
  * is let go.
- * Left out: pfn mappings (`follow_pfn_pte`), peer to peer memory. Soft-dirty tracking is not compiled in.
+ * Left out: peer to peer memory. Soft-dirty tracking is not compiled in.
  * @see Linux mm/gup.c, `follow_page_mask`, `follow_pmd_mask`, `follow_page_pte`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
-import { EFAULT, ENOMEM } from '../errno.ts';
+import { EEXIST, EFAULT, ENOMEM } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
-import { PmdKind, pteIndex } from '../mm/page-table.ts';
+import { PmdKind, pteIndex, type TablePage } from '../mm/page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from '../mm/page-table-alloc.ts';
 import { pmdTransHugeLock } from '../mm/thp/huge-pmd.ts';
 import { splitHugePmd } from '../mm/thp/split-pmd.ts';
@@ -66,9 +66,18 @@ function* followPagePte(current: TaskStruct, vma: VmArea, page: number, gupFlags
     if (error !== 0) frame = error;
     else if ((gupFlags & FOLL_TOUCH) !== 0) touch(current, frame, flags, gupFlags);
   }
+  if (frame === -EEXIST && (gupFlags & FOLL_TOUCH) !== 0) yield* followPfnPte(current, table, page, gupFlags);
   yield* pteUnmapUnlock(current, table);
   // An entry that holds something else (swap, a marker) is for the fault to look at.
   return frame === NO_PAGE && flags === 0 ? noPageTable(vma, gupFlags) : frame;
+}
+
+/** Memory of a device has no page that could be marked: the pte is. @see Linux mm/gup.c, `follow_pfn_pte` */
+function* followPfnPte(current: TaskStruct, table: TablePage, page: number, gupFlags: number): Task<void> {
+  const { pageTables } = current.kernel;
+  const dirty = (gupFlags & FOLL_WRITE) === 0 ? 0 : EntryFlag.Dirty;
+  yield table.setEntry;
+  pageTables.change(table, pteIndex(pageTables, page), EntryFlag.Young | dirty, 0);
 }
 
 /**

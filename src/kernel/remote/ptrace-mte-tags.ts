@@ -127,6 +127,14 @@ function* accessTagsOfPage(
     yield* putUserPage(current, frame);
     return -EOPNOTSUPP;
   }
+  const { frames, pageTags, warnings } = current.kernel;
+  if (pageTags?.isTagged(frame) === false && !frames.isZeroFrame(frame)) {
+    warnings.once(
+      current,
+      '__access_remote_tags',
+      'a page of a mapping with tags whose tags were never set up',
+    );
+  }
   const firstGranule = Number(address & 0xfffn) / tags.granuleBytes;
   const wanted = Math.min(count - done, PAGE_SIZE / tags.granuleBytes - firstGranule);
   const bytes = new Uint8Array(wanted);

@@ -127,6 +127,8 @@ describe('GUP and device memory', () => {
     const pages = wantsPages ? [0, 0, 0] : null;
     const got = locked(all, () => getUserPages(all.task, BASE_PAGE, 3, FOLL_WRITE, pages) as never);
     expect(got).toBe(expected);
+    // Nothing but the entry itself can tell that the memory was wanted for writing.
+    if (fill === 'mixed') expect(all.world.pte(all.task, 0).flags & EntryFlag.Dirty).toBe(EntryFlag.Dirty);
     end(all);
   });
 
