@@ -4,8 +4,10 @@
  * @see Linux fs/proc/base.c, `get_mm_cmdline`, `get_mm_proctitle`, `environ_read`
  */
 import type { Task } from '../../base/task.ts';
-import { EFAULT, ENOENT } from '../errno.ts';
+import { EFAULT, ENOENT, ENOMEM } from '../errno.ts';
+import { NO_FRAME } from '../frame/buddy.ts';
 import { FOLL_ANON } from '../gup/foll-flags.ts';
+import { freePage, getFreePage } from '../mm/kernel-page.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import { mmgetNotZero, mmput } from '../mm/mm-lifetime.ts';
 import { PTRACE_MODE_READ } from '../process/ptrace-access.ts';
@@ -73,16 +75,20 @@ function* getMmCmdline(
   const last = new Uint8Array(1);
   const end = yield* accessRemoteVm(current, mm, argEnd - 1n, last, 1, FOLL_ANON);
   if (end === 1 && last[0] !== 0)
-    return yield* getMmProctitle(current, mm, position, buffer, wanted, argStart);
+    return yield* withFreePage(current, getMmProctitle(current, mm, position, buffer, wanted, argStart));
   const arguments_ = Number(argEnd - argStart);
   if (position >= arguments_) return 0;
-  return yield* copyStrings(
-    current,
-    mm,
-    argStart + BigInt(position),
-    buffer,
-    Math.min(wanted, arguments_ - position),
-  );
+  const size = Math.min(wanted, arguments_ - position);
+  return yield* withFreePage(current, copyStrings(current, mm, argStart + BigInt(position), buffer, size));
+}
+
+/** What copies through a page of the kernel's own: -ENOMEM without one. */
+function* withFreePage(current: TaskStruct, copy: Task<number>): Task<number> {
+  const page = yield* getFreePage(current);
+  if (page === NO_FRAME) return -ENOMEM;
+  const result = yield* copy;
+  freePage(current.kernel, page);
+  return result;
 }
 
 /** Page by page until the target's memory or the caller's buffer ends; -EFAULT only when not one byte arrived. */
@@ -145,6 +151,16 @@ function* readProcEnvironFile(
 ): Task<number> {
   const { mm } = file;
   if (mm.envEnd === 0n) return 0;
+  return yield* withFreePage(current, copyEnviron(current, mm, position, buffer, length));
+}
+
+function* copyEnviron(
+  current: TaskStruct,
+  mm: MmStruct,
+  position: number,
+  buffer: UserBuffer,
+  length: number,
+): Task<number> {
   if (!(yield* mmgetNotZero(mm))) return 0;
   const { envStart, envEnd } = yield* stringBounds(current, mm);
   const whole = Number(envEnd - envStart);

@@ -4,8 +4,10 @@
  * @see Linux fs/proc/base.c, `mem_open`, `mem_rw`, `proc_mem_foll_force`
  */
 import type { Task } from '../../base/task.ts';
-import { EFAULT, EINVAL, EIO, ENOENT } from '../errno.ts';
+import { EFAULT, EINVAL, EIO, ENOENT, ENOMEM } from '../errno.ts';
+import { NO_FRAME } from '../frame/buddy.ts';
 import { FOLL_FORCE, FOLL_WRITE } from '../gup/foll-flags.ts';
+import { freePage, getFreePage } from '../mm/kernel-page.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import { mmdrop, mmgrab } from '../mm/mm-count.ts';
 import { mmgetNotZero, mmput } from '../mm/mm-lifetime.ts';
@@ -100,7 +102,26 @@ function* memRw(
 ): Task<number> {
   const refused = refusedByVfs(current, offset, buffer, length);
   if (refused !== 0) return refused;
-  if (!(yield* mmgetNotZero(file.mm))) return 0;
+  const page = yield* getFreePage(current);
+  if (page === NO_FRAME) return -ENOMEM;
+  let copied = 0;
+  if (yield* mmgetNotZero(file.mm)) {
+    copied = yield* copyChunks(current, file, offset, buffer, length, write);
+    yield* mmput(current, file.mm);
+  }
+  freePage(current.kernel, page);
+  return copied;
+}
+
+/** Page by page, through memory of the kernel's own. */
+function* copyChunks(
+  current: TaskStruct,
+  file: ProcMemFile,
+  offset: bigint,
+  buffer: UserBuffer,
+  length: bigint,
+  write: boolean,
+): Task<number> {
   const gupFlags = (write ? FOLL_WRITE : 0) | forceFlags(current, file);
   const total = Number(length < MAX_RW_COUNT ? length : MAX_RW_COUNT);
   const bounce = new Uint8Array(PAGE_SIZE);
@@ -117,7 +138,6 @@ function* memRw(
     if (moved <= 0) break;
     copied += moved;
   }
-  yield* mmput(current, file.mm);
   return copied;
 }
 

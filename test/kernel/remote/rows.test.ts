@@ -2,14 +2,14 @@
  * Every path that reaches into another address space, row by row: the flags that GUP gets, the locks that are held when it
  * looks at a mapping, and what a kill or the end of the target makes of it.
  */
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
 import { coreDump } from '../../../src/kernel/consumers/core-dump.ts';
 import { TomoyoPageDump, tomoyoDumpPage } from '../../../src/kernel/consumers/tomoyo-dump-page.ts';
 import { isTrapAtAddress } from '../../../src/kernel/consumers/uprobes/hit.ts';
 import { updateRefCtrAt } from '../../../src/kernel/consumers/uprobes/ref-ctr.ts';
 import { uprobeRegister, uprobeUnregister } from '../../../src/kernel/consumers/uprobes/register.ts';
-import { EFAULT, EIO, ESRCH } from '../../../src/kernel/errno.ts';
+import { EFAULT, EIO, ENOMEM, ESRCH } from '../../../src/kernel/errno.ts';
 import {
   FOLL_ANON,
   FOLL_DUMP,
@@ -61,6 +61,13 @@ interface Look {
   readonly argLock: boolean;
 }
 const looks: Look[] = [];
+
+// Test files share modules: those that were loaded by another one before have not what is put in their way here.
+vi.hoisted(() => vi.resetModules());
+afterAll(() => {
+  vi.doUnmock('../../../src/kernel/gup/check-vma-flags.ts');
+  vi.resetModules();
+});
 
 vi.mock('../../../src/kernel/gup/check-vma-flags.ts', async (original) => {
   const real = await original<typeof import('../../../src/kernel/gup/check-vma-flags.ts')>();
@@ -294,6 +301,21 @@ describe('paths of breakpoints', () => {
     world.run(target, mmapReadUnlock(target, mm));
     expect(looks).toEqual([{ flags: FOLL_GET | FOLL_TOUCH | FOLL_FORCE, mode: 'read', argLock: false }]);
   });
+});
+
+describe('files of /proc without memory', () => {
+  it.each(['mem, read', 'mem, written', 'cmdline', 'environ'])(
+    '%s gives ENOMEM, and no reference is left',
+    (name) => {
+      const path = rowOf(name).call();
+      const { frames } = world.kernel;
+      const taken: number[] = [];
+      while (frames.freeFrames > 0) taken.push(frames.allocate());
+      expect(world.run(caller, path)).toBe(-ENOMEM);
+      expect([target.mm?.mmUsers, target.mm?.mmapLock.isLocked()]).toEqual([1, false]);
+      for (const frame of taken) frames.put(frame);
+    },
+  );
 });
 
 describe('/proc/PID/environ', () => {
