@@ -28,6 +28,12 @@ function* repeat(u: User, share: Share, what: string, call: (turn: number) => Ta
   }
 }
 
+/** Lets time pass: what comes next is seen by others only then. */
+function* pass(u: User, cycles: number): Task<void> {
+  yield* u.compute(cycles);
+  yield* u.compute(1);
+}
+
 const giveBack = (u: User) => u.must(u.madvise(WORK, WORK_PAGES * PAGE, 'DONTNEED'));
 
 function* readFile(u: User, pid: number, file: (typeof FILES)[number]): Task<void> {
@@ -87,9 +93,9 @@ export default defineScenario({
         for (let turn = 0; turn < READS; turn++) yield* readFile(u, pid, file);
         share.set(`reading ${file}`, Math.round((u.now() - begun) / READS));
         // Who waits still waits for this file; what begins after it belongs to none.
-        yield* u.compute(500);
+        yield* pass(u, 500);
         share.set('file', 'none');
-        yield* u.compute(1000);
+        yield* pass(u, 1000);
       }
       share.set('over', true);
     },

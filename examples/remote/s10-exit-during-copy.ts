@@ -36,6 +36,8 @@ export default defineScenario({
             shared.set('alive', c.pid);
             yield* shared.wait('reads of', (pid) => pid === c.pid);
             yield* c.compute(40 * life);
+            // The flag is set with a step of its own, when the time has passed.
+            yield* c.compute(1);
             shared.set('exits', c.pid);
             yield* c.must(c.exit());
           }, `target ${life}`),
