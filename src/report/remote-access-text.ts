@@ -57,7 +57,8 @@ function row(cost: RemoteAccessCost): string[] {
   ];
 }
 
-function caseTitle({ bytes, present, vmas, write }: RemoteAccessCost): string {
+/** `read of 8 B, pages present, one VMA`. */
+export function accessText({ bytes, present, vmas, write }: RemoteAccessCost): string {
   const pages = present ? 'pages present' : 'pages absent';
   const where = vmas === 1 ? 'one VMA' : 'two VMAs that meet in its middle';
   return `${write ? 'write' : 'read'} of ${sizeText(bytes)}, ${pages}, ${where}`;
@@ -79,7 +80,7 @@ function aloneText(alone: readonly RemoteAccessCost[]): string {
 /** How many rows come under each title, in their order. */
 function grouped(alone: readonly RemoteAccessCost[]): ReadonlyMap<string, number> {
   const cases = new Map<string, number>();
-  for (const cost of alone) cases.set(caseTitle(cost), (cases.get(caseTitle(cost)) ?? 0) + 1);
+  for (const cost of alone) cases.set(accessText(cost), (cases.get(accessText(cost)) ?? 0) + 1);
   return cases;
 }
 

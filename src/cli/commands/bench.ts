@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
 import { COST_PROFILES, type CostProfile } from '../../hardware/cost-profile.ts';
 import { DESIGN_NAMES, type DesignName } from '../../kernel/remote/design-names.ts';
+import type { RemoteAccessHeading } from '../../report/remote-access-text.ts';
 import type { RemoteAccessExperiment } from '../../userland/experiments/remote-access.ts';
 import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
@@ -13,11 +14,13 @@ import type { Session } from '../session.ts';
 interface Options {
   readonly arch: string;
   readonly profile?: string;
-  readonly designs: string;
+  readonly designs?: string;
   readonly bytes?: string;
   readonly readers?: string;
   readonly calls: string;
   readonly write?: boolean;
+  readonly protocol?: boolean;
+  readonly markdown?: boolean;
   readonly json?: boolean;
 }
 
@@ -29,6 +32,7 @@ const MAX_READERS = 63;
 const examples = `
 Examples:
   tablewalk bench remote-access
+  tablewalk bench remote-access --protocol --designs v4,v5,n1
   tablewalk bench remote-access --designs v0,v4,v5 --bytes 8,64KiB --readers 1,16 --arch arm64`;
 
 export function addBenchCommand(program: Command, session: Session): void {
@@ -43,18 +47,30 @@ export function addBenchCommand(program: Command, session: Session): void {
       '--profile <name>',
       `what steps cost: ${Object.keys(COST_PROFILES).join(', ')}; default: sapphire-rapids, or neoverse-v2 of arm64`,
     )
-    .option('--designs <list>', `of ${DESIGN_NAMES.join(', ')}`, 'v0,v1,v2,v3,v4,v5,v6')
+    .option('--designs <list>', `of ${DESIGN_NAMES.join(', ')}; default: v0 to v6, with --protocol all`)
     .option('--bytes <list>', 'sizes of transfers; default: 8,4KiB,64KiB,1MiB')
     .option('--readers <list>', 'how many read at the same time; default: 1,2,4,8')
     .option('--calls <n>', 'reads of each of them', '200')
     .option('--write', 'writes in place of reads, where one call is alone')
+    .option('--protocol', 'how each design locks, from runs, in place of what it costs')
+    .option('--markdown', 'both, as the tables of docs/remote-access.md')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
     .action((options: Options) => remoteAccess(options, session));
 }
 
+type Experiment = RemoteAccessExperiment & { readonly arch: string };
+
+/** Those that are not wrong on purpose. */
+const PROPOSED = DESIGN_NAMES.filter((name) => name.startsWith('v'));
+
+function designsOf({ designs }: Options, usual: readonly DesignName[]): readonly DesignName[] {
+  if (designs === undefined) return usual;
+  return designs.split(',').map((name): DesignName => oneOf('option --designs', name, DESIGN_NAMES));
+}
+
 /** What the options say. @throws InputError for what they cannot */
-async function experimentOf(options: Options): Promise<RemoteAccessExperiment & { readonly arch: string }> {
+async function experimentOf(options: Options): Promise<Experiment> {
   const { USUAL_READERS, USUAL_SIZES } = await import('../../userland/experiments/remote-access.ts');
   const { arch } = options;
   const architecture = await architectureOption(arch);
@@ -64,7 +80,7 @@ async function experimentOf(options: Options): Promise<RemoteAccessExperiment & 
     arch,
     architecture,
     profile: COST_PROFILES[oneOf('option --profile', profile, Object.keys(COST_PROFILES))] as CostProfile,
-    designs: list(options.designs).map((name): DesignName => oneOf('option --designs', name, DESIGN_NAMES)),
+    designs: designsOf(options, PROPOSED),
     sizes: options.bytes === undefined ? USUAL_SIZES : list(options.bytes).map(transferBytes),
     write: options.write === true,
     readers:
@@ -89,20 +105,59 @@ function transferBytes(text: string): number {
 }
 
 async function remoteAccess(options: Options, session: Session): Promise<void> {
-  const experiment = await experimentOf(options);
-  const { remoteAccessExperiment } = await import('../../userland/experiments/remote-access.ts');
-  const { remoteAccessJson, remoteAccessText } = await import('../../report/remote-access-text.ts');
-  const running = remoteAccessExperiment(experiment);
+  if (options.markdown && options.json) {
+    throw new InputError('option --markdown', { expected: 'no --json beside it', found: 'both' });
+  }
+  if (options.markdown) session.print(await markdown(options, session));
+  else session.print(await (options.protocol ? protocol : costs)(options, session));
+}
+
+/** Runs to the end, or to Ctrl-C: then what there is by then is the result. */
+async function toTheEnd<T>(running: Generator<number, T, boolean>, session: Session): Promise<T> {
   let next = running.next(false);
   while (!next.done) {
     session.progress(`${next.value} measurements`);
     await nextTurn();
     next = running.next(session.interruption.aborted);
   }
+  return next.value;
+}
+
+async function costs(options: Options, session: Session): Promise<string> {
+  const experiment = await experimentOf(options);
+  const { remoteAccessExperiment } = await import('../../userland/experiments/remote-access.ts');
+  const { remoteAccessJson, remoteAccessText } = await import('../../report/remote-access-text.ts');
+  const findings = await toTheEnd(remoteAccessExperiment(experiment), session);
+  const heading = headingOf(experiment);
+  return options.json ? jsonText(remoteAccessJson(findings, heading)) : remoteAccessText(findings, heading);
+}
+
+function headingOf(experiment: Experiment): RemoteAccessHeading {
   const { arch, profile, write, callsOfReader } = experiment;
-  const heading = { arch, profile: profile.name, write, callsOfReader };
-  const findings = next.value;
-  session.print(
-    options.json ? jsonText(remoteAccessJson(findings, heading)) : remoteAccessText(findings, heading),
+  return { arch, profile: profile.name, write, callsOfReader };
+}
+
+async function protocol(options: Options, session: Session): Promise<string> {
+  const { lockProtocolExperiment } = await import(
+    '../../userland/experiments/lock-protocol/lock-protocol.ts'
   );
+  const { lockProtocolJson, lockProtocolText } = await import('../../report/lock-protocol-text.ts');
+  const { arch } = options;
+  const architecture = await architectureOption(arch);
+  const designs = designsOf(options, DESIGN_NAMES);
+  const protocols = await toTheEnd(lockProtocolExperiment(architecture, designs), session);
+  return options.json ? jsonText(lockProtocolJson(protocols, arch)) : lockProtocolText(protocols, arch);
+}
+
+async function markdown(options: Options, session: Session): Promise<string> {
+  const experiment = await experimentOf(options);
+  const { lockProtocolExperiment } = await import(
+    '../../userland/experiments/lock-protocol/lock-protocol.ts'
+  );
+  const { remoteAccessExperiment } = await import('../../userland/experiments/remote-access.ts');
+  const { remoteAccessMarkdown } = await import('../../report/remote-access-markdown.ts');
+  const designs = designsOf(options, DESIGN_NAMES);
+  const protocols = await toTheEnd(lockProtocolExperiment(experiment.architecture, designs), session);
+  const findings = await toTheEnd(remoteAccessExperiment(experiment), session);
+  return remoteAccessMarkdown(protocols, findings, headingOf(experiment));
 }
