@@ -4,7 +4,7 @@
  */
 
 /** Instructions by which a program can set the flag that makes the processor step. */
-export interface TrapFlagInstructions {
+interface TrapFlagInstructions {
   /** Bytes of the longest instruction. */
   readonly longest: number;
   /** Do these bytes, maybe cut short, begin with such an instruction? */

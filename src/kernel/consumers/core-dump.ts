@@ -39,7 +39,7 @@ const ELF_MAGIC = [0x7f, 0x45, 0x4c, 0x46];
 const MAYBE_ELF_HEADER = -1;
 
 /** A mapping as it was when the dump began. Pages. @see include/linux/coredump.h, `struct core_vma_metadata` */
-export interface CoreSegment {
+interface CoreSegment {
   readonly start: number;
   readonly end: number;
   readonly flags: number;
@@ -51,13 +51,13 @@ export interface CoreSegment {
 }
 
 /** A page that is in the dump, by its number. */
-export interface CorePage {
+interface CorePage {
   readonly page: number;
   readonly bytes: Uint8Array;
 }
 
 /** The tags of a page, one for each granule. */
-export interface CorePageTags {
+interface CorePageTags {
   readonly page: number;
   readonly tags: Uint8Array;
 }

@@ -11,7 +11,7 @@ import { accessProcessVm } from './access-remote-vm.ts';
 import { copyRemoteVmStr } from './copy-remote-vm-str.ts';
 
 /** What lies behind the string is zeroed, and on failure everything. @see include/uapi/linux/bpf.h */
-export const BPF_F_PAD_ZEROS = 1;
+const BPF_F_PAD_ZEROS = 1;
 
 /**
  * All of `destination` from `address` of `task`: 0, -EINVAL (any flag), or -EFAULT with the whole destination zeroed.
