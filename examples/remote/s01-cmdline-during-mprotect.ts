@@ -75,7 +75,7 @@ export default defineScenario({
         },
         notes: [
           `${times.length} reads came to their end meanwhile`,
-          ...Object.entries(fallbacks).map(([why, count]) => `left to mmap_lock ${count} times: ${why}`),
+          ...Object.entries(fallbacks).map(([why, count]) => `left to mmap_lock because of ${why}: ${count}`),
         ],
       },
     ];

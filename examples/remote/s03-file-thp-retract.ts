@@ -16,6 +16,8 @@ const OLD = 0x01dn;
 const NEW = 0x0eeen;
 const FOREIGN = 0xbad_bad_badn;
 
+type Seen = Record<'old' | 'new' | 'stale' | 'foreign', number>;
+
 export default defineScenario({
   title: 'S3: a read while the pte table of a file mapping is taken away',
   cpus: 3,
@@ -55,16 +57,15 @@ export default defineScenario({
       const target = u.pidOf('target');
       yield* share.waitWord('file');
       const mem = yield* u.must(u.procMemOpen(target));
-      const seen = { old: 0, new: 0 };
+      const seen: Seen = { old: 0, new: 0, stale: 0, foreign: 0 };
       for (let rest = 3; rest > 0; rest -= share.get('reused') === true ? 1 : 0) {
         share.set('reading', true);
         const begunAfter = share.get('changed') === true;
         const bytes = yield* u.must(u.procMemRead(mem, MAPPING + BigInt(PAGE), 8));
         const word = new DataView(bytes.buffer).getBigUint64(0, true);
-        yield* u.check(word !== FOREIGN, 'the read gave memory of another process');
-        yield* u.check(word === OLD || word === NEW, `the read gave 0x${word.toString(16)}`);
-        yield* u.check(word === NEW || !begunAfter, 'the read gave a page that is not the file any more');
         if (word === NEW) seen.new++;
+        else if (word !== OLD) seen.foreign++;
+        else if (begunAfter) seen.stale++;
         else seen.old++;
       }
       share.set('read', true);
@@ -72,6 +73,9 @@ export default defineScenario({
     },
   },
   finally: {
+    'no read gave a page that is not the file any more': (world) =>
+      (world.value('reader') as Seen).stale === 0,
+    'no read gave memory of another process': (world) => (world.value('reader') as Seen).foreign === 0,
     'the target maps the huge page': (world) => {
       const page = world.process('target')?.pageAt(MAPPING);
       return page?.pageBytes === HUGE;
@@ -79,19 +83,21 @@ export default defineScenario({
     'the target sees what was written through it': (world) => world.process('target')?.word(MAPPING) === NEW,
   },
   report: (world) => {
-    const { old, new: fresh } = world.value('reader') as { old: number; new: number };
+    const seen = world.value('reader') as Seen;
     return [
       {
         heading: `What did reads find beside the collapse? ${world.remoteAccess.design}: ${world.remoteAccess.title}`,
         table: {
           columns: ['value', { title: 'reads', align: 'right' }],
           rows: [
-            ['of the small page, before the file changed', old],
-            ['of the huge page', fresh],
+            ['of the small page, before the file changed', seen.old],
+            ['of the huge page', seen.new],
+            ['of the small page, after that', seen.stale],
+            ["a stranger's", seen.foreign],
           ],
         },
         notes: Object.entries(world.remoteAccess.fallbacks).map(
-          ([why, times]) => `left to mmap_lock ${times} times: ${why}`,
+          ([why, times]) => `left to mmap_lock because of ${why}: ${times}`,
         ),
       },
     ];

@@ -12,6 +12,8 @@ const ROUNDS = 8;
 const OWN = 0x0111n;
 const FOREIGN = 0xbad_bad_badn;
 
+type Seen = Record<'own' | 'zero' | 'foreign', number>;
+
 export default defineScenario({
   title: 'S5: a read of a page that is given back and becomes another process’s',
   cpus: 3,
@@ -45,24 +47,24 @@ export default defineScenario({
     *reader(u, share) {
       const page = yield* share.waitWord('page');
       const mem = yield* u.must(u.procMemOpen(u.pidOf('target')));
-      const seen = { own: 0, zero: 0 };
+      const seen: Seen = { own: 0, zero: 0, foreign: 0 };
       for (let reads = 1; share.get('over') !== true; reads++) {
         share.set('reads', reads);
         const bytes = yield* u.must(u.procMemRead(mem, page, 8));
         const word = new DataView(bytes.buffer).getBigUint64(0, true);
-        yield* u.check(word !== FOREIGN, 'the read gave memory of another process');
-        yield* u.check(word === OWN || word === 0n, `the read gave 0x${word.toString(16)}`);
         if (word === OWN) seen.own++;
-        else seen.zero++;
+        else if (word === 0n) seen.zero++;
+        else seen.foreign++;
       }
       return seen;
     },
   },
   finally: {
+    'no read gave memory of another process': (world) => (world.value('reader') as Seen).foreign === 0,
     'the stranger still has its own data': (world) => world.share.get('reused') === ROUNDS,
   },
   report: (world) => {
-    const { own, zero } = world.value('reader') as { own: number; zero: number };
+    const { own, zero, foreign } = world.value('reader') as Seen;
     return [
       {
         heading: `What did reads find? ${world.remoteAccess.design}: ${world.remoteAccess.title}`,
@@ -71,11 +73,11 @@ export default defineScenario({
           rows: [
             ["the target's", own],
             ['zeros, after MADV_DONTNEED', zero],
-            ["the stranger's", 0],
+            ["the stranger's", foreign],
           ],
         },
         notes: Object.entries(world.remoteAccess.fallbacks).map(
-          ([why, times]) => `left to mmap_lock ${times} times: ${why}`,
+          ([why, times]) => `left to mmap_lock because of ${why}: ${times}`,
         ),
       },
     ];

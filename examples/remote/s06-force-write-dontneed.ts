@@ -85,12 +85,14 @@ export default defineScenario({
             ['of them still there for the next read', forced],
             ['gone with the copy before it', original],
             ['calls of MADV_DONTNEED', Number(world.share.get('discards'))],
-            ['forced writes in the file', world.share.get('the file') === ORIGINAL ? 0 : WRITES],
           ],
         },
-        notes: Object.entries(world.remoteAccess.fallbacks).map(
-          ([why, times]) => `left to mmap_lock ${times} times: ${why}`,
-        ),
+        notes: [
+          `the file is ${world.share.get('the file') === ORIGINAL ? 'as it was' : 'changed'}`,
+          ...Object.entries(world.remoteAccess.fallbacks).map(
+            ([why, times]) => `left to mmap_lock because of ${why}: ${times}`,
+          ),
+        ],
       },
     ];
   },

@@ -77,7 +77,7 @@ export default defineScenario({
         rows: world.value('debugger') as [string, string, number][],
       },
       notes: Object.entries(world.remoteAccess.fallbacks).map(
-        ([why, times]) => `left to mmap_lock ${times} times: ${why}`,
+        ([why, times]) => `left to mmap_lock because of ${why}: ${times}`,
       ),
     },
   ],

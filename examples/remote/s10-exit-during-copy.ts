@@ -85,7 +85,7 @@ export default defineScenario({
           ],
         },
         notes: Object.entries(world.remoteAccess.fallbacks).map(
-          ([why, times]) => `left to mmap_lock ${times} times: ${why}`,
+          ([why, times]) => `left to mmap_lock because of ${why}: ${times}`,
         ),
       },
     ];

@@ -14,6 +14,8 @@ const ROUNDS = 10;
 const OWN = 0x0111n;
 const FOREIGN = 0xbad_bad_badn;
 
+type Seen = Record<'own' | 'zero' | 'hole' | 'foreign', number>;
+
 export default defineScenario({
   title: 'S11: the VMA that a reader has found becomes one of another process',
   cpus: 2,
@@ -44,7 +46,7 @@ export default defineScenario({
     *reader(u, share) {
       yield* share.wait('mapped');
       const mem = yield* u.must(u.procMemOpen(u.pidOf('target')));
-      const seen = { own: 0, zero: 0, hole: 0 };
+      const seen: Seen = { own: 0, zero: 0, hole: 0, foreign: 0 };
       while (share.get('over') !== true) {
         share.set('reads', Number(share.get('mapped')));
         const result = yield* u.procMemRead(mem, PLACE, 8);
@@ -54,19 +56,19 @@ export default defineScenario({
           continue;
         }
         const word = new DataView(result.value.buffer).getBigUint64(0, true);
-        yield* u.check(word !== FOREIGN, 'the read gave memory of another process');
-        yield* u.check(word === OWN || word === 0n, `the read gave 0x${word.toString(16)}`);
         if (word === OWN) seen.own++;
-        else seen.zero++;
+        else if (word === 0n) seen.zero++;
+        else seen.foreign++;
       }
       return seen;
     },
   },
   finally: {
-    'the stranger has not lost a reference of its own': (world) => world.share.get('reused') === ROUNDS,
+    'no read gave memory of another process': (world) => (world.value('reader') as Seen).foreign === 0,
+    'the stranger could unmap its own each time': (world) => world.share.get('reused') === ROUNDS,
   },
   report: (world) => {
-    const { own, zero, hole } = world.value('reader') as { own: number; zero: number; hole: number };
+    const { own, zero, hole, foreign } = world.value('reader') as Seen;
     const { reasons = {}, miss = 0 } = world.process('target')?.vmaLocks ?? {};
     return [
       {
@@ -77,10 +79,9 @@ export default defineScenario({
             ["the target's content", own],
             ['zeros, before it was written', zero],
             ['no mapping (EIO)', hole],
-            ["the stranger's content", 0],
+            ["the stranger's content", foreign],
           ],
         },
-        notes: [],
       },
       {
         heading: "Why was the VMA's lock not to be had?",

@@ -20,7 +20,7 @@ function run(scenario: Scenario): ScenarioResult {
   expect(result.outcome).toEqual({ kind: 'finished' });
   return result;
 }
-const valueOf = (result: ScenarioResult, name: string): unknown =>
+const programValue = (result: ScenarioResult, name: string): unknown =>
   result.programs.find((program) => program.name === name)?.value;
 
 type ProcFile = 'procMaps' | 'procSmaps' | 'procSmapsRollup';
@@ -55,7 +55,7 @@ function readAll(): { readonly read: unknown; readonly seen: readonly SmapsEntry
       },
     },
   });
-  return { read: valueOf(run(scenario), 'reader'), seen };
+  return { read: programValue(run(scenario), 'reader'), seen };
 }
 
 /** A file of a process that there is not, of one that may not be looked into, and the own one. */
@@ -77,7 +77,7 @@ function readRefused(call: ProcFile): unknown {
       },
     },
   });
-  return valueOf(run(scenario), 'reader');
+  return programValue(run(scenario), 'reader');
 }
 
 describe('the files say what there is', () => {
@@ -136,7 +136,7 @@ function callsBeside(file: ProcFile): number {
       },
     },
   });
-  return Number(valueOf(run(scenario), 'target'));
+  return Number(programValue(run(scenario), 'target'));
 }
 
 /** Cycles that a read of a file takes while somebody is in a long read of smaps and a writer waits behind it. */
@@ -167,7 +167,7 @@ function cyclesBehindWriter(file: ProcFile): number {
       },
     },
   });
-  return Number(valueOf(run(scenario), 'reader'));
+  return Number(programValue(run(scenario), 'reader'));
 }
 
 describe('a writer comes in between', () => {
