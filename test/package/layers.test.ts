@@ -28,6 +28,7 @@ const planted: readonly (readonly [string, string, string])[] = [
   ['kernel-mm-below-gup-remote-consumers', 'src/kernel/mm/above.ts', '../gup/target.ts'],
   ['kernel-gup-below-remote-consumers', 'src/kernel/gup/above.ts', '../remote/target.ts'],
   ['kernel-remote-below-consumers', 'src/kernel/remote/above.ts', '../consumers/target.ts'],
+  ['legacy-vmas-in-demonstrations-only', 'src/kernel/remote/old.ts', '../gup/legacy-vmas.ts'],
   ['bigint-buffer-in-one-place', 'src/cli/planted.ts', 'bigint-buffer'],
   ['core-runs-in-a-browser', 'src/sched/file-reader.ts', 'node:fs'],
   ['no-cycles', 'src/cli/circle-a.ts', './circle-b.ts'],
