@@ -11,6 +11,7 @@ import type { Kernel } from '../kernel.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { fileTruncate } from './ftruncate.ts';
 import { MappedFile } from './mapped-file.ts';
+import { shmemEvictSwap } from './shmem-swap.ts';
 
 /** @see include/uapi/asm-generic/fcntl.h */
 const O_ACCMODE = 0o3;
@@ -75,6 +76,9 @@ export function* unlinkPath(current: TaskStruct, path: string): Task<number> {
   yield mapping.change;
   kernel.namedFiles.delete(path);
   mapping.links = 0;
-  if (mapping.openFiles === 0 && mapping.shmem) mapping.truncate(kernel.frames, 0);
+  if (mapping.openFiles === 0 && mapping.shmem) {
+    yield* shmemEvictSwap(kernel.frames, mapping);
+    mapping.truncate(kernel.frames, 0);
+  }
   return 0;
 }

@@ -84,6 +84,7 @@ function machine(kind: number): ProgramOptions {
       ...(kind % 4 === 3 ? LITTLE_MEMORY : {}),
       lockdep: kind % 5 === 0,
       transparentHugepage: kind % 3 === 0 ? 'always' : 'madvise',
+      shmemEnabled: kind % 4 === 2 ? 'always' : 'advise',
     },
   };
 }

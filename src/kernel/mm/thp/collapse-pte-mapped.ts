@@ -12,6 +12,7 @@ import type { TaskStruct } from '../../task-struct.ts';
 import { inRun, unfoldRun } from '../contiguous-ptes.ts';
 import { folioLock, folioUnlock } from '../fault/folio-lock.ts';
 import type { MmStruct } from '../mm.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from '../mmu-notifier.ts';
 import { hugePages, pteIndex, type TablePage } from '../page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock, rootTable, tableAlloc } from '../page-table-alloc.ts';
 import { addMmCounter, mmCounter, removeRmap } from '../rmap.ts';
@@ -90,7 +91,10 @@ function* collapseLocked(
     const fit = allOf(vma, table, start, folio);
     yield* pteUnmapUnlock(current, table);
     if (fit !== 'succeed') return fit;
+    const told = mmuNotifierRange(vma.mm, start, start + hugePages(vma.mm.kernel.pageTables), 'clear');
+    yield* mmuNotifierStart(current, told);
     const cleared = yield* clearTable(current, vma, start, folio);
+    yield* mmuNotifierEnd(current, told);
     if (cleared !== 'succeed') return cleared;
   }
   return install ? yield* setHugePmd(current, vma, start, folio) : 'succeed';

@@ -10,6 +10,7 @@ import type { AddressSpace } from '../../frame/address-space.ts';
 import { SINGLE_DEPTH_NESTING } from '../../lock/lock-classes.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import { firstMapping, nextMapping } from '../i-mmap.ts';
+import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from '../mmu-notifier.ts';
 import { hugePages, type PageTables, type TablePage } from '../page-table.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_MAYBE_GUARD, VM_UFFD_WP } from '../vma-flags.ts';
@@ -51,9 +52,19 @@ function* retractTable(current: TaskStruct, vma: VmArea, start: number): Task<vo
   if (upper === null) return;
   yield upper.readEntry;
   if (findPmdOrThpOrNone(mm, start) !== 'succeed' || mm.mmUsers === 0 || !isRetractable(vma)) return;
+  const told = mmuNotifierRange(mm, start, start + pages, 'clear');
+  yield* mmuNotifierStart(current, told);
+  const table = yield* takeTableOut(current, vma, start);
+  yield* mmuNotifierEnd(current, told);
+  if (table !== null) pteFreeDefer(mm, table);
+}
+
+/** The table, if there still is one and it may go. */
+function* takeTableOut(current: TaskStruct, vma: VmArea, start: number): Task<TablePage | null> {
+  const { mm } = vma;
   const pmds = yield* pmdLock(current, mm, start);
-  if (pmds === null) return;
-  const table = tableBelow(pageTables, pmds, start);
+  if (pmds === null) return null;
+  const table = tableBelow(mm.kernel.pageTables, pmds, start);
   let taken = false;
   if (table !== null) {
     yield* table.lock.lock(current, SINGLE_DEPTH_NESTING);
@@ -62,5 +73,5 @@ function* retractTable(current: TaskStruct, vma: VmArea, start: number): Task<vo
     yield* table.lock.unlock(current);
   }
   yield* pmds.lock.unlock(current);
-  if (table !== null && taken) pteFreeDefer(mm, table);
+  return taken ? table : null;
 }

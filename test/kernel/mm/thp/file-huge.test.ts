@@ -285,6 +285,17 @@ describe('reclaim of a huge page of a file', () => {
     expectAllGone(scene);
   });
 
+  it('leaves nothing that comes back when the file is emptied, though all of it is in swap', () => {
+    const scene = huge({ kernel: { swapPages: 1024 } });
+    const { world, task, file } = scene;
+    advise(world, task, FIRST, HUGE, MADV_PAGEOUT);
+    for (const size of [0n, bytes(HUGE)]) world.run(task, fileTruncate(task, file, size));
+    expect(file.mapping.swappedCount).toBe(0);
+    expect(contents(scene)).toEqual([0, 0, 0]);
+    expectSound(scene);
+    expectAllGone(scene);
+  });
+
   it('drops one that was only read, as a whole', () => {
     const scene = fileScene({ kernel: { shmemEnabled: 'always' } });
     const { world, task, file } = scene;
