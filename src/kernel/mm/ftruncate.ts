@@ -48,7 +48,8 @@ function* setSize(current: TaskStruct, mapping: AddressSpace, size: number): Tas
   const first = mapping.sizePages;
   const mapped = old > first * PAGE_BYTES;
   if (mapped) yield* unmapMappingPages(current, mapping, first, ALL, true);
-  if (mapping.pageCount > 0) yield* shmemTruncateRange(current, mapping, size, ALL);
+  // `info->alloced`: in memory or in swap.
+  if (mapping.pageCount + mapping.swappedCount > 0) yield* shmemTruncateRange(current, mapping, size, ALL);
   if (mapped) yield* unmapMappingPages(current, mapping, first, ALL, true);
   return 0;
 }
