@@ -35,8 +35,14 @@ export function buildProgram(session: Session): Command {
     addBenchCommand,
   ];
   for (const add of commands) add(program, session);
-  for (const command of program.commands) command.copyInheritedSettings(program).allowExcessArguments(false);
+  for (const command of program.commands) inherit(command, program);
   return program;
+}
+
+/** What holds for all commands; commands below were made before theirs had it. */
+function inherit(command: Command, parent: Command): void {
+  command.copyInheritedSettings(parent).allowExcessArguments(false);
+  for (const below of command.commands) inherit(below, command);
 }
 
 const HELP_WIDTH = 110;

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { runCommand } from '../support/command.ts';
 
 async function examplesOf(command: string): Promise<string[][]> {
-  const { stdout } = await runCommand([command, '--help']);
+  const { stdout } = await runCommand([...command.split(' '), '--help']);
   const text = stdout.slice(stdout.search(/^Examples?:$/m)).replaceAll(/\\\n\s*/g, '');
   return [...text.matchAll(/^ {2}tablewalk (.*)$/gm)].map((match) =>
     (match[1] as string).replaceAll("'", '').split(' '),
@@ -12,13 +12,17 @@ async function examplesOf(command: string): Promise<string[][]> {
 }
 
 describe('the examples of the help', () => {
-  it.each(['run', 'verify', 'replay', 'walk', 'maps', 'decode'])('of %s run', async (command) => {
-    const examples = await examplesOf(command);
-    expect(examples.length).toBeGreaterThan(0);
-    for (const args of examples) {
-      expect({ args, ...(await runCommand(args)) }).toMatchObject({ args, status: 0, stderr: '' });
-    }
-  });
+  it.each(['run', 'verify', 'replay', 'walk', 'maps', 'decode', 'bench remote-access'])(
+    'of %s run',
+    async (command) => {
+      const examples = await examplesOf(command);
+      expect(examples.length).toBeGreaterThan(0);
+      for (const args of examples) {
+        expect({ args, ...(await runCommand(args)) }).toMatchObject({ args, status: 0, stderr: '' });
+      }
+    },
+    120_000,
+  );
 });
 
 describe('the timeline in the README', () => {

@@ -11,11 +11,13 @@ import type { z } from 'zod';
 import { jsonText } from '../../src/cli/json.ts';
 import { runCommand } from '../support/command.ts';
 import {
+  bench,
   check,
   decode,
   kinds,
   maps,
   mapsArm64,
+  protocol,
   replay,
   run,
   scenarioWalk,
@@ -31,6 +33,7 @@ const truth = 'test/real/x86_64-4level-linux6.1.truth-target.jsonl.gz';
 const arm64 = 'test/real/arm64-4k-mte-linux6.12';
 const dumpArm64 = ['--dump', `${arm64}.core.gz`, '--regs', `${arm64}.regs.json`, '--root', 'target'];
 const truthArm64 = `${arm64}.truth-target.jsonl.gz`;
+const benchmark = ['bench', 'remote-access', '--designs', 'v0,v3', '--bytes', '8'];
 const vectors = 'test/vectors/x86_64.jsonl.gz';
 const vectorsArm64 = 'test/vectors/arm64.jsonl.gz';
 const traces = 'test/traces/directed-x86_64.jsonl.gz';
@@ -83,6 +86,9 @@ const rows: readonly Row[] = [
   { args: ['maps', ...dump, '--check', wrong.truth], schema: check, part: 'maps', status: 1 },
   { args: ['decode', 'x86_64.pte', '0x8000000012345067'], schema: decode, part: 'decode' },
   { args: ['decode'], schema: kinds, part: 'decode' },
+  { args: [...benchmark, '--readers', '1', '--calls', '3'], schema: bench, part: 'bench' },
+  { args: [...benchmark, '--readers', '2', '--calls', '3', '--write'], schema: bench, part: 'bench' },
+  { args: [...benchmark, '--protocol'], schema: protocol, part: 'bench' },
 ];
 
 const document = readFileSync('docs/json-output.md', 'utf8');
@@ -95,7 +101,7 @@ function documented(part: string): ReadonlySet<string> {
 }
 
 /** Maps whose keys are data, not fields. */
-const dataKeys = /^(tags|kinds|counters|variables|missing|pages)$/;
+const dataKeys = /^(tags|kinds|counters|variables|missing|pages|fallbacks)$/;
 
 function fieldsOf(value: unknown): string[] {
   if (Array.isArray(value)) return value.flatMap(fieldsOf);
@@ -122,7 +128,7 @@ describe('--json prints one documented object', () => {
   );
 
   it('says of every field that it documents which object has it', () => {
-    for (const part of ['run', 'verify', 'replay', 'walk', 'maps', 'decode']) {
+    for (const part of ['run', 'verify', 'replay', 'walk', 'maps', 'decode', 'bench']) {
       expect(documented(part).size, part).toBeGreaterThan(5);
     }
   });

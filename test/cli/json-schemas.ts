@@ -283,3 +283,73 @@ export const scenarioWalk = z.strictObject({ outcome, steps: count, walks: z.arr
 export const kinds = z.strictObject({
   kinds: z.array(z.strictObject({ name: z.string(), summary: z.string() })),
 });
+const designName = z.string().regex(/^[vn]\d$/);
+export const bench = z.strictObject({
+  arch: z.string(),
+  profile: z.string(),
+  write: z.boolean(),
+  callsOfReader: count,
+  alone: z.array(
+    z.strictObject({
+      design: designName,
+      bytes: count,
+      write: z.boolean(),
+      present: z.boolean(),
+      vmas: count,
+      moved: count,
+      cycles: count,
+      atomics: count,
+      lines: z.strictObject({
+        mmapLock: count,
+        vmaRefcount: count,
+        pageTableLock: count,
+        pageRefcount: count,
+        other: count,
+      }),
+      stepsWithInterruptsOff: count,
+      vmaLookups: count,
+      walks: count,
+      fallbacks: z.record(z.string(), count),
+    }),
+  ),
+  together: z.array(
+    z.strictObject({
+      design: designName,
+      readers: count,
+      writer: z.string(),
+      calls: count,
+      median: count,
+      p99: count,
+      longest: count,
+      callsPerMillion: z.number().positive(),
+      writes: count,
+    }),
+  ),
+});
+export const protocol = z.strictObject({
+  arch: z.string(),
+  protocols: z.array(
+    z.strictObject({
+      design: designName,
+      rows: z.strictObject({
+        stability: z.string(),
+        severalVmas: z.string(),
+        absentPage: z.string(),
+        writes: z.string(),
+        stackGrowth: z.string(),
+        device: z.string(),
+        deviceWithoutAccess: z.string(),
+        hugetlb: z.string(),
+        tableLifetime: z.string(),
+        atomics: z.string(),
+        unrelatedWriter: z.string(),
+      }),
+      hazards: z.strictObject({
+        afterProtNone: z.boolean(),
+        foreignPage: z.boolean(),
+        deadlock: z.boolean(),
+      }),
+      contradictions: lines,
+    }),
+  ),
+});

@@ -82,6 +82,17 @@ describe('the command as a process', () => {
     expect(stdout).toMatch(/\n[1-9]\d* passed, 0 failed \(stopped early\)\n$/);
   });
 
+  it('ends an experiment at Ctrl-C, with the measurements made until then', async () => {
+    const sizes = Array<string>(2000).fill('8').join();
+    const { status, stdout, stderr } = await interrupted(
+      ['bench', 'remote-access', '--bytes', sizes],
+      /^ {2}v0 /m,
+    );
+    expect({ status, stderr }).toEqual({ status: 130, stderr: '' });
+    expect(stdout).toMatch(/\nread of 8 B, pages present, one VMA\n {2}v0 /);
+    expect(stdout).not.toMatch(/mprotect of another VMA\n {2}v0 /);
+  });
+
   it('ends a run at Ctrl-C, with the timeline until then', async () => {
     const args = ['run', join(projectFolder, 'test/cli/endless.ts'), '--steps', '1000000000'];
     const { status, stdout } = await interrupted(args, /interrupted after/);

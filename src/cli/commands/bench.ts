@@ -36,7 +36,20 @@ Examples:
   tablewalk bench remote-access --designs v0,v4,v5 --bytes 8,64KiB --readers 1,16 --arch arm64`;
 
 export function addBenchCommand(program: Command, session: Session): void {
-  const bench = program.command('bench').description('experiments that compare costs');
+  const bench = program
+    .command('bench')
+    .description('experiments that compare costs')
+    .usage('EXPERIMENT [options]')
+    .helpCommand(false)
+    .argument('[experiment]')
+    .action((experiment?: string) => {
+      const expected = bench.commands.map((command) => command.name()).join(', ');
+      throw new InputError('experiment of bench', {
+        expected,
+        found: experiment === undefined ? 'none' : `'${experiment}'`,
+      });
+    })
+    .addHelpText('after', examples);
   bench
     .command('remote-access')
     .description(
