@@ -5,6 +5,7 @@
 import type { Task } from '../base/task.ts';
 import * as files from './calls/files.ts';
 import type { ProcessContext } from './calls/process-context.ts';
+import { memfdSecret } from './calls/secretmem.ts';
 import type { Outcome } from './outcome.ts';
 import type { Word } from './units.ts';
 import { TagUser } from './user-tags.ts';
@@ -23,6 +24,12 @@ export interface MemfdArguments {
   /** MFD_NOEXEC_SEAL, MFD_EXEC: not together. */
   readonly noexecSeal?: boolean;
   readonly exec?: boolean;
+}
+
+/** Flags of `User.memfdSecret`. */
+export interface MemfdSecretArguments {
+  /** O_CLOEXEC: exec closes it. */
+  readonly cloexec?: boolean;
 }
 
 /** How `User.open` opens. */
@@ -71,9 +78,20 @@ export class FileUser extends TagUser {
   }
 
   /**
+   * An empty file of secret memory: gives its descriptor. `ftruncate` sets its size once (EINVAL afterwards). It maps shared only
+   * (`mmap` with `shared`; private EINVAL, executable EPERM); each mapping counts as locked (EAGAIN over RLIMIT_MEMLOCK) and
+   * stays so. The kernel has no mapping of its pages: no debugger, dump, pin or other path of GUP gets at them, with FOLL_FORCE
+   * neither; system calls with its addresses as buffers work. `pread`, `pwrite` and `addSeals` are EINVAL, `fallocate` EOPNOTSUPP.
+   * @see memfd_secret(2); Linux mm/secretmem.c
+   */
+  memfdSecret(args: MemfdSecretArguments = {}): Task<Outcome<number>> {
+    return this.#context.made('memfdSecret', memfdSecret(this.#context, args));
+  }
+
+  /**
    * A tmpfs file by its path, `/dev/zero`, a file of /proc (read only, cannot be mapped), or `/proc/self/fd/N`, which opens
    * the file of an own descriptor once more. Paths are names: there are no directories.
-   * @errors ENOENT, EEXIST, EACCES, EINVAL. @see open(2)
+   * @errors ENOENT, EEXIST, EACCES, EINVAL, ENXIO (the file of memfdSecret). @see open(2)
    */
   open(path: string, args: OpenArguments = {}): Task<Outcome<number>> {
     return this.#context.made('open', files.openByPath(this.#context, path, args));

@@ -18,6 +18,14 @@ export interface HugeObject {
   evict(): void;
 }
 
+/** What a file of secret memory has beside its page cache. @see mm/secretmem.c */
+export interface SecretObject {
+  /** Keeps faults and a new size apart (`mapping->invalidate_lock`). */
+  readonly invalidateLock: RwSemaphore;
+  /** A page has left the cache (`free_folio`). */
+  freeFolio(frame: number): void;
+}
+
 /** A hole that is being made: faults of its pages wait until it is there. @see mm/shmem.c, `struct shmem_falloc` */
 export interface PunchedHole {
   /** Pages, the second one exclusive. */
@@ -67,6 +75,8 @@ export class AddressSpace extends SharedObject {
   reservation: Reservation | null = null;
   /** Set on a file of huge pages: pages are cached under the index of their first small page. */
   huge: HugeObject | null = null;
+  /** Set on a file of secret memory (memfd_secret). */
+  secret: SecretObject | null = null;
   /** Where pages of it went that are in swap; null while none ever did. */
   swap: SwapArea | null = null;
   /** Frame by index, in no particular order. */
@@ -181,6 +191,7 @@ export class AddressSpace extends SharedObject {
     const first = pages === 1 ? index : index - (frame - head);
     for (let i = 0; i < pages; i++) this.#pages.delete(first + i);
     frames.setMapping(head, null, 0);
+    this.secret?.freeFolio(head);
     for (let i = 0; i < pages; i++) frames.put(head);
   }
 

@@ -43,6 +43,8 @@ export const FrameFlag = {
   Unevictable: 1 << 18,
   /** Of a pool of huge pages (`PageHugetlb`): it goes back there and not to the allocator. */
   Hugetlb: 1 << 19,
+  /** Taken out of the kernel's own mapping of all memory (`set_direct_map_invalid_noflush`): only its user maps it. */
+  NoDirectMap: 1 << 20,
 } as const;
 
 /** Flags that each frame of a large folio has for itself; all others are the folio's. */

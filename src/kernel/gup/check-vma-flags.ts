@@ -1,9 +1,10 @@
 /**
  * May this VMA be got at all with these flags? The order of the checks decides the errno.
- * Left out: fs-dax and secretmem files, which no modelled file system has.
+ * Left out: fs-dax files, which no modelled file system has.
  * @see Linux mm/gup.c, `check_vma_flags`, `writable_file_mapping_allowed`; mm/vma.c, `vma_needs_dirty_tracking`
  */
 import { EFAULT, EOPNOTSUPP } from '../errno.ts';
+import { vmaIsSecretmem } from '../mm/secretmem-vma.ts';
 import type { VmArea } from '../mm/vma.ts';
 import {
   isCowMapping,
@@ -33,6 +34,8 @@ export function checkVmaFlags(current: TaskStruct, vma: VmArea, gupFlags: number
   if ((flags & (VM_IO | VM_PFNMAP)) !== 0) return -EFAULT;
   if ((gupFlags & FOLL_ANON) !== 0 && !vma.anonymous) return -EFAULT;
   if ((gupFlags & FOLL_SPLIT_PMD) !== 0 && (flags & VM_HUGETLB) !== 0) return -EOPNOTSUPP;
+  // The kernel has no mapping of it to copy through.
+  if (vmaIsSecretmem(vma)) return -EFAULT;
   if (write && !writableFileMappingAllowed(vma, gupFlags)) return -EFAULT;
   if (write ? !isWriteAllowed(vma, gupFlags) : !isReadAllowed(flags, gupFlags)) return -EFAULT;
   // A protection key is the business of the thread that runs; it says nothing about another address space.

@@ -1,7 +1,7 @@
 /**
  * What gup-fast asks of an entry and of a folio. It has no VMA to ask, so the entry must say everything, and whatever
  * is not plain is left to the slow path.
- * Left out: memory that other devices share (`FOLL_PCI_P2PDMA`), secretmem files, `arch_make_folio_accessible`.
+ * Left out: memory that other devices share (`FOLL_PCI_P2PDMA`), `arch_make_folio_accessible`.
  * @see Linux mm/gup.c, `gup_fast_pte_range`, `gup_fast_pmd_leaf`, `gup_fast_folio_allowed`; `pte_access_permitted`
  */
 import { ENTRY_KEY_MASK, ENTRY_KEY_SHIFT, EntryFlag } from '../../arch/paging-format.ts';
@@ -43,5 +43,7 @@ export function isFolioAllowed(frames: FrameTable, head: number, gupFlags: numbe
   if (frames.hasFlag(head, FrameFlag.Hugetlb | FrameFlag.Anon)) return true;
   const mapping = frames.mapping(head);
   if (mapping === null) return false;
-  return !rejectFiles || (mapping instanceof AddressSpace && mapping.shmem);
+  const cache = mapping instanceof AddressSpace ? mapping : null;
+  if (cache !== null && cache.secret !== null) return false;
+  return !rejectFiles || cache?.shmem === true;
 }

@@ -22,6 +22,7 @@ const RANKS: Readonly<Record<string, number>> = {
   exec_update_lock: 5,
   i_rwsem: 10,
   mmap_lock: 20,
+  invalidate_lock: 30,
   hugetlb_anon_folio_lock: 34,
   hugetlb_fault_mutex: 36,
   hugetlb_vma_lock: 38,

@@ -25,9 +25,15 @@ function framesOverLimit({ frames, config }: Kernel, order: number): number {
   return frames.frameCount - frames.freeFrames + 2 ** order - config.frameLimit;
 }
 
-function takeFrame(current: TaskStruct, vma: VmArea | null, order: number, zeroed: boolean): number {
+function takeFrame(
+  current: TaskStruct,
+  vma: VmArea | null,
+  order: number,
+  zeroed: boolean,
+  anywhere: boolean,
+): number {
   const { frames, pageTags } = current.kernel;
-  const movable = !current.memallocPin;
+  const movable = anywhere && !current.memallocPin;
   if (!zeroed) return frames.allocate(order, movable);
   const frame = frames.allocateZeroed(order, movable);
   if (frame === NO_FRAME || vma === null || pageTags === null) return frame;
@@ -39,28 +45,38 @@ function takeFrame(current: TaskStruct, vma: VmArea | null, order: number, zeroe
  * A folio of 2^order frames with one reference; its first frame, or `NO_FRAME` (-1). May sleep: no spinlock is held.
  * @param vma where it will be mapped: memory tags of a zeroed page are cleared if the VMA has tags. Null: page cache
  * @param zeroed filled with zeros; else it holds anything, and the caller fills all of it
+ * @param movable false: the owner will not have it moved (GFP_HIGHUSER)
  */
 export function* allocUserFolio(
   current: TaskStruct,
   vma: VmArea | null,
   order: number,
   zeroed: boolean,
+  movable = true,
 ): Task<number> {
   const { kernel } = current;
   if (framesOverLimit(kernel, order) <= 0) {
-    const frame = takeFrame(current, vma, order, zeroed);
+    const frame = takeFrame(current, vma, order, zeroed, movable);
     if (frame !== NO_FRAME) return frame;
   }
-  return order > PAGE_ALLOC_COSTLY_ORDER ? NO_FRAME : yield* allocSlowly(current, vma, order, zeroed);
+  return order > PAGE_ALLOC_COSTLY_ORDER
+    ? NO_FRAME
+    : yield* allocSlowly(current, vma, order, zeroed, movable);
 }
 
-function* allocSlowly(current: TaskStruct, vma: VmArea | null, order: number, zeroed: boolean): Task<number> {
+function* allocSlowly(
+  current: TaskStruct,
+  vma: VmArea | null,
+  order: number,
+  zeroed: boolean,
+  movable: boolean,
+): Task<number> {
   const { kernel } = current;
   for (let failures = 0; failures < MAX_RECLAIM_RETRIES; ) {
     const wanted = Math.max(framesOverLimit(kernel, order), 2 ** order);
     const outcome = yield* tryToFreePages(current, wanted);
     if (framesOverLimit(kernel, order) <= 0) {
-      const frame = takeFrame(current, vma, order, zeroed);
+      const frame = takeFrame(current, vma, order, zeroed, movable);
       if (frame !== NO_FRAME) return frame;
     }
     if (outcome.reclaimed > 0) failures = 0;

@@ -55,6 +55,7 @@ function refused(file: MappedFile, mode: number, offset: bigint, length: bigint)
   if (!file.writable) return -EBADF;
   if (file.mappedAs !== 'cache') return -ENODEV;
   if (offset + length > MAX_FILE_BYTES) return -EFBIG;
+  if (file.mapping.secret !== null) return -EOPNOTSUPP;
   return (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)) === 0 ? 0 : -EOPNOTSUPP;
 }
 

@@ -48,6 +48,7 @@ export function* sysPread(
   const error = refused(current, file.readable, address, length, offset);
   if (error !== 0) return error;
   const { mapping } = file;
+  if (mapping.secret !== null) return -EINVAL;
   const bounce = new Uint8Array(PAGE_BYTES);
   const wanted = limited(length);
   const start = Number(offset);
@@ -77,7 +78,7 @@ export function* sysPwrite(
 ): Task<number> {
   const error = refused(current, file.writable, address, length, offset);
   if (error !== 0) return error;
-  if (file.mapping.huge !== null) return -EINVAL;
+  if (file.mapping.huge !== null || file.mapping.secret !== null) return -EINVAL;
   if (length > 0n && offset + length > MAX_FILE_BYTES) return -EFBIG;
   const { iRwsem } = file.mapping;
   yield* iRwsem.downWrite(current);

@@ -13,6 +13,7 @@ import { hugetlbSetSize } from './hugetlb/truncate.ts';
 import type { MappedFile } from './mapped-file.ts';
 import { MAX_FILE_BYTES } from './memfd.ts';
 import { F_SEAL_GROW, F_SEAL_SHRINK } from './seals.ts';
+import { secretmemSetSize } from './secretmem.ts';
 import { shmemTruncateRange } from './shmem-truncate.ts';
 import { unmapMappingPages } from './unmap-mapping.ts';
 
@@ -20,7 +21,8 @@ const PAGE_BYTES = 4096;
 const ALL = Number.POSITIVE_INFINITY;
 
 /**
- * `length` is in bytes, unsigned 64 bits. 0, -EINVAL (negative, not open for writing, or nothing that has a size), -EFBIG
+ * `length` is in bytes, unsigned 64 bits. 0, -EINVAL (negative, not open for writing, nothing that has a size, or secret
+ * memory that has one already), -EFBIG
  * or -EPERM (sealed).
  */
 export function* fileTruncate(current: TaskStruct, file: MappedFile, length: bigint): Task<number> {
@@ -31,8 +33,9 @@ export function* fileTruncate(current: TaskStruct, file: MappedFile, length: big
   let error = -EFBIG;
   if (length <= MAX_FILE_BYTES) {
     const size = Number(length);
-    error =
-      inode === null ? yield* setSize(current, mapping, size) : yield* hugetlbSetSize(current, inode, size);
+    if (mapping.secret !== null) error = yield* secretmemSetSize(current, mapping, size);
+    else if (inode !== null) error = yield* hugetlbSetSize(current, inode, size);
+    else error = yield* setSize(current, mapping, size);
   }
   yield* mapping.iRwsem.upWrite(current);
   return error;

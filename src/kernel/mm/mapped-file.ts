@@ -7,8 +7,9 @@ import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../
 import type { AddressSpace } from '../frame/address-space.ts';
 import type { FrameTable } from '../frame/frame-table.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import type { MmStruct } from './mm.ts';
 import { shmemEvictSwap } from './shmem-swap.ts';
-import type { VmArea } from './vma.ts';
+import type { VmArea, VmOperations } from './vma.ts';
 
 export interface MappedFileInit {
   readonly name: string;
@@ -22,6 +23,25 @@ export interface MappedFileInit {
   readonly mappedAs?: MappedAs;
   /** Of a device. */
   readonly mmap?: FileMmap;
+  /** Default: what maps pages of tmpfs. */
+  readonly mappings?: FileMappings;
+}
+
+/** What mmap is told of a file whose mappings are of a kind of their own. */
+export interface FileMappings {
+  readonly operations: VmOperations;
+  /** On a file system without programs (SB_I_NOEXEC): -EPERM for an executable mapping, and none becomes so. */
+  readonly noexec: boolean;
+  /**
+   * `f_op->mmap_prepare`: the flags that a new mapping will have, VM_* bits, low word; or an error, 0 or -errno.
+   * @param pages of the mapping
+   */
+  prepare(
+    current: TaskStruct,
+    mm: MmStruct,
+    flags: number,
+    pages: number,
+  ): { readonly error: number; readonly flags: number };
 }
 
 /**
@@ -43,6 +63,7 @@ export class MappedFile extends SharedObject {
   readonly mappedAs: MappedAs;
   /** A device maps its memory itself, and has nothing to read, write or write back but that. */
   readonly mmap: FileMmap | null;
+  readonly mappings: FileMappings | null;
   /** `f_count`. */
   count = 1;
   /** Just before `count` changes. */
@@ -56,6 +77,7 @@ export class MappedFile extends SharedObject {
     this.kind = init.kind;
     this.mappedAs = init.mappedAs ?? 'cache';
     this.mmap = init.mmap ?? null;
+    this.mappings = init.mappings ?? null;
     this.countWrite = new SchedPoint(PointKind.Write, this, 'f_count', StepCost.AtomicUpdate);
     this.mapping.openFiles++;
   }
@@ -76,8 +98,8 @@ export function* fput(frames: FrameTable, file: MappedFile): Task<void> {
   if (file.count < 0) throw new Error(`${file.name} is closed once too often`);
   if (file.count > 0) return;
   file.mapping.openFiles--;
-  const { openFiles, links, shmem, huge } = file.mapping;
-  if (openFiles > 0 || links > 0 || (!shmem && huge === null)) return;
+  const { openFiles, links, shmem, huge, secret } = file.mapping;
+  if (openFiles > 0 || links > 0 || (!shmem && huge === null && secret === null)) return;
   yield file.mapping.change;
   if (huge !== null) {
     huge.evict();

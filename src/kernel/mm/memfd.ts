@@ -59,8 +59,8 @@ export function* fileWrite(
 ): Task<number> {
   if (!file.writable) return -EBADF;
   const { mapping } = file;
-  // A file of huge pages has no such operation.
-  if (mapping.huge !== null) return -EINVAL;
+  // A file of huge pages, or of secret memory, has no such operation.
+  if (mapping.huge !== null || mapping.secret !== null) return -EINVAL;
   yield* mapping.iRwsem.downWrite(current);
   let done = 0;
   let error = 0;
@@ -84,7 +84,8 @@ function* writePart(current: TaskStruct, mapping: AddressSpace, at: number, part
 }
 
 /**
- * pread into kernel memory: the bytes read, up to the end of the object; -EBADF when it is not open for reading. Holes
+ * pread into kernel memory: the bytes read, up to the end of the object; -EBADF when it is not open for reading, -EINVAL
+ * when it cannot be read (secret memory). Holes
  * read as zeros and stay holes.
  */
 export function* fileRead(
@@ -95,6 +96,7 @@ export function* fileRead(
 ): Task<number> {
   if (!file.readable) return -EBADF;
   const { mapping } = file;
+  if (mapping.secret !== null) return -EINVAL;
   const total = Math.max(0, Math.min(target.length, mapping.sizeBytes - offset));
   for (let done = 0; done < total; ) {
     const count = Math.min(PAGE_BYTES - ((offset + done) % PAGE_BYTES), total - done);

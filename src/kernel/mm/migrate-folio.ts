@@ -83,7 +83,7 @@ function* restorePtes(current: TaskStruct, from: number, to: number): Task<void>
 /** False when somebody else has a reference. The last look and the change are one step: Linux's frozen count. */
 function* moveData(current: TaskStruct, from: number, to: number): Task<boolean> {
   const { frames } = current.kernel;
-  if (!onlyExpected(current, from)) return false;
+  if (!onlyExpected(current, from) || isSecret(current, from)) return false;
   yield* copyUserPage(current.kernel, from, to);
   yield frames.refPoint(from);
   if (!onlyExpected(current, from)) return false;
@@ -102,6 +102,12 @@ function* moveData(current: TaskStruct, from: number, to: number): Task<boolean>
   frames.clearFlags(from, MOVED_FLAGS & ~COUNTED_BY);
   frames.setFlags(to, flags);
   return true;
+}
+
+/** The kernel could not copy it. @see Linux mm/secretmem.c, `secretmem_migrate_folio` */
+function isSecret({ kernel: { frames } }: TaskStruct, folio: number): boolean {
+  const mapping = frames.mapping(folio);
+  return mapping instanceof AddressSpace && mapping.secret !== null;
 }
 
 /** The caller's reference, and those of the caches. @see `folio_expected_ref_count` */

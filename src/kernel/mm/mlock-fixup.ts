@@ -1,6 +1,6 @@
 /**
  * Giving a part of one VMA the flags that say whether its memory is locked, and counting it.
- * Left out: gate VMAs, memory of DAX files, secretmem.
+ * Left out: gate VMAs, memory of DAX files.
  * @see Linux mm/mlock.c, `mlock_fixup`, `mlock_vma_pages_range`; mm/internal.h, `vma_supports_mlock`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -10,6 +10,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import type { MmStruct } from './mm.ts';
 import { pteIndex, type TablePage } from './page-table.ts';
 import { mlockFolio, munlockFolio } from './reclaim/lru.ts';
+import { vmaIsSecretmem } from './secretmem-vma.ts';
 import type { VmArea } from './vma.ts';
 import { VM_HUGETLB, VM_LOCKED, VM_LOCKED_MASK, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
 import { vmaStartWrite } from './vma-lock.ts';
@@ -43,7 +44,8 @@ export function* mlockFixup(
 ): Task<MlockFixup> {
   const oldFlags = vma.flags;
   const flags = (oldFlags & ~VM_LOCKED_MASK) | lockFlags;
-  if (flags === oldFlags || !vmaSupportsMlock(vma)) return { error: 0, vma };
+  // Secret memory stays locked.
+  if (flags === oldFlags || vmaIsSecretmem(vma) || !vmaSupportsMlock(vma)) return { error: 0, vma };
   const { flagsHigh } = vma;
   const modified = yield* vmaModify(current, mm, prev, vma, start, end, { flags, flagsHigh });
   if (modified.error !== 0) return { error: modified.error, vma };

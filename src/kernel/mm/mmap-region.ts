@@ -22,7 +22,7 @@ import {
 import { accountableMapping, securityVmEnoughMemory } from './overcommit.ts';
 import { shmemVmOperations, shmemZeroSetup } from './shmem.ts';
 import { khugepagedEnterVma } from './thp/khugepaged-list.ts';
-import { type VmArea, vmaClose } from './vma.ts';
+import { type VmArea, type VmOperations, vmaClose } from './vma.ts';
 import { VM_ACCOUNT, VM_LOCKED, VM_LOCKED_MASK, VM_SHARED, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
 import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
@@ -96,6 +96,10 @@ function* callMmap(current: TaskStruct, vma: VmArea, file: MappedFile): Task<num
   return yield* file.mmap(current, vma);
 }
 
+function operationsOf({ mappings }: MappedFile): VmOperations {
+  return mappings === null ? shmemVmOperations : mappings.operations;
+}
+
 /** @see mm/vma.c, `__mmap_new_vma` */
 function* insertNewVma(
   current: TaskStruct,
@@ -107,7 +111,7 @@ function* insertNewVma(
   const vma = vmAreaAlloc(mm, mapping.start, mapping.end, flags, mapping.flagsHigh, mapping.pgoff);
   if (mapping.file !== null && !isSharedZero(mapping)) {
     vma.file = mapping.file;
-    vma.ops = mapping.file.mappedAs === 'anonymous' ? null : shmemVmOperations;
+    vma.ops = mapping.file.mappedAs === 'anonymous' ? null : operationsOf(mapping.file);
     getFile(mapping.file);
     const error = yield* callMmap(current, vma, mapping.file);
     if (error !== 0) {
@@ -146,13 +150,29 @@ export function* mmapRegion(current: TaskStruct, mm: MmStruct, mapping: NewMappi
   return error;
 }
 
+/** The flags that the new mapping has, as its file may want them, or -errno. @see mm/vma.c, `call_mmap_prepare` */
+function prepareMapping(
+  current: TaskStruct,
+  mm: MmStruct,
+  mapping: NewMapping,
+): { readonly error: number; readonly flags: number } {
+  const flags = isAccounted(mapping) ? mapping.flags | VM_ACCOUNT : mapping.flags;
+  const mappings = mapping.file?.mappings ?? null;
+  return mappings?.prepare(current, mm, flags, mapping.end - mapping.start) ?? { error: 0, flags };
+}
+
 /** @see mm/vma.c, `__mmap_region` */
 function* mapRange(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task<number> {
   const { start, end, pgoff, file } = mapping;
   const old = new VmasToUnmap(mm, start, end);
   const error = yield* mmapSetup(current, mm, mapping, old);
   if (error !== 0) return error;
-  const flags = isAccounted(mapping) ? mapping.flags | VM_ACCOUNT : mapping.flags;
+  const prepared = prepareMapping(current, mm, mapping);
+  if (prepared.error !== 0) {
+    yield* abandonOld(current, mm, old);
+    return prepared.error;
+  }
+  const { flags } = prepared;
   const sharedAnonymous = (file === null && (flags & VM_SHARED) !== 0) || isSharedZero(mapping);
   const huge = file !== null && file.mapping.huge !== null;
   let vma: VmArea | number | null =

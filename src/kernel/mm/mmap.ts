@@ -147,6 +147,9 @@ function anonymousTypeFlags(flags: number, vmFlags: number): TypeFlags {
 /** The largest offset of a regular file, in pages (MAX_LFS_FILESIZE). */
 const MAX_FILE_PAGES = 2 ** 51 - 1;
 
+/** VM_MAY bits that no mapping of the file has, where its file system holds no programs. @see fs/exec.c, `path_noexec` */
+const deniedByMount = ({ mappings }: MappedFile): number => (mappings?.noexec === true ? VM_MAYEXEC : 0);
+
 function fileTypeFlags(
   { legacyMapFlags }: KernelArch,
   args: MmapArguments,
@@ -165,10 +168,12 @@ function fileTypeFlags(
   if (shared && (prot & PROT_WRITE) !== 0 && !file.writable) return refused(-EACCES);
   if (!shared && type !== MAP_PRIVATE) return refused(-EINVAL);
   if (!file.readable) return refused(-EACCES);
+  const never = deniedByMount(file);
+  if ((never & VM_MAYEXEC) !== 0 && (vmFlags & VM_EXEC) !== 0) return refused(-EPERM);
   if (file.mappedAs === 'nothing') return refused(-ENODEV);
   if ((vmFlags & VM_GROWSDOWN) !== 0) return refused(-EINVAL);
-  if (!shared) return { error: 0, add: 0, remove: 0, high: 0 };
-  const readOnly = file.writable ? 0 : VM_MAYWRITE | VM_SHARED;
+  if (!shared) return { error: 0, add: 0, remove: never, high: 0 };
+  const readOnly = file.writable ? never : never | VM_MAYWRITE | VM_SHARED;
   return { error: 0, add: VM_SHARED | VM_MAYSHARE, remove: readOnly, high: 0 };
 }
 

@@ -68,7 +68,7 @@ function* syncRange(
 }
 
 /**
- * Of a file in memory, `vfs_fsync_range` does nothing and succeeds; the lock is not held for it. A device has no `fsync`:
+ * Of a file in memory, `vfs_fsync_range` does nothing and succeeds; the lock is not held for it. A device has no `fsync`, nor has secret memory:
  * -EINVAL.
  */
 function* syncFile(current: TaskStruct, mm: MmStruct, vma: VmArea, flags: number): Task<number> {
@@ -78,5 +78,5 @@ function* syncFile(current: TaskStruct, mm: MmStruct, vma: VmArea, flags: number
   yield* mmapReadUnlock(current, mm);
   yield* fput(current.kernel.frames, file);
   yield* mmapReadLock(current, mm);
-  return file.mmap === null ? 0 : -EINVAL;
+  return file.mmap === null && file.mapping.secret === null ? 0 : -EINVAL;
 }

@@ -30,8 +30,9 @@ export interface VmOperations {
   /** `->close`: the VMA goes; called once. */
   readonly close?: (vma: VmArea) => void;
   /**
-   * `->fault` of a driver that puts the entry in itself: VM_FAULT_NOPAGE, or an error. What lies in a page cache has none
-   * here; in memory of a device without one, what is not mapped is SIGBUS.
+   * `->fault` of a driver that puts the entry in itself: VM_FAULT_NOPAGE, or an error; or of a file that finds its page
+   * otherwise than tmpfs: VM_FAULT_LOCKED, the page in `fault.frame`. In memory of a device without one, what is not mapped
+   * is SIGBUS.
    */
   readonly fault?: (fault: VmFault) => Task<number>;
   /** `->access`: how a debugger gets at memory that has no pages of the kernel's. */

@@ -3,6 +3,7 @@
  * memory, where no permission of the target counts.
  * @see Linux mm/memory.c, `__access_remote_vm`: kmap_local_folio, `copy_from_user_page`, `copy_to_user_page`
  */
+import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 
 /**
@@ -18,9 +19,15 @@ export function copyRemotePage(
   bytes: number,
   write: boolean,
 ): void {
-  const { machine, remoteCounters } = current.kernel;
+  const { machine, remoteCounters, frames } = current.kernel;
   const { memory } = machine;
   const part = at === 0 && bytes === buffer.length ? buffer : buffer.subarray(at, at + bytes);
+  if (frames.hasFlag(frame, FrameFlag.NoDirectMap)) {
+    // Whoever asks the VMA never comes here. Linux would die of it; here it is said, and nothing is moved.
+    current.kernel.warnings.once(current, 'copy_from_user_page', 'a page fault of the kernel: secret memory');
+    if (!write) part.fill(0);
+    return;
+  }
   const present = write ? memory.writeBytes(frame, offset, part) : memory.readBytes(frame, offset, part);
   if (!present) throw new Error(`frame 0x${frame.toString(16)} of the allocator has no memory`);
   remoteCounters.bytes += bytes;

@@ -2,7 +2,7 @@
 import { InputError } from '../../base/input-error.ts';
 import { atomically, type Task } from '../../base/task.ts';
 import { hex, hexAddress } from '../../base/u64.ts';
-import { EBADF, EINVAL, ENOENT } from '../../kernel/errno.ts';
+import { EBADF, EINVAL, ENOENT, ENXIO } from '../../kernel/errno.ts';
 import * as falloc from '../../kernel/mm/fallocate.ts';
 import { sysPread, sysPwrite } from '../../kernel/mm/file-user-io.ts';
 import { fileTruncate } from '../../kernel/mm/ftruncate.ts';
@@ -142,6 +142,7 @@ function* openFile(context: ProcessContext, path: string, flags: number): Task<n
   }
   const file = mappedFileOf(context, Number(again));
   if (file === null) return -ENOENT;
+  if (file.mapping.secret !== null) return -ENXIO;
   const mode = flags & (open.O_RDWR | open.O_WRONLY);
   return installFile(context, openAgain(file, mode !== open.O_WRONLY, mode !== open.O_RDONLY));
 }

@@ -55,8 +55,19 @@ function mappingOf(fault: VmFault): AddressSpace {
   return fault.vma.file.mapping;
 }
 
-/** `__do_fault`, `shmem_fault`: finds the file's page, locked. SIGBUS beyond the end of the object. */
+/** `__do_fault`: finds the file's page, locked. */
 function* callFault(fault: VmFault): Task<number> {
+  const result = yield* fault.vma.ops?.fault?.(fault) ?? shmemFault(fault);
+  if ((result & ENDED) !== 0) return result;
+  if (fault.kernel.frames.hasFlag(fault.frame, FrameFlag.HwPoison)) {
+    yield* unlockAndPut(fault);
+    return VM_FAULT_HWPOISON;
+  }
+  return result;
+}
+
+/** `shmem_fault`: SIGBUS beyond the end of the object. */
+function* shmemFault(fault: VmFault): Task<number> {
   const mapping = mappingOf(fault);
   const waited = yield* shmemFallocWait(fault, mapping);
   if (waited !== 0) return waited;
@@ -64,10 +75,6 @@ function* callFault(fault: VmFault): Task<number> {
   if (frame === -EAGAIN) return yield* shmemUserfault(fault);
   if (frame < 0) return frame === -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
   fault.frame = frame;
-  if (fault.kernel.frames.hasFlag(frame, FrameFlag.HwPoison)) {
-    yield* unlockAndPut(fault);
-    return VM_FAULT_HWPOISON;
-  }
   return fault.major ? VM_FAULT_LOCKED | VM_FAULT_MAJOR : VM_FAULT_LOCKED;
 }
 
