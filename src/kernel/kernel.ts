@@ -20,6 +20,7 @@ import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
 import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import type { UprobeHooks } from './mm/uprobe-hooks.ts';
+import type { VmArea } from './mm/vma.ts';
 import { VmAreaSlab } from './mm/vma-slab.ts';
 import { UserStructs } from './process/user-struct.ts';
 import { CopyPoints } from './remote/copy-points.ts';
@@ -132,6 +133,8 @@ export class Kernel {
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
   remoteAccess: RemoteAccessDesign | null = null;
   readonly remoteCounters = new RemoteCounters();
+  /** Told of each mapping that GUP is about to look at, and with which FOLL_ flags; null unless somebody watches. */
+  gupWatcher: ((current: TaskStruct, vma: VmArea, gupFlags: number) => void) | null = null;
   /** Where remote accesses copy. */
   readonly copyPoints = new CopyPoints();
   /** Cycles of looking up a VMA, and of a walk of page tables whose reads are no points. */

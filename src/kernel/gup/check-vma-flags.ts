@@ -29,6 +29,7 @@ import {
 
 /** 0, -EFAULT or -EOPNOTSUPP. */
 export function checkVmaFlags(current: TaskStruct, vma: VmArea, gupFlags: number): number {
+  current.kernel.gupWatcher?.(current, vma, gupFlags);
   const { flags } = vma;
   const write = (gupFlags & FOLL_WRITE) !== 0;
   if ((flags & (VM_IO | VM_PFNMAP)) !== 0) return -EFAULT;

@@ -1,9 +1,8 @@
 /**
- * The retry protocol of `__get_user_pages_locked`: who holds mmap_lock after a fault that had to let it go. The faults
- * that wait (userfaultfd, disk) come later, so the handler is wrapped: it answers what a script says, letting the lock
- * go where Linux's would.
+ * The retry protocol of `__get_user_pages_locked`: who holds mmap_lock after a fault that had to let it go. The faults are
+ * those of a file whose handler answers what a script says, letting the lock go where one that waits would.
  */
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
 import { EFAULT, EHWPOISON, EINTR, ENOMEM } from '../../../src/kernel/errno.ts';
 import {
@@ -12,62 +11,60 @@ import {
   FOLL_NOWAIT,
   type MmapLocked,
 } from '../../../src/kernel/gup/foll-flags.ts';
+import { getUserPagesRemote, pinUserPagesRemote } from '../../../src/kernel/gup/get-user-pages-remote.ts';
 import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY,
   FAULT_FLAG_INTERRUPTIBLE,
   FAULT_FLAG_KILLABLE,
+  FAULT_FLAG_ORIG_PTE_VALID,
   FAULT_FLAG_REMOTE,
   FAULT_FLAG_RETRY_NOWAIT,
   FAULT_FLAG_TRIED,
   FAULT_FLAG_WRITE,
   VM_FAULT_COMPLETED,
   VM_FAULT_HWPOISON,
+  VM_FAULT_LOCKED,
+  VM_FAULT_NOPAGE,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
   VM_FAULT_SIGBUS,
 } from '../../../src/kernel/mm/fault/fault-flags.ts';
+import type { VmFault } from '../../../src/kernel/mm/fault/vm-fault.ts';
+import { memfdCreate } from '../../../src/kernel/mm/memfd.ts';
 import type { MmStruct } from '../../../src/kernel/mm/mm.ts';
-import { PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
-import type { VmArea } from '../../../src/kernel/mm/vma.ts';
+import { MAP_FIXED, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
+import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
+import { Sgp, shmemGetFolio } from '../../../src/kernel/mm/shmem-get-folio.ts';
+import type { VmArea, VmOperations } from '../../../src/kernel/mm/vma.ts';
 import { SIGKILL, SIGTRAP } from '../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
-import { BASE } from '../support/world.ts';
+import { BASE, MAP_PRIVATE, PAGE, World } from '../support/world.ts';
 
-/** What the next faults answer; `real`, and all beyond the script: the real handler. And the flags of every fault. */
+/** What the next faults answer; `real`, and all beyond the script: the page of the file. And the flags of every fault. */
 const script: (((current: TaskStruct) => number) | 'real')[] = [];
 const seenFlags: number[] = [];
 
-const HANDLER = '../../../src/kernel/mm/fault/handle-mm-fault.ts';
-type Modules = typeof import('../../../src/kernel/gup/get-user-pages-remote.ts') &
-  typeof import('../support/world.ts');
-let modules: Modules;
-
-/** Test files share one module graph: this one loads a graph of its own, around the wrapped handler. */
-beforeAll(async () => {
-  vi.resetModules();
-  vi.doMock(HANDLER, async (original) => {
-    const real = await original<typeof import('../../../src/kernel/mm/fault/handle-mm-fault.ts')>();
-    function* handleMmFault(current: TaskStruct, vma: VmArea, page: number, flags: number): Task<number> {
-      seenFlags.push(flags);
-      const next = script.shift();
-      if (next === undefined || next === 'real') return yield* real.handleMmFault(current, vma, page, flags);
-      const answer = next(current);
-      const lets = VM_FAULT_RETRY | VM_FAULT_COMPLETED;
-      if ((answer & lets) !== 0 && (flags & FAULT_FLAG_RETRY_NOWAIT) === 0)
-        yield* mmapReadUnlock(current, vma.mm);
-      return answer;
-    }
-    return { ...real, handleMmFault };
-  });
-  const gup = await import('../../../src/kernel/gup/get-user-pages-remote.ts');
-  modules = { ...gup, ...(await import('../support/world.ts')) };
-});
-
-afterAll(() => {
-  vi.doUnmock(HANDLER);
-  vi.resetModules();
-});
+function* answerFault(fault: VmFault): Task<number> {
+  const { current, vma } = fault;
+  seenFlags.push(fault.flags & ~FAULT_FLAG_ORIG_PTE_VALID);
+  const next = script.shift();
+  if (next === undefined || next === 'real') {
+    const { mapping } = vma.file as NonNullable<VmArea['file']>;
+    fault.frame = yield* shmemGetFolio(current, mapping, fault.pgoff, Sgp.Cache, fault);
+    return VM_FAULT_LOCKED;
+  }
+  const answer = next(current);
+  const lets = VM_FAULT_RETRY | VM_FAULT_COMPLETED;
+  if ((answer & lets) !== 0 && !fault.has(FAULT_FLAG_RETRY_NOWAIT)) yield* mmapReadUnlock(current, vma.mm);
+  return answer;
+}
+const scripted: VmOperations = {
+  name: 'scripted',
+  hasClose: false,
+  hasMapPages: false,
+  fault: answerFault,
+};
 
 const retry = () => VM_FAULT_RETRY;
 const PAGE_NUMBER = Number(BASE / 0x1000n);
@@ -82,24 +79,31 @@ function pin(
   count: number,
   flags = 0,
   locked: MmapLocked | null = { held: true },
-  call: 'getUserPagesRemote' | 'pinUserPagesRemote' = 'pinUserPagesRemote',
+  call = pinUserPagesRemote,
 ) {
-  const world = new modules.World();
+  const world = new World();
   const target = world.process('target');
   const caller = world.process('caller');
-  world.map(target, 0, 4, PROT_READ | PROT_WRITE);
-  seenFlags.length = 0;
+  const file = memfdCreate(world.kernel, 'scripted');
+  file.mapping.sizeBytes = 4 * 4096;
+  const prot = PROT_READ | PROT_WRITE;
+  expect(world.run(target, sysMmap(target, BASE, 4n * PAGE, prot, MAP_PRIVATE | MAP_FIXED, file, 0n))).toBe(
+    BASE,
+  );
   const mm = target.mm as MmStruct;
+  (mm.vmas.lookup(PAGE_NUMBER) as VmArea).ops = scripted;
+  seenFlags.length = 0;
   const pages = new Array<number>(count).fill(-1);
   function* path(): Task<{ result: number; heldAfter: boolean }> {
     yield* mmapReadLock(caller, mm);
-    const result = yield* modules[call](caller, mm, PAGE_NUMBER, count, flags, pages, locked);
+    const result = yield* call(caller, mm, PAGE_NUMBER, count, flags, pages, locked);
     const heldAfter = mm.mmapLock.isReadBy(caller);
     if (heldAfter) yield* mmapReadUnlock(caller, mm);
     return { result, heldAfter };
   }
   const outcome = world.run(caller, path());
-  return { ...outcome, locked: locked?.held, pages, faults: caller.minFlt + caller.majFlt, world, caller };
+  const mapped = pages.map((_, page) => world.frameAt(target, BASE + BigInt(page) * PAGE));
+  return { ...outcome, locked: locked?.held, pages, faults: caller.minFlt + caller.majFlt, mapped, caller };
 }
 
 const COMMON = FAULT_FLAG_REMOTE | FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
@@ -129,16 +133,16 @@ describe('with locked, the lock may be dropped', () => {
   });
 
   it('takes COMPLETED as done and the lock as gone', () => {
-    // Nothing was mapped by the scripted answer, so the page is faulted once more, with TRIED.
-    script.push(() => VM_FAULT_COMPLETED);
+    // It says that the page is mapped, and none is: the page is faulted once more, with TRIED.
+    script.push(() => VM_FAULT_COMPLETED | VM_FAULT_NOPAGE);
     expect(pin(2)).toMatchObject({ result: 2, locked: false, heldAfter: false });
   });
 
   it('keeps the pages before a retry in the middle and fills the slots behind them', () => {
     script.push('real', retry);
-    const { pages, result, world } = pin(4);
+    const { pages, result, mapped } = pin(4);
     expect(result).toBe(4);
-    expect(pages.every((frame) => world.kernel.frames.isZeroFrame(frame))).toBe(true);
+    expect(pages).toEqual(mapped);
     const tried = seenFlags.map((flags) => (flags & FAULT_FLAG_TRIED) !== 0);
     expect(tried).toEqual([false, false, true, false, false]);
   });
@@ -188,7 +192,7 @@ describe('FOLL_NOWAIT', () => {
 
 describe('without locked', () => {
   it('does not even offer the fault a retry', () => {
-    expect(pin(2, 0, null, 'getUserPagesRemote')).toMatchObject({ result: 2, heldAfter: true });
+    expect(pin(2, 0, null, getUserPagesRemote)).toMatchObject({ result: 2, heldAfter: true });
     expect(seenFlags).toEqual([FAULT_FLAG_REMOTE, FAULT_FLAG_REMOTE]);
     expect(seenFlags.every((flags) => (flags & (FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_WRITE)) === 0)).toBe(
       true,

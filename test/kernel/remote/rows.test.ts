@@ -2,7 +2,7 @@
  * Every path that reaches into another address space, row by row: the flags that GUP gets, the locks that are held when it
  * looks at a mapping, and what a kill or the end of the target makes of it.
  */
-import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
 import { coreDump } from '../../../src/kernel/consumers/core-dump.ts';
 import { TomoyoPageDump, tomoyoDumpPage } from '../../../src/kernel/consumers/tomoyo-dump-page.ts';
@@ -27,6 +27,7 @@ import { fileWrite, memfdCreate } from '../../../src/kernel/mm/memfd.ts';
 import type { MmStruct } from '../../../src/kernel/mm/mm.ts';
 import { PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
+import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { sysExecve } from '../../../src/kernel/process/exec.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { sysPrctlSetMmMap } from '../../../src/kernel/process/set-mm-map.ts';
@@ -62,23 +63,11 @@ interface Look {
 }
 const looks: Look[] = [];
 
-// Test files share modules: those that were loaded by another one before have not what is put in their way here.
-vi.hoisted(() => vi.resetModules());
-afterAll(() => {
-  vi.doUnmock('../../../src/kernel/gup/check-vma-flags.ts');
-  vi.resetModules();
-});
-
-vi.mock('../../../src/kernel/gup/check-vma-flags.ts', async (original) => {
-  const real = await original<typeof import('../../../src/kernel/gup/check-vma-flags.ts')>();
-  const checkVmaFlags: typeof real.checkVmaFlags = (current, vma, flags) => {
-    const { mmapLock, argLock } = vma.mm;
-    const mode = mmapLock.isWrittenBy(current) ? 'write' : mmapLock.isHeldBy(current) ? 'read' : 'none';
-    looks.push({ flags, mode, argLock: argLock.holders().length > 0 });
-    return real.checkVmaFlags(current, vma, flags);
-  };
-  return { ...real, checkVmaFlags };
-});
+function look(current: TaskStruct, { mm }: VmArea, flags: number): void {
+  const { mmapLock, argLock } = mm;
+  const mode = mmapLock.isWrittenBy(current) ? 'write' : mmapLock.isHeldBy(current) ? 'read' : 'none';
+  looks.push({ flags, mode, argLock: argLock.holders().length > 0 });
+}
 
 const RW = PROT_READ | PROT_WRITE;
 const REMOTE = FOLL_GET | FOLL_TOUCH | FOLL_REMOTE;
@@ -105,6 +94,7 @@ beforeEach(() => {
   expect(world.run(caller, ptraceSeize(caller, target.pid))).toBe(0);
   expect(world.run(caller, ptraceInterrupt(caller, target.pid))).toBe(0);
   looks.length = 0;
+  world.kernel.gupWatcher = look;
 });
 
 const vector = (write: boolean): Task<number> => {
@@ -197,7 +187,7 @@ describe.each(names)('%s', (name) => {
   it('asks GUP with its flags, under mmap_lock for reading and no other', () => {
     expect(world.run(caller, call())).toBe(result);
     expect(looks.length).toBeGreaterThan(0);
-    for (const look of looks) expect(look).toEqual({ flags, mode: 'read', argLock: false });
+    for (const one of looks) expect(one).toEqual({ flags, mode: 'read', argLock: false });
     expect(target.mm?.mmapLock.isLocked()).toBe(false);
   });
 
