@@ -40,7 +40,9 @@ export abstract class FrameFields {
   protected orders = new Uint8Array(INITIAL_CAPACITY);
   protected indexes = new Float64Array(INITIAL_CAPACITY);
   protected readonly mappings: (FrameMapping | null)[] = [];
-  protected readonly points = new Map<number, SchedPoint>();
+  /** One for each frame that was named, null for the others; and how many there are. */
+  protected readonly points = new Array<SchedPoint | null>(INITIAL_CAPACITY).fill(null);
+  protected pointCount = 0;
   /** By name. */
   protected readonly folioLocks = new Map<string, SharedObject>();
 
@@ -127,12 +129,14 @@ export abstract class FrameFields {
   /** Just before a reference or map count of the frame changes where another CPU may look. Made on first use. */
   refPoint(frame: number): SchedPoint {
     const head = this.head(frame);
-    let point = this.points.get(head);
-    if (point === undefined) {
-      const object = new SharedObject(`frame 0x${head.toString(16)}`);
-      point = new SchedPoint(PointKind.Write, object, 'page_ref', StepCost.AtomicUpdate);
-      this.points.set(head, point);
-    }
+    return this.points[head - this.firstFrame] ?? this.#addPoint(head);
+  }
+
+  #addPoint(head: number): SchedPoint {
+    const object = new SharedObject(`frame 0x${head.toString(16)}`);
+    const point = new SchedPoint(PointKind.Write, object, 'page_ref', StepCost.AtomicUpdate);
+    this.points[head - this.firstFrame] = point;
+    this.pointCount++;
     return point;
   }
 
@@ -175,6 +179,8 @@ export abstract class FrameFields {
     this.flagWords = grown(this.flagWords, new Int32Array(capacity));
     this.orders = grown(this.orders, new Uint8Array(capacity));
     this.indexes = grown(this.indexes, new Float64Array(capacity));
+    // Kept without holes: an array with large ones is looked up in as a map is.
+    while (this.points.length < capacity) this.points.push(null);
     this.capacity = capacity;
   }
 }

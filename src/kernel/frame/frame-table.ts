@@ -397,7 +397,10 @@ export class FrameTable extends FrameFields {
     }
     this.#large.delete(at);
     this.deferredSplit.delete(head);
-    if (this.points.size > MOST_POINTS) this.points.delete(head);
+    if (this.pointCount > MOST_POINTS && this.points[at] !== null) {
+      this.points[at] = null;
+      this.pointCount--;
+    }
     for (let i = 0; i < count; i++) {
       if ((this.mapcounts[at + i] as number) !== 0) {
         throw new Error(

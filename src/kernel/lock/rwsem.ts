@@ -149,7 +149,9 @@ export class RwSemaphore extends SharedObject {
     yield this.#upRead;
     const at = this.#readers.lastIndexOf(current);
     if (at < 0) throw new Error(`${current.name} releases ${this.name}, which it does not hold for reading`);
-    this.#readers.splice(at, 1);
+    // `splice` makes an array of what it takes out.
+    if (at === this.#readers.length - 1) this.#readers.pop();
+    else this.#readers.splice(at, 1);
     if (current.lockWatcher !== null) current.lockWatcher.release(current, this);
     if (this.#queue.length > 0 && this.#free) yield* this.#wakeUp(current);
   }

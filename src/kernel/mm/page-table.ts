@@ -61,6 +61,9 @@ export interface TableWatcher {
   written(table: TablePage, index: number, oldHi: number, oldLo: number, hi: number, lo: number): void;
 }
 
+/** Tables found without the map. A power of two. */
+const RECENT = 256;
+
 /** All page-table pages of a machine. `hi` and `lo` hold the entry read last. */
 export class PageTables implements Halves {
   readonly format: PagingFormat;
@@ -74,6 +77,8 @@ export class PageTables implements Halves {
   readonly #memory: PhysicalMemory;
   readonly #pageTags: PageTags | null;
   readonly #tables = new Map<number, TablePage>();
+  /** Tables asked for last, by the end of their frame's number: most of a walk would be look-ups in the map. */
+  readonly #recent: (TablePage | null)[] = new Array<TablePage | null>(RECENT).fill(null);
   /** Scratch for entries that are being made. */
   readonly #made: Halves = { hi: 0, lo: 0 };
 
@@ -87,8 +92,14 @@ export class PageTables implements Halves {
 
   /** The table in `frame`; a frame that holds none is our mistake. */
   tableAt(frame: number): TablePage {
+    const recent = this.#recent[frame % RECENT] as TablePage | null;
+    return recent !== null && recent.frame === frame ? recent : this.#remember(frame);
+  }
+
+  #remember(frame: number): TablePage {
     const table = this.#tables.get(frame);
     if (table === undefined) throw new Error(`frame 0x${frame.toString(16)} holds no page table`);
+    this.#recent[frame % RECENT] = table;
     return table;
   }
 
@@ -105,6 +116,7 @@ export class PageTables implements Halves {
   remove(table: TablePage): void {
     table.freed = true;
     this.#tables.delete(table.frame);
+    this.#recent[table.frame % RECENT] = null;
     this.watcher?.removed(table);
   }
 

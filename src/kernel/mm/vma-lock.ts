@@ -100,7 +100,9 @@ function* vmaRefcountPut(current: TaskStruct, vma: VmArea): Task<void> {
   yield vma.endRead;
   const at = vma.readers.lastIndexOf(current);
   if (at < 0) throw new Error(`${current.name} ends a read of ${vma.name} that it has not begun`);
-  vma.readers.splice(at, 1);
+  // `splice` makes an array of what it takes out.
+  if (at === vma.readers.length - 1) vma.readers.pop();
+  else vma.readers.splice(at, 1);
   current.lockWatcher?.release(current, vma);
   vma.refcount--;
   const writerOnly = (vma.refcount | 1) === (VM_REFCNT_EXCLUDE_READERS_FLAG | 1);
