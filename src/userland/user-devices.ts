@@ -124,8 +124,9 @@ export class DeviceUser extends PinUser {
   /**
    * The guest reads so many bytes of its physical memory, page by page, this program being its vCPU. A page that must be waited
    * for (userfaultfd, a page being written to swap) is faulted in by a worker of the kernel, with the design's lock.
-   * @errors EBADF, EFAULT (no slot, no memory), EHWPOISON (broken memory), EINTR
-   * @see Linux virt/kvm/kvm_main.c, `hva_to_pfn`; virt/kvm/async_pf.c, `async_pf_execute`
+   * @errors EBADF, EIO (the VM was made in another address space: a child after fork, or the program before execve), EFAULT (no
+   * slot, no memory), EHWPOISON (broken memory), EINTR
+   * @see Linux virt/kvm/kvm_main.c, `kvm_vcpu_ioctl`, `hva_to_pfn`; virt/kvm/async_pf.c, `async_pf_execute`
    */
   kvmRead(fd: number, guest: bigint, bytes: Word): Task<Outcome<Uint8Array>> {
     return this.#context.made('kvmRead', devices.kvmRead(this.#context, fd, guest, bytes));

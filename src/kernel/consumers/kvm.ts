@@ -7,10 +7,16 @@
  * arch/x86/kvm/mmu/mmu.c, `kvm_mmu_faultin_pfn`
  */
 import type { Task } from '../../base/task.ts';
-import { EAGAIN, EFAULT, EHWPOISON, EINTR } from '../errno.ts';
+import { EAGAIN, EFAULT, EHWPOISON, EINTR, EIO } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import { fixupUserFault } from '../gup/fixup-user-fault.ts';
-import { FOLL_HWPOISON, FOLL_INTERRUPTIBLE, FOLL_NOWAIT, FOLL_WRITE } from '../gup/foll-flags.ts';
+import {
+  FOLL_HONOR_NUMA_FAULT,
+  FOLL_HWPOISON,
+  FOLL_INTERRUPTIBLE,
+  FOLL_NOWAIT,
+  FOLL_WRITE,
+} from '../gup/foll-flags.ts';
 import { getUserPagesFastOnly } from '../gup/get-user-pages-fast.ts';
 import { getUserPagesUnlocked } from '../gup/get-user-pages-unlocked.ts';
 import { putUserPage } from '../gup/pin.ts';
@@ -57,6 +63,8 @@ interface GuestFrame {
   readonly frame: number;
   /** A reference is held. */
   readonly referenced: boolean;
+  /** Got for writing: the guest may write now without another fault, so the page counts as dirty from now on. */
+  readonly writable: boolean;
 }
 
 /** No frame: the page has to be read first, which FOLL_NOWAIT does not do (KVM_PFN_ERR_NEEDS_IO). */
@@ -82,7 +90,9 @@ export class Kvm {
 
   /**
    * The guest reads or writes bytes within one page; `current` is the vCPU, a thread of the process. 0, or how KVM_RUN ends:
+   * -EIO (the caller's address space is not the one that the VM was made in, as for a child after fork, or after execve),
    * -EFAULT (no memory slot, no such memory, not to be written), -EHWPOISON (broken memory: the thread gets SIGBUS), -EINTR.
+   * @see Linux virt/kvm/kvm_main.c, `kvm_vcpu_ioctl`
    */
   *access(
     current: TaskStruct,
@@ -91,6 +101,8 @@ export class Kvm {
     bytes: Uint8Array,
     write: boolean,
   ): Task<number> {
+    // GUP would look into the caller's memory, everything else into that of the VM.
+    if (current.mm !== this.mm) return -EIO;
     const slot = this.#slots.find(
       ({ guestPage: first, pages }) => guestPage >= first && guestPage < first + pages,
     );
@@ -103,9 +115,10 @@ export class Kvm {
     const found = yield* this.#faultinPfn(current, fault);
     if (typeof found === 'number') return found;
     const { memory } = current.kernel.machine;
+    yield current.kernel.copyPoints.of(found.frame, bytes.length, write);
     if (write) memory.writeBytes(found.frame, offset, bytes);
     else memory.readBytes(found.frame, offset, bytes);
-    if (write && found.referenced) current.kernel.frames.setFlags(found.frame, FrameFlag.Dirty);
+    if (found.writable && found.referenced) current.kernel.frames.setFlags(found.frame, FrameFlag.Dirty);
     if (found.referenced) yield* putUserPage(current, found.frame);
     return 0;
   }
@@ -136,19 +149,31 @@ export class Kvm {
   *#hvaToPfn(current: TaskStruct, { page, write, mapWritable }: GuestFault, flags: number): Task<Found> {
     const pages = [0];
     // Only a writable page: the guest may be about to write what it reads.
-    const fast = write || mapWritable;
-    if (fast && (yield* getUserPagesFastOnly(current, page, 1, FOLL_WRITE, pages)) === 1) {
+    if ((write || mapWritable) && (yield* getUserPagesFastOnly(current, page, 1, FOLL_WRITE, pages)) === 1) {
       this.counters.fast++;
-      return { frame: pages[0] as number, referenced: true };
+      return { frame: pages[0] as number, referenced: true, writable: true };
     }
-    const got = yield* getUserPagesUnlocked(current, page, 1, pages, flags | FOLL_HWPOISON);
+    // The guest's access is one like any other, which NUMA balancing wants to know of.
+    const slow = flags | FOLL_HWPOISON | FOLL_HONOR_NUMA_FAULT;
+    const got = yield* getUserPagesUnlocked(current, page, 1, pages, slow);
     if (got === 1) {
       this.counters.slow++;
-      return { frame: pages[0] as number, referenced: true };
+      const frame = pages[0] as number;
+      if (write || !mapWritable) return { frame, referenced: true, writable: write };
+      return yield* this.#asWritable(current, page, frame);
     }
     if (got === -EINTR || got === -EAGAIN) return -EINTR;
     if (got === -EHWPOISON) return -EHWPOISON;
     return yield* this.#withoutPage(current, page, flags);
+  }
+
+  /** The page may be a writable one by now, and one fault less to come. @see `hva_to_pfn_slow` */
+  *#asWritable(current: TaskStruct, page: number, frame: number): Task<GuestFrame> {
+    const pages = [0];
+    const got = yield* getUserPagesFastOnly(current, page, 1, FOLL_WRITE, pages);
+    if (got !== 1) return { frame, referenced: true, writable: false };
+    yield* putUserPage(current, frame);
+    return { frame: pages[0] as number, referenced: true, writable: true };
   }
 
   /** GUP gave nothing: memory of a device, a page that must be waited for, or no memory. */
@@ -184,7 +209,7 @@ export class Kvm {
     yield* followPfnmapEnd(current, entry);
     if (write && !writable) return -EFAULT;
     this.counters.remapped++;
-    return { frame, referenced: false };
+    return { frame, referenced: false, writable };
   }
 }
 

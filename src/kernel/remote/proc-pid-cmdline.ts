@@ -75,7 +75,7 @@ function* getMmCmdline(
   const last = new Uint8Array(1);
   const end = yield* accessRemoteVm(current, mm, argEnd - 1n, last, 1, FOLL_ANON);
   if (end === 1 && last[0] !== 0)
-    return yield* withFreePage(current, getMmProctitle(current, mm, position, buffer, wanted, argStart));
+    return yield* getMmProctitle(current, mm, position, buffer, wanted, argStart);
   const arguments_ = Number(argEnd - argStart);
   if (position >= arguments_) return 0;
   const size = Math.min(wanted, arguments_ - position);
@@ -124,7 +124,19 @@ function* getMmProctitle(
   length: number,
   argStart: bigint,
 ): Task<number> {
+  // Before there is a page for it: no -ENOMEM here.
   if (position >= PAGE_SIZE) return 0;
+  return yield* withFreePage(current, copyTitle(current, mm, position, buffer, length, argStart));
+}
+
+function* copyTitle(
+  current: TaskStruct,
+  mm: MmStruct,
+  position: number,
+  buffer: UserBuffer,
+  length: number,
+  argStart: bigint,
+): Task<number> {
   const bounce = new Uint8Array(PAGE_SIZE);
   const moved = yield* accessRemoteVm(current, mm, argStart, bounce, PAGE_SIZE, FOLL_ANON);
   if (moved <= 0) return 0;
