@@ -24,7 +24,7 @@ function named(table: 'call' | 'check'): string[] {
 
 /** Every word between backticks, and what stands before its argument list. */
 const words = new Set(
-  [...text.replaceAll(/```[^`]*```/g, '').matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [
+  [...text.replaceAll(/^```.*?^```$/gms, '').matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => [
     code,
     ...(code.match(/\w+/g) ?? []),
   ]),
