@@ -15,6 +15,7 @@ import { Rcu } from './lock/rcu.ts';
 import { ActiveMm } from './mm/active-mm.ts';
 import { HugetlbPools } from './mm/hugetlb/hstate.ts';
 import { IoMemory } from './mm/io-memory.ts';
+import type { NumaEvents } from './mm/numa-hint.ts';
 import { PageTables } from './mm/page-table.ts';
 import { PageTags } from './mm/page-tags.ts';
 import type { PopulateOperations } from './mm/populate.ts';
@@ -126,6 +127,8 @@ export class Kernel {
   readonly lockdep: Lockdep | null;
   /** What Linux would tell its log of (WARN_ON_ONCE). */
   readonly warnings = new KernelWarnings();
+  /** What NUMA balancing has done. */
+  readonly numaEvents: NumaEvents = { pteUpdates: 0, hintFaults: 0 };
   /** What khugepaged scans. */
   readonly khugepaged = new KhugepagedScan();
   /** VMAs that are given back and not yet another's. */

@@ -41,6 +41,8 @@ const OTHER_COUNTERS = [
   'steps',
   'page-tables',
   'free-frames',
+  'numa-hint-faults',
+  'numa-pte-updates',
   'pins-acquired',
   'pins-released',
   'vma-lock-success',

@@ -168,6 +168,17 @@ export class MappingUser extends FileUser {
     return this.#context.made('mincore', mappings.mincore(this.#context, address, bytes));
   }
 
+  /**
+   * Marks what the range has of pages for NUMA balancing, as its scan of this task's memory does when its time has come: the
+   * next access to each page is a fault, which gives the rights back. Gives how many pages were marked: not those without a page,
+   * zero pages, pages that are pinned, shared by copies on write, or dirty and a file's; none while a writer has mmap_lock. There
+   * are no nodes: nothing moves. `address` and `bytes` are widened to pages. `world.counter` has `numa-pte-updates` and
+   * `numa-hint-faults`. @see Linux kernel/sched/fair.c, `task_numa_work`; mm/mempolicy.c, `change_prot_numa`
+   */
+  changeProtNuma(address: bigint, bytes: Word): Task<Outcome<number>> {
+    return this.#context.made('changeProtNuma', mappings.changeProtNuma(this.#context, address, bytes));
+  }
+
   /** Files are in memory here: checks its arguments. @errors EINVAL, ENOMEM (a hole), EBUSY (invalidate, locked). @see msync(2) */
   msync(address: bigint, bytes: Word, args: MsyncArguments): Task<Outcome<void>> {
     return this.#context.made('msync', mappings.msync(this.#context, address, bytes, args));

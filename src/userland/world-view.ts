@@ -250,7 +250,7 @@ export class WorldView {
 
   /**
    * How often something happened: an event kind (`fault`, `tlb-flush`, `swap-out`, `thp-fault` …), or `steps`,
-   * `page-tables`, `free-frames`, `pins-acquired`, `pins-released` (NR_FOLL_PIN_*), `vma-lock-success`, `vma-lock-retry`,
+   * `page-tables`, `free-frames`, `pins-acquired`, `pins-released` (NR_FOLL_PIN_*), `numa-pte-updates`, `numa-hint-faults`, `vma-lock-success`, `vma-lock-retry`,
    * `vma-lock-abort`, `vma-lock-miss`. 0 for what never happened.
    * @throws InputError for a name that there is not
    */
@@ -260,6 +260,8 @@ export class WorldView {
     if (name === 'steps') return this.#system.loop.steps;
     if (name === 'page-tables') return this.#system.kernel.pageTables.count;
     if (name === 'free-frames') return this.#system.kernel.frames.freeFrames;
+    if (name === 'numa-pte-updates') return this.#system.kernel.numaEvents.pteUpdates;
+    if (name === 'numa-hint-faults') return this.#system.kernel.numaEvents.hintFaults;
     if (name === 'pins-acquired') return this.#system.kernel.frames.pinsAcquired;
     if (name === 'pins-released') return this.#system.kernel.frames.pinsReleased;
     const vmaLock = /^vma-lock-(success|retry|abort|miss)$/.exec(name)?.[1];

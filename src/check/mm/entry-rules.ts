@@ -7,7 +7,7 @@ import { ENTRY_KEY_MASK, ENTRY_MEMORY_TYPE_SHIFT, EntryFlag } from '../../arch/p
 import { FrameFlag } from '../../kernel/frame/frame-flags.ts';
 import type { VmArea } from '../../kernel/mm/vma.ts';
 import { VM_MIXEDMAP, VM_PFNMAP, VM_SHARED, VM_UFFD_WP, VM_WRITE } from '../../kernel/mm/vma-flags.ts';
-import { vmaPageProtection } from '../../kernel/mm/vma-protection.ts';
+import { vmaIsAccessible, vmaPageProtection } from '../../kernel/mm/vma-protection.ts';
 import { type Audit, frameName, pageName } from './audit.ts';
 
 /** What every leaf of a VMA has alike; the rest depends on the page and on what was done to it. */
@@ -31,12 +31,15 @@ export interface Leaf {
 
 export function auditRights(audit: Audit, { vma, page, flags }: Leaf): void {
   const place = pageName(vma.mm, page);
-  const expected = vmaPageProtection(vma);
+  // Marked for NUMA balancing, it has no rights until the next access.
+  const marked = (flags & EntryFlag.Protnone) !== 0 && vmaIsAccessible(vma);
+  const expected = marked ? vma.mm.kernel.arch.pageProtection(0, 0) : vmaPageProtection(vma);
   const different = (flags ^ expected) & OF_THE_VMA;
   if (different !== 0) {
     audit.report(`${place}: the protection differs from its VMA's by 0x${(different >>> 0).toString(16)}`);
   }
   const writable = (flags & EntryFlag.Write) !== 0;
+  if (writable && marked) audit.report(`${place} is marked for NUMA balancing, and writable`);
   if (writable && (vma.flags & VM_WRITE) === 0) audit.report(`${place} is writable, ${vma.name} is not`);
   if ((flags & EntryFlag.UffdWp) !== 0) {
     if (writable) audit.report(`${place} is write-protected by userfaultfd, and writable`);

@@ -1,6 +1,6 @@
 /**
  * Giving the present pages of a range the protection of their VMA's flags: the page-table half of mprotect.
- * Left out: NUMA hints, migration entries.
+ * Left out: migration entries.
  * @see Linux mm/mprotect.c, `change_protection`, `change_pte_range`, `can_change_pte_writable`
  */
 import { EntryFlag } from '../../arch/paging-format.ts';
@@ -9,16 +9,22 @@ import type { Halves } from '../../base/u64.ts';
 import { ENOMEM } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { MM_CP_TRY_CHANGE_WRITABLE, MM_CP_UFFD_WP, MM_CP_UFFD_WP_RESOLVE } from './change-flags.ts';
+import {
+  MM_CP_PROT_NUMA,
+  MM_CP_TRY_CHANGE_WRITABLE,
+  MM_CP_UFFD_WP,
+  MM_CP_UFFD_WP_RESOLVE,
+} from './change-flags.ts';
 import { endsRun, foldRun, inRun, unfoldRun } from './contiguous-ptes.ts';
 import { HugeWp, hugetlbChangeProtection } from './hugetlb/change-protection.ts';
 import type { MmStruct } from './mm.ts';
 import type { MmuGather } from './mmu-gather.ts';
 import { mmuNotifierEnd, mmuNotifierRange, mmuNotifierStart } from './mmu-notifier.ts';
+import { canMapProtNuma } from './numa-hint.ts';
 import { endOfHole, entryEnd, isWholeHugePage, PmdKind, pteIndex, type TablePage } from './page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from './page-table-alloc.ts';
 import { flushTlbBatchedPending } from './reclaim/tlb-batch.ts';
-import { changeHugePmd, type EntryChange } from './thp/change-huge-pmd.ts';
+import { changeHugePmd, type EntryChange, type EntryFilter, LEFT_ALONE } from './thp/change-huge-pmd.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
 import { changeUffdWpOfAbsent } from './userfaultfd/change-absent.ts';
 import { userfaultfdWpUseMarkers } from './userfaultfd/context.ts';
@@ -91,6 +97,7 @@ class RangeChange {
   readonly #gather: MmuGather;
   readonly #flags: number;
   readonly #modify: EntryChange;
+  readonly #skips: EntryFilter | null;
 
   constructor(current: TaskStruct, vma: VmArea, gather: MmuGather, flags: number) {
     this.#current = current;
@@ -98,6 +105,8 @@ class RangeChange {
     this.#gather = gather;
     this.#flags = flags;
     this.#modify = (old, level, entry) => modifyEntry(vma, flags, old, level, entry);
+    const marks = (flags & MM_CP_PROT_NUMA) !== 0;
+    this.#skips = marks ? (entry, frame) => !canMapProtNuma(vma, entry, frame) : null;
     this.marksAbsent = (flags & MM_CP_UFFD_WP) !== 0 && userfaultfdWpUseMarkers(vma);
   }
 
@@ -124,7 +133,8 @@ class RangeChange {
       yield* splitHugePmd(this.#current, vma, page);
       return page;
     }
-    const pages = yield* changeHugePmd(this.#current, vma, page, this.#gather, this.#modify);
+    const pages = yield* changeHugePmd(this.#current, vma, page, this.#gather, this.#modify, this.#skips);
+    if (pages === LEFT_ALONE) return end;
     this.changed += pages;
     return pages > 0 ? end : page;
   }
@@ -144,7 +154,9 @@ function modifyEntry(
   const { pageTables, arch } = vma.mm.kernel;
   const { format } = pageTables;
   const mask = arch.protectionMask;
-  format.change(old.hi, old.lo, level, vmaPageProtection(vma) & mask, mask, entry);
+  const marks = (changeFlags & MM_CP_PROT_NUMA) !== 0;
+  const protection = marks ? arch.pageProtection(0, 0) : vmaPageProtection(vma);
+  format.change(old.hi, old.lo, level, protection & mask, mask, entry);
   if ((changeFlags & MM_CP_UFFD_WP) !== 0) {
     format.change(entry.hi, entry.lo, level, EntryFlag.UffdWp, UFFD_WP_CLEARS, entry);
   } else if ((changeFlags & MM_CP_UFFD_WP_RESOLVE) !== 0) {
@@ -171,6 +183,10 @@ function* changePte(
   pageTables.read(table, index);
   if ((pageTables.flags(table.level) & EntryFlag.Present) === 0) {
     return yield* changeUffdWpOfAbsent(vma, table, index, changeFlags);
+  }
+  if ((changeFlags & MM_CP_PROT_NUMA) !== 0) {
+    const flags = pageTables.flags(table.level);
+    if (!canMapProtNuma(vma, flags, pageTables.frame(table.level))) return false;
   }
   if (inRun(vma.mm.kernel, table, index)) yield* unfoldRun(current, vma.mm, table, page);
   // `ptep_modify_prot_start`: cleared, so that the hardware cannot set a bit that would be lost.

@@ -23,6 +23,7 @@ import { MS_ASYNC, MS_INVALIDATE, MS_SYNC, sysMsync } from '../../kernel/mm/msyn
 import { pkeyAlloc as allocateKey, pkeyFree as freeKey } from '../../kernel/mm/pkey.ts';
 import { sysRemapFilePages } from '../../kernel/mm/remap-file-pages.ts';
 import { type Resource, type Rlimit, sysSetrlimit } from '../../kernel/mm/rlimit.ts';
+import { taskNumaWork } from '../../kernel/mm/task-numa-work.ts';
 import { sysProcessMadvise } from '../../kernel/remote/process-madvise.ts';
 import { type Outcome, success } from '../outcome.ts';
 import type { MemoryRange } from '../ranges.ts';
@@ -172,6 +173,14 @@ export function mincore(context: ProcessContext, address: bigint, bytes: Word): 
   return systemCall(context, 'mincore', [hexAddress(start), hex(length)], call, (result) =>
     result < 0 ? errnoFailure(result) : success(vector),
   );
+}
+
+export function changeProtNuma(context: ProcessContext, address: bigint, bytes: Word): Task<Outcome<number>> {
+  const start = word(address, 'changeProtNuma: address');
+  const length = word(bytes, 'changeProtNuma: bytes');
+  const end = Number((start + length + 0xfffn) >> 12n);
+  const call = taskNumaWork(context.task, Number(start >> 12n), end);
+  return systemCall(context, 'task_numa_work', [hexAddress(start), hex(length)], call, countOrErrno);
 }
 
 const MSYNC_FLAGS = { async: MS_ASYNC, invalidate: MS_INVALIDATE, sync: MS_SYNC } as const;

@@ -1,7 +1,6 @@
 /**
  * The way into the page-fault handlers: is the fault one this VMA may have, which handler is it for, and who counts it.
- * Left out: transparent huge pages of a pud, memory control groups, NUMA hints: what would need one is reported as
- * unsupported, never answered.
+ * Left out: transparent huge pages of a pud, memory control groups.
  * @see Linux mm/memory.c, `handle_mm_fault`, `__handle_mm_fault`, `handle_pte_fault`
  */
 import { EntryFlag } from '../../../arch/paging-format.ts';
@@ -9,7 +8,6 @@ import type { Task } from '../../../base/task.ts';
 import { mmapAssertLocked } from '../../lock/mmap-lock.ts';
 import { rcuReadLock, rcuReadUnlock } from '../../lock/rcu.ts';
 import type { TaskStruct } from '../../task-struct.ts';
-import { Unsupported } from '../../unsupported.ts';
 import { inRun, setAccessFlagsInRun } from '../contiguous-ptes.ts';
 import { hugetlbFault } from '../hugetlb/fault.ts';
 import { PmdKind, type TablePage } from '../page-table.ts';
@@ -41,6 +39,7 @@ import {
 } from './fault-flags.ts';
 import { doFault } from './file.ts';
 import { doSwapPage } from './non-present.ts';
+import { doNumaPage } from './numa.ts';
 import { VmFault } from './vm-fault.ts';
 import { doWpPage } from './write-protect.ts';
 
@@ -161,8 +160,7 @@ function* handlePteFault(fault: VmFault): Task<number> {
     rcuReadUnlock(current);
     return yield* doSwapPage(fault);
   }
-  if ((entry & EntryFlag.Protnone) !== 0 && vmaIsAccessible(vma))
-    throw new Unsupported('a NUMA hinting fault');
+  if ((entry & EntryFlag.Protnone) !== 0 && vmaIsAccessible(vma)) return yield* doNumaPage(fault, table);
   return yield* handlePresentPte(fault, table, entry);
 }
 

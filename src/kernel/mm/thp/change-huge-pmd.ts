@@ -1,6 +1,5 @@
 /**
  * mprotect of a whole huge page.
- * Left out: NUMA hints.
  * @see Linux mm/huge_memory.c, `change_huge_pmd`, `can_change_pmd_writable`
  */
 import type { Task } from '../../../base/task.ts';
@@ -15,8 +14,14 @@ import { invalidatePmd } from './split-pmd.ts';
 /** Makes the new entry of a present leaf of `level` from the old one. */
 export type EntryChange = (old: Readonly<Halves>, level: number, out: Halves) => void;
 
+/** Is a leaf with these flags, which maps `frame`, left as it is? */
+export type EntryFilter = (flags: number, frame: number) => boolean;
+
+/** No count of pages: the huge page is one to leave alone. */
+export const LEFT_ALONE = -1;
+
 /**
- * `page` is the first of the huge page. Pages changed, or 0 when there is no huge page any more.
+ * `page` is the first of the huge page. Pages changed; 0 when there is no huge page any more; or `LEFT_ALONE`.
  * @param modify the new entry from the old one, as for a pte
  */
 export function* changeHugePmd(
@@ -25,12 +30,17 @@ export function* changeHugePmd(
   page: number,
   gather: MmuGather,
   modify: EntryChange,
+  skips: EntryFilter | null = null,
 ): Task<number> {
   const { pageTables } = vma.mm.kernel;
   const { format } = pageTables;
   const table = yield* pmdTransHugeLock(current, vma.mm, page);
   if (table === null) return 0;
   const index = pmdIndex(pageTables, page);
+  if (skips?.(pageTables.flags(table.level), pageTables.frame(table.level)) === true) {
+    yield* table.lock.unlock(current);
+    return LEFT_ALONE;
+  }
   // Others may look at the pmd without its lock and must not take it for empty: it is invalid, but there.
   const flags = yield* invalidatePmd(current, vma, table, page);
   const old: Halves = { hi: 0, lo: 0 };

@@ -2,7 +2,6 @@
  * Faults on a pmd that maps a huge page: a write to a read-only one, or no more than Accessed and Dirty. A page that is
  * this mm's alone is made writable; any other is split, and the fault copies one small page. A huge page of a file is
  * unmapped, and the fault goes on with the file's page.
- * Left out: NUMA hints.
  * @see Linux mm/huge_memory.c, `do_huge_pmd_wp_page`, `do_huge_zero_wp_pmd`, `huge_pmd_set_accessed`; mm/memory.c,
  * `wp_huge_pmd`
  */
@@ -24,8 +23,9 @@ import { moveAnonRmap } from '../rmap.ts';
 import { flushAccessFlags } from '../tlb.ts';
 import { handleUserfault } from '../userfaultfd/handle-userfault.ts';
 import { VM_UFFD_WP } from '../vma-flags.ts';
-import { entryWritable, maybeWritable } from '../vma-protection.ts';
+import { entryWritable, maybeWritable, vmaIsAccessible } from '../vma-protection.ts';
 import { allocAnonFolioPmd, mapAnonFolioPmd } from './huge-fault.ts';
+import { doHugePmdNumaPage } from './huge-numa.ts';
 import { hugeStart, pmdIndex, pmdLock } from './huge-pmd.ts';
 import { flushHugePmd, splitHugePmd } from './split-pmd.ts';
 
@@ -34,6 +34,7 @@ export function* handleHugePmd(fault: VmFault): Task<number> {
   const { kernel, vma } = fault;
   const { format, lastLevel } = kernel.pageTables;
   const flags = format.flagsOf(fault.originalHi, fault.originalLo, lastLevel - 1);
+  if ((flags & EntryFlag.Protnone) !== 0 && vmaIsAccessible(vma)) return yield* doHugePmdNumaPage(fault);
   // It is being split: when that is over there are ptes.
   const writes = fault.has(FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE);
   if (!writes || entryWritable(flags)) {
