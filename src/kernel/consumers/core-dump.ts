@@ -146,6 +146,7 @@ function* dumpUserRange(
     if (frame >= 0) {
       if (locked.held) yield* mmapReadUnlock(current, mm);
       locked.held = false;
+      yield current.kernel.copyPoints.of(frame, PAGE_SIZE, false);
       pages.push({ page, bytes: readFrame(current, frame) });
       yield* putUserPage(current, frame);
     }

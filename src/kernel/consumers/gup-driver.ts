@@ -138,9 +138,9 @@ export function* gupDriverCopy(
   bytes: Uint8Array,
   write: boolean,
 ): Task<void> {
-  const { frames, machine } = current.kernel;
+  const { copyPoints, machine } = current.kernel;
   if (offset + bytes.length > PAGE_BYTES) throw new Error(`${bytes.length} bytes at ${offset} of a page`);
-  yield frames.refPoint(frame);
+  yield copyPoints.of(frame, bytes.length, write);
   if (write) machine.memory.writeBytes(frame, offset, bytes);
   else machine.memory.readBytes(frame, offset, bytes);
 }

@@ -262,6 +262,7 @@ export function* pinLongtermTestRead(current: TaskStruct, file: GupTestFile, to:
   if (file.longtermPages === null) return -EINVAL;
   const bytes = new Uint8Array(PAGE_SIZE);
   for (const [i, frame] of file.longtermPages.entries()) {
+    yield current.kernel.copyPoints.of(frame, PAGE_SIZE, false);
     current.kernel.machine.memory.readBytes(frame, 0, bytes);
     if ((yield* copyToUser(current, to + BigInt(i * PAGE_SIZE), bytes)) !== 0) return -EFAULT;
   }

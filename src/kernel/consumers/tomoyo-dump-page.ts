@@ -42,6 +42,7 @@ export function* tomoyoDumpPage(
     dump.frame = frame;
     // Strings grow down: what lies in front of the position is not theirs.
     const offset = Number(position & 0xfffn);
+    yield current.kernel.copyPoints.of(frame, dump.data.length - offset, false);
     if (!current.kernel.machine.memory.readBytes(frame, offset, dump.data.subarray(offset))) {
       throw new Error(`frame 0x${frame.toString(16)} of the allocator has no memory`);
     }

@@ -9,9 +9,13 @@ import { countVmaLookup } from '../mm/look-up-costs.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import type { VmArea } from '../mm/vma.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { FOLL_GET, FOLL_NOWAIT, FOLL_REMOTE, FOLL_TOUCH, INTERNAL_GUP_FLAGS } from './foll-flags.ts';
+import { FOLL_NOWAIT, FOLL_REMOTE, FOLL_TOUCH } from './foll-flags.ts';
 import { getUserPagesLoop } from './get-user-pages-loop.ts';
+import { INVALID_GUP_ARGS, validGupFlags } from './is-valid-gup-args.ts';
 import { putUserPage } from './pin.ts';
+
+/** It could give 0 pages, which callers do not expect. */
+export const NOWAIT_TEXT = 'FOLL_NOWAIT for one page';
 
 /** The page and its VMA, valid as long as the caller's mmap lock is held. A reused object of the caller. */
 export interface UserPageAndVma {
@@ -33,16 +37,21 @@ export function* getUserPageVmaRemote(
   gupFlags: number,
   out: UserPageAndVma,
 ): Task<number> {
-  // With FOLL_NOWAIT there could be 0 pages, which callers do not expect.
-  if ((gupFlags & (FOLL_NOWAIT | INTERNAL_GUP_FLAGS)) !== 0) return -EINVAL;
+  const { warnings } = current.kernel;
+  if ((gupFlags & FOLL_NOWAIT) !== 0) {
+    warnings.once(current, 'get_user_page_vma_remote', NOWAIT_TEXT);
+    return -EINVAL;
+  }
+  const flags = validGupFlags(current, out.pages, null, gupFlags, FOLL_TOUCH | FOLL_REMOTE);
+  if (flags === INVALID_GUP_ARGS) return -EINVAL;
   mmapAssertLocked(current, mm);
-  const flags = gupFlags | FOLL_TOUCH | FOLL_REMOTE | FOLL_GET;
   const got = yield* getUserPagesLoop(current, mm, page, 1, flags, out.pages, 0, null);
   if (got < 0) return got;
   countVmaLookup(current);
   out.vma = mm.vmas.lookup(page);
   if (out.vma === null) {
-    // GUP has just found it under the same lock: Linux warns, and so would a race checker.
+    // GUP has just found it under the same lock.
+    warnings.once(current, 'get_user_page_vma_remote', 'the VMA of a page that was got is gone');
     yield* putUserPage(current, out.pages[0]);
     return -EINVAL;
   }

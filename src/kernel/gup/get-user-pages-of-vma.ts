@@ -8,16 +8,15 @@ import { EAGAIN, EINVAL } from '../errno.ts';
 import type { VmArea } from '../mm/vma.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import {
-  FOLL_GET,
   FOLL_NOWAIT,
   FOLL_PIN,
   FOLL_REMOTE,
   FOLL_TOUCH,
   FOLL_VMA_LOCKED,
-  INTERNAL_GUP_FLAGS,
   type MmapLocked,
   type PageArray,
 } from './foll-flags.ts';
+import { NOWAIT_TEXT } from './get-user-page-vma-remote.ts';
 import { getUserPagesLocked } from './get-user-pages-locked.ts';
 import { assertGupLocked, getUserPagesLoop } from './get-user-pages-loop.ts';
 import { INVALID_GUP_ARGS, validGupFlags } from './is-valid-gup-args.ts';
@@ -29,6 +28,13 @@ export interface LockedVma extends MmapLocked {
   readonly ownLock: boolean;
   /** False once a fault has let the lock go: then `vma` is not to be looked at. */
   held: boolean;
+}
+
+/** A fault under the VMA's lock can not be one that keeps the lock when it would have to wait. */
+function refusesNowait(current: TaskStruct, place: string, gupFlags: number): boolean {
+  if ((gupFlags & FOLL_NOWAIT) === 0) return false;
+  current.kernel.warnings.once(current, place, NOWAIT_TEXT);
+  return true;
 }
 
 /**
@@ -43,11 +49,13 @@ export function* getUserPageOfVma(
   gupFlags: number,
   pages: [number],
 ): Task<number> {
-  // A fault under the VMA's lock can not be one that keeps the lock when it would have to wait.
-  if ((gupFlags & (FOLL_NOWAIT | INTERNAL_GUP_FLAGS)) !== 0) return -EINVAL;
+  if (refusesNowait(current, 'get_user_page_of_vma', gupFlags)) return -EINVAL;
   const { vma, ownLock } = locked;
+  const internal = FOLL_TOUCH | FOLL_REMOTE | (ownLock ? FOLL_VMA_LOCKED : 0);
+  // `locked` is not Linux's, which says that a fault may drop the lock and wait.
+  const flags = validGupFlags(current, pages, null, gupFlags, internal);
+  if (flags === INVALID_GUP_ARGS) return -EINVAL;
   assertGupLocked(current, vma.mm, vma);
-  const flags = gupFlags | FOLL_TOUCH | FOLL_REMOTE | FOLL_GET | (ownLock ? FOLL_VMA_LOCKED : 0);
   const got = yield* getUserPagesLoop(current, vma.mm, page, 1, flags, pages, 0, locked, vma);
   if (got > 0) return 0;
   return got === 0 ? -EAGAIN : got;
@@ -68,7 +76,7 @@ export function* pinUserPagesOfVma(
   pages: PageArray | null,
   locked: MmapLocked,
 ): Task<number> {
-  if ((gupFlags & FOLL_NOWAIT) !== 0) return 0;
+  if (refusesNowait(current, 'pin_user_pages_of_vma', gupFlags)) return 0;
   const internal = FOLL_TOUCH | FOLL_REMOTE | (pages === null ? 0 : FOLL_PIN);
   const flags = validGupFlags(current, pages, locked, gupFlags, internal);
   if (flags === INVALID_GUP_ARGS) return 0;

@@ -86,6 +86,7 @@ function* copyPages(
     }
     const bytes = Math.min(left, PAGE_SIZE - offset);
     const [frame] = found.pages;
+    yield current.kernel.copyPoints.of(frame, bytes, false);
     const end = copyPart(current, frame, offset, buffer, copied, bytes, bytes === left);
     yield* putUserPage(current, frame);
     copied += end < 0 ? bytes : end;

@@ -148,7 +148,8 @@ function* copyPages(
   iterator: IovIterator,
   write: boolean,
 ): Task<number> {
-  const { memory } = current.kernel.machine;
+  const { machine, copyPoints } = current.kernel;
+  const { memory } = machine;
   const bounce = new Uint8Array(PAGE_SIZE);
   let offset = firstOffset;
   let left = length;
@@ -158,8 +159,10 @@ function* copyPages(
     let copied: number;
     if (write) {
       copied = yield* iterator.copyFrom(current, part);
+      yield copyPoints.of(frame, copied, true);
       memory.writeBytes(frame, offset, part.subarray(0, copied));
     } else {
+      yield copyPoints.of(frame, part.length, false);
       memory.readBytes(frame, offset, part);
       copied = yield* iterator.copyTo(current, part);
     }

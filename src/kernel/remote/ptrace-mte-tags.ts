@@ -127,7 +127,7 @@ function* accessTagsOfPage(
     yield* putUserPage(current, frame);
     return -EOPNOTSUPP;
   }
-  const { frames, pageTags, warnings } = current.kernel;
+  const { frames, pageTags, warnings, copyPoints } = current.kernel;
   if (pageTags?.isTagged(frame) === false && !frames.isZeroFrame(frame)) {
     warnings.once(
       current,
@@ -141,11 +141,13 @@ function* accessTagsOfPage(
   let moved: number;
   if ((gupFlags & FOLL_WRITE) !== 0) {
     moved = wanted - (yield* getFromUser(current, buffer, done, bytes, wanted));
+    yield copyPoints.of(frame, moved, true);
     for (let i = 0; i < moved; i++) {
       tags.writeTag(frame, firstGranule + i, (bytes[i] as number) % tags.tagLimit);
     }
     yield* markFolioDirtyLock(current, frame);
   } else {
+    yield copyPoints.of(frame, wanted, false);
     for (let i = 0; i < wanted; i++) bytes[i] = tags.readTag(frame, firstGranule + i);
     moved = wanted - (yield* putToUser(current, buffer, done, bytes, wanted));
   }

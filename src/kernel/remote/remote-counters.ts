@@ -28,6 +28,8 @@ export const RemoteFallback = {
   Hugetlb: 'hugetlb',
   /** Nothing is mapped there, or what is mapped must not be read without a fault. */
   AbsentPage: 'absent page',
+  /** FOLL_LONGTERM: pages may have to be moved and got anew, which is done under mmap_lock only. */
+  LastingPins: 'pins that last',
   /** A fault let the VMA's lock go. */
   LockLost: 'lock lost in a fault',
   /** The lockless walk stopped: the entries changed under it, or are of a kind that it does not take. */

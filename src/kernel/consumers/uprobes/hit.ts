@@ -41,7 +41,7 @@ export type BreakpointOutcome = (typeof BreakpointOutcome)[keyof typeof Breakpoi
  * no fault may be taken for the direct look, and GUP must do.
  */
 export function* isTrapAtAddress(current: TaskStruct, address: bigint): Task<number> {
-  const { arch, machine } = current.kernel;
+  const { arch, machine, copyPoints } = current.kernel;
   const { breakpoint } = arch.probes;
   if (address % BigInt(breakpoint.length) !== 0n) {
     current.kernel.warnings.once(current, 'is_trap_at_addr', 'the address is not aligned');
@@ -53,6 +53,7 @@ export function* isTrapAtAddress(current: TaskStruct, address: bigint): Task<num
     const got = yield* getUserPages(current, Number(address >> 12n), 1, FOLL_FORCE, pages);
     if (got < 0) return got;
     const [frame = -1] = pages;
+    yield copyPoints.of(frame, opcode.length, false);
     machine.memory.readBytes(frame, Number(address & 0xfffn), opcode);
     yield* putUserPage(current, frame);
   }

@@ -37,20 +37,27 @@ export function* updateRefCtrAt(
   const got = yield* getUserPagesRemote(current, mm, Number(address >> 12n), 1, FOLL_WRITE, pages, null);
   if (got <= 0) return got === 0 ? -EBUSY : got;
   const [frame = -1] = pages;
-  const counted = addToShort(current, frame, Number(address & 0xfffn), delta);
+  const counted = yield* addToShort(current, frame, Number(address & 0xfffn), delta);
   yield* putUserPage(current, frame);
   return counted ? 0 : -EINVAL;
 }
 
-/** False, and nothing written, where the sum is negative. */
-function addToShort({ kernel }: TaskStruct, frame: number, offset: number, delta: number): boolean {
+/** False, and nothing written, where the sum is negative. No atomic addition: the program may write in between. */
+function* addToShort(
+  { kernel }: TaskStruct,
+  frame: number,
+  offset: number,
+  delta: number,
+): Task<boolean> {
   const bytes = new Uint8Array(2);
   const view = new DataView(bytes.buffer);
   const { memory } = kernel.machine;
+  yield kernel.copyPoints.of(frame, bytes.length, false);
   memory.readBytes(frame, offset, bytes);
   const sum = view.getInt16(0, true) + delta;
   if (sum < 0) return false;
   view.setInt16(0, sum, true);
+  yield kernel.copyPoints.of(frame, bytes.length, true);
   memory.writeBytes(frame, offset, bytes);
   return true;
 }

@@ -181,6 +181,7 @@ function* writeUnderLock(current: TaskStruct, write: OpcodeWrite, walk: FolioWal
   const flags = pageTables.flags(table.level);
   yield* flushTlbPage(current, vma.mm, page);
   // No CPU can see the page here now, so the instruction changes at once for all.
+  yield kernel.copyPoints.of(frame, bytes.length, true);
   machine.memory.writeBytes(frame, offset, bytes);
   if (yield* mayZap(current, write, frame)) {
     yield* zap(current, vma, frame);

@@ -21,9 +21,7 @@ import { lockRemoteVma } from '../lock-vma.ts';
 
 export const vmaLocking: RemoteLocking = {
   *pinPages(current, mm, page, count, gupFlags, pages) {
-    // A pin that lasts may have to move its pages and begin anew: that loop knows mmap_lock only.
-    const done =
-      (gupFlags & FOLL_LONGTERM) === 0 ? yield* inOneVma(current, mm, page, count, gupFlags, pages) : null;
+    const done = yield* inOneVma(current, mm, page, count, gupFlags, pages);
     return done ?? (yield* mmapLocking.pinPages(current, mm, page, count, gupFlags, pages));
   },
 
@@ -74,6 +72,11 @@ function* inOneVma(
   pages: PageArray | null,
 ): Task<number | null> {
   const { remoteCounters } = current.kernel;
+  // A pin that lasts may have to move its pages and begin anew: that loop knows mmap_lock only.
+  if ((gupFlags & FOLL_LONGTERM) !== 0) {
+    remoteCounters.noteFallback(RemoteFallback.LastingPins);
+    return null;
+  }
   const page = untaggedPageRemoteUnlocked(current, mm, startPage);
   const vma: VmArea | RemoteFallback = yield* lockRemoteVma(current, mm, page);
   if (typeof vma === 'string') {
