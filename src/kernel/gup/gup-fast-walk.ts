@@ -16,7 +16,7 @@ import type { MmStruct } from '../mm/mm.ts';
 import { entryEnd, type TablePage } from '../mm/page-table.ts';
 import { rootTable } from '../mm/page-table-alloc.ts';
 import type { TaskStruct } from '../task-struct.ts';
-import { FOLL_LONGTERM, FOLL_PIN, type PageArray } from './foll-flags.ts';
+import { FOLL_LONGTERM, FOLL_PIN, FOLL_REMOTE, type PageArray } from './foll-flags.ts';
 import { isEntryPermitted, isFolioAllowed } from './gup-fast-checks.ts';
 import { gupMustUnshare } from './must-unshare.ts';
 
@@ -132,6 +132,7 @@ export class FastWalk {
       this.#table = pageTables.tableAt(format.frameOf(hi, lo, level));
       return this.#table.readEntry;
     }
+    if ((this.#gupFlags & FOLL_REMOTE) !== 0) this.#current.kernel.remoteCounters.walks++;
     this.#index = index;
     this.#hi = hi;
     this.#lo = lo;

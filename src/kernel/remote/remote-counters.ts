@@ -30,6 +30,8 @@ export const RemoteFallback = {
   AbsentPage: 'absent page',
   /** FOLL_LONGTERM: pages may have to be moved and got anew, which is done under mmap_lock only. */
   LastingPins: 'pins that last',
+  /** A fatal signal is pending for the reader: today's code says so again. */
+  Killed: 'fatal signal',
   /** A fault let the VMA's lock go. */
   LockLost: 'lock lost in a fault',
   /** The lockless walk stopped: the entries changed under it, or are of a kind that it does not take. */
@@ -48,7 +50,7 @@ export class RemoteCounters {
   bytes = 0;
   /** Look-ups in the tree of VMAs on behalf of another address space's pages, locked and lockless. */
   vmaLookups = 0;
-  /** Walks of page tables down to one entry, locked and lockless. */
+  /** Walks of page tables down to one entry, locked and lockless: the lockless one counts for each that it comes to. */
   walks = 0;
   readonly #fallbacks = new Map<RemoteFallback, number>();
 

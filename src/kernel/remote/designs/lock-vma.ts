@@ -51,6 +51,14 @@ export function readRefusal(current: TaskStruct, vma: VmArea, gupFlags: number):
   return checkVmaFlags(current, vma, gupFlags | FOLL_REMOTE) === 0 ? null : RemoteFallback.Permission;
 }
 
+/**
+ * Before each page, or each run of them: nothing more is moved for who is to die.
+ * @see Linux mm/gup.c, `__get_user_pages`
+ */
+export function killRefusal(current: TaskStruct): RemoteFallback | null {
+  return current.fatalSignalPending() ? RemoteFallback.Killed : null;
+}
+
 /** Why a transfer cannot be a read of present pages, as far as its flags say. */
 export function flagsRefusal(gupFlags: number): RemoteFallback | null {
   if ((gupFlags & FOLL_WRITE) !== 0) return RemoteFallback.Write;

@@ -10,7 +10,7 @@ import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
-import { flagsRefusal, lockRemoteVma, readRefusal, remainder } from './lock-vma.ts';
+import { flagsRefusal, killRefusal, lockRemoteVma, readRefusal, remainder } from './lock-vma.ts';
 import { readPresentPage } from './present-page.ts';
 import { v0MmapLock } from './v0-mmap-lock.ts';
 
@@ -77,7 +77,7 @@ function* readOnePage(
 ): Task<RemoteFallback | null> {
   const vma = yield* lockRemoteVma(current, mm, page);
   if (typeof vma === 'string') return vma;
-  let failed = readRefusal(current, vma, gupFlags);
+  let failed = readRefusal(current, vma, gupFlags) ?? killRefusal(current);
   if (
     failed === null &&
     !(yield* readPresentPage(current, vma, page, offset, buffer, at, bytes, interruptsOff))

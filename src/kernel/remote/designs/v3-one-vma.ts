@@ -12,7 +12,7 @@ import { vmaEndRead } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
-import { flagsRefusal, isInside, lockRemoteVma, readRefusal } from './lock-vma.ts';
+import { flagsRefusal, isInside, killRefusal, lockRemoteVma, readRefusal } from './lock-vma.ts';
 import { readPresentPage } from './present-page.ts';
 import { v0MmapLock } from './v0-mmap-lock.ts';
 
@@ -53,27 +53,29 @@ function* readInOneVma(current: TaskStruct, transfer: RemoteTransfer): Task<Remo
   let failed = isInside(vma, first, transfer)
     ? readRefusal(current, vma, transfer.gupFlags)
     : RemoteFallback.SeveralVmas;
-  if (failed === null && !(yield* readPages(current, vma, first, transfer))) {
-    failed = RemoteFallback.AbsentPage;
-  }
+  failed ??= yield* readPages(current, vma, first, transfer);
   yield* vmaEndRead(current, vma);
   return failed;
 }
 
-/** Reads a transfer that the VMA holds. False when a page is absent. */
+/** Reads a transfer that the VMA holds. Null when it is done, or what stops it: a page that is absent, a kill. */
 export function* readPages(
   current: TaskStruct,
   vma: VmArea,
   first: number,
   { buffer, length, offset: firstOffset }: RemoteTransfer,
-): Task<boolean> {
+): Task<RemoteFallback | null> {
   let page = first;
   let offset = firstOffset;
   for (let moved = 0; moved < length; page++) {
     const bytes = Math.min(length - moved, PAGE_SIZE - offset);
-    if (!(yield* readPresentPage(current, vma, page, offset, buffer, moved, bytes))) return false;
+    const killed = killRefusal(current);
+    if (killed !== null) return killed;
+    if (!(yield* readPresentPage(current, vma, page, offset, buffer, moved, bytes))) {
+      return RemoteFallback.AbsentPage;
+    }
     moved += bytes;
     offset = 0;
   }
-  return true;
+  return null;
 }

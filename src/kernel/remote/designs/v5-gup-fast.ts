@@ -2,8 +2,9 @@
  * V5, an idea of the discussion: the lock of the one VMA that a transfer lies in, under which its permissions are
  * checked, and then, instead of GUP, the lockless walk of gup-fast through the other process' tables. No lock of a table
  * is taken, and the VMA's is held until all is copied. The walk has no VMA to ask: it takes pages that are present and
- * plain, and for a write only where the pte itself allows it. Whatever else comes up is today's code's, which begins
- * anew: bytes moved before the lock was let go may be of a mapping that is gone.
+ * plain, and for a write only where the pte itself allows it. Whatever else comes up is today's code's. A read begins
+ * anew there: bytes moved before the lock was let go may be of a mapping that is gone. A write goes on with the page that
+ * could not be had: each is written once, or what the process stores in between would be lost.
  * A page that is read is marked referenced, its pte is not marked young.
  * @see Rik van Riel, "Re: [PATCH v2 0/3] mm: __access_remote_vm with per-VMA lock", 26 June 2026, in reply to David
  * Hildenbrand; mm/gup.c, `gup_fast`
@@ -23,7 +24,7 @@ import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
 import { copyPart, copyPointOf, fallBack, stopReason } from './fast-pages.ts';
-import { isInside, lockRefusal, readRefusal } from './lock-vma.ts';
+import { isInside, killRefusal, lockRefusal, readRefusal, remainder } from './lock-vma.ts';
 
 const PAGE_SIZE = 4096;
 /** Pages walked with interrupts off at one time. */
@@ -51,7 +52,7 @@ export const v5GupFast: RemoteAccessDesign = {
 
 function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<number> {
   const { mm, offset, length, gupFlags } = transfer;
-  const { frames, remoteCounters } = current.kernel;
+  const { frames } = current.kernel;
   const first = untaggedPageRemoteUnlocked(current, mm, transfer.page);
   let failed = refusalOutside(current, gupFlags);
   const vma = failed === null ? yield* lockVmaUnderRcu(current, mm, first) : null;
@@ -60,8 +61,10 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
   const pages = [0];
   const walk = new FastWalk(current, mm, gupFlags | FOLL_GET | FOLL_REMOTE, pages);
   const end = first + Math.ceil((offset + length) / PAGE_SIZE);
-  for (let page = first; page < end && failed === null; page += walk.taken) {
-    remoteCounters.walks++;
+  let page = first;
+  for (; page < end && failed === null; page += walk.taken) {
+    failed = killRefusal(current);
+    if (failed !== null) break;
     localIrqSave(current);
     let point: SchedPoint | null = walk.begin(page, Math.min(page + BATCH, end));
     for (; point !== null; point = walk.next()) yield point;
@@ -77,7 +80,9 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
     failed = stopReason(walk);
   }
   yield* vmaEndRead(current, vma);
-  return failed === null ? length : yield* fallBack(current, transfer, failed);
+  if (failed === null) return length;
+  const moved = (gupFlags & FOLL_WRITE) === 0 ? 0 : Math.max(0, (page - first) * PAGE_SIZE - offset);
+  return moved + (yield* fallBack(current, remainder(transfer, moved), failed));
 }
 
 /** Why no VMA is even looked for, or null. */

@@ -24,7 +24,7 @@ import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
 import { copyPart, copyPointOf, fallBack, stopReason } from './fast-pages.ts';
-import { flagsRefusal, isInside, readRefusal } from './lock-vma.ts';
+import { flagsRefusal, isInside, killRefusal, readRefusal } from './lock-vma.ts';
 
 const PAGE_SIZE = 4096;
 /** Pages walked with interrupts off at one time. */
@@ -94,14 +94,15 @@ function* lookAtVma(
 /** Null when all pages are read into the transfer's buffer. */
 function* readPages(current: TaskStruct, transfer: RemoteTransfer): Task<RemoteFallback | null> {
   const { mm, offset, length, gupFlags } = transfer;
-  const { frames, remoteCounters } = current.kernel;
+  const { frames } = current.kernel;
   const first = untaggedPageRemoteUnlocked(current, mm, transfer.page);
   const end = first + Math.ceil((offset + length) / PAGE_SIZE);
   const pages = [0];
   const walk = new FastWalk(current, mm, gupFlags | FOLL_GET | FOLL_REMOTE, pages);
   let failed: RemoteFallback | null = null;
   for (let page = first; page < end && failed === null; page += walk.taken) {
-    remoteCounters.walks++;
+    failed = killRefusal(current);
+    if (failed !== null) break;
     localIrqSave(current);
     let point: SchedPoint | null = walk.begin(page, Math.min(page + BATCH, end));
     for (; point !== null; point = walk.next()) yield point;
