@@ -122,6 +122,30 @@ describe('munmap', () => {
   });
 });
 
+describe('a huge page is given back', () => {
+  it.each([
+    ['references', GET],
+    ['pins', PIN | FOLL_WRITE],
+  ])('before its pmd is read again: so are all %s on it', (_, flags) => {
+    const all = scene(FIRST);
+    const { world, director, owner, walker, pages } = all;
+    const { frames } = world.kernel;
+    advise(world, owner, FIRST, 512, MADV_HUGEPAGE);
+    world.run(owner, sysMadvise(owner, addressOf(FIRST), bytes(512), MADV_COLLAPSE));
+    const path = gupFast(walker, mmOf(owner), BASE_PAGE + FIRST + 3, 100, flags, pages);
+    director.start(walker, path);
+    director.until(walker, 'page_ref');
+    toRecheck(all, 'pmd');
+    const [head] = frames.foliosInUse().filter((frame) => frames.isLarge(frame)) as [number];
+    expect(frames.refcount(head)).toBeGreaterThan(100);
+    director.start(owner, sysMadvise(owner, addressOf(FIRST), bytes(512), MADV_DONTNEED));
+    director.finish(owner);
+    expect(director.finish(walker)).toBe(0);
+    expect([frames.refcount(head), frames.pinsAcquired - frames.pinsReleased]).toEqual([0, 0]);
+    expect(world.inconsistencies()).toEqual([]);
+  });
+});
+
 describe('a huge page is made', () => {
   it('waits for the walk, which sees that the pmd has changed though the pte has not', () => {
     const all = scene(FIRST);
