@@ -26,6 +26,8 @@ const toPageEnd = (address: bigint): number => PAGE_BYTES - Number(address % Big
  */
 export function* faultInWriteable(current: TaskStruct, address: bigint, length: number): Task<number> {
   if (length > 0 && !accessOk(current, address, BigInt(length))) return length;
+  // A cursor that is 0 has come round the end of all addresses, Linux says; so a range that begins there is not tried either.
+  if (address === 0n) return length;
   for (let done = 0; done < length; ) {
     const at = address + BigInt(done);
     if ((yield* copyToUser(current, at, ZERO)) !== 0) return length - done;
@@ -46,7 +48,7 @@ export function* faultInSafeWriteable(current: TaskStruct, address: bigint, leng
   let done = 0;
   yield* mmapReadLock(current, mm);
   // A range that goes beyond the last address has no end, so nothing of it is tried.
-  while (done < length && address + BigInt(length) < ADDRESSES) {
+  while (address !== 0n && done < length && address + BigInt(length) < ADDRESSES) {
     const at = address + BigInt(done);
     if ((yield* fixupUserFault(current, mm, Number(at >> 12n), FAULT_FLAG_WRITE, unlocked)) !== 0) break;
     done += toPageEnd(at);

@@ -10,6 +10,7 @@ import { EEXIST, EFAULT, ENOMEM } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import { PmdKind, pteIndex, type TablePage } from '../mm/page-table.ts';
 import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from '../mm/page-table-alloc.ts';
+import { folioMarkAccessed } from '../mm/reclaim/lru.ts';
 import { pmdTransHugeLock } from '../mm/thp/huge-pmd.ts';
 import { splitHugePmd } from '../mm/thp/split-pmd.ts';
 import type { VmArea } from '../mm/vma.ts';
@@ -94,6 +95,6 @@ function touch(current: TaskStruct, frame: number, flags: number, gupFlags: numb
   const { frames } = current.kernel;
   const head = frames.head(frame);
   if (frames.isZeroFrame(head)) return;
-  const dirties = (gupFlags & FOLL_WRITE) !== 0 && (flags & EntryFlag.Dirty) === 0;
-  frames.setFlags(head, dirties ? FrameFlag.Dirty | FrameFlag.Referenced : FrameFlag.Referenced);
+  if ((gupFlags & FOLL_WRITE) !== 0 && (flags & EntryFlag.Dirty) === 0) frames.setFlags(head, FrameFlag.Dirty);
+  folioMarkAccessed(frames, head);
 }

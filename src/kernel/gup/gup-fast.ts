@@ -12,6 +12,7 @@ import type { MmStruct } from '../mm/mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_PIN, type PageArray } from './foll-flags.ts';
 import { FastWalk } from './gup-fast-walk.ts';
+import { checkPinnedPages } from './pin.ts';
 
 /**
  * References, or pins with FOLL_PIN, on pages from `startPage` on, as far as they can be had at once.
@@ -36,7 +37,11 @@ export function* gupFast(
   for (let point = walk.begin(startPage, end) as SchedPoint | null; point !== null; point = walk.next())
     yield point;
   localIrqRestore(current);
-  if (!pin || !(yield* mm.writeProtectSeq.retry(sequence))) return walk.taken;
+  if (!pin) return walk.taken;
+  if (!(yield* mm.writeProtectSeq.retry(sequence))) {
+    checkPinnedPages(current, pages, walk.taken);
+    return walk.taken;
+  }
   const { frames } = current.kernel;
   for (let i = 0; i < walk.taken; i++) {
     const frame = pages[i] as number;

@@ -136,7 +136,7 @@ export function isErrorCount(current: TaskStruct, place: string, count: number):
  * A pinned anonymous page stays this mm's alone for as long as the pin lasts, as a kernel with CONFIG_DEBUG_VM checks.
  * @see Linux mm/gup.c, `sanity_check_pinned_pages`
  */
-function checkPinnedPages(current: TaskStruct, pages: PageArray, count: number): void {
+export function checkPinnedPages(current: TaskStruct, pages: PageArray, count: number): void {
   for (let i = 0; i < count; i++) {
     const frame = pages[i] as number;
     if (frame !== NULL_PAGE) checkPinnedPage(current, frame);

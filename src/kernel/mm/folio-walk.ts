@@ -11,6 +11,7 @@ import { EntryFlag, pagesPerEntry } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import { mmapAssertLocked } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { hugetlbVmaLockRead, hugetlbVmaUnlockRead } from './hugetlb/hugetlb-vma.ts';
 import { hugeEntryIndex, hugePteLock, hugetlbWalk } from './hugetlb/huge-walk.ts';
 import { countWalk } from './look-up-costs.ts';
 import type { MmStruct } from './mm.ts';
@@ -28,9 +29,11 @@ export const FW_VMA_LOCKED = 1 << 1;
 /** The second version of the series: interrupts are disabled, and stay so until the end of the walk. */
 export const FW_INTERRUPTS_OFF = 1 << 2;
 
-/** A walk that has found something. The lock of `table` is held. */
+/** A walk that has found something. The lock of `table` is held, and in a VMA of hugetlb that VMA's lock of its kind. */
 export interface FolioWalk {
   readonly table: TablePage;
+  /** Whose hugetlb lock is held, null: nobody's. */
+  hugetlbVma: VmArea | null;
   /** Of the entry in its table; what the entry holds is here too. */
   readonly index: number;
   readonly hi: number;
@@ -82,12 +85,13 @@ export function* walkToFolio(
   return found;
 }
 
-/** Lets the lock of the table go: what the walk found may be another page's from now on. */
-export function* folioWalkEnd(current: TaskStruct, { table }: FolioWalk): Task<void> {
+/** Lets the locks go: what the walk found may be another page's from now on. */
+export function* folioWalkEnd(current: TaskStruct, { table, hugetlbVma }: FolioWalk): Task<void> {
   const { lastLevel } = current.kernel.pageTables;
   // The lock of a pte table comes with an RCU section.
   if (table.level === lastLevel) yield* pteUnmapUnlock(current, table);
   else yield* table.lock.unlock(current);
+  if (hugetlbVma !== null) yield* hugetlbVmaUnlockRead(current, hugetlbVma);
 }
 
 function assertWalkAllowed(current: TaskStruct, vma: VmArea, page: number, flags: number): void {
@@ -103,7 +107,16 @@ function assertWalkAllowed(current: TaskStruct, vma: VmArea, page: number, flags
   }
 }
 
+/** @see Linux mm/memory.c, `vma_pgtable_walk_begin`, `vma_pgtable_walk_end` */
 function* walkHugetlb(current: TaskStruct, vma: VmArea, page: number): Task<FolioWalk | null> {
+  yield* hugetlbVmaLockRead(current, vma);
+  const found = yield* walkHugetlbLocked(current, vma, page);
+  if (found === null) yield* hugetlbVmaUnlockRead(current, vma);
+  else found.hugetlbVma = vma;
+  return found;
+}
+
+function* walkHugetlbLocked(current: TaskStruct, vma: VmArea, page: number): Task<FolioWalk | null> {
   const { mm } = vma;
   const table = hugetlbWalk(mm, vma, page);
   if (table === null || !(yield* hugePteLock(current, mm, vma, page, table))) return null;
@@ -128,9 +141,9 @@ function foundIn(
   const first = pageTables.frame(table.level);
   if (frames.isZeroFrame(first)) {
     if ((walkFlags & FW_ZEROPAGE) === 0) return null;
-    return { table, index, hi, lo, flags, folio: frames.head(first), frame: -1 };
+    return { table, hugetlbVma: null, index, hi, lo, flags, folio: frames.head(first), frame: -1 };
   }
   if ((flags & EntryFlag.Special) !== 0) return null;
   const frame = first + (page % pagesPerEntry(pageTables.format, table.level));
-  return { table, index, hi, lo, flags, folio: frames.head(frame), frame };
+  return { table, hugetlbVma: null, index, hi, lo, flags, folio: frames.head(frame), frame };
 }

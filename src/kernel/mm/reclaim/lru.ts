@@ -69,6 +69,24 @@ export function folioMarkLazyfree(frames: FrameTable, folio: number): void {
   move(frames, folio, 0, Active | Referenced | SwapBacked);
 }
 
+/**
+ * Somebody used it. Inactive: the first time it is marked, the second time it goes to the active list, unmarked; there it is
+ * only marked. What must stay where it is (unevictable) is on no list that this could mean something to.
+ * @see Linux mm/swap.c, `folio_mark_accessed`
+ */
+export function folioMarkAccessed(frames: FrameTable, folio: number): void {
+  const flags = frames.flags(folio);
+  if ((flags & Referenced) === 0) frames.setFlags(folio, Referenced);
+  else if ((flags & (Unevictable | Active)) === 0) activate(frames, folio, flags);
+}
+
+/** One that is not on a list yet, or isolated, comes to the active one later. */
+function activate(frames: FrameTable, folio: number, flags: number): void {
+  if ((flags & Lru) !== 0) return move(frames, folio, Active, Referenced);
+  frames.setFlags(folio, Active);
+  frames.clearFlags(folio, Referenced);
+}
+
 /** Its memory is locked: off the lists that reclaim looks at (`mlock_folio`). */
 export function mlockFolio(frames: FrameTable, folio: number): void {
   if (frames.hasFlag(folio, Lru)) move(frames, folio, Unevictable, Active);
