@@ -67,16 +67,19 @@ describe('a virtual machine', () => {
     expect(frames.hasFlag(frame, FrameFlag.Dirty)).toBe(!readOnly);
     expect(frames.refcount(frame)).toBe(1);
   });
+});
 
+describe('a page of a guest', () => {
   it.each([
     ['may be written: mapped for that at once', false],
-    ['is of a slot that is read-only: for reading', true],
-  ])('a page of shared memory that was read in %s', (_name, readOnly) => {
+    ['is read-only: for reading', true],
+  ])('of shared memory that was read in a slot that %s', (_name, readOnly) => {
     const { world, task, kvm, access } = setUp(readOnly, MAP_SHARED);
     expect(access(task, false)).toBe(0);
     const { frames } = world.kernel;
     const frame = world.frameAt(task, BASE);
     expect(kvm.counters).toMatchObject({ fast: 0, slow: 1 });
+    expect(frames.hasFlag(frame, FrameFlag.Dirty)).toBe(!readOnly);
     // The page cache's reference and the entry's.
     expect([frames.refcount(frame), frames.mapcount(frame)]).toEqual([2, 1]);
     frames.clearFlags(frame, FrameFlag.Dirty);
@@ -86,7 +89,7 @@ describe('a virtual machine', () => {
     );
   });
 
-  it('marks a page dirty that the guest wrote, whatever its entry says', () => {
+  it('is dirty when the guest wrote it, whatever its entry says', () => {
     const { world, task, access } = setUp();
     world.store(task, BASE, [1]);
     const { frames } = world.kernel;
@@ -96,7 +99,7 @@ describe('a virtual machine', () => {
     expect([frames.hasFlag(frame, FrameFlag.Dirty), frames.refcount(frame)]).toEqual([true, 1]);
   });
 
-  it('ends with -EINTR when it is killed while it waits for mmap_lock, without waiting on', () => {
+  it('is no more waited for when the vCPU is killed while it waits for mmap_lock: -EINTR', () => {
     const director = new Director();
     const world = new World(2, director.policy);
     director.loop = world.system.loop;

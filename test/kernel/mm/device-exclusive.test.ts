@@ -4,13 +4,18 @@ import { EntryFlag } from '../../../src/arch/paging-format.ts';
 import { MirrorDevice } from '../../../src/kernel/consumers/mirror-device.ts';
 import { ENOMEM } from '../../../src/kernel/errno.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
+import { mmapReadLock, mmapReadUnlock } from '../../../src/kernel/lock/mmap-lock.ts';
 import { deviceExclusiveFrameRead } from '../../../src/kernel/mm/device-exclusive-entry.ts';
 import { PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { rootTable } from '../../../src/kernel/mm/page-table-alloc.ts';
 import { tryToFreePages } from '../../../src/kernel/mm/reclaim/direct.ts';
+import { uffdWpRange } from '../../../src/kernel/mm/userfaultfd/write-protect.ts';
+import type { VmArea } from '../../../src/kernel/mm/vma.ts';
+import { sysCloneVm } from '../../../src/kernel/process/clone-vm.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { sysFork } from '../../../src/kernel/process/fork.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
+import { Director } from '../support/director.ts';
 import { addressOf, BASE_PAGE, mmOf, ProcessWorld, type ProcessWorldOptions } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -86,6 +91,45 @@ describe('a device-exclusive entry', () => {
     expect(device.addresses).not.toContain(addressOf(1));
     expect(world.load(task, 1)).toBe(16);
     expect(world.inconsistencies()).toEqual([]);
+    world.run(task, device.close());
+  });
+});
+
+describe('a device', () => {
+  it('leaves a page dirty that it has changed, as the entry says nothing', () => {
+    const { world, task, frames, device } = taken();
+    const frame = frames[1] as number;
+    world.kernel.frames.clearFlags(frame, FrameFlag.Dirty);
+    expect(world.run(task, device.fetchAdd(task, addressOf(1), 5n))).toBe(11n);
+    expect(world.kernel.frames.hasFlag(frame, FrameFlag.Dirty)).toBe(true);
+    world.run(task, device.close());
+  });
+
+  it('is given a page only while its entry is writable: else it is looked for, and faulted in, again', () => {
+    const director = new Director();
+    const world = new ProcessWorld({ cpus: 2, policy: director.policy });
+    director.loop = world.system.loop;
+    const task = world.process();
+    world.map(task, 0, 1, RW);
+    world.store(task, 0, 10);
+    const mm = mmOf(task);
+    const other = world.run(task, sysCloneVm(task, 'other', 1)) as TaskStruct;
+    const device = world.run(task, MirrorDevice.open(task, mm));
+    const { frame } = world.pte(task, 0);
+    const before = task.minFlt;
+    director.start(task, device.exclusive(task, addressOf(0), 4096n));
+    // The reference of GUP, before the second look.
+    while (world.kernel.frames.refcount(frame) === 1) director.step(task);
+    function* protect() {
+      yield* mmapReadLock(other, mm);
+      yield* uffdWpRange(other, mm.vmas.lookup(BASE_PAGE) as VmArea, BASE_PAGE, BASE_PAGE + 1, true);
+      yield* mmapReadUnlock(other, mm);
+    }
+    director.start(other, protect());
+    director.finish(other);
+    expect(director.finish(task)).toBe(0);
+    expect([task.minFlt - before, exclusiveFrame(world, task, 0)]).toEqual([1, frame]);
+    expect(world.kernel.frames.refcount(frame)).toBe(1);
     world.run(task, device.close());
   });
 });

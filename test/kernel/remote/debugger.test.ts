@@ -7,7 +7,9 @@ import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import { SUID_DUMP_DISABLE } from '../../../src/kernel/mm/mm.ts';
 import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
+import { sysCloneVm } from '../../../src/kernel/process/clone-vm.ts';
 import { credentials } from '../../../src/kernel/process/credentials.ts';
+import { sysExecve } from '../../../src/kernel/process/exec.ts';
 import { doExit } from '../../../src/kernel/process/exit.ts';
 import { sysPrctlSetMmMap } from '../../../src/kernel/process/set-mm-map.ts';
 import { sysWait4 } from '../../../src/kernel/process/wait.ts';
@@ -221,6 +223,25 @@ describe('a transfer through /proc/PID/mem', () => {
     expect(world.run(debugger_, writeProcMem(debugger_, file, BASE, new Uint8Array(8), 8n))).toBe(result);
   });
 
+  it('proc_mem.force_override=ptrace: not for a file of the memory that the tracee had before execve', () => {
+    const { world, debugger_, target } = setUp({ procMemForceOverride: 'ptrace' });
+    world.protect(target, BASE, 1, PROT_READ);
+    // Somebody else has the memory still.
+    world.run(target, sysCloneVm(target, 'sharer'));
+    const file = open(world, debugger_, target.pid);
+    attach(world, debugger_, target);
+    const write = () => world.run(debugger_, writeProcMem(debugger_, file, BASE, new Uint8Array(8), 8n));
+    expect(write()).toBe(8);
+    world.run(debugger_, ptraceDetach(debugger_, target.pid));
+    expect(world.run(target, sysExecve(target, { filename: 'a', argv: ['a'], envp: [] }))).toBe(0);
+    attach(world, debugger_, target);
+    expect(target.mm).not.toBe(file.mm);
+    expect(write()).toBe(-EIO);
+    expect(world.run(debugger_, readProcMem(debugger_, file, BASE, new Uint8Array(8), 8n))).toBe(8);
+  });
+});
+
+describe('/proc/PID/mem below a stack', () => {
   it('grows a stack below it, by as much as it takes, within the limit', () => {
     const { world, debugger_, target } = setUp();
     world.map(target, 4096, 1, RW, MAP_PRIVATE | MAP_GROWSDOWN);
@@ -236,26 +257,25 @@ describe('a transfer through /proc/PID/mem', () => {
   });
 });
 
-describe('/proc/PID/cmdline and environ', () => {
-  /** Strings at BASE: `a\0bc\0` and `E=1\0` behind them. */
-  function withStrings(text = 'a\0bc\0E=1\0', argBytes = 5n) {
-    const setting = setUp();
-    const { world, target } = setting;
-    world.store(target, BASE, [...new TextEncoder().encode(text)]);
-    const argEnd = BASE + argBytes;
-    const map = { argStart: BASE, argEnd, envStart: argEnd, envEnd: argEnd + 4n };
-    expect(world.run(target, sysPrctlSetMmMap(target, map))).toBe(0);
-    const buffer = new Uint8Array(64);
-    const shown = (count: number) =>
-      count < 0 ? count : new TextDecoder().decode(buffer.subarray(0, count));
-    return {
-      ...setting,
-      cmdline: (position = 0, length = 64) =>
-        shown(world.run(target, readProcCmdline(target, target.pid, position, buffer, length))),
-      environ: (length = 64) => shown(world.run(target, readProcEnviron(target, target.pid, buffer, length))),
-    };
-  }
+/** Strings at BASE: `a\0bc\0` and `E=1\0` behind them. */
+function withStrings(text = 'a\0bc\0E=1\0', argBytes = 5n) {
+  const setting = setUp();
+  const { world, target } = setting;
+  world.store(target, BASE, [...new TextEncoder().encode(text)]);
+  const argEnd = BASE + argBytes;
+  const map = { argStart: BASE, argEnd, envStart: argEnd, envEnd: argEnd + 4n };
+  expect(world.run(target, sysPrctlSetMmMap(target, map))).toBe(0);
+  const buffer = new Uint8Array(64);
+  const shown = (count: number) => (count < 0 ? count : new TextDecoder().decode(buffer.subarray(0, count)));
+  return {
+    ...setting,
+    cmdline: (position = 0, length = 64) =>
+      shown(world.run(target, readProcCmdline(target, target.pid, position, buffer, length))),
+    environ: (length = 64) => shown(world.run(target, readProcEnviron(target, target.pid, buffer, length))),
+  };
+}
 
+describe('/proc/PID/cmdline and environ', () => {
   it('read the strings, from any position', () => {
     const { cmdline, environ } = withStrings();
     expect([cmdline(), cmdline(2), cmdline(2, 1), cmdline(5), environ(), environ(2)]).toEqual([
@@ -272,6 +292,41 @@ describe('/proc/PID/cmdline and environ', () => {
     const { cmdline } = withStrings('title goes on\0', 5n);
     // Nine bytes are arguments and environment; the title is not cut at them, only at one page and the buffer.
     expect([cmdline(), cmdline(6), cmdline(0, 3)]).toEqual(['title goe', 'goe', 'tit']);
+  });
+
+  it('show no more of a title than the arguments, where the environment is not right behind them', () => {
+    const { world, target, cmdline } = withStrings('title goes on\0', 5n);
+    const map = { argStart: BASE, argEnd: BASE + 5n, envStart: BASE + 6n, envEnd: BASE + 9n };
+    expect(world.run(target, sysPrctlSetMmMap(target, map))).toBe(0);
+    expect([cmdline(), cmdline(3), cmdline(5)]).toEqual(['title', 'le', '']);
+  });
+});
+
+describe('/proc/PID/cmdline and environ at their limits', () => {
+  it('take no page for what lies behind the only one that a title may have', () => {
+    const { world, target } = setUp();
+    world.map(target, 0, 2, RW);
+    world.store(target, BASE, new Array<number>(8192).fill(65));
+    const argEnd = BASE + 8192n;
+    const map = { argStart: BASE, argEnd, envStart: argEnd, envEnd: argEnd };
+    expect(world.run(target, sysPrctlSetMmMap(target, map))).toBe(0);
+    const pagesTaken = (position: number): readonly [number, number] => {
+      const { frames } = world.kernel;
+      const before = frames.freeFrames;
+      let least = before;
+      world.system.loop.start(target, readProcCmdline(target, target.pid, position, new Uint8Array(64), 64));
+      world.system.loop.run({
+        afterStep: () => {
+          least = Math.min(least, frames.freeFrames);
+          return true;
+        },
+      });
+      return [target.result as number, before - least];
+    };
+    expect([pagesTaken(4095), pagesTaken(4096)]).toEqual([
+      [1, 1],
+      [0, 0],
+    ]);
   });
 
   it.each([

@@ -1,6 +1,7 @@
 /** process_vm_readv and writev: the order of checks, what is counted, what is pinned. */
 import { describe, expect, it } from 'vitest';
 import { EFAULT, EINVAL, EPERM, ESRCH } from '../../../src/kernel/errno.ts';
+import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
 import { GUP_PIN_COUNTING_BIAS } from '../../../src/kernel/frame/frame-table.ts';
 import { PROT_READ, PROT_WRITE } from '../../../src/kernel/mm/mman.ts';
 import { credentials } from '../../../src/kernel/process/credentials.ts';
@@ -197,7 +198,46 @@ describe('what is pinned', () => {
     expect(read(world, caller, args)).toBe(buffer.length);
     expect(buffer[(pages - 1) * 4096]).toBe(9);
   });
+});
 
+describe('what is moved', () => {
+  it('is exact to the byte also where the range ends in a later chunk, and the local side goes on', () => {
+    const { world, target, caller } = setUp();
+    const pages = PVM_MAX_USER_PAGES + 1;
+    world.map(target, 16, pages, RW);
+    const length = pages * 4096 - 100;
+    const buffer = new Uint8Array(pages * 4096).fill(5);
+    const args = {
+      pid: target.pid,
+      local: [vector(buffer, buffer.length)],
+      remote: [vector(BASE + 16n * PAGE, length)],
+    };
+    expect(read(world, caller, args)).toBe(length);
+    expect([buffer[length - 1], buffer[length]]).toEqual([0, 5]);
+  });
+
+  it('is dirty after writev, and as it was after readv, also when its entry stayed dirty', () => {
+    const { world, target, caller } = setUp();
+    const { frames } = world.kernel;
+    const frame = world.frameAt(target, BASE);
+    const args = {
+      pid: target.pid,
+      local: [vector(new Uint8Array(8), 8)],
+      localCount: 1,
+      remote: [vector(BASE, 8)],
+      remoteCount: 1,
+      flags: 0,
+    };
+    frames.clearFlags(frame, FrameFlag.Dirty);
+    expect(world.run(caller, sysProcessVmReadv(caller, args))).toBe(8);
+    expect(frames.hasFlag(frame, FrameFlag.Dirty)).toBe(false);
+    expect(world.run(caller, sysProcessVmWritev(caller, args))).toBe(8);
+    expect(frames.hasFlag(frame, FrameFlag.Dirty)).toBe(true);
+    expect(world.frameAt(target, BASE)).toBe(frame);
+  });
+});
+
+describe('a page', () => {
   it('is pinned while it is copied and no longer, also when the local side faults', () => {
     const { world, target, caller } = setUp();
     const { frames } = world.kernel;
