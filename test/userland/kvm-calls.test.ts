@@ -54,6 +54,27 @@ describe('a guest', () => {
     });
     expect(found).toEqual([expected, 'done']);
   });
+});
+
+describe('a guest that cannot go on:', () => {
+  it('the child of its process, which has another address space', () => {
+    const found = run({
+      *program(u, share) {
+        const address = yield* u.must(u.mmap({ bytes: PAGE, prot: 'rw' }));
+        const vm = yield* u.must(u.kvmCreateVm({ slots: [{ guest: 0n, address, bytes: PAGE }] }));
+        const child = yield* u.must(
+          u.fork(function* (c, shared) {
+            const read = named(yield* c.kvmRead(vm, 0n, 1));
+            const write = named(yield* c.kvmWrite(vm, 0n, Uint8Array.of(1)));
+            shared.set('child', `${read} ${write}`);
+          }),
+        );
+        yield* u.must(u.wait(child));
+        return [share.get('child'), named(yield* u.kvmRead(vm, 0n, 1))];
+      },
+    });
+    expect(found).toEqual(['EIO EIO', 'done']);
+  });
 
   it('broken memory', () => {
     const found = run({

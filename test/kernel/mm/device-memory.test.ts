@@ -21,10 +21,13 @@ import {
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMprotect } from '../../../src/kernel/mm/mprotect.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
+import { pteIndex, type TablePage } from '../../../src/kernel/mm/page-table.ts';
+import { rootTable } from '../../../src/kernel/mm/page-table-alloc.ts';
 import type { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { VM_IO, VM_MIXEDMAP, VM_PFNMAP } from '../../../src/kernel/mm/vma-flags.ts';
 import { accessRemoteVm } from '../../../src/kernel/remote/access-remote-vm.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
+import { Director } from '../support/director.ts';
 import { addressOf, BASE_PAGE, mmOf, ProcessWorld, type ProcessWorldOptions } from './process-world.ts';
 
 const RW = PROT_READ | PROT_WRITE;
@@ -186,5 +189,36 @@ describe('generic_access_phys', () => {
     const walk = (): unknown =>
       all.world.run(all.task, followPfnmapStart(all.task, vmaOf(all.task), BASE_PAGE));
     expect(walk).toThrow('without mmap_lock');
+  });
+});
+
+describe('generic_access_phys beside a driver that maps something else', () => {
+  it('looks again where another page is there by the time that the memory is mapped', () => {
+    const director = new Director();
+    const all = devices('remap', MAP_SHARED, { policy: director.policy });
+    const { world, task, device } = all;
+    director.loop = world.system.loop;
+    for (const page of [0, 1]) world.store(task, page, 40 + page);
+    const bytes = new Uint8Array(8);
+    const mm = mmOf(task);
+    function* read() {
+      yield* mmapReadLock(task, mm);
+      const moved = yield* genericAccessPhys(task, vmaOf(task), BASE_PAGE, 0, bytes, false);
+      yield* mmapReadUnlock(task, mm);
+      return moved;
+    }
+    const { pageTables } = world.kernel;
+    const table = pageTables.lookup(rootTable(mm), BASE_PAGE, pageTables.lastLevel) as TablePage;
+    const index = pteIndex(pageTables, BASE_PAGE);
+    pageTables.read(table, index);
+    const flags = pageTables.flags(table.level);
+    director.start(task, read());
+    // Once locked, and let go: the first look is over.
+    while (!table.lock.isHeldBy(task)) director.step(task);
+    while (table.lock.isHeldBy(task)) director.step(task);
+    pageTables.setLeaf(table, index, device.firstFrame + 1, flags);
+    expect([director.finish(task), bytes[0]]).toEqual([8, 41]);
+    pageTables.setLeaf(table, index, device.firstFrame, flags);
+    end(all);
   });
 });
