@@ -25,6 +25,8 @@ export class Cpu {
   interruptsDisabled = 0;
   /** Told whenever interrupts are enabled again, while it is set: an RCU grace period waits for that. */
   onInterruptsEnabled: (() => void) | null = null;
+  /** Told just before this CPU waits until others have taken an interrupt that it sent them: lockdep. */
+  onWaitForOthers: (() => void) | null = null;
   /**
    * Depth of get_cpu / preempt_disable by code that knows its CPU and not its task; above 0 the CPU's task stays on it
    * and a wait is a spin. Tasks have a depth of their own, which adds to this one.

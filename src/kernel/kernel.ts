@@ -185,7 +185,7 @@ export class Kernel {
     const { profile } = machine;
     this.lookUpCycles = { vma: profile.cycles('vmaLookup'), walk: profile.cycles('tableWalk') };
     this.rcu = new Rcu(machine.cpus);
-    this.lockdep = config.lockdep ? new Lockdep() : null;
+    this.lockdep = config.lockdep ? new Lockdep(machine.cpus) : null;
   }
 
   /** The next number for an object of `kind`, from 1. */

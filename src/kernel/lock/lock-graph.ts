@@ -10,6 +10,10 @@ export interface ClassUsage<Stack> {
   inHandler: Stack | null;
   /** Taken with interrupts enabled. */
   enabled: Stack | null;
+  /** Waited for with interrupts disabled. */
+  disabled: Stack | null;
+  /** Held while waiting for other CPUs to take an interrupt. */
+  overCall: Stack | null;
 }
 
 export class LockGraph<Stack> {
@@ -29,11 +33,11 @@ export class LockGraph<Stack> {
     this.#changed = true;
   }
 
-  noteUsage(key: string, inHandler: boolean, enabled: boolean, stack: Stack): void {
-    let usage = this.#usage.get(key);
-    if (usage === undefined) {
-      usage = { key, inHandler: null, enabled: null };
-      this.#usage.set(key, usage);
+  noteUsage(key: string, inHandler: boolean, enabled: boolean, disabled: boolean, stack: Stack): void {
+    const usage = this.#usageOf(key);
+    if (disabled && usage.disabled === null) {
+      usage.disabled = stack;
+      this.#changed = true;
     }
     if (inHandler && usage.inHandler === null) {
       usage.inHandler = stack;
@@ -43,6 +47,23 @@ export class LockGraph<Stack> {
       usage.enabled = stack;
       this.#changed = true;
     }
+  }
+
+  /** It is held while its holder waits for other CPUs to take an interrupt. */
+  noteCall(key: string, stack: Stack): void {
+    const usage = this.#usageOf(key);
+    if (usage.overCall !== null) return;
+    usage.overCall = stack;
+    this.#changed = true;
+  }
+
+  #usageOf(key: string): ClassUsage<Stack> {
+    let usage = this.#usage.get(key);
+    if (usage === undefined) {
+      usage = { key, inHandler: null, enabled: null, disabled: null, overCall: null };
+      this.#usage.set(key, usage);
+    }
+    return usage;
   }
 
   /** Anything new since this was asked last? */
@@ -74,6 +95,17 @@ export class LockGraph<Stack> {
       for (const unsafe of this.#usage.values()) {
         if (unsafe.enabled === null) continue;
         if (safe === unsafe || this.path(safe.key, unsafe.key).length > 0) yield { safe, unsafe };
+      }
+    }
+  }
+
+  /** Classes waited for with interrupts disabled from which classes can be reached that are held over a call of other CPUs. */
+  *callInversions(): Generator<{ spinner: ClassUsage<Stack>; caller: ClassUsage<Stack> }> {
+    for (const spinner of this.#usage.values()) {
+      if (spinner.disabled === null) continue;
+      for (const caller of this.#usage.values()) {
+        if (caller.overCall === null) continue;
+        if (spinner === caller || this.path(spinner.key, caller.key).length > 0) yield { spinner, caller };
       }
     }
   }

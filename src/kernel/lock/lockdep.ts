@@ -2,18 +2,27 @@
  * Looks at the order in which tasks take locks and tells of orders that could deadlock, whether or not they did: a lock
  * class taken against the documented order; classes taken in a circle, however many tasks and however much time lie
  * between; a class taken twice; waiting for mmap_lock while holding a VMA's lock; and spinlocks that an interrupt handler
- * takes as well as somebody whom that handler may interrupt. Each is told once, with what both sides held.
+ * takes as well as somebody whom that handler may interrupt; and spinlocks held while waiting for other CPUs to take an
+ * interrupt, as a flush of TLBs does, which another CPU may spin for with interrupts disabled. Each is told once, with what both sides held.
  * An attempt that does not wait cannot deadlock, but what is waited for while holding its lock can.
+ * Linux's lockdep does not know the last one: it only warns of waiting for other CPUs with interrupts disabled oneself.
  * Left out: read recursion rules of other lock kinds, wait contexts, softirqs, cross-release, deadlocks by completions.
- * @see Linux kernel/locking/lockdep.c, `check_prev_add`, `check_deadlock`, `check_irq_usage`, `mark_lock`
+ * @see Linux kernel/locking/lockdep.c, `check_prev_add`, `check_deadlock`, `check_irq_usage`, `mark_lock`; kernel/smp.c, `csd_lock_wait`
  */
 import type { SharedObject } from '../../base/task.ts';
+import type { Cpu } from '../../hardware/cpu.ts';
 import { FrameKind, LockMode, type LockWatcher, type SchedTask } from '../../sched/task.ts';
 import { classOf, isRankOnly, MMAP_LOCK_CLASS, rankOf, VMA_LOCK_CLASS } from './lock-classes.ts';
 import { type ClassUsage, LockGraph } from './lock-graph.ts';
 
 /** What is wrong with an order. */
-export type LockProblem = 'order' | 'circle' | 'recursion' | 'mmap_lock under a VMA lock' | 'interrupt';
+export type LockProblem =
+  | 'order'
+  | 'circle'
+  | 'recursion'
+  | 'mmap_lock under a VMA lock'
+  | 'interrupt'
+  | 'call of other CPUs';
 
 /** What one task held when it took, or was about to take, a lock. */
 export interface LockStack {
@@ -51,9 +60,28 @@ export class Lockdep implements LockWatcher {
   readonly #graph = new LockGraph<LockStack>();
   readonly #told = new Set<string>();
 
+  /** @param cpus those that tell of waiting for each other */
+  constructor(cpus: readonly Cpu[] = []) {
+    for (const cpu of cpus) cpu.onWaitForOthers = () => this.waitsForOthers(cpu.id);
+  }
+
   /** The locks that a task holds or waits for, outermost first, by name. */
   heldBy(task: SchedTask): readonly string[] {
     return (this.#held.get(task) ?? []).map(({ lock }) => lock.name);
+  }
+
+  /** The task that runs on this CPU sent others an interrupt, and is about to wait until they have taken it. */
+  waitsForOthers(cpu: number): void {
+    for (const [task, held] of this.#held) {
+      // Who holds a spinlock is not preempted: of the tasks of a CPU, that is the one that runs.
+      if (task.cpu !== cpu || !held.some(({ mode }) => mode === LockMode.Spin)) continue;
+      const { locks, ...at } = this.#stack(task, held);
+      const stack = { ...at, locks: [...locks, 'csd_lock_wait for other CPUs'] };
+      for (const { key, mode } of held) {
+        if (mode === LockMode.Spin) this.#graph.noteCall(key, stack);
+      }
+      this.#checkInterrupts(task);
+    }
   }
 
   acquire(task: SchedTask, lock: SharedObject, mode: LockMode, subclass: number, operation: string): void {
@@ -61,7 +89,7 @@ export class Lockdep implements LockWatcher {
     const held = this.#heldOf(task);
     held.push(taken);
     const stack = this.#stack(task, held);
-    this.#noteUsage(task, taken, stack);
+    this.#noteUsage(task, taken, stack, true);
     for (const outer of held) {
       if (outer !== taken && outer.depth === taken.depth) this.#nest(task, outer, taken, stack);
     }
@@ -72,7 +100,7 @@ export class Lockdep implements LockWatcher {
     const taken = this.#entry(task, lock, mode, 0, operation);
     const held = this.#heldOf(task);
     held.push(taken);
-    this.#noteUsage(task, taken, this.#stack(task, held));
+    this.#noteUsage(task, taken, this.#stack(task, held), false);
     this.#checkInterrupts(task);
   }
 
@@ -135,10 +163,11 @@ export class Lockdep implements LockWatcher {
     return true;
   }
 
-  #noteUsage(task: SchedTask, taken: HeldLock, stack: LockStack): void {
+  /** @param waits not just tried */
+  #noteUsage(task: SchedTask, taken: HeldLock, stack: LockStack, waits: boolean): void {
     if (taken.mode !== LockMode.Spin) return;
     const enabled = (task.processor?.interruptsDisabled ?? 0) === 0;
-    this.#graph.noteUsage(taken.key, taken.depth > 0, enabled, stack);
+    this.#graph.noteUsage(taken.key, taken.depth > 0, enabled, waits && !enabled, stack);
   }
 
   /** A handler may spin for ever on a lock whose holder it has interrupted, or on one that such a holder waits for. */
@@ -148,6 +177,10 @@ export class Lockdep implements LockWatcher {
       const summary = interruptSummary(safe, unsafe);
       const stacks = [safe.inHandler, unsafe.enabled].filter((stack) => stack !== null);
       this.#tell(task, 'interrupt', `${safe.key} ${unsafe.key}`, summary, stacks);
+    }
+    for (const { spinner, caller } of this.#graph.callInversions()) {
+      const stacks = [spinner.disabled, caller.overCall].filter((stack) => stack !== null);
+      this.#tell(task, 'call of other CPUs', `${spinner.key} ${caller.key}`, callSummary(spinner, caller), stacks);
     }
   }
 
@@ -181,6 +214,12 @@ function interruptSummary(safe: ClassUsage<LockStack>, unsafe: ClassUsage<LockSt
     return `${safe.key} is taken in an interrupt handler, and elsewhere with interrupts enabled`;
   }
   return `${safe.key}, which an interrupt handler takes, is held while waiting for ${unsafe.key}, which is taken with interrupts enabled`;
+}
+
+function callSummary(spinner: ClassUsage<LockStack>, caller: ClassUsage<LockStack>): string {
+  const held = `${caller.key} is held while waiting for other CPUs to take an interrupt`;
+  if (spinner.key === caller.key) return `${held}, and elsewhere is waited for with interrupts disabled`;
+  return `${held}; ${spinner.key}, which is held while waiting for it, is waited for with interrupts disabled`;
 }
 
 /** Several lines for people. */

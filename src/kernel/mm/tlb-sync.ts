@@ -44,6 +44,9 @@ export function* tlbRemoveTableSyncOne(current: TaskStruct): Task<void> {
     yield call.send;
     machine.interconnect.sendInterrupt(current.cpu, id, () => call.handler(), 'tlb_remove_table_sync_one');
   }
-  if (others.length > 0) yield call.wait;
+  if (others.length > 0) {
+    current.processor?.onWaitForOthers?.();
+    yield call.wait;
+  }
   preemptEnable(current);
 }

@@ -142,7 +142,9 @@ function* flushTlbMulti(all: X86KernelCpus, cpu: number, request: FlushRequest):
     );
   }
   if (mm.hasCpu(cpu)) yield* flushLocally(all, cpu, request);
-  if (targets.length > 0) yield call.wait;
+  if (targets.length === 0) return;
+  all.machine.cpu(cpu).onWaitForOthers?.();
+  yield call.wait;
 }
 
 /** A function running on other CPUs that the sender waits for (`call_single_data`). */
