@@ -1,9 +1,9 @@
 /**
  * Moves pinned folios that may not be pinned for long to where they may.
- * Left out: memory of devices (`migrate_device_coherent_folio`). A large folio is split and its pages are moved one by
- * one, as Linux does where it finds no large one to move it to.
+ * Left out: memory of devices (`migrate_device_coherent_folio`). A large folio moves whole; where there is no other of its
+ * size, or where parts of it are unmapped already, it is split and its pages are moved one by one.
  * @see Linux mm/gup.c, `check_and_migrate_movable_pages`, `collect_longterm_unpinnable_folios`,
- * `migrate_longterm_unpinnable_folios`
+ * `migrate_longterm_unpinnable_folios`; mm/migrate.c, `migrate_pages_batch`
  */
 import type { Task } from '../../base/task.ts';
 import { EAGAIN, ENOMEM } from '../errno.ts';
@@ -90,13 +90,16 @@ function* migrateOne(current: TaskStruct, folio: number, isolated: number[]): Ta
   yield frames.refPoint(folio);
   // Nobody else has it any more: it was unmapped meanwhile.
   if (frames.refcount(folio) === 1) return true;
-  if (frames.isLarge(folio) && !(yield* splitIsolated(current, folio, isolated))) return false;
+  if (!frames.isLarge(folio)) return (yield* migrateFolio(current, folio)) === 0;
+  if (frames.hasFlag(folio, FrameFlag.Hugetlb)) return false;
+  const error = frames.deferredSplit.has(folio) ? -ENOMEM : yield* migrateFolio(current, folio);
+  if (error !== -ENOMEM) return error === 0;
+  if (!(yield* splitIsolated(current, folio, isolated))) return false;
   return (yield* migrateFolio(current, folio)) === 0;
 }
 
 /** Its other pages join the list. */
 function* splitIsolated(current: TaskStruct, folio: number, isolated: number[]): Task<boolean> {
-  if (current.kernel.frames.hasFlag(folio, FrameFlag.Hugetlb)) return false;
   yield* folioLock(current, folio);
   const error = yield* splitFolio(current, folio, isolated);
   yield* folioUnlock(current, folio);

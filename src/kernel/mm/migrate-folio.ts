@@ -1,8 +1,9 @@
 /**
- * Moving a page of one frame to another one: all that maps it is replaced by migration entries, the data is copied, the cache
+ * Moving a folio to other frames: all that maps it is replaced by migration entries, the data is copied, the cache
  * it is in (a file's, or that of swap) gets the new frame, and the entries become ptes of that. Somebody who has a
  * reference, or a pin, keeps the page where it is.
- * Left out: folios of several frames, huge pages of a pool, moving many pages at a time.
+ * Left out: huge pages of a pool, moving many folios at a time. One entry that maps all of a huge page is a table of migration
+ * entries meanwhile.
  * @see Linux mm/migrate.c, `migrate_pages`, `migrate_folio_unmap`, `migrate_folio_move`, `__folio_migrate_mapping`,
  * `folio_migrate_flags`
  */
@@ -20,6 +21,7 @@ import { folioAddLru } from './reclaim/lru.ts';
 import { TlbFlushBatch } from './reclaim/tlb-batch.ts';
 import { removeMigrationPtes } from './remove-migration-ptes.ts';
 import { swapAreaOf } from './swap-cache.ts';
+import type { WholeMapping } from './thp/restore-huge-pmd.ts';
 import { tryToMigrate } from './try-to-migrate.ts';
 
 /** Who has a passing reference may be gone at the next attempt (`NR_MAX_MIGRATE_PAGES_RETRY`). */
@@ -32,12 +34,12 @@ const MOVED_FLAGS = Active | Anon | Dirty | Referenced | SwapBacked | SwapCache 
 const COUNTED_BY = Anon | SwapBacked;
 
 /**
- * Moves an isolated page, which nobody has locked for long. 0: the caller's reference is the last one of the old frame,
- * which is nobody's any more; -EAGAIN or -ENOMEM: it stays what it was, isolated.
+ * Moves an isolated folio, which nobody has locked for long. 0: the caller's reference is the last one of the old frame,
+ * which is nobody's any more; -EAGAIN, or -ENOMEM (no folio of its size): it stays what it was, isolated.
  */
 export function* migrateFolio(current: TaskStruct, from: number): Task<number> {
   const { frames } = current.kernel;
-  const to = yield* allocUserFolio(current, null, 0, false);
+  const to = yield* allocUserFolio(current, null, frames.order(from), false);
   if (to === NO_FRAME) return -ENOMEM;
   let result = -EAGAIN;
   for (let tries = 0; tries < MIGRATE_TRIES && result === -EAGAIN; tries++) {
@@ -57,26 +59,35 @@ export function* migrateFolio(current: TaskStruct, from: number): Task<number> {
 function* moveLocked(current: TaskStruct, from: number, to: number): Task<number> {
   const { frames } = current.kernel;
   const wasMapped = frames.isMapped(from);
+  const wholes: WholeMapping[] = [];
+  const partial = frames.deferredSplit.has(from);
   if (wasMapped) {
     const batch = new TlbFlushBatch();
-    yield* tryToMigrate(current, from, batch);
+    yield* tryToMigrate(current, from, batch, false, wholes);
     yield* batch.flush(current);
   }
   const moved = !frames.isMapped(from) && (yield* moveData(current, from, to));
   if (moved) folioAddLru(frames, to);
-  if (wasMapped) yield* restorePtes(current, from, moved ? to : from);
+  if (wasMapped) yield* restorePtes(current, from, moved ? to : from, wholes);
+  // Its entries went one by one; all of them are back.
+  if (!moved && !partial) frames.deferredSplit.delete(from);
   return moved ? 0 : -EAGAIN;
 }
 
 /** The lock of the anon_vmas is taken here, as the rmap asks nobody about a page that is not mapped yet. */
-function* restorePtes(current: TaskStruct, from: number, to: number): Task<void> {
+function* restorePtes(
+  current: TaskStruct,
+  from: number,
+  to: number,
+  wholes: readonly WholeMapping[],
+): Task<void> {
   const mapping = current.kernel.frames.mapping(to);
   if (!(mapping instanceof AnonVma)) {
-    yield* removeMigrationPtes(current, from, to);
+    yield* removeMigrationPtes(current, from, to, { wholes });
     return;
   }
   yield* mapping.rwsem.downRead(current);
-  yield* removeMigrationPtes(current, from, to, { rmapLocked: true });
+  yield* removeMigrationPtes(current, from, to, { rmapLocked: true, wholes });
   yield* mapping.rwsem.upRead(current);
 }
 
@@ -84,7 +95,8 @@ function* restorePtes(current: TaskStruct, from: number, to: number): Task<void>
 function* moveData(current: TaskStruct, from: number, to: number): Task<boolean> {
   const { frames } = current.kernel;
   if (!onlyExpected(current, from) || isSecret(current, from)) return false;
-  yield* copyUserPage(current.kernel, from, to);
+  const pages = 2 ** frames.order(from);
+  for (let i = 0; i < pages; i++) yield* copyUserPage(current.kernel, from + i, to + i);
   yield frames.refPoint(from);
   if (!onlyExpected(current, from)) return false;
   const mapping = frames.mapping(from);
@@ -94,7 +106,8 @@ function* moveData(current: TaskStruct, from: number, to: number): Task<boolean>
   if (mapping instanceof AddressSpace) {
     mapping.remove(frames, index);
     frames.get(to);
-    mapping.add(frames, index, to);
+    if (pages === 1) mapping.add(frames, index, to);
+    else mapping.addLarge(frames, index, to);
   } else {
     frames.setMapping(to, mapping, index);
     frames.setMapping(from, null, 0);
@@ -112,7 +125,7 @@ function isSecret({ kernel: { frames } }: TaskStruct, folio: number): boolean {
 
 /** The caller's reference, and those of the caches. @see `folio_expected_ref_count` */
 function onlyExpected({ kernel: { frames } }: TaskStruct, folio: number): boolean {
-  const cached = frames.mapping(folio) instanceof AddressSpace ? 1 : 0;
+  const cached = frames.mapping(folio) instanceof AddressSpace ? 2 ** frames.order(folio) : 0;
   const swapped = frames.hasFlag(folio, SwapCache) ? 1 : 0;
   return frames.refcount(folio) === 1 + cached + swapped;
 }

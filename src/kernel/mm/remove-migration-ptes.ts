@@ -12,10 +12,11 @@ import { AnonVma } from './anon-vma.ts';
 import { endsRun, foldRun } from './contiguous-ptes.ts';
 import { migrationFlagsRead, migrationFrameRead } from './migration-entry.ts';
 import { MM_ANONPAGES } from './mm.ts';
-import { entryEnd, pteIndex, type TablePage } from './page-table.ts';
+import { entryEnd, isWholeHugePage, pteIndex, type TablePage } from './page-table.ts';
 import { pteOffsetMapLock, pteUnmapUnlock } from './page-table-alloc.ts';
 import { addFileRmap, addMmCounter } from './rmap.ts';
 import { folioSpan, type RmapVisitor, rmapWalk, rmapWalkLocked } from './rmap-walk.ts';
+import { restoreHugePmd, type WholeMapping } from './thp/restore-huge-pmd.ts';
 import type { VmArea } from './vma.ts';
 import { VM_LOCKED } from './vma-flags.ts';
 import { vmaPageProtection } from './vma-protection.ts';
@@ -27,6 +28,8 @@ export interface RemoveMigrationOptions {
   readonly rmapLocked?: boolean;
   /** RMP_USE_SHARED_ZEROPAGE: a page of zeros gives way to the zero page. */
   readonly useZeroPage?: boolean;
+  /** Where one entry mapped all of it, and is to again. */
+  readonly wholes?: readonly WholeMapping[];
 }
 
 /**
@@ -37,11 +40,11 @@ export function* removeMigrationPtes(
   current: TaskStruct,
   from: number,
   to: number,
-  { rmapLocked = false, useZeroPage = false }: RemoveMigrationOptions = {},
+  { rmapLocked = false, useZeroPage = false, wholes = [] }: RemoveMigrationOptions = {},
 ): Task<void> {
   const zero = useZeroPage && isUnused(current, to);
   const visit: RmapVisitor = function* (vma, page) {
-    yield* restoreSpan(current, vma, page, from, to, zero);
+    yield* restoreSpan(current, vma, page, from, to, zero, wholes);
     return true;
   };
   const mapping = current.kernel.frames.mapping(to);
@@ -70,13 +73,17 @@ function* restoreSpan(
   from: number,
   to: number,
   zero: boolean,
+  wholes: readonly WholeMapping[],
 ): Task<void> {
   const { pageTables } = vma.mm.kernel;
   const span = folioSpan(vma, start, to);
   const end = start + span.pages;
   for (let page = start; page < end; ) {
     const next = entryEnd(pageTables.format, page, end, pageTables.lastLevel - 1);
-    const table = yield* pteOffsetMapLock(current, vma.mm, page);
+    const whole = wholes.some((mapping) => mapping.mm === vma.mm && mapping.page === page);
+    const all = whole && isWholeHugePage(pageTables, page, next);
+    const restored = all && (yield* restoreHugePmd(current, vma, page, from, to));
+    const table = restored ? null : yield* pteOffsetMapLock(current, vma.mm, page);
     if (table !== null) {
       yield* restoreTable(current, vma, table, page, next, {
         from,

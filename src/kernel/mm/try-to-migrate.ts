@@ -18,6 +18,7 @@ import { forEachMapped } from './reclaim/mapped-pte.ts';
 import type { TlbFlushBatch } from './reclaim/tlb-batch.ts';
 import { removeRmap } from './rmap.ts';
 import { folioSpan, type RmapVisitor, rmapWalk, rmapWalkLocked } from './rmap-walk.ts';
+import type { WholeMapping } from './thp/restore-huge-pmd.ts';
 import { splitHugePmd } from './thp/split-pmd.ts';
 import type { VmArea } from './vma.ts';
 import { VM_GROWSDOWN, VM_STACK_INCOMPLETE_SETUP } from './vma-flags.ts';
@@ -27,18 +28,20 @@ import { entryWritable } from './vma-protection.ts';
  * The caller has the folio locked and a reference of it, and flushes the batch. Whether it worked is seen by asking whether
  * the folio is still mapped: pages that are pinned stay, and those of a stack that execve is still building.
  * @param rmapLocked the lock of the folio's anon_vmas is held for writing
+ * @param wholes gets where one entry mapped all of it
  */
 export function* tryToMigrate(
   current: TaskStruct,
   folio: number,
   batch: TlbFlushBatch,
   rmapLocked = false,
+  wholes: WholeMapping[] | null = null,
 ): Task<void> {
   const { frames } = current.kernel;
   const anonymous = frames.hasFlag(folio, FrameFlag.Anon);
   const visit: RmapVisitor = function* (vma, page) {
     if (anonymous && isTemporaryStack(vma)) return true;
-    return (yield* migrateSpan(current, vma, page, folio, batch)) && frames.isMapped(folio);
+    return (yield* migrateSpan(current, vma, page, folio, batch, wholes)) && frames.isMapped(folio);
   };
   yield* rmapLocked ? rmapWalkLocked(current, folio, visit) : rmapWalk(current, folio, visit);
 }
@@ -56,13 +59,17 @@ function* migrateSpan(
   start: number,
   folio: number,
   batch: TlbFlushBatch,
+  wholes: WholeMapping[] | null,
 ): Task<boolean> {
   const { kernel } = vma.mm;
   const { pageTables } = kernel;
   const span = folioSpan(vma, start, folio);
   const range = mmuNotifierRange(vma.mm, start, start + span.pages, 'clear');
   yield* mmuNotifierStart(current, range);
-  if (mapsWhole(vma, start, folio)) yield* splitHugePmd(current, vma, start);
+  if (mapsWhole(vma, start, folio)) {
+    if (vma.anonymous) wholes?.push({ mm: vma.mm, page: start });
+    yield* splitHugePmd(current, vma, start);
+  }
   const done = yield* forEachMapped(current, vma, start, folio, function* (table, page) {
     if (table.level !== pageTables.lastLevel) return false;
     if (inRun(kernel, table, pteIndex(pageTables, page))) yield* unfoldRun(current, vma.mm, table, page);

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Task } from '../../../src/base/task.ts';
+import { auditKernel } from '../../../src/check/mm-invariants.ts';
 import { EFAULT, ENOMEM } from '../../../src/kernel/errno.ts';
 import { AddressSpace } from '../../../src/kernel/frame/address-space.ts';
 import { GUP_PIN_COUNTING_BIAS } from '../../../src/kernel/frame/frame-table.ts';
@@ -17,6 +18,7 @@ import { MADV_HUGEPAGE } from '../../../src/kernel/mm/madvise/advice.ts';
 import { sysMadvise } from '../../../src/kernel/mm/madvise/madvise.ts';
 import { MappedFile } from '../../../src/kernel/mm/mapped-file.ts';
 import { memfdCreate } from '../../../src/kernel/mm/memfd.ts';
+import { migrateFolio } from '../../../src/kernel/mm/migrate-folio.ts';
 import { MAP_FIXED } from '../../../src/kernel/mm/mman.ts';
 import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { sysMunmap } from '../../../src/kernel/mm/munmap.ts';
@@ -201,33 +203,103 @@ describe.each(PARTS)('other pages of %s', (_name, config) => {
     expect(locked(world, target, mm, withHelp())).toBe(1);
     expect(frames.zoneOf(scene.frameOf(0))).toBe('normal');
   });
+});
 
-  it('splits a huge page and moves each of its pages', () => {
-    const world = new World(1, undefined, config === CMA ? { cmaPages: 2560 } : { movablePages: 1024 });
-    const target = world.process('target');
-    world.map(target, 0, 1024, RW);
-    world.run(target, sysMadvise(target, BASE, 1024n * PAGE, MADV_HUGEPAGE));
-    const first = 512 - (FIRST % 512 || 512);
-    const at = BASE + BigInt(first) * PAGE;
-    world.store(target, at + 5n * PAGE, [7]);
-    world.store(target, at + 6n * PAGE, [8]);
-    const { frames, pageTables } = world.kernel;
-    expect(pageTables.pmdKind(rootTable(mmOf(target)), FIRST + first)).toBe(PmdKind.Huge);
-    expect(frames.zoneOf(pageTables.frame(pageTables.lastLevel - 1))).toBe(
-      config === CMA ? 'cma' : 'movable',
-    );
+describe.each(PARTS)('huge pages of %s', (_name, config) => {
+  it('move whole, and one entry maps each again', () => {
+    const scene = hugeScene(config);
+    const { world, target, frames } = scene;
+    expect(scene.zone()).toBe(config === CMA ? 'cma' : 'movable');
     const pages = slots(4);
-    const path = pinUserPages(target, FIRST + first + 4, 4, LONG, pages);
-    expect(locked(world, target, mmOf(target), path)).toBe(4);
-    expect(pages.map((frame) => frames.zoneOf(frame))).toEqual(pages.map(() => 'normal'));
-    expect(pages.map((frame) => frames.isLarge(frame))).toEqual([false, false, false, false]);
-    expect([world.load(target, at + 5n * PAGE, 1), world.load(target, at + 6n * PAGE, 1)]).toEqual([
-      [7],
-      [8],
-    ]);
+    expect(scene.pin(pages)).toBe(4);
+    expect([scene.kind(), scene.zone()]).toEqual([PmdKind.Huge, 'normal']);
+    expect(pages).toEqual([4, 5, 6, 7].map((i) => scene.head() + i));
+    expect([frames.refcount(scene.head()), frames.maybeDmaPinned(scene.head())]).toEqual([5, true]);
+    expect(scene.loaded()).toEqual([7, 8]);
+    world.store(target, scene.at + 5n * PAGE, [9]);
+    expect(scene.loaded()).toEqual([9, 8]);
+    world.run(target, unpinUserPages(target, pages, 4));
+    expect(auditKernel(world.kernel, world.system.tlbView)).toEqual([]);
     expectQuiet(world, mmOf(target));
   });
+
+  it('are split where no other of their size is free, and each of their pages moves', () => {
+    const scene = hugeScene(config);
+    const { world, target, frames } = scene;
+    const all: number[] = [];
+    for (let frame = frames.allocate(); frame !== -1; frame = frames.allocate()) all.push(frame);
+    for (const frame of all) if (frame % 2 === 0) frames.put(frame);
+    const pages = slots(4);
+    expect(scene.pin(pages)).toBe(4);
+    expect(pages.map((frame) => frames.zoneOf(frame))).toEqual(pages.map(() => 'normal'));
+    expect(pages.map((frame) => frames.isLarge(frame))).toEqual([false, false, false, false]);
+    expect(scene.loaded()).toEqual([7, 8]);
+    expectQuiet(world, mmOf(target));
+  });
+
+  it('move when fork shares them, and both map them whole', () => {
+    const scene = hugeScene(config);
+    const { world, target } = scene;
+    const child = world.fork(target, 'child');
+    const file = scene.head();
+    function* move(): Task<number> {
+      expect(folioIsolateLru(scene.frames, file)).toBe(true);
+      const error = yield* migrateFolio(target, file);
+      scene.frames.put(file);
+      return error;
+    }
+    expect(world.run(target, move())).toBe(0);
+    expect([scene.kind(), scene.kind(child)]).toEqual([PmdKind.Huge, PmdKind.Huge]);
+    expect(scene.head()).not.toBe(file);
+    expect(scene.head(child)).toBe(scene.head());
+    expect(world.load(child, scene.at + 5n * PAGE, 1)).toEqual([7]);
+    expect(auditKernel(world.kernel, world.system.tlbView)).toEqual([]);
+  });
+
+  it('stay where they are, mapped as they were, while somebody else holds them', () => {
+    const scene = hugeScene(config);
+    const { world, frames } = scene;
+    const head = scene.head();
+    frames.get(head);
+    const pages = slots(4);
+    expect(scene.pin(pages)).toBe(-ENOMEM);
+    expect([scene.kind(), scene.head(), frames.refcount(head)]).toEqual([PmdKind.Huge, head, 2]);
+    expect(frames.deferredSplit.size).toBe(0);
+    frames.put(head);
+    expect(scene.loaded()).toEqual([7, 8]);
+    expect(auditKernel(world.kernel, world.system.tlbView)).toEqual([]);
+  });
 });
+
+/** A huge page of anonymous memory with 7 and 8 in its pages 5 and 6. */
+function hugeScene(config: Partial<KernelConfig>) {
+  const world = new World(1, undefined, config === CMA ? { cmaPages: 2560 } : { movablePages: 1024 });
+  const target = world.process('target');
+  world.map(target, 0, 1024, RW);
+  world.run(target, sysMadvise(target, BASE, 1024n * PAGE, MADV_HUGEPAGE));
+  const first = 512 - (FIRST % 512 || 512);
+  const at = BASE + BigInt(first) * PAGE;
+  world.store(target, at + 5n * PAGE, [7]);
+  world.store(target, at + 6n * PAGE, [8]);
+  const { frames, pageTables } = world.kernel;
+  const kind = (task = target) => pageTables.pmdKind(rootTable(mmOf(task)), FIRST + first);
+  const head = (task = target) => {
+    kind(task);
+    return pageTables.frame(pageTables.lastLevel - 1);
+  };
+  return {
+    world,
+    target,
+    frames,
+    at,
+    kind,
+    head,
+    zone: () => frames.zoneOf(head()),
+    loaded: () => [5n, 6n].map((page) => world.load(target, at + page * PAGE, 1)[0]),
+    pin: (pages: number[]) =>
+      locked(world, target, mmOf(target), pinUserPages(target, FIRST + first + 4, 4, LONG, pages)),
+  };
+}
 
 describe('mmap_lock', () => {
   it.each([
