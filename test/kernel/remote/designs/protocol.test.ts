@@ -83,6 +83,7 @@ describe('during the walk', () => {
     ['v3', false],
     ['v4', false],
     ['v5', true],
+    ['v6', true],
   ] as const)('of %s interrupts are off: %s', (design, off) => {
     const world = new DesignWorld(design);
     world.map(world.target, 0, 1, RW);
@@ -127,24 +128,36 @@ describe.each([
     0,
     0,
     0,
-    { v1: 'absent page', v2: 'absent page', v3: 'absent page', v5: 'absent page' },
+    { v1: 'absent page', v2: 'absent page', v3: 'absent page', v5: 'absent page', v6: 'absent page' },
   ],
-  ['a zero page', 1, 0, 0, { v5: 'lockless walk stopped' }],
-  ['a write to a present page', 2, FOLL_WRITE, 0, { v1: 'write', v2: 'write', v3: 'write' }],
-  ['a read over two VMAs', 3, 0, 4092, { v3: 'several VMAs', v4: 'several VMAs', v5: 'several VMAs' }],
-  ['memory without VM_READ, forced', 4, FOLL_FORCE, 0, { v5: 'absent page' }],
-  ['a huge page of a pool', HUGE_AT, 0, 0, { v1: 'hugetlb', v2: 'hugetlb', v3: 'hugetlb', v5: 'hugetlb' }],
+  ['a zero page', 1, 0, 0, { v5: 'lockless walk stopped', v6: 'lockless walk stopped' }],
+  ['a write to a present page', 2, FOLL_WRITE, 0, { v1: 'write', v2: 'write', v3: 'write', v6: 'write' }],
+  [
+    'a read over two VMAs',
+    3,
+    0,
+    4092,
+    { v3: 'several VMAs', v4: 'several VMAs', v5: 'several VMAs', v6: 'several VMAs' },
+  ],
+  ['memory without VM_READ, forced', 4, FOLL_FORCE, 0, { v5: 'absent page', v6: 'absent page' }],
+  [
+    'a huge page of a pool',
+    HUGE_AT,
+    0,
+    0,
+    { v1: 'hugetlb', v2: 'hugetlb', v3: 'hugetlb', v5: 'hugetlb', v6: 'hugetlb' },
+  ],
   [
     'an address just below a stack',
     1196,
     0,
     0,
-    Object.fromEntries(['v1', 'v2', 'v3', 'v4', 'v5'].map((name) => [name, 'hole or stack growth'])),
+    Object.fromEntries(['v1', 'v2', 'v3', 'v4', 'v5', 'v6'].map((name) => [name, 'hole or stack growth'])),
   ],
 ] as readonly (readonly [string, number, number, number, Expected])[])(
   '%s',
   (_, page, gupFlags, offset, expected) => {
-    it.each(['v0', 'v1', 'v2', 'v3', 'v4', 'v5'] as const)('under %s', (design) => {
+    it.each(['v0', 'v1', 'v2', 'v3', 'v4', 'v5', 'v6'] as const)('under %s', (design) => {
       const world = new DesignWorld(design);
       const { target } = world;
       world.map(target, 0, 4, RW);
@@ -181,7 +194,7 @@ describe('GUP alone', () => {
 });
 
 describe('without VMA locks in the kernel', () => {
-  it.each(['v1', 'v2', 'v3', 'v4', 'v5'] as const)('%s is today', (design) => {
+  it.each(['v1', 'v2', 'v3', 'v4', 'v5', 'v6'] as const)('%s is today', (design) => {
     const world = new DesignWorld(design, { kernel: { perVmaLocks: false } });
     world.map(world.target, 0, 1, RW);
     world.fill(0, 1);
@@ -218,6 +231,8 @@ describe('a writer that holds mmap_lock', () => {
     ['v3', false],
     ['v4', false],
     ['v5', false],
+    // It has no other lock than that one to ask.
+    ['v6', true],
   ] as const)('but not the VMA holds up %s: %s', (design, blocked) => {
     const world = begin(design, false);
     const { director, reader, writer } = world;
