@@ -3,7 +3,7 @@ import type { Task } from '../../../src/base/task.ts';
 import type { User } from '../../../src/userland/user.ts';
 
 /** A place in the memory of process `pid`. */
-export interface Place {
+interface Place {
   readonly pid: number;
   readonly at: bigint;
 }

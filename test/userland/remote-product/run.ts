@@ -28,7 +28,7 @@ export const pathsOf = ({ served, neverComes }: Situation): string[] =>
     .map(([name]) => name);
 
 /** What came of one path: what it gave, and what its pages are and hold afterwards. */
-export interface PathOutcome {
+interface PathOutcome {
   readonly gave: unknown;
   readonly pages: readonly string[];
   readonly bytes: readonly string[];

@@ -57,9 +57,7 @@ function* readInside(
   let failed = isInside(vma, first, transfer)
     ? readRefusal(current, vma, transfer.gupFlags)
     : RemoteFallback.SeveralVmas;
-  if (failed === null && !(yield* readPages(current, vma, first, transfer))) {
-    failed = RemoteFallback.AbsentPage;
-  }
+  failed ??= yield* readPages(current, vma, first, transfer);
   if (failed === null) return transfer.length;
   current.kernel.remoteCounters.noteFallback(failed);
   return yield* v0MmapLock.accessRemoteVm(current, transfer);
