@@ -61,6 +61,18 @@ describe('docs/scenarios.md', () => {
     expect(unnamed).toEqual([]);
   });
 
+  it('has arguments, results, errors and source of every call of User in one row', () => {
+    const typescript = text.slice(0, text.indexOf('\n## YAML'));
+    const cells = new Map<string, number>();
+    for (const row of typescript.split('\n').filter((line) => line.startsWith('| `'))) {
+      const parts = row.split(' |');
+      for (const [, name = ''] of (parts[0] ?? '').matchAll(/`(\w+)`/g)) {
+        cells.set(name, Math.max(cells.get(name) ?? 0, parts.length - 1));
+      }
+    }
+    expect(methodsOf(User.prototype).filter((name) => cells.get(name) !== 5)).toEqual([]);
+  });
+
   it('names every counter', () => {
     expect([...COUNTER_NAMES].filter((name) => !words.has(name))).toEqual([]);
   });
