@@ -238,6 +238,7 @@ describe('a writer that holds mmap_lock', () => {
     const { director, reader, writer } = world;
     if (blocked) expect(director.block(reader)).toBe('down_read_killable');
     else expect(director.finish(reader)).toBe(8);
+    expect(world.fallbacks).toEqual(design === 'v6' ? { 'a writer holds mmap_lock': 1 } : {});
     director.finishAll(writer, reader);
     expect(reader.result).toBe(8);
   });
