@@ -43,12 +43,7 @@ export function* updateRefCtrAt(
 }
 
 /** False, and nothing written, where the sum is negative. No atomic addition: the program may write in between. */
-function* addToShort(
-  { kernel }: TaskStruct,
-  frame: number,
-  offset: number,
-  delta: number,
-): Task<boolean> {
+function* addToShort({ kernel }: TaskStruct, frame: number, offset: number, delta: number): Task<boolean> {
   const bytes = new Uint8Array(2);
   const view = new DataView(bytes.buffer);
   const { memory } = kernel.machine;
