@@ -36,7 +36,7 @@ function isScanned(vma: VmArea): boolean {
 }
 
 /** Needs mmap_lock. @see `change_prot_numa` */
-export function* changeProtNuma(current: TaskStruct, vma: VmArea, start: number, end: number): Task<number> {
+function* changeProtNuma(current: TaskStruct, vma: VmArea, start: number, end: number): Task<number> {
   const gather = yield* tlbGatherMmu(current, vma.mm);
   const marked = yield* changeProtection(current, vma.mm, vma, start, end, gather, MM_CP_PROT_NUMA);
   current.kernel.numaEvents.pteUpdates += marked;
