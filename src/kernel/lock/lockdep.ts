@@ -180,7 +180,13 @@ export class Lockdep implements LockWatcher {
     }
     for (const { spinner, caller } of this.#graph.callInversions()) {
       const stacks = [spinner.disabled, caller.overCall].filter((stack) => stack !== null);
-      this.#tell(task, 'call of other CPUs', `${spinner.key} ${caller.key}`, callSummary(spinner, caller), stacks);
+      this.#tell(
+        task,
+        'call of other CPUs',
+        `${spinner.key} ${caller.key}`,
+        callSummary(spinner, caller),
+        stacks,
+      );
     }
   }
 

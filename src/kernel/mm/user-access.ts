@@ -278,6 +278,8 @@ export function copyFromUserInatomic(current: TaskStruct, target: Uint8Array, ad
 export function* faultInReadable(current: TaskStruct, address: bigint, length: number): Task<number> {
   const byte = new Uint8Array(1);
   if (length > 0 && !accessOk(current, address, BigInt(length))) return length;
+  // A cursor that is 0 has come round the end of all addresses, Linux says; so a range that begins there is not tried either.
+  if (address === 0n) return length;
   for (let done = 0; done < length; ) {
     const at = address + BigInt(done);
     if ((yield* copyFromUser(current, byte, at)) !== 0) return length - done;

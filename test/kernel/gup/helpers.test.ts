@@ -15,7 +15,15 @@ import type { KernelConfig } from '../../../src/kernel/kernel.ts';
 import { FAULT_FLAG_KILLABLE, FAULT_FLAG_WRITE } from '../../../src/kernel/mm/fault/fault-flags.ts';
 import { hugetlbMemfdCreate } from '../../../src/kernel/mm/hugetlb/hugetlb-file.ts';
 import { fileRead, fileWrite, memfdCreate } from '../../../src/kernel/mm/memfd.ts';
-import { MAP_GROWSDOWN, MAP_PRIVATE, PROT_NONE, PROT_READ } from '../../../src/kernel/mm/mman.ts';
+import {
+  MAP_ANONYMOUS,
+  MAP_FIXED,
+  MAP_GROWSDOWN,
+  MAP_PRIVATE,
+  PROT_NONE,
+  PROT_READ,
+} from '../../../src/kernel/mm/mman.ts';
+import { sysMmap } from '../../../src/kernel/mm/mmap.ts';
 import { faultInReadable } from '../../../src/kernel/mm/user-access.ts';
 import { SIGKILL } from '../../../src/kernel/signal.ts';
 import type { TaskStruct } from '../../../src/kernel/task-struct.ts';
@@ -111,6 +119,13 @@ describe.each<[string, FaultIn, boolean]>([
     expect(left(2n ** 64n - 4096n, 8192)).toBe(8192);
     expect(left(0xffff_8000_0000_0000n, 16)).toBe(16);
     expect(left(1n, 0)).toBe(0);
+  });
+
+  it('tries nothing of a range that begins at address 0, though memory is mapped there', () => {
+    const { world, target, left } = scene();
+    const flags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS;
+    expect(world.run(target, sysMmap(target, 0n, PAGE, RW, flags, null, 0n))).toBe(0n);
+    expect([left(0n, 16), left(0n, 0), left(1n, 16)]).toEqual([16, 0, 0]);
   });
 
   it('changes the first byte of each page only if it writes itself', () => {

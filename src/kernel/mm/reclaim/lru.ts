@@ -82,9 +82,11 @@ export function folioMarkAccessed(frames: FrameTable, folio: number): void {
 
 /** One that is not on a list yet, or isolated, comes to the active one later. */
 function activate(frames: FrameTable, folio: number, flags: number): void {
-  if ((flags & Lru) !== 0) return move(frames, folio, Active, Referenced);
-  frames.setFlags(folio, Active);
-  frames.clearFlags(folio, Referenced);
+  if ((flags & Lru) !== 0) move(frames, folio, Active, Referenced);
+  else {
+    frames.setFlags(folio, Active);
+    frames.clearFlags(folio, Referenced);
+  }
 }
 
 /** Its memory is locked: off the lists that reclaim looks at (`mlock_folio`). */

@@ -16,10 +16,11 @@ import { untaggedPageRemoteUnlocked } from '../../gup/get-user-pages-loop.ts';
 import { FastWalk } from '../../gup/gup-fast-walk.ts';
 import { markFolioDirtyLock } from '../../gup/pin.ts';
 import { localIrqRestore, localIrqSave } from '../../lock/irq.ts';
-import { lockVmaUnderRcu } from '../../mm/lock-vma-under-rcu.ts';
+import { rcuReadLock } from '../../lock/rcu.ts';
+import { failureSeen, isLocked, notLocked } from '../../mm/lock-vma-under-rcu.ts';
 import { countVmaLookup } from '../../mm/look-up-costs.ts';
 import type { VmArea } from '../../mm/vma.ts';
-import { vmaEndRead } from '../../mm/vma-lock.ts';
+import { countReader, countReaderOff } from '../../mm/vma-lock.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { RemoteAccessDesign, RemoteTransfer } from '../design.ts';
 import { RemoteFallback } from '../remote-counters.ts';
@@ -50,21 +51,36 @@ export const v5GupFast: RemoteAccessDesign = {
   accessRemoteVm,
 };
 
-function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<number> {
-  const { mm, offset, length, gupFlags } = transfer;
+function accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<number> {
+  const refused = refusalOutside(current, transfer.gupFlags);
+  return refused === null ? accessOneVma(current, transfer) : fallBack(current, transfer, refused);
+}
+
+/**
+ * The steps of `lockVmaUnderRcu` and `vmaEndRead` are written out: a point that comes from a task inside costs more than
+ * what is done there, and these are four of thirteen.
+ */
+function* accessOneVma(current: TaskStruct, transfer: RemoteTransfer): Task<number> {
+  const { mm, gupFlags } = transfer;
   const { frames } = current.kernel;
   const first = untaggedPageRemoteUnlocked(current, mm, transfer.page);
-  let failed = refusalOutside(current, gupFlags);
-  const vma = failed === null ? yield* lockVmaUnderRcu(current, mm, first) : null;
-  if (vma === null) return yield* fallBack(current, transfer, failed ?? lockRefusal(mm));
-  failed = refusalInside(current, vma, transfer, first);
+  rcuReadLock(current);
+  yield mm.treeLoad;
+  // None is a failure, too.
+  const found = mm.vmas.lookup(first) as VmArea;
+  let failure = failureSeen(mm, found);
+  if (failure === null) yield found.startRead;
+  failure ??= countReader(current, found);
+  if (failure === null) yield found.recheck;
+  const locked = isLocked(current, mm, found, first, failure);
+  const vma = locked ? found : yield* notLocked(current, mm, found, first, failure);
+  if (vma === null) return yield* fallBack(current, transfer, lockRefusal(mm));
+  let failed = refusalInside(current, vma, transfer, first);
   const pages = [0];
   const walk = new FastWalk(current, mm, gupFlags | FOLL_GET | FOLL_REMOTE, pages);
-  const end = first + Math.ceil((offset + length) / PAGE_SIZE);
+  const end = first + Math.ceil((transfer.offset + transfer.length) / PAGE_SIZE);
   let page = first;
   for (; page < end && failed === null; page += walk.taken) {
-    failed = killRefusal(current);
-    if (failed !== null) break;
     localIrqSave(current);
     let point: SchedPoint | null = walk.begin(page, Math.min(page + BATCH, end));
     for (; point !== null; point = walk.next()) yield point;
@@ -77,12 +93,28 @@ function* accessRemoteVm(current: TaskStruct, transfer: RemoteTransfer): Task<nu
       yield frames.refPoint(frame);
       frames.put(frame);
     }
-    failed = stopReason(walk);
+    failed = refusalOfMore(current, walk, page + walk.taken < end);
   }
-  yield* vmaEndRead(current, vma);
-  if (failed === null) return length;
-  const moved = (gupFlags & FOLL_WRITE) === 0 ? 0 : Math.max(0, (page - first) * PAGE_SIZE - offset);
-  return moved + (yield* fallBack(current, remainder(transfer, moved), failed));
+  yield vma.endRead;
+  if (countReaderOff(current, vma)) yield* mm.vmaWriterWait.wakeUp(vma);
+  return failed === null ? transfer.length : yield* finishByToday(current, transfer, page - first, failed);
+}
+
+/** Why there is no next batch, or null: the walk has stopped, or the reader was killed before all was read. */
+function refusalOfMore(current: TaskStruct, walk: FastWalk, more: boolean): RemoteFallback | null {
+  return stopReason(walk) ?? (more ? killRefusal(current) : null);
+}
+
+/** What is left after `pages` pages, by today's code: of a write what is not written, of a read all. */
+function* finishByToday(
+  current: TaskStruct,
+  transfer: RemoteTransfer,
+  pages: number,
+  reason: RemoteFallback,
+): Task<number> {
+  const write = (transfer.gupFlags & FOLL_WRITE) !== 0;
+  const moved = write ? Math.max(0, pages * PAGE_SIZE - transfer.offset) : 0;
+  return moved + (yield* fallBack(current, remainder(transfer, moved), reason));
 }
 
 /** Why no VMA is even looked for, or null. */
@@ -101,5 +133,5 @@ function refusalInside(
   first: number,
 ): RemoteFallback | null {
   if (!isInside(vma, first, transfer)) return RemoteFallback.SeveralVmas;
-  return readRefusal(current, vma, transfer.gupFlags);
+  return readRefusal(current, vma, transfer.gupFlags) ?? killRefusal(current);
 }
