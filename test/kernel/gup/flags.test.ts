@@ -264,10 +264,23 @@ describe('an entry without rights in a VMA that has some: a NUMA hint', () => {
     return scene;
   }
 
-  it('is followed, unless FOLL_HONOR_NUMA_FAULT asks for the fault, which is not modelled and says so', () => {
+  it('is followed, unless FOLL_HONOR_NUMA_FAULT asks for the fault, which takes the hint away', () => {
     const { world, target, mm } = hinted();
-    expect(locked(world, target, mm, pinUserPages(target, FIRST, 1, 0, slots(1)))).toBe(1);
-    const path = pinUserPages(target, FIRST, 1, FOLL_HONOR_NUMA_FAULT, slots(1));
-    expect(() => locked(world, target, mm, path)).toThrow('unsupported: a NUMA hinting fault');
+    const entry = () => {
+      const { pageTables } = world.kernel;
+      pageTables.lookupPte(rootTable(mm), FIRST);
+      return pageTables.flags(pageTables.lastLevel) & EntryFlag.Protnone;
+    };
+    const pages = slots(1);
+    const pin = (flags: number) => world.counted(target, lockedPin(flags));
+    const lockedPin = function* (flags: number): Task<number> {
+      yield* mmapReadLock(target, mm);
+      const got = yield* pinUserPages(target, FIRST, 1, flags, pages);
+      yield* mmapReadUnlock(target, mm);
+      return got;
+    };
+    expect([pin(0), entry()]).toEqual([{ result: 1, faults: 0 }, EntryFlag.Protnone]);
+    expect([pin(FOLL_HONOR_NUMA_FAULT), entry()]).toEqual([{ result: 1, faults: 1 }, 0]);
+    expectQuiet(world, mm);
   });
 });
