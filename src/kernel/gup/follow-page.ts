@@ -9,7 +9,7 @@ import type { Task } from '../../base/task.ts';
 import { EEXIST, EFAULT, ENOMEM } from '../errno.ts';
 import { FrameFlag } from '../frame/frame-flags.ts';
 import { PmdKind, pteIndex, type TablePage } from '../mm/page-table.ts';
-import { pteAlloc, pteOffsetMapLock, pteUnmapUnlock, rootTable } from '../mm/page-table-alloc.ts';
+import { pteAlloc, pteOffsetMapLock, pteUnmap, rootTable } from '../mm/page-table-alloc.ts';
 import { folioMarkAccessed } from '../mm/reclaim/lru.ts';
 import { pmdTransHugeLock } from '../mm/thp/huge-pmd.ts';
 import { splitHugePmd } from '../mm/thp/split-pmd.ts';
@@ -26,7 +26,7 @@ import { tryGrabFolio } from './pin.ts';
  * The frame (0 or more), NO_PAGE when a fault is needed, -EMLINK when the page must be unshared first, -EEXIST for a
  * mapping of memory without frames of the kernel's, or another -errno.
  */
-export function* followPageMask(
+export function followPageMask(
   current: TaskStruct,
   vma: VmArea,
   page: number,
@@ -34,20 +34,31 @@ export function* followPageMask(
   followed: FollowedPage,
 ): Task<number> {
   followed.pageMask = 0;
-  if ((vma.flags & VM_HUGETLB) !== 0) return yield* followHugetlbPage(current, vma, page, gupFlags, followed);
-  const { pageTables } = current.kernel;
-  if (pageTables.pmdKind(rootTable(vma.mm), page) === PmdKind.Huge) {
-    const huge = yield* pmdTransHugeLock(current, vma.mm, page);
-    if (huge !== null && (gupFlags & FOLL_SPLIT_PMD) === 0) {
-      const frame = yield* followHugePmd(current, vma, huge, page, gupFlags, followed);
-      yield* huge.lock.unlock(current);
-      return frame;
-    }
-    if (huge !== null) {
-      yield* huge.lock.unlock(current);
-      yield* splitHugePmd(current, vma, page);
-      if ((yield* pteAlloc(current, vma.mm, page)) === null) return -ENOMEM;
-    }
+  if ((vma.flags & VM_HUGETLB) !== 0) return followHugetlbPage(current, vma, page, gupFlags, followed);
+  const huge = current.kernel.pageTables.pmdKind(rootTable(vma.mm), page) === PmdKind.Huge;
+  // The task of the level itself: one generator less to pass every step through.
+  if (huge) return followTransHuge(current, vma, page, gupFlags, followed);
+  return followPagePte(current, vma, page, gupFlags);
+}
+
+/** The pmd was huge when it was looked at without its lock. @see Linux mm/gup.c, `follow_pmd_mask` */
+function* followTransHuge(
+  current: TaskStruct,
+  vma: VmArea,
+  page: number,
+  gupFlags: number,
+  followed: FollowedPage,
+): Task<number> {
+  const huge = yield* pmdTransHugeLock(current, vma.mm, page);
+  if (huge !== null && (gupFlags & FOLL_SPLIT_PMD) === 0) {
+    const frame = yield* followHugePmd(current, vma, huge, page, gupFlags, followed);
+    yield* huge.lock.unlock(current);
+    return frame;
+  }
+  if (huge !== null) {
+    yield* huge.lock.unlock(current);
+    yield* splitHugePmd(current, vma, page);
+    if ((yield* pteAlloc(current, vma.mm, page)) === null) return -ENOMEM;
   }
   return yield* followPagePte(current, vma, page, gupFlags);
 }
@@ -68,7 +79,8 @@ function* followPagePte(current: TaskStruct, vma: VmArea, page: number, gupFlags
     else if ((gupFlags & FOLL_TOUCH) !== 0) touch(current, frame, flags, gupFlags);
   }
   if (frame === -EEXIST && (gupFlags & FOLL_TOUCH) !== 0) yield* followPfnPte(current, table, page, gupFlags);
-  yield* pteUnmapUnlock(current, table);
+  yield table.lock.unlockPoint;
+  pteUnmap(current, table);
   // An entry that holds something else (swap, a marker) is for the fault to look at.
   return frame === NO_PAGE && flags === 0 ? noPageTable(vma, gupFlags) : frame;
 }
@@ -95,6 +107,7 @@ function touch(current: TaskStruct, frame: number, flags: number, gupFlags: numb
   const { frames } = current.kernel;
   const head = frames.head(frame);
   if (frames.isZeroFrame(head)) return;
-  if ((gupFlags & FOLL_WRITE) !== 0 && (flags & EntryFlag.Dirty) === 0) frames.setFlags(head, FrameFlag.Dirty);
+  if ((gupFlags & FOLL_WRITE) !== 0 && (flags & EntryFlag.Dirty) === 0)
+    frames.setFlags(head, FrameFlag.Dirty);
   folioMarkAccessed(frames, head);
 }

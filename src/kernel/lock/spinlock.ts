@@ -13,13 +13,14 @@ import { lockAcquired, lockWait } from './lock-events.ts';
 export class SpinLock extends SharedObject {
   #holder: SchedTask | null = null;
   readonly #queue: SchedTask[] = [];
-  readonly #lock: SchedPoint;
+  /** Just before it is taken, or tried. */
+  readonly lockPoint: SchedPoint;
   /** Just before it is released. */
   readonly unlockPoint: SchedPoint;
 
   constructor(name: string) {
     super(name);
-    this.#lock = new SchedPoint(PointKind.Write, this, 'spin_lock', StepCost.AtomicUpdate);
+    this.lockPoint = new SchedPoint(PointKind.Write, this, 'spin_lock', StepCost.AtomicUpdate);
     // The release is a plain store to a line that is here unless somebody spins on it.
     this.unlockPoint = new SchedPoint(PointKind.Write, this, 'spin_unlock', StepCost.SharedLoad);
   }
@@ -29,18 +30,31 @@ export class SpinLock extends SharedObject {
    * @param subclass for lockdep: `SINGLE_DEPTH_NESTING` where another lock of the same class is held already
    */
   *lock(current: SchedTask, subclass = 0): Task<void> {
+    this.begin(current, subclass);
+    yield this.lockPoint;
+    if (!this.take(current)) yield* this.spin(current);
+  }
+
+  // The parts of `lock`, for a caller that makes its points itself.
+
+  /** Before `lockPoint`. */
+  begin(current: SchedTask, subclass = 0): void {
     current.preemptDisabled++;
     if (current.lockWatcher !== null)
       current.lockWatcher.acquire(current, this, LockMode.Spin, subclass, 'spin_lock');
-    yield this.#lock;
-    if (this.#holder === null && this.#queue.length === 0) this.#holder = current;
-    else yield* this.#spin(current);
+  }
+
+  /** The step after `lockPoint`: takes it if it is free; if not, `spin` is next. */
+  take(current: SchedTask): boolean {
+    if (this.#holder !== null || this.#queue.length > 0) return false;
+    this.#holder = current;
+    return true;
   }
 
   /** Takes it if it is free and nobody spins. @returns whether it did; if not, preemption is as before */
   *trylock(current: SchedTask): Task<boolean> {
     current.preemptDisabled++;
-    yield this.#lock;
+    yield this.lockPoint;
     if (this.#holder === null && this.#queue.length === 0) {
       this.#holder = current;
       if (current.lockWatcher !== null)
@@ -97,7 +111,8 @@ export class SpinLock extends SharedObject {
     return this.#holder === null ? [] : [{ name: this.#holder.name, mode: 'spin' }];
   }
 
-  *#spin(current: SchedTask): Task<void> {
+  /** After `take` has failed. */
+  *spin(current: SchedTask): Task<void> {
     this.#queue.push(current);
     lockWait(current, this, 'spin_lock');
     const ready = () => this.#holder === null && this.#queue[0] === current;

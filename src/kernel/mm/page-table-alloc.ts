@@ -138,7 +138,10 @@ export function* pteOffsetMapLock(
       rcuReadUnlock(current);
       return null;
     }
-    yield* table.lock.lock(current, subclass);
+    const { lock } = table;
+    lock.begin(current, subclass);
+    yield lock.lockPoint;
+    if (!lock.take(current)) yield* lock.spin(current);
     if (pageTables.lookup(root, page, pageTables.lastLevel) === table) return table;
     yield* table.lock.unlock(current);
   }
@@ -147,6 +150,11 @@ export function* pteOffsetMapLock(
 /** Lets the lock of `pteOffsetMapLock` go, and the table. */
 export function* pteUnmapUnlock(current: TaskStruct, table: TablePage): Task<void> {
   yield table.lock.unlockPoint;
+  pteUnmap(current, table);
+}
+
+/** The step after the lock's `unlockPoint`, for callers that have yielded there. */
+export function pteUnmap(current: TaskStruct, table: TablePage): void {
   table.lock.release(current);
   rcuReadUnlock(current);
 }
