@@ -52,20 +52,52 @@ function report(current: TaskStruct, page: number, reason: string): void {
 export function* lockVmaUnderRcu(current: TaskStruct, mm: MmStruct, page: number): Task<VmArea | null> {
   rcuReadLock(current);
   yield mm.treeLoad;
-  const vma = mm.vmas.lookup(page);
-  if (vma === null) return yield* notLocked(current, mm, page, VmaLockFailure.Hole);
-  if (isSeenWriteLocked(mm, vma)) return yield* notLocked(current, mm, page, VmaLockFailure.WriteLocked);
-  yield vma.startRead;
-  const refused = countReader(current, vma);
-  if (refused !== null) return yield* notLocked(current, mm, page, refused);
-  yield vma.recheck;
-  if (!mayStay(mm, vma)) return yield* notLocked(current, mm, page, yield* countOff(current, mm, vma));
+  // None is a failure, too.
+  const vma = mm.vmas.lookup(page) as VmArea;
+  let failure = failureSeen(mm, vma);
+  if (failure === null) yield vma.startRead;
+  failure ??= countReader(current, vma);
+  if (failure === null) yield vma.recheck;
+  return isLocked(current, mm, vma, page, failure) ? vma : yield* notLocked(current, mm, vma, page, failure);
+}
+
+// The parts of `lockVmaUnderRcu`, for a caller that makes its points itself.
+
+/** The step after `mm.treeLoad`: why the VMA that was found is not one to lock, as far as can be seen; or null. */
+export function failureSeen(mm: MmStruct, vma: VmArea | null): VmaLockFailure | null {
+  if (vma === null) return VmaLockFailure.Hole;
+  return isSeenWriteLocked(mm, vma) ? VmaLockFailure.WriteLocked : null;
+}
+
+/** The step after `vma.recheck`: true when the lock is held and the RCU section over. If not, `notLocked` is next. */
+export function isLocked(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  page: number,
+  failure: VmaLockFailure | null,
+): boolean {
+  if (failure !== null || !mayStay(mm, vma) || !vma.contains(page)) return false;
   rcuReadUnlock(current);
-  return vma.contains(page) ? vma : yield* leaveChanged(current, vma, page);
+  return true;
+}
+
+/** Notes why: `failure`, or what `isLocked` has seen. Not always the end: null, or the VMA found instead, locked. */
+export function* notLocked(
+  current: TaskStruct,
+  mm: MmStruct,
+  vma: VmArea,
+  page: number,
+  failure: VmaLockFailure | null,
+): Task<VmArea | null> {
+  if (failure !== null) return yield* giveUp(current, mm, page, failure);
+  if (!mayStay(mm, vma)) return yield* giveUp(current, mm, page, yield* countOff(current, mm, vma));
+  rcuReadUnlock(current);
+  return yield* leaveChanged(current, vma, page);
 }
 
 /** Notes why; a VMA that has left the tree is looked for again, for which each time another must have come. */
-function* notLocked(
+function* giveUp(
   current: TaskStruct,
   mm: MmStruct,
   page: number,

@@ -98,6 +98,11 @@ function* putForeign(current: TaskStruct, vma: VmArea): Task<void> {
 function* vmaRefcountPut(current: TaskStruct, vma: VmArea): Task<void> {
   const { mm } = vma;
   yield vma.endRead;
+  if (countReaderOff(current, vma)) yield* mm.vmaWriterWait.wakeUp(vma);
+}
+
+/** The step after `vma.endRead`, for a caller that makes the point itself. True: then `mm.vmaWriterWait` is to be woken. */
+export function countReaderOff(current: TaskStruct, vma: VmArea): boolean {
   const at = vma.readers.lastIndexOf(current);
   if (at < 0) throw new Error(`${current.name} ends a read of ${vma.name} that it has not begun`);
   // `splice` makes an array of what it takes out.
@@ -105,8 +110,7 @@ function* vmaRefcountPut(current: TaskStruct, vma: VmArea): Task<void> {
   else vma.readers.splice(at, 1);
   current.lockWatcher?.release(current, vma);
   vma.refcount--;
-  const writerOnly = (vma.refcount | 1) === (VM_REFCNT_EXCLUDE_READERS_FLAG | 1);
-  if (writerOnly) yield* mm.vmaWriterWait.wakeUp(vma);
+  return (vma.refcount | 1) === (VM_REFCNT_EXCLUDE_READERS_FLAG | 1);
 }
 
 /** Releases the lock. `vma` is not to be looked at afterwards. */
