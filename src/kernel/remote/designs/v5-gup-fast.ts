@@ -64,6 +64,8 @@ function* accessOneVma(current: TaskStruct, transfer: RemoteTransfer): Task<numb
   const { mm, gupFlags } = transfer;
   const { frames } = current.kernel;
   const first = untaggedPageRemoteUnlocked(current, mm, transfer.page);
+  // Not before the task runs, whose time it is.
+  countVmaLookup(current);
   rcuReadLock(current);
   yield mm.treeLoad;
   // None is a failure, too.
@@ -121,7 +123,6 @@ function* finishByToday(
 function refusalOutside(current: TaskStruct, gupFlags: number): RemoteFallback | null {
   if ((gupFlags & ~(FOLL_FORCE | FOLL_ANON | FOLL_WRITE)) !== 0) return RemoteFallback.Flags;
   if (!current.kernel.config.perVmaLocks) return RemoteFallback.NoVmaLocks;
-  countVmaLookup(current);
   return null;
 }
 
