@@ -2,7 +2,7 @@
  * A reader without FOLL_FORCE beside mprotect(PROT_NONE) of the very mapping it reads. Once mprotect has returned, the target
  * writes a secret through another mapping of the same pages. A read may come before mprotect and give everything, or after
  * it and give nothing; one that gives the secret has read memory that it had no right to any more, with a permission
- * that it had asked for too early (n1, and n2 from its second page on).
+ * that it had asked for too early: n1, and n2 from its second page on, under some schedules (`--design n1 --seeds 1-50`).
  * @see Linux mm/mprotect.c, `mprotect_fixup`; mm/vma.h, `vma_start_write`
  */
 import { defineScenario } from 'tablewalk';

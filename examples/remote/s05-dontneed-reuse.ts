@@ -2,7 +2,7 @@
  * A reader beside MADV_DONTNEED: the target gives a page back, and the allocator hands the very frame to a process that
  * fills it with its own data. Whoever reads takes a reference to the page while the entry is locked, or looks at the entry
  * again afterwards, and copies only then: so a read gives the old content or zeros. A walk that does neither (n3) reads
- * the stranger's data.
+ * the stranger's data, where it is held up for long between entry and copy: `--design n3 --policy stalling --seeds 1-50`.
  * @see Linux mm/madvise.c, `madvise_dontneed_single_vma`; mm/pagewalk.c, `folio_walk_start`; mm/gup.c, `gup_fast_pte_range`
  */
 import { defineScenario } from 'tablewalk';

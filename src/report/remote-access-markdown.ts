@@ -82,6 +82,11 @@ export function remoteAccessMarkdown(
     together(findings.together, ({ p99 }) => p99),
     '### The same: reads of all readers in a million cycles',
     together(findings.together, ({ callsPerMillion }) => callsPerMillion),
+    '### The same: calls of mprotect in a million cycles',
+    together(
+      findings.together.filter(({ writer }) => writer !== 'none'),
+      ({ writesPerMillion }) => writesPerMillion,
+    ),
   ];
   return `${parts.join('\n\n')}\n`;
 }

@@ -87,13 +87,13 @@ function grouped(alone: readonly RemoteAccessCost[]): ReadonlyMap<string, number
 function togetherRow({
   design,
   readers,
-  writes,
   median,
   p99,
   longest,
   callsPerMillion,
+  writesPerMillion,
 }: ContentionCost): string[] {
-  return [design, String(readers), ...[median, p99, longest, callsPerMillion, writes].map(number)];
+  return [design, String(readers), ...[median, p99, longest, callsPerMillion, writesPerMillion].map(number)];
 }
 
 function togetherText(together: readonly ContentionCost[]): string {
@@ -104,7 +104,7 @@ function togetherText(together: readonly ContentionCost[]): string {
     '99 %',
     'longest',
     'reads per million cycles',
-    'mprotect calls',
+    'mprotect calls per million cycles',
   ];
   const lines = tableLines([columns, ...together.map(togetherRow)], [1, 2, 3, 4, 5, 6]);
   const text = [`  ${lines[0]}`];

@@ -46,12 +46,13 @@ export function scenarioSummary(
     ...programTable(programs),
     '',
     ...(variables.length > 0 ? [`shared variables: ${variables.map(variableText).join(', ')}`] : []),
+    ...result.remarks.map((remark) => `WARNING: ${remark}`),
     ...remoteLines(result),
     ...(all ? [`events: ${counterText(result.counters)}`] : []),
     `${withCommas(result.steps)} steps, ${withCommas(result.cycles)} cycles ` +
       `(${result.cyclesByCpu.map((cycles, cpu) => `CPU ${cpu}: ${withCommas(cycles)}`).join(', ')})`,
     `${config.arch} (${config.cpuModel}, ${config.levels} levels, TLB ${profileName(config.tlbProfile, tlbArchitectures, config.arch)})`,
-    `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}${config.policy === 'random' || config.seed !== 1 ? `, seed ${config.seed}` : ''}, ` +
+    `${config.cpus} ${config.cpus === 1 ? 'CPU' : 'CPUs'}, policy ${config.policy}${['random', 'stalling'].includes(config.policy) || config.seed !== 1 ? `, seed ${config.seed}` : ''}, ` +
       `TLB retention ${config.retention}${config.speculation ? ' with speculative fills' : ''}, costs ${profileName(config.profile, costArchitectures, config.arch)}`,
     ...(needsSchedule(result) ? [`schedule: ${result.schedule}`] : []),
   ];
@@ -65,7 +66,7 @@ function remoteLines({ remoteAccess }: ScenarioResult): string[] {
   const reasons = Object.entries(fallbacks).map(([reason, count]) => `${reason} ${withCommas(count)}`);
   return [
     ...(wrong === null ? [] : [`WARNING: design ${design} is wrong on purpose: ${wrong}`]),
-    `remote accesses (design ${design}): ${withCommas(calls)} calls, ${withCommas(bytes)} bytes copied, ` +
+    `remote accesses (design ${design}): ${withCommas(calls)} ${calls === 1 ? 'call' : 'calls'}, ${withCommas(bytes)} bytes copied, ` +
       `${withCommas(vmaLookups)} VMA look-ups, ${withCommas(walks)} walks, ` +
       `fallbacks to mmap_lock: ${reasons.join(', ') || 'none'}`,
   ];

@@ -4,9 +4,17 @@ import { InputError } from '../base/input-error.ts';
 /**
  * @param what whose code it was: `program "target"`
  * @param file of the scenario, as far as it is known
+ * @param words says it better than the error itself, of errors that it knows
  */
-export function mistakeOf(what: string, cause: unknown, file: string | undefined): InputError {
+export function mistakeOf(
+  what: string,
+  cause: unknown,
+  file: string | undefined,
+  words: (cause: unknown) => string | null = () => null,
+): InputError {
   const place = { ...(file === undefined ? {} : { file }), ...lineOf(cause, file) };
+  const better = words(cause);
+  if (better !== null) return new InputError(`${what}: ${better}`, place);
   if (!(cause instanceof InputError)) return new InputError(`${what} threw ${describe(cause)}`, place);
   const { expected, found, line } = cause.details;
   return new InputError(`${what}: ${cause.reason}`, {

@@ -10,9 +10,12 @@ export interface RemoteAccessView {
   readonly title: string;
   /** What is wrong with it, of a design that is wrong on purpose; else null. */
   readonly wrong: string | null;
-  /** Transfers, and other accesses such as pinning for process_vm_readv. */
+  /**
+   * Transfers of `access_remote_vm`, strings that BPF reads, chunks of pages that process_vm_readv or process_vm_writev pins,
+   * pages that KVM's worker or a device asks for.
+   */
   readonly calls: number;
-  /** Bytes copied by transfers; again for what is begun anew. */
+  /** Bytes that transfers, strings, process_vm_readv and process_vm_writev copied; again for what is begun anew. */
   readonly bytes: number;
   /** Look-ups in the tree of VMAs. */
   readonly vmaLookups: number;

@@ -13,12 +13,18 @@ import { fillOf, type Policy } from '../sched/policy/policy.ts';
 import { RandomPolicy } from '../sched/policy/random.ts';
 import { ReplayPolicy } from '../sched/policy/replay.ts';
 import { RoundRobinPolicy } from '../sched/policy/round-robin.ts';
+import { StallingPolicy } from '../sched/policy/stalling.ts';
 import { VirtualTimePolicy } from '../sched/policy/virtual-time.ts';
 import { describeResult, type RunResult, TaskFailure, type WaitReport } from '../sched/run-result.ts';
 import { formatSchedule, parseSchedule } from '../sched/schedule-text.ts';
 import { AssertionFailure } from './calls/process-context.ts';
 import { EventCounter } from './event-counter.ts';
-import { type MachineSettings, mergedSettings, systemSettings } from './machine-settings.ts';
+import {
+  MACHINE_SETTINGS,
+  type MachineSettings,
+  mergedSettings,
+  systemSettings,
+} from './machine-settings.ts';
 import { mistakeOf } from './mistake.ts';
 import { formatFailure } from './outcome.ts';
 import { type RemoteAccessView, remoteAccessView } from './remote-access-view.ts';
@@ -28,7 +34,10 @@ import { type ReportSection, reportSections } from './scenario-report.ts';
 import { Share, type SharedValue } from './share.ts';
 import { startTasks } from './start.ts';
 import { createSystem, type System, type SystemArchitecture } from './system.ts';
+import { checkKeys } from './units.ts';
 import { type ProcessView, WorldView } from './world-view.ts';
+
+export type PolicyName = 'virtual-time' | 'round-robin' | 'random' | 'stalling';
 
 /**
  * What may differ between runs of one scenario; `cpuModel`, `levels` and `tlbProfile` choose the processor, `memory` and
@@ -38,8 +47,11 @@ export interface RunConfig extends ProcessorOptions, MachineSettings {
   readonly architecture: SystemArchitecture;
   /** Default: the scenario's, else 1. */
   readonly cpus?: number;
-  /** Default: `virtual-time`. `schedule` overrides it. */
-  readonly policy?: 'virtual-time' | 'round-robin' | 'random' | Policy;
+  /**
+   * Default: `virtual-time`. `schedule` overrides it. `stalling` draws as `random` does, and now and then lets one CPU do
+   * nothing for a long while.
+   */
+  readonly policy?: PolicyName | Policy;
   /** For the policies that draw, and for random memory tags; default 1. */
   readonly seed?: number;
   /** Replays the choices of another run: the text it printed. */
@@ -131,6 +143,8 @@ export interface ScenarioResult {
   /** Events by kind. */
   readonly counters: Readonly<Record<string, number>>;
   readonly events: readonly MachineEvent[];
+  /** What may be a mistake of the scenario, though the run is as it says: a name in `placement` that no process had. */
+  readonly remarks: readonly string[];
 }
 
 /** A scenario's `arch` when any will do. */
@@ -160,6 +174,7 @@ export function* runScenarioInSlices(
   config: RunConfig,
   firstSlice: number = FIRST_SLICE,
 ): Generator<number, ScenarioResult, boolean | undefined> {
+  checkRunConfig(config);
   const settings = settle(scenario, config);
   const machine = mergedSettings(scenario, config);
   const counter = new EventCounter(config.maxEvents ?? DEFAULT_MAX_EVENTS);
@@ -181,11 +196,13 @@ export function* runScenarioInSlices(
   const processes = new ScenarioProcesses(system, share, world, scenario);
   startTasks(scenario, machine, system, processes);
   let report: readonly ReportSection[] = [];
+  let remarks: readonly string[] = [];
   const bounds: Bounds = {
     maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS,
     firstSlice,
     atEnd: config.atEnd,
     whenEnded: () => {
+      remarks = processes.remarks();
       report = reportSections(scenario, world);
     },
   };
@@ -215,6 +232,7 @@ export function* runScenarioInSlices(
     remoteAccess: system.kernel.remoteCounters.calls === 0 ? null : remoteAccessView(system.kernel),
     counters: counter.counts(),
     events: counter.events,
+    remarks,
   };
 }
 
@@ -239,6 +257,32 @@ interface Settings {
   readonly retention: 'profile' | 'adversarial' | 'none';
   readonly speculation: boolean;
   readonly policy: Policy;
+}
+
+const RUN_KEYS: readonly string[] = [
+  'architecture',
+  'cpus',
+  'policy',
+  'seed',
+  'schedule',
+  'retention',
+  'speculation',
+  'profile',
+  'maxSteps',
+  'maxEvents',
+  'atEnd',
+  'cpuModel',
+  'levels',
+  'tlbProfile',
+  ...MACHINE_SETTINGS,
+];
+const POLICIES: readonly PolicyName[] = ['virtual-time', 'round-robin', 'random', 'stalling'];
+
+function checkRunConfig(config: RunConfig): void {
+  checkKeys(config, RUN_KEYS, 'the configuration of a run');
+  const { policy = 'virtual-time' } = config;
+  if (typeof policy !== 'string' || POLICIES.includes(policy)) return;
+  throw new InputError('the policy is not known', { expected: POLICIES.join(', '), found: `'${policy}'` });
 }
 
 function settle(scenario: Scenario, config: RunConfig): Settings {
@@ -272,7 +316,7 @@ function settleSpeculation(
   if (settled !== 'adversarial') {
     throw new InputError('speculative fills need TLB retention adversarial', { found: settled });
   }
-  if (replayed === null && (policy === 'virtual-time' || policy === 'round-robin')) {
+  if (replayed === null && typeof policy === 'string' && policy !== 'random') {
     throw new InputError(`the policy ${policy} never chooses speculative fills`, {
       expected: "policy 'random'",
     });
@@ -283,8 +327,16 @@ function settleSpeculation(
 function policyOf({ policy = 'virtual-time', seed = 1, schedule }: RunConfig): Policy {
   if (schedule !== undefined) return new ReplayPolicy(parseSchedule(schedule));
   if (typeof policy !== 'string') return policy;
-  if (policy === 'random') return new RandomPolicy(seed);
-  return policy === 'round-robin' ? new RoundRobinPolicy() : new VirtualTimePolicy();
+  switch (policy) {
+    case 'virtual-time':
+      return new VirtualTimePolicy();
+    case 'round-robin':
+      return new RoundRobinPolicy();
+    case 'random':
+      return new RandomPolicy(seed);
+    case 'stalling':
+      return new StallingPolicy(seed);
+  }
 }
 
 /**

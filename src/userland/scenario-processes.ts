@@ -14,11 +14,13 @@ import {
   type ProcessRun,
   returnToUser,
 } from './calls/process-context.ts';
+import { misspeltCall } from './misspelt-call.ts';
 import { mistakeOf } from './mistake.ts';
 import { ProcessShare } from './process-share.ts';
 import type { Program, Scenario } from './scenario.ts';
 import type { Share } from './share.ts';
 import type { System } from './system.ts';
+import { nearestName } from './units.ts';
 import { User } from './user.ts';
 import type { WorldView } from './world-view.ts';
 
@@ -30,6 +32,8 @@ export class ScenarioProcesses implements ProcessRun {
   readonly #world: WorldView;
   readonly #file: string | undefined;
   readonly #placement: Readonly<Record<string, number>>;
+  /** Names that processes began with. */
+  readonly #placed = new Set<string>();
   readonly #values = new Map<ProcessContext, unknown>();
   /** Processes whose program has ended and that still have their memory. */
   readonly #lingering = new Set<ProcessContext>();
@@ -91,7 +95,19 @@ export class ScenarioProcesses implements ProcessRun {
   }
 
   cpuFor(name: string): number | undefined {
+    this.#placed.add(name);
     return this.#placement[name];
+  }
+
+  /** What `placement` names and no process was: a child that was not made this time, or a name with a mistake. */
+  remarks(): string[] {
+    return Object.keys(this.#placement)
+      .filter((name) => !this.#placed.has(name))
+      .map((name) => {
+        const near = nearestName(name, [...this.#placed]);
+        const hint = near === undefined ? '' : `; did you mean "${near}"?`;
+        return `"placement" names "${name}", and no process had that name${hint}`;
+      });
   }
 
   childName(parent: string, wanted: string | undefined): string {
@@ -153,7 +169,7 @@ export class ScenarioProcesses implements ProcessRun {
       if (typeof (steps as Partial<Task<unknown>> | undefined)?.next === 'function')
         return steps as Task<unknown>;
     } catch (error) {
-      throw mistakeOf(`program "${context.task.name}"`, error, this.#file);
+      throw mistakeOf(`program "${context.task.name}"`, error, this.#file, misspeltCall);
     }
     const hint = new InputError('is not a generator', { expected: `*${context.task.name}(u, share) {…}` });
     throw mistakeOf(`program "${context.task.name}"`, hint, this.#file);
@@ -171,7 +187,7 @@ export class ScenarioProcesses implements ProcessRun {
     } catch (error) {
       if (error instanceof AssertionFailure || error instanceof Unsupported) throw error;
       if (context.calls > 0 && !(error instanceof InputError)) throw error;
-      throw mistakeOf(`program "${context.task.name}"`, error, this.#file);
+      throw mistakeOf(`program "${context.task.name}"`, error, this.#file, misspeltCall);
     }
   }
 }

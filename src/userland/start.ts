@@ -18,7 +18,7 @@ export function startTasks(
   const cpus = system.machine.cpus.length;
   let index = 0;
   for (const [name, program] of Object.entries(scenario.programs)) {
-    const cpu = scenario.placement?.[name] ?? index % cpus;
+    const cpu = processes.cpuFor(name) ?? index % cpus;
     if (cpu >= cpus) throw new InputError(`"${name}" is placed on CPU ${cpu} of ${cpus}`);
     processes.start(system.createProcess(name, cpu, rootCredentials()), program);
     index++;

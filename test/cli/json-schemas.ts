@@ -141,6 +141,7 @@ export const run = z.strictObject({
     .nullable(),
   counters: z.record(z.string(), count),
   events: z.array(z.looseObject({ kind: z.string(), time: count, cpu: count, task: z.string().optional() })),
+  remarks: lines,
 });
 export const verify = z.strictObject({
   files: lines,
@@ -322,6 +323,7 @@ export const bench = z.strictObject({
       p99: count,
       longest: count,
       callsPerMillion: z.number().positive(),
+      writesPerMillion: z.number().nonnegative(),
       writes: count,
     }),
   ),

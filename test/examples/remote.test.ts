@@ -23,9 +23,9 @@ import s11 from '../../examples/remote/s11-vma-reuse.ts';
 import s12 from '../../examples/remote/s12-readers-and-writers.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
 import { DESIGN_NAMES, type DesignName } from '../../src/kernel/remote/design-names.ts';
+import { StallingPolicy } from '../../src/sched/policy/stalling.ts';
 import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import type { Scenario } from '../../src/userland/scenario.ts';
-import { StallingPolicy } from '../support/stalling-policy.ts';
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'below-the-stack.ts': belowTheStack,

@@ -1,8 +1,11 @@
 /** Mistakes in calls that TypeScript's types would show, or cannot show: each ends the run with one line. */
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/base/input-error.ts';
+import type { Task } from '../../src/base/task.ts';
+import { scenarioSummary } from '../../src/report/scenario-text.ts';
 import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Program } from '../../src/userland/scenario.ts';
+import type { User } from '../../src/userland/user.ts';
 import { architecture } from '../support/architecture.ts';
 
 function run(program: Program, config: Partial<RunConfig> = {}): ScenarioResult {
@@ -22,8 +25,9 @@ function mistake(program: Program): string {
   return 'nothing was said';
 }
 
+const wrong = <T = never>(value: unknown): T => value as T;
+
 describe('arguments that a call does not have', () => {
-  const wrong = (value: unknown): never => value as never;
   it.each<[string, Program, string]>([
     [
       'an unknown key of mmap',
@@ -77,6 +81,128 @@ describe('arguments that a call does not have', () => {
   ])('%s', (_, program, text) => {
     expect(mistake(program)).toContain(text);
   });
+});
+
+describe('what is no descriptor, and no call', () => {
+  it.each<[string, (u: User, fd: number) => Task<unknown>]>([
+    ['kvmRead', (u, fd) => u.kvmRead(fd, 0n, 8)],
+    ['pread', (u, fd) => u.pread(fd, 8, 0)],
+    ['close', (u, fd) => u.close(fd)],
+    ['procMemRead', (u, fd) => u.procMemRead(fd, 0n, 8)],
+    ['pidfdGetfd', (u, fd) => u.pidfdGetfd(2, fd)],
+    ['dmaRead', (u, fd) => u.dmaRead(fd, 0n, 8)],
+    ['mmap', (u, fd) => u.mmap({ bytes: 4096, prot: 'r', fd })],
+    ['deviceFetchAdd', (u, fd) => u.deviceFetchAdd(fd, 0n, 1)],
+    ['uprobeUnregister', (u, fd) => u.uprobeUnregister(fd)],
+    ['uffd.read', (u, fd) => u.uffd(fd).read()],
+  ])('a descriptor of %s that is no number', (_, call) => {
+    const says = (fd: unknown) =>
+      mistake(function* (u) {
+        yield* call(u, wrong(fd));
+      });
+    expect(says('3')).toContain('program "program": the descriptor is no whole number: expected');
+    expect(says('3')).toContain("found '3'");
+    expect(says(1.5)).toContain('found 1.5');
+    expect(says(77)).toBe('nothing was said');
+  });
+
+  it('a call that there is not is named, with one that is like it', () => {
+    const says = (call: (u: never) => unknown): string =>
+      mistake(function* (u) {
+        yield call(wrong(u)) as never;
+      });
+    expect(says((u: { kvmRaed(): void }) => u.kvmRaed())).toBe(
+      'program "program": User has no call kvmRaed; did you mean kvmRead?',
+    );
+    expect(says((u: { frobnicate(): void }) => u.frobnicate())).toBe(
+      'program "program": User has no call frobnicate',
+    );
+    expect(says(() => wrong<{ zzzzz(): void }>({}).zzzzz())).toContain('threw TypeError');
+    const share = mistake(function* (u, shared) {
+      yield* u.compute(1);
+      const theShare = wrong<{ wiat(): void }>(shared);
+      theShare.wiat();
+    });
+    expect(share).toBe('program "program": Share has no call wiat; did you mean wait?');
+  });
+});
+
+describe('configurations of a run', () => {
+  const program: Program = function* (u) {
+    yield* u.compute(1);
+  };
+  const says = (config: object): string => {
+    try {
+      run(program, config);
+    } catch (error) {
+      if (error instanceof InputError) return error.message;
+      throw error;
+    }
+    return 'nothing was said';
+  };
+  it.each([
+    [{ desing: 'v4' }, 'the configuration of a run has no "desing"; did you mean "design"?'],
+    [{ polcy: 'random' }, 'the configuration of a run has no "polcy"; did you mean "policy"?'],
+    [
+      { policy: 'stalled' },
+      "the policy is not known: expected virtual-time, round-robin, random, stalling, found 'stalled'",
+    ],
+  ])('%j is refused', (config, text) => {
+    expect(says(config)).toContain(text);
+  });
+});
+
+describe('names in placement', () => {
+  it('that no process had are remarked on at the end; those of children, when there were some', () => {
+    const result = (children: number) =>
+      runScenario(
+        defineScenario({
+          title: 'placed',
+          cpus: 2,
+          placement: { target: 1, tragte: 0, helper: 1 },
+          programs: {
+            *target(u) {
+              if (children === 0) return;
+              const pid = yield* u.must(u.fork(function* () {}, 'helper'));
+              yield* u.must(u.wait(pid));
+            },
+          },
+        }),
+        { architecture },
+      );
+    const remark = '"placement" names "tragte", and no process had that name; did you mean "target"?';
+    expect(result(1)).toMatchObject({ outcome: { kind: 'finished' }, remarks: [remark] });
+    expect(result(0).remarks).toEqual([remark, '"placement" names "helper", and no process had that name']);
+    expect(scenarioSummary(result(1))).toContain(`WARNING: ${remark}`);
+  });
+});
+
+it('a result counts remote calls and bytes of every path that copies', () => {
+  const result = runScenario(
+    defineScenario({
+      title: 'paths',
+      programs: {
+        *target(u, share) {
+          const at = yield* u.must(u.mmap({ bytes: 8192, prot: 'rw' }));
+          yield* u.must(u.storeBytes(at, new TextEncoder().encode('text\0')));
+          share.set('at', at);
+          yield* share.wait('over');
+        },
+        *reader(u, share) {
+          const address = yield* share.waitWord('at');
+          const pid = u.pidOf('target');
+          yield* u.must(u.processVmReadv(pid, [{ address, bytes: 100 }]));
+          yield* u.must(
+            u.processVmWritev(pid, [{ address: address + 4000n, bytes: 200 }], new Uint8Array(200)),
+          );
+          yield* u.must(u.copyRemoteVmStr(pid, address, 64));
+          share.set('over', true);
+        },
+      },
+    }),
+    { architecture },
+  );
+  expect(result.remoteAccess).toMatchObject({ calls: 3, bytes: 100 + 200 + 5 });
 });
 
 describe('a call that was made and not run', () => {

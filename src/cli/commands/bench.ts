@@ -8,7 +8,7 @@ import type { RemoteAccessHeading } from '../../report/remote-access-text.ts';
 import type { RemoteAccessExperiment } from '../../userland/experiments/remote-access.ts';
 import { architectureOption } from '../architecture.ts';
 import { jsonText } from '../json.ts';
-import { oneOf, wholeNumber } from '../option-values.ts';
+import { exclusive, oneOf, wholeNumber } from '../option-values.ts';
 import type { Session } from '../session.ts';
 
 interface Options {
@@ -17,7 +17,7 @@ interface Options {
   readonly designs?: string;
   readonly bytes?: string;
   readonly readers?: string;
-  readonly calls: string;
+  readonly calls?: string;
   readonly write?: boolean;
   readonly protocol?: boolean;
   readonly markdown?: boolean;
@@ -25,6 +25,7 @@ interface Options {
 }
 
 const MAX_BYTES = 2 ** 24;
+const USUAL_CALLS = '200';
 const MAX_CALLS = 100_000;
 /** One more is for the target. */
 const MAX_READERS = 63;
@@ -63,7 +64,7 @@ export function addBenchCommand(program: Command, session: Session): void {
     .option('--designs <list>', `of ${DESIGN_NAMES.join(', ')}; default: v0 to v6, with --protocol all`)
     .option('--bytes <list>', 'sizes of transfers; default: 8,4KiB,64KiB,1MiB')
     .option('--readers <list>', 'how many read at the same time; default: 1,2,4,8')
-    .option('--calls <n>', 'reads of each of them', '200')
+    .option('--calls <n>', `reads of each of them; default: ${USUAL_CALLS}`)
     .option('--write', 'writes in place of reads, where one call is alone')
     .option('--protocol', 'how each design locks, from runs, in place of what it costs')
     .option('--markdown', 'both, as the tables of docs/remote-access.md')
@@ -79,7 +80,16 @@ const PROPOSED = DESIGN_NAMES.filter((name) => name.startsWith('v'));
 
 function designsOf({ designs }: Options, usual: readonly DesignName[]): readonly DesignName[] {
   if (designs === undefined) return usual;
-  return designs.split(',').map((name): DesignName => oneOf('option --designs', name, DESIGN_NAMES));
+  return listOf('--designs', designs, (name): DesignName => oneOf('option --designs', name, DESIGN_NAMES));
+}
+
+/** Values between commas, each once. @throws InputError for one that is given again, and as `read` does */
+function listOf<T>(option: string, text: string, read: (item: string) => T): readonly T[] {
+  const items = text.split(',');
+  const values = items.map(read);
+  const again = values.findIndex((value, at) => values.indexOf(value) < at);
+  if (again < 0) return values;
+  throw new InputError(`option ${option}`, { expected: 'each once', found: `'${items[again]}' again` });
 }
 
 /** What the options say. @throws InputError for what they cannot */
@@ -88,19 +98,20 @@ async function experimentOf(options: Options): Promise<Experiment> {
   const { arch } = options;
   const architecture = await architectureOption(arch);
   const profile = options.profile ?? (arch === 'arm64' ? 'neoverse-v2' : 'sapphire-rapids');
-  const list = (text: string): string[] => text.split(',');
   return {
     arch,
     architecture,
     profile: COST_PROFILES[oneOf('option --profile', profile, Object.keys(COST_PROFILES))] as CostProfile,
     designs: designsOf(options, PROPOSED),
-    sizes: options.bytes === undefined ? USUAL_SIZES : list(options.bytes).map(transferBytes),
+    sizes: options.bytes === undefined ? USUAL_SIZES : listOf('--bytes', options.bytes, transferBytes),
     write: options.write === true,
     readers:
       options.readers === undefined
         ? USUAL_READERS
-        : list(options.readers).map((text) => wholeNumber('option --readers', text, 1, MAX_READERS)),
-    callsOfReader: wholeNumber('option --calls', options.calls, 1, MAX_CALLS),
+        : listOf('--readers', options.readers, (text) =>
+            wholeNumber('option --readers', text, 1, MAX_READERS),
+          ),
+    callsOfReader: wholeNumber('option --calls', options.calls ?? USUAL_CALLS, 1, MAX_CALLS),
   };
 }
 
@@ -117,10 +128,16 @@ function transferBytes(text: string): number {
   return bytes;
 }
 
-async function remoteAccess(options: Options, session: Session): Promise<void> {
-  if (options.markdown && options.json) {
-    throw new InputError('option --markdown', { expected: 'no --json beside it', found: 'both' });
+/** A protocol is no figure: what says how to measure means nothing then. */
+function checkProtocolOptions(options: Options): void {
+  for (const name of ['profile', 'bytes', 'readers', 'calls', 'write', 'markdown'] as const) {
+    if (options[name] !== undefined) exclusive('--protocol', `--${name}`);
   }
+}
+
+async function remoteAccess(options: Options, session: Session): Promise<void> {
+  if (options.markdown && options.json) exclusive('--markdown', '--json');
+  if (options.protocol) checkProtocolOptions(options);
   if (options.markdown) session.print(await markdown(options, session));
   else session.print(await (options.protocol ? protocol : costs)(options, session));
 }

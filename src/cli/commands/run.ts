@@ -46,7 +46,9 @@ interface Options {
 }
 
 const MAX_SEED = 2 ** 31 - 1;
-const policies = ['virtual-time', 'round-robin', 'random'] as const;
+const policies = ['virtual-time', 'round-robin', 'random', 'stalling'] as const;
+/** Those that draw. */
+const seeded = ['random', 'stalling'] as const;
 const retentions: readonly Retention[] = ['profile', 'adversarial', 'none'];
 
 const examples = `
@@ -63,9 +65,15 @@ export function addRunCommand(program: Command, session: Session): void {
     .argument('<scenario>', 'a .ts or .js module, or a .yaml file')
     .option('--arch <name>', 'x86_64 or arm64; default: as the scenario says, else x86_64')
     .option('--cpus <n>', 'number of CPUs, 1 to 64; default: as the scenario says')
-    .option('--policy <name>', `who goes on where several can: ${policies.join(', ')}`)
-    .option('--seed <n>', 'seed of the random policy, and of random memory tags')
-    .option('--seeds <a-b>', 'run once for each seed, random policy, and stop at the first run that fails')
+    .option(
+      '--policy <name>',
+      `who goes on where several can: ${policies.join(', ')} (random, and one CPU now and then does nothing for long)`,
+    )
+    .option('--seed <n>', 'seed of the policies random and stalling, and of random memory tags')
+    .option(
+      '--seeds <a-b>',
+      'run once for each seed, policy random or the one given, and stop at the first run that fails',
+    )
     .option('--schedule <text>', 'make the choices another run printed')
     .option('--retention <mode>', `how long TLBs keep entries: ${retentions.join(', ')}`)
     .option(
@@ -146,6 +154,7 @@ async function runWatched(
 interface SeedRange {
   readonly first: number;
   readonly last: number;
+  readonly policy: (typeof seeded)[number];
 }
 
 const MOST_SEEDS_BETWEEN_TURNS = 64;
@@ -155,7 +164,7 @@ async function runSeeds(
   file: string,
   scenario: Scenario,
   config: RunConfig,
-  { first, last }: SeedRange,
+  { first, last, policy }: SeedRange,
   session: Session,
 ): Promise<void> {
   const { scenarioSummary } = await import('../../report/scenario-text.ts');
@@ -168,14 +177,14 @@ async function runSeeds(
       await nextTurn();
     }
     if (session.interruption.aborted) return ended(runs, 'none failed (stopped early)');
-    const each = { ...config, policy: 'random' as const, seed, maxEvents: 0 };
+    const each = { ...config, policy, seed, maxEvents: 0 };
     const result = await runWatched(scenario, each, session, (steps) => `seed ${seed}, ${steps} steps`);
     const { kind } = result.outcome;
     if (kind === 'finished') continue;
     if (kind === 'interrupted') return ended(runs, 'none failed (stopped early)');
     session.line(scenarioSummary(result));
     judge(file, result, session);
-    return ended(runs + 1, `seed ${seed} failed: '--policy random --seed ${seed}' shows the whole run`);
+    return ended(runs + 1, `seed ${seed} failed: '--policy ${policy} --seed ${seed}' shows the whole run`);
   }
   ended(last - first + 1, 'none failed');
 }
@@ -185,13 +194,14 @@ function seedRange(text: string, options: Options): SeedRange {
   const { seed, schedule, policy, json, all } = options;
   if (seed !== undefined) exclusive('--seeds', '--seed');
   if (schedule !== undefined) exclusive('--seeds', '--schedule');
-  if (policy !== undefined && policy !== 'random') exclusive('--seeds', `--policy ${policy}`);
+  const own = seeded.find((name) => name === (policy ?? 'random'));
+  if (own === undefined) exclusive('--seeds', `--policy ${policy}`);
   if (json) exclusive('--seeds', '--json');
   if (all) exclusive('--seeds', '--all');
   const [from = '', to = from, more] = text.split('-');
   if (more !== undefined) throw new InputError('option --seeds', { expected: 'A-B', found: `'${text}'` });
   const first = wholeNumber('option --seeds', from, 0, MAX_SEED);
-  return { first, last: wholeNumber('option --seeds', to, first, MAX_SEED) };
+  return { first, last: wholeNumber('option --seeds', to, first, MAX_SEED), policy: own };
 }
 
 async function runChoices(options: Options): Promise<Omit<RunConfig, 'architecture'>> {

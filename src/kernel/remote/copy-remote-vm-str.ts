@@ -34,6 +34,7 @@ export function* copyRemoteVmStr(
   gupFlags: number,
 ): Task<number> {
   if (length === 0) return 0;
+  current.kernel.remoteCounters.calls++;
   const mm = yield* getTaskMm(current, task);
   if (mm === null) {
     buffer[0] = 0;
@@ -90,6 +91,7 @@ function* copyPages(
     const end = copyPart(current, frame, offset, buffer, copied, bytes, bytes === left);
     yield* putUserPage(current, frame);
     copied += end < 0 ? bytes : end;
+    current.kernel.remoteCounters.bytes += end < 0 ? bytes : end + 1;
     if (end >= 0) break;
     left -= bytes;
     page += 1;

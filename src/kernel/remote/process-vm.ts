@@ -148,7 +148,7 @@ function* copyPages(
   iterator: IovIterator,
   write: boolean,
 ): Task<number> {
-  const { machine, copyPoints } = current.kernel;
+  const { machine, copyPoints, remoteCounters } = current.kernel;
   const { memory } = machine;
   const bounce = new Uint8Array(PAGE_SIZE);
   let offset = firstOffset;
@@ -167,6 +167,7 @@ function* copyPages(
       copied = yield* iterator.copyTo(current, part);
     }
     left -= copied;
+    remoteCounters.bytes += copied;
     if (copied < part.length && iterator.count > 0) return -EFAULT;
     offset = 0;
   }

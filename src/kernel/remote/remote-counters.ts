@@ -44,9 +44,12 @@ export const RemoteFallback = {
 export type RemoteFallback = (typeof RemoteFallback)[keyof typeof RemoteFallback];
 
 export class RemoteCounters {
-  /** Transfers, and other remote accesses through `remote-lock.ts`. */
+  /**
+   * Transfers of `access_remote_vm`, strings, and what takes a lock through `remote-lock.ts`: each chunk of pages that
+   * process_vm_readv or process_vm_writev pins, a page for KVM or a device.
+   */
   calls = 0;
-  /** Bytes copied by transfers; again for what is begun anew. */
+  /** Bytes copied between the other process's pages and a buffer, by transfers, strings and process_vm_*; again for what is begun anew. */
   bytes = 0;
   /** Look-ups in the tree of VMAs on behalf of another address space's pages, locked and lockless. */
   vmaLookups = 0;

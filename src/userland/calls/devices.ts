@@ -17,6 +17,7 @@ import { type Outcome, success } from '../outcome.ts';
 import { byteCount, checkKeys, type Word, word } from '../units.ts';
 import type { DeviceArguments, KvmArguments, KvmPageFaults, KvmSlot } from '../user-devices.ts';
 import { installFile, mappedFileOf } from './files.ts';
+import { openFileOf } from './open-file.ts';
 import {
   countOrErrno,
   doneOrErrno,
@@ -99,8 +100,8 @@ export function deviceWrite(
 
 // --- a device that has pages for itself ---
 
-function mirrorOf({ task }: ProcessContext, fd: number): MirrorDevice | null {
-  const value = task.files.get(fd)?.value;
+function mirrorOf(context: ProcessContext, fd: number): MirrorDevice | null {
+  const value = openFileOf(context, fd)?.value;
   return value instanceof MirrorDevice ? value : null;
 }
 
@@ -198,8 +199,8 @@ function* runWork(worker: TaskStruct, work: Task<void>): Task<void> {
   worker.kernel.tasks.delete(worker.pid);
 }
 
-function kvmOf({ task }: ProcessContext, fd: number): Kvm | null {
-  const value = task.files.get(fd)?.value;
+function kvmOf(context: ProcessContext, fd: number): Kvm | null {
+  const value = openFileOf(context, fd)?.value;
   return value instanceof Kvm ? value : null;
 }
 

@@ -32,6 +32,7 @@ import type {
   SealName,
 } from '../user-files.ts';
 import { booleanBits, booleanWords, listBits } from './flag-words.ts';
+import { checkDescriptor, openFileOf } from './open-file.ts';
 import {
   countOrErrno,
   doneOrErrno,
@@ -89,8 +90,8 @@ export function installFile({ task }: ProcessContext, file: MappedFile, closeOnE
 }
 
 /** The file of memory that a descriptor refers to; null for any other number. */
-export function mappedFileOf({ task }: ProcessContext, descriptor: number): MappedFile | null {
-  const value = task.files.get(descriptor)?.value;
+export function mappedFileOf(context: ProcessContext, descriptor: number): MappedFile | null {
+  const value = openFileOf(context, descriptor)?.value;
   return value instanceof MappedFile ? value : null;
 }
 
@@ -103,7 +104,7 @@ function onFile(
   const file = mappedFileOf(context, descriptor);
   // A device has nothing but its mappings.
   if (file !== null && file.mmap === null) return call(file);
-  const error = context.task.files.get(descriptor) === undefined ? -EBADF : -EINVAL;
+  const error = openFileOf(context, descriptor) === undefined ? -EBADF : -EINVAL;
   return atomically(() => error);
 }
 
@@ -169,11 +170,13 @@ export function unlink(context: ProcessContext, path: string): Task<Outcome<void
 }
 
 export function close(context: ProcessContext, descriptor: number): Task<Outcome<void>> {
+  checkDescriptor(descriptor);
   const call = context.task.files.close(context.task, descriptor);
   return systemCall(context, 'close', [`${descriptor}`], call, doneOrErrno);
 }
 
 export function pidfdGetfd(context: ProcessContext, pid: number, descriptor: number): Task<Outcome<number>> {
+  checkDescriptor(descriptor);
   const call = getfd(context.task, pid, descriptor);
   return systemCall(context, 'pidfd_getfd', [`${pid}`, `${descriptor}`], call, countOrErrno);
 }

@@ -40,6 +40,7 @@ import type {
 } from '../user-gup.ts';
 import { mappedFileOf } from './files.ts';
 import { type FlagTable, listBits, wordNumber } from './flag-words.ts';
+import { openFileOf } from './open-file.ts';
 import {
   countOrErrno,
   doneOrErrno,
@@ -125,12 +126,12 @@ export function memfdPinFolios(
 
 /** Runs `body` on the pages behind a descriptor; -EBADF when there are none, or not so many. */
 function* onPages(
-  { task }: ProcessContext,
+  context: ProcessContext,
   fd: number,
   slot: number,
   body: (kept: DriverPages, frame: number) => Task<void>,
 ): Task<number> {
-  const value = task.files.get(fd)?.value;
+  const value = openFileOf(context, fd)?.value;
   const frame = value instanceof DriverPages ? value.frames[slot] : undefined;
   if (!(value instanceof DriverPages) || frame === undefined) return yield* atomically(() => -EBADF);
   yield* body(value, frame);

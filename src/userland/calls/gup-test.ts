@@ -19,6 +19,7 @@ import { type Outcome, success } from '../outcome.ts';
 import { byteCount, checkKeys, word } from '../units.ts';
 import type { GupTestArguments, GupTestFigures, PinLongtermArguments } from '../user-gup.ts';
 import { type FlagTable, listBits, wordNumber } from './flag-words.ts';
+import { openFileOf } from './open-file.ts';
 import {
   countOrErrno,
   doneOrErrno,
@@ -52,11 +53,11 @@ export function gupTestOpen(context: ProcessContext): Task<Outcome<number>> {
 
 /** Runs `body` on the file; -EBADF when it is another one. */
 function* onFile(
-  { task }: ProcessContext,
+  context: ProcessContext,
   descriptor: number,
   body: (file: GupTestFile) => Task<number>,
 ): Task<number> {
-  const value = task.files.get(descriptor)?.value;
+  const value = openFileOf(context, descriptor)?.value;
   return value instanceof GupTestFile ? yield* body(value) : -EBADF;
 }
 

@@ -24,6 +24,7 @@ import type {
   VmaContentView,
   VmaUseView,
 } from '../user-pins.ts';
+import { openFileOf } from './open-file.ts';
 import { errnoFailure, type ProcessContext, systemCall } from './process-context.ts';
 
 const PIN_KEYS = ['pid', 'address', 'pages', 'write', 'get', 'mayUnlock', 'guard'] as const;
@@ -71,7 +72,7 @@ export function legacyPinUserPages(
 
 export function legacyVma(context: ProcessContext, fd: number, slot: number): Task<Outcome<VmaUseView>> {
   const { task } = context;
-  const value = task.files.get(fd)?.value;
+  const value = openFileOf(context, fd)?.value;
   const call: Task<VmaUse | number> =
     value instanceof LegacyPins && slot >= 0 && slot < value.vmas.filled
       ? value.vmas.use(task, slot)

@@ -36,6 +36,7 @@ import type * as args from '../pin-arguments.ts';
 import type { MemoryRange } from '../ranges.ts';
 import { byteCount, checkKeys, type Word, word } from '../units.ts';
 import { mappedFileOf } from './files.ts';
+import { openFileOf } from './open-file.ts';
 import {
   countOrErrno,
   doneOrErrno,
@@ -117,7 +118,7 @@ function on<Device extends PinningDevice, T>(
   call: (device: Device) => Task<number>,
   toOutcome: (result: number) => Outcome<T>,
 ): Task<Outcome<T>> {
-  const device = context.task.files.get(fd)?.value;
+  const device = openFileOf(context, fd)?.value;
   const body = device instanceof kind ? call(device) : atomically(() => -EBADF);
   return systemCall(context, 'ioctl', [`${fd}`, ...shown], body, toOutcome);
 }

@@ -24,6 +24,7 @@ import { type Outcome, success } from '../outcome.ts';
 import type { MemoryRange } from '../ranges.ts';
 import { byteCount, type Word, word } from '../units.ts';
 import type { VectorRead } from '../user-remote.ts';
+import { openFileOf } from './open-file.ts';
 import {
   countOrErrno,
   doneOrErrno,
@@ -221,7 +222,7 @@ function onMemFile(
   handle: number,
   call: (file: ProcMemFile) => Task<number>,
 ): Task<number> {
-  const value = context.task.files.get(handle)?.value;
+  const value = openFileOf(context, handle)?.value;
   return value instanceof OpenProcMem ? call(value.file) : atomically(() => -EBADF);
 }
 

@@ -20,6 +20,7 @@ import type { Outcome } from '../outcome.ts';
 import { byteCount, checkKeys } from '../units.ts';
 import type { UprobeArguments } from '../user-probes.ts';
 import { mappedFileOf } from './files.ts';
+import { openFileOf } from './open-file.ts';
 import { countOrErrno, doneOrErrno, type ProcessContext, systemCall } from './process-context.ts';
 
 /** What the descriptor refers to: a listener that counts, in one address space or in all. */
@@ -48,7 +49,7 @@ export function uprobeRegister(context: ProcessContext, args: UprobeArguments): 
   const offset = byteCount(args.offset, 'uprobeRegister: offset');
   const refCtrOffset = byteCount(args.refCtrOffset ?? 0, 'uprobeRegister: refCtrOffset');
   const file = mappedFileOf(context, args.fd);
-  const error = context.task.files.get(args.fd) === undefined ? -EBADF : -EINVAL;
+  const error = openFileOf(context, args.fd) === undefined ? -EBADF : -EINVAL;
   const call =
     file === null ? atomically(() => error) : register(context.task, file, offset, refCtrOffset, args.pid);
   const shown = [`${args.fd}`, hex(offset), hex(refCtrOffset)];
@@ -81,8 +82,8 @@ function* remove(current: TaskStruct, file: MappedFile, uprobe: Uprobe, event: U
 }
 
 /** The listener, or -EBADF, -EINVAL. */
-function eventOf({ task }: ProcessContext, descriptor: number): UprobeEvent | number {
-  const open = task.files.get(descriptor);
+function eventOf(context: ProcessContext, descriptor: number): UprobeEvent | number {
+  const open = openFileOf(context, descriptor);
   if (open === undefined) return -EBADF;
   return open.value instanceof UprobeEvent ? open.value : -EINVAL;
 }

@@ -35,6 +35,7 @@ import type {
   UserfaultfdArguments,
 } from '../userfaultfd.ts';
 import { booleanBits, booleanWords, listBits } from './flag-words.ts';
+import { openFileOf } from './open-file.ts';
 import {
   countOrErrno,
   doneOrErrno,
@@ -93,8 +94,8 @@ export function* userfaultfd(context: ProcessContext, args: UserfaultfdArguments
 }
 
 /** The userfaultfd that a descriptor of the process refers to. */
-function contextOf({ task }: ProcessContext, descriptor: number): UserfaultfdContext | null {
-  const value = task.files.get(descriptor)?.value;
+function contextOf(context: ProcessContext, descriptor: number): UserfaultfdContext | null {
+  const value = openFileOf(context, descriptor)?.value;
   return value instanceof UserfaultfdContext ? value : null;
 }
 

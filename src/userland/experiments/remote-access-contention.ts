@@ -34,6 +34,8 @@ export interface ContentionCost extends ContentionCase {
   readonly callsPerMillion: number;
   /** Calls of mprotect meanwhile. */
   readonly writes: number;
+  /** The same in a million cycles: how far the readers hold the writer up. */
+  readonly writesPerMillion: number;
 }
 
 export interface ContentionOptions {
@@ -82,6 +84,7 @@ export function measureContention(
     longest: at(1),
     callsPerMillion: (times.length / (state.ended - state.begun)) * 1e6,
     writes: state.writes,
+    writesPerMillion: (state.writes / (state.ended - state.begun)) * 1e6,
   };
 }
 

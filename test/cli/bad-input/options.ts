@@ -39,7 +39,23 @@ export const options: Rows = {
     },
     {
       command: 'bench remote-access --markdown --json',
-      says: 'option --markdown: expected no --json beside it, found both',
+      says: 'options --markdown and --json exclude each other',
+    },
+    {
+      command: 'bench remote-access --protocol --bytes 8',
+      says: 'options --protocol and --bytes exclude each other',
+    },
+    {
+      command: 'bench remote-access --protocol --calls 8',
+      says: 'options --protocol and --calls exclude each other',
+    },
+    {
+      command: 'bench remote-access --designs v0,v4,v0',
+      says: "option --designs: expected each once, found 'v0' again",
+    },
+    {
+      command: 'bench remote-access --bytes 4096,4KiB',
+      says: "option --bytes: expected each once, found '4KiB' again",
     },
     {
       command: 'bench remote-access --arch vax',
@@ -126,7 +142,7 @@ export const options: Rows = {
     },
     {
       command: 'run loop.yaml --policy zz',
-      says: "option --policy: expected virtual-time, round-robin, random, found 'zz'",
+      says: "option --policy: expected virtual-time, round-robin, random, stalling, found 'zz'",
     },
     { command: 'run loop.yaml --arch zz', says: "option --arch: expected x86_64, arm64, found 'zz'" },
     { command: 'run loop.yaml --arch', says: "option '--arch <name>' argument missing" },
