@@ -45,7 +45,14 @@ const findings: RemoteAccessFindings = {
   together: [
     { design: 'v0', readers: 1, writer: 'none', ...nobody, ...beside },
     { design: 'v1', readers: 1, writer: 'none', ...nobody, ...beside },
-    { design: 'v0', readers: 2, writer: 'mprotect of another VMA', writes: 201, writesPerMillion: 91_103.2, ...beside },
+    {
+      design: 'v0',
+      readers: 2,
+      writer: 'mprotect of another VMA',
+      writes: 201,
+      writesPerMillion: 91_103.2,
+      ...beside,
+    },
   ],
 };
 const heading: RemoteAccessHeading = {

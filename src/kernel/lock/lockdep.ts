@@ -10,7 +10,6 @@
  * @see Linux kernel/locking/lockdep.c, `check_prev_add`, `check_deadlock`, `check_irq_usage`, `mark_lock`; kernel/smp.c, `csd_lock_wait`
  */
 import type { SharedObject } from '../../base/task.ts';
-import type { Cpu } from '../../hardware/cpu.ts';
 import { FrameKind, LockMode, type LockWatcher, type SchedTask } from '../../sched/task.ts';
 import { classOf, isRankOnly, MMAP_LOCK_CLASS, rankOf, VMA_LOCK_CLASS } from './lock-classes.ts';
 import { type ClassUsage, LockGraph } from './lock-graph.ts';
@@ -54,6 +53,12 @@ interface HeldLock {
 const keyOf = (lockClass: string, subclass: number): string =>
   subclass === 0 ? lockClass : `${lockClass}/${subclass}`;
 
+/** A CPU, as far as lockdep listens to it. */
+export interface WaitingCpu {
+  readonly id: number;
+  onWaitForOthers: (() => void) | null;
+}
+
 export class Lockdep implements LockWatcher {
   readonly reports: LockdepReport[] = [];
   readonly #held = new Map<SchedTask, HeldLock[]>();
@@ -61,7 +66,7 @@ export class Lockdep implements LockWatcher {
   readonly #told = new Set<string>();
 
   /** @param cpus those that tell of waiting for each other */
-  constructor(cpus: readonly Cpu[] = []) {
+  constructor(cpus: readonly WaitingCpu[] = []) {
     for (const cpu of cpus) cpu.onWaitForOthers = () => this.waitsForOthers(cpu.id);
   }
 

@@ -25,7 +25,7 @@ export const VM_OF_DEVICE = VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
  * that may be written the whole VMA must be mapped, and its offset becomes the frame: copies are told from the device by it.
  * 0, -EINVAL, or -ENOMEM with nothing mapped.
  */
-export function* remapPfnRange(
+function* remapPfnRange(
   current: TaskStruct,
   vma: VmArea,
   page: number,

@@ -24,7 +24,7 @@ export interface RemoteTransfer {
 }
 
 /** Who proposed it, and where to read that. */
-export interface Proposal {
+interface Proposal {
   readonly author: string;
   /** `24 June 2026`. */
   readonly date: string;
