@@ -4,6 +4,7 @@ import missingInvlpg from '../../examples/missing-invlpg.ts';
 import missingTlbi from '../../examples/missing-tlbi.ts';
 import peek from '../../examples/peek.ts';
 import remoteRead from '../../examples/remote-read.ts';
+import { scenarioText } from '../../src/report/scenario-text.ts';
 import { runScenario } from '../../src/userland/run-scenario.ts';
 import { loadYamlScenario } from '../../src/userland/yaml/load.ts';
 import { architecture, architectureName } from '../support/architecture.ts';
@@ -76,6 +77,20 @@ describe('examples/remote-read.ts', () => {
     expect(variables.get('target sees')).toBe(0xcafe_f00dn);
     expect(variables.get('child sees')).toBe(0x1122_3344_5566_7788n);
     expect(result.programs.find(({ name }) => name === 'debugger')).toMatchObject({ cpu: 1, minFlt: 1 });
+  });
+});
+
+describe.runIf(architectureName === 'x86_64')('what the README shows of examples/remote-read.ts', () => {
+  const printed = scenarioText(runScenario(remoteRead, { architecture }), { width: 120 });
+  const excerpt = /```\n( +cycles {2}CPU 0[^`]*)```/.exec(readFileSync('README.md', 'utf8'))?.[1] ?? '';
+  const parts = excerpt.split(/^ +\.\.\.\n/m).map((part) => part.trimEnd());
+
+  it('has parts, and says where it leaves something out', () => {
+    expect(parts).toHaveLength(3);
+  });
+
+  it.each(parts)('is printed: %#', (part) => {
+    expect(printed).toContain(part);
   });
 });
 
