@@ -2,7 +2,7 @@
  * A debugger looks at a stack whose pointer lies just above its lowest mapped page, and at the red zone below the pointer, which
  * is not mapped yet. With process_vm_readv that fails with EFAULT (since Linux 6.5 GUP does not grow stacks and says so in
  * the log); with /proc/PID/mem it succeeds, and the stack of the debuggee has grown by the debugger's look: a page more of
- * memory, and a mapping that begins elsewhere. So what two tools show of one address may differ, and one changes it.
+ * stack mapping, and a mapping that begins elsewhere. So what two tools show of one address may differ, and one changes it.
  * @see Linus Torvalds, "gup: add warning if some caller would seem to want stack expansion", June 2023, and the report of the
  * kernel test robot on process_vm_readv in reply; Linux mm/memory.c, `__access_remote_vm`; mm/gup.c, `gup_vma_lookup`
  */

@@ -73,7 +73,11 @@ export default defineScenario({
     {
       heading: `Who grows the stack? ${world.remoteAccess.design}: ${world.remoteAccess.title}`,
       table: {
-        columns: ['8 bytes below the stack by', 'result', { title: 'pages it has grown', align: 'right' }],
+        columns: [
+          '8 bytes below the stack by',
+          'result',
+          { title: 'pages it has grown so far', align: 'right' },
+        ],
         rows: world.value('debugger') as [string, string, number][],
       },
       notes: Object.entries(world.remoteAccess.fallbacks).map(

@@ -58,4 +58,20 @@ export default defineScenario({
     'both uses are told of': (w) => w.counter('warning') === 2,
     'today the driver gets the VMA that there is': (w) => w.share.get('today') === true,
   },
+  report: (w) => [
+    {
+      heading: 'What is vmas[0], the VMA of a page that stays mapped?',
+      table: {
+        columns: ['question', 'answer'],
+        rows: [
+          ['after a split', String(w.share.get('after the split'))],
+          ['does it say that the page may be written?', String(w.share.get('believed writable'))],
+          ['may the page be written?', String(w.share.get('is writable'))],
+          ['that of the other half, after the merge', String(w.share.get('after the merge'))],
+          ['does get_user_page_vma_remote give the VMA that there is?', String(w.share.get('today'))],
+          ['uses that the kernel was warned of', w.counter('warning')],
+        ],
+      },
+    },
+  ],
 });

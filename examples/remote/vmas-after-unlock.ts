@@ -60,4 +60,23 @@ export default defineScenario({
     'today the driver learns that the page is gone': (w) => w.share.get('today, unmapped page') === 'EFAULT',
     'and gets the range of one that is there': (w) => w.share.get('today, mapped page') === true,
   },
+  report: (w) => [
+    {
+      heading: 'What is vmas[2], the VMA of the third page?',
+      table: {
+        columns: ['question', 'answer'],
+        rows: [
+          ['all three, while mmap_lock is held', String(w.share.get('under the lock'))],
+          [
+            'after munmap of its page: the object, and the start it tells',
+            String(w.share.get('after munmap')),
+          ],
+          ['after another process has mapped something', String(w.share.get('after another mmap'))],
+          ['get_user_page_vma_remote of the page that is gone', String(w.share.get('today, unmapped page'))],
+          ['does it give the right range of one that is there?', String(w.share.get('today, mapped page'))],
+          ['uses that the kernel was warned of', w.counter('warning')],
+        ],
+      },
+    },
+  ],
 });

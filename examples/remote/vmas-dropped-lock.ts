@@ -54,4 +54,22 @@ export default defineScenario({
     'the refusal and the use are told of': (w) => w.counter('warning') === 2,
     'without vmas the same wait ends well': (w) => w.share.get('today') === 8,
   },
+  report: (w) => [
+    {
+      heading: 'What does a call give that may drop mmap_lock?',
+      table: {
+        columns: ['question', 'answer'],
+        rows: [
+          ['pages, when it asks for vmas and the kernel checks that', String(w.share.get('with the check'))],
+          ['pages without the check', String(w.share.get('pages'))],
+          ['vmas[0] then, on return', String(w.share.get('slot 0'))],
+          [
+            'the byte that process_vm_readv reads after the same wait, without vmas',
+            String(w.share.get('today')),
+          ],
+          ['uses and refusals that the kernel was warned of', w.counter('warning')],
+        ],
+      },
+    },
+  ],
 });

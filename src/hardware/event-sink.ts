@@ -50,6 +50,13 @@ export type MachineEvent = EventPlace &
       } & ByTask)
     /** A page went to a slot of the swap area, or came from it. */
     | ({ readonly kind: 'swap-out' | 'swap-in'; readonly slot: number; readonly frame: number } & ByTask)
+    /** fork gives the child a copy of a page at once: it may be pinned. Frames of the parent's page and of the copy. */
+    | ({
+        readonly kind: 'fork-copy';
+        readonly address: bigint;
+        readonly frame: number;
+        readonly copy: number;
+      } & ByTask)
     /**
      * Transparent huge pages, by the address of their first byte: one is mapped by a fault; the entry that maps one becomes
      * a table of small pages; small pages become one.

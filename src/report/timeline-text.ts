@@ -65,14 +65,15 @@ function eventLines(event: MachineEvent, options: TimelineOptions, columns: numb
     });
 }
 
-/** Words of `text` on as many lines as it takes, the further ones indented. */
+/** Words of `text` on as many lines as it takes, the further ones indented. A word that is too long is a list, as a rule. */
 function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   let rest = text.trimEnd();
   const indent = `${/^ */.exec(text)?.[0] ?? ''}    `;
   while (rest.length > width) {
     const space = rest.lastIndexOf(' ', width);
-    const at = space > indent.length ? space : width;
+    const item = Math.max(rest.lastIndexOf('|', width - 1), rest.lastIndexOf(',', width - 1)) + 1;
+    const at = [space, item].find((place) => place > indent.length) ?? width;
     lines.push(rest.slice(0, at).trimEnd());
     rest = indent + rest.slice(at).trimStart();
   }
@@ -112,6 +113,8 @@ const words: Words = {
     `  ${task} looks at ${hexAddress(address)} again (${reason})`,
   'swap-out': ({ slot, frame }) => `  frame ${hex(frame)} goes to swap slot ${slot}`,
   'swap-in': ({ slot, frame }) => `  swap slot ${slot} comes to frame ${hex(frame)}`,
+  'fork-copy': ({ address, frame, copy }) =>
+    `  page at ${hexAddress(address)} may be pinned: the child gets a copy of frame ${hex(frame)}, frame ${hex(copy)}`,
   'thp-fault': ({ address }) => `  huge page at ${hexAddress(address)}`,
   'thp-split': ({ address }) =>
     `  huge page at ${hexAddress(address)} is mapped by small entries from now on`,

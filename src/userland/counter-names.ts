@@ -6,6 +6,7 @@ import { nearestName } from './units.ts';
 const EVENT_KINDS: Readonly<Record<EventKind, true>> = {
   fault: true,
   'fault-done': true,
+  'fork-copy': true,
   'interrupt-done': true,
   'interrupt-send': true,
   'interrupt-take': true,

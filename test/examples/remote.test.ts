@@ -166,6 +166,22 @@ describe('designs that are wrong on purpose are caught', { timeout: 120_000 }, (
     expect(caught?.outcome).toEqual({ kind: 'assertion failed', name, text: 'does not hold' });
   });
 
+  it.each([
+    ['S3', 'n3', s03, 'stalling', 100],
+    ['S4', 'n1', s04, 'random', 50],
+    ['S4', 'n2', s04, 'random', 50],
+    ['S5', 'n3', s05, 'stalling', 50],
+  ] as const)(
+    '%s: the seeds that its first lines name have one that catches %s',
+    (_, design, scenario, policy, seeds) => {
+      const kinds = Array.from(
+        { length: seeds },
+        (_, at) => () => run(scenario, 'x86_64', design, { policy, seed: at + 1 }).outcome.kind,
+      );
+      expect(kinds.some((kind) => kind() === 'assertion failed')).toBe(true);
+    },
+  );
+
   it('n4 by S2: it waits for mmap_lock with the lock of a VMA, whose writer waits for it', () => {
     const caught = hunt(s02, 'n4', 250, ({ outcome }) => outcome.kind !== 'finished');
     expect(caught?.outcome).toHaveProperty('kind', 'deadlock');

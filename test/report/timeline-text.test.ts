@@ -175,6 +175,14 @@ const events: readonly MachineEvent[] = [
 const columns = [80, 100, 120, 150];
 const words = (text: string): string => text.replace(/[│\s]+/g, ' ');
 
+it('a list that is too long for a line is broken between its items', () => {
+  const args = ['3', 'UFFDIO_API', Array.from({ length: 12 }, (_, at) => `feature-number-${at}`).join('|')];
+  const list: MachineEvent = { kind: 'syscall-enter', time: 1, cpu: 0, task: 'target', name: 'ioctl', args };
+  const lines = timelineText([list], { cpus: 2, width: 100 }).split('\n').slice(1);
+  expect(lines.length).toBeGreaterThan(3);
+  for (const line of lines.slice(1, -1)) expect(line.trimEnd()).toMatch(/[|,]\s*│?$/);
+});
+
 describe('a timeline', () => {
   it.each(columns.flatMap((width) => [1, 2, 4].map((cpus) => ({ width, cpus }))))(
     'keeps within $width characters on $cpus CPUs',

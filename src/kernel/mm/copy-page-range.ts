@@ -30,6 +30,7 @@ import { copySwapPte, swapSlotRead } from './swap-pte.ts';
 import { copyHugePmd } from './thp/copy-huge-pmd.ts';
 import { copyHighpage } from './user-highpage.ts';
 import { copiedMarker, packMarker } from './userfaultfd/wp-marker.ts';
+import { noteForkCopy } from './vm-events.ts';
 import type { VmArea } from './vma.ts';
 import {
   VM_HUGETLB,
@@ -275,6 +276,7 @@ class PteCopier {
     const copy = this.#spare;
     this.#spare = NO_FRAME;
     copyHighpage(kernel, frame, copy);
+    noteForkCopy(this.#current, page, frame, copy);
     frames.setFlags(copy, FrameFlag.Uptodate);
     addNewAnonRmap(frames, copy, child, page);
     addMmCounter(child.mm, MM_ANONPAGES, 1);

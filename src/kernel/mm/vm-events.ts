@@ -29,6 +29,15 @@ export function noteHugePage(
   events.emit({ kind, time, cpu: current.cpu, task: current.name, address: BigInt(page) << 12n });
 }
 
+/** fork copies a page that may be pinned, rather than share it. */
+export function noteForkCopy(current: TaskStruct, page: number, frame: number, copy: number): void {
+  const { events } = current.kernel;
+  if (!events.enabled) return;
+  const time = current.processor?.time ?? 0;
+  const address = BigInt(page) << 12n;
+  events.emit({ kind: 'fork-copy', time, cpu: current.cpu, task: current.name, address, frame, copy });
+}
+
 /** A fault waits until user space has resolved it, or goes on. */
 export function noteUserfault(current: TaskStruct, address: bigint, reason: string, waits: boolean): void {
   const { events } = current.kernel;

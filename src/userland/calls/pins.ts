@@ -188,7 +188,8 @@ function unmapRequest(unmap: args.DmaUnmapArguments, what: string) {
 
 export function vfioMap(context: ProcessContext, fd: number, map: args.DmaMapArguments): Task<Outcome<void>> {
   const request = mapRequest(map, 'vfioMapDma');
-  const shown = ['VFIO_IOMMU_MAP_DMA', hexAddress(request.iova), hexAddress(request.address)] as const;
+  const { iova, address, bytes } = request;
+  const shown = ['VFIO_IOMMU_MAP_DMA', hexAddress(iova), hexAddress(address), hex(bytes)] as const;
   const call = (container: VfioContainer) => vfioMapDma(context.task, container, request);
   return on(context, VfioContainer, fd, shown, call, doneOrErrno);
 }
@@ -348,7 +349,7 @@ export function dmaRead(
   const at = word(address, 'dmaRead: address');
   const buffer = new Uint8Array(byteCount(bytes, 'dmaRead: bytes'));
   const call = (device: PinningDevice) => device.dmaRead(context.task, at, buffer);
-  return on(context, PinningDevice, fd, ['DMA read', hexAddress(at)], call, (got) =>
+  return on(context, PinningDevice, fd, ['DMA read', hexAddress(at), `${buffer.length}`], call, (got) =>
     got < 0 ? errnoFailure(got) : success(buffer.slice(0, got)),
   );
 }
@@ -361,7 +362,7 @@ export function dmaWrite(
 ): Task<Outcome<number>> {
   const at = word(address, 'dmaWrite: address');
   const call = (device: PinningDevice) => device.dmaWrite(context.task, at, data);
-  return on(context, PinningDevice, fd, ['DMA write', hexAddress(at)], call, countOrErrno);
+  return on(context, PinningDevice, fd, ['DMA write', hexAddress(at), `${data.length}`], call, countOrErrno);
 }
 
 /** Counters of pages that drivers keep, of this process and its user. */

@@ -39,15 +39,15 @@ export const options: Rows = {
     },
     {
       command: 'bench remote-access --markdown --json',
-      says: 'options --markdown and --json exclude each other',
+      says: 'options --markdown and --json exclude each other: expected one of them',
     },
     {
       command: 'bench remote-access --protocol --bytes 8',
-      says: 'options --protocol and --bytes exclude each other',
+      says: 'options --protocol and --bytes exclude each other: expected one of them',
     },
     {
       command: 'bench remote-access --protocol --calls 8',
-      says: 'options --protocol and --calls exclude each other',
+      says: 'options --protocol and --calls exclude each other: expected one of them',
     },
     {
       command: 'bench remote-access --designs v0,v4,v0',

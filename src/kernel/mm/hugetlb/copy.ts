@@ -15,6 +15,7 @@ import { SINGLE_DEPTH_NESTING } from '../../lock/lock-classes.ts';
 import type { TaskStruct } from '../../task-struct.ts';
 import type { TablePage } from '../page-table.ts';
 import { PTE_MARKER_UFFD_WP, SWP_PTE_MARKER } from '../swap-entry.ts';
+import { noteForkCopy } from '../vm-events.ts';
 import type { VmArea } from '../vma.ts';
 import { VM_UFFD_WP } from '../vma-flags.ts';
 import { HugeFault } from './huge-fault.ts';
@@ -151,6 +152,7 @@ function* copyPinned({ current, child, parent, page, source, target, index }: Co
     yield target.setEntry;
     pageTables.setLeaf(target, index, copy, hugeEntryFlags(child, true) | keptWp);
     hugetlbCountAdd(child.mm, hstateOfVma(child).pages);
+    noteForkCopy(current, page, old, copy);
   }
   yield* source.lock.unlock(current);
   yield* target.lock.unlock(current);
