@@ -58,9 +58,9 @@ export type {
 } from './userland/pin-arguments.ts';
 export type { MemoryRange } from './userland/ranges.ts';
 export type { RemoteAccessView } from './userland/remote-access-view.ts';
+export type { RunConfig } from './userland/run-config.ts';
 export {
   type ProgramResult,
-  type RunConfig,
   runScenario,
   type ScenarioOutcome,
   type ScenarioResult,

@@ -1,78 +1,22 @@
-/**
- * Runs a scenario once: a fresh machine and kernel, one process for each program, until all have ended. The result is
- * a value, also when something does not hold, when the processes wait for each other, or when the bound is reached.
- * Thrown are only bad input (`InputError`: a scenario that throws, a schedule of another run) and broken invariants of
- * ours (`TaskFailure`).
- */
-import type { ProcessorOptions } from '../arch/processor-options.ts';
 import { InputError } from '../base/input-error.ts';
-import type { CostProfile } from '../hardware/cost-profile.ts';
 import type { MachineEvent } from '../hardware/event-sink.ts';
 import { Unsupported } from '../kernel/unsupported.ts';
-import { fillOf, type Policy } from '../sched/policy/policy.ts';
-import { RandomPolicy } from '../sched/policy/random.ts';
-import { ReplayPolicy } from '../sched/policy/replay.ts';
-import { RoundRobinPolicy } from '../sched/policy/round-robin.ts';
-import { StallingPolicy } from '../sched/policy/stalling.ts';
-import { VirtualTimePolicy } from '../sched/policy/virtual-time.ts';
 import { describeResult, type RunResult, TaskFailure, type WaitReport } from '../sched/run-result.ts';
-import { formatSchedule, parseSchedule } from '../sched/schedule-text.ts';
+import { formatSchedule } from '../sched/schedule-text.ts';
 import { AssertionFailure } from './calls/process-context.ts';
 import { EventCounter } from './event-counter.ts';
-import {
-  MACHINE_SETTINGS,
-  type MachineSettings,
-  mergedSettings,
-  systemSettings,
-} from './machine-settings.ts';
+import { mergedSettings, systemSettings } from './machine-settings.ts';
 import { mistakeOf } from './mistake.ts';
 import { formatFailure } from './outcome.ts';
 import { type RemoteAccessView, remoteAccessView } from './remote-access-view.ts';
+import { checkRunConfig, inFile, type RunConfig, settle } from './run-config.ts';
 import type { Assertion, Scenario } from './scenario.ts';
 import { ScenarioProcesses } from './scenario-processes.ts';
 import { type ReportSection, reportSections } from './scenario-report.ts';
 import { Share, type SharedValue } from './share.ts';
 import { startTasks } from './start.ts';
-import { createSystem, type System, type SystemArchitecture } from './system.ts';
-import { checkKeys } from './units.ts';
+import { createSystem, type System } from './system.ts';
 import { type ProcessView, WorldView } from './world-view.ts';
-
-export type PolicyName = 'virtual-time' | 'round-robin' | 'random' | 'stalling';
-
-/**
- * What may differ between runs of one scenario; `cpuModel`, `levels` and `tlbProfile` choose the processor, `memory` and
- * its like go before what the scenario says.
- */
-export interface RunConfig extends ProcessorOptions, MachineSettings {
-  readonly architecture: SystemArchitecture;
-  /** Default: the scenario's, else 1. */
-  readonly cpus?: number;
-  /**
-   * Default: `virtual-time`. `schedule` overrides it. `stalling` draws as `random` does, and now and then lets one CPU do
-   * nothing for a long while.
-   */
-  readonly policy?: PolicyName | Policy;
-  /** For the policies that draw, and for random memory tags; default 1. */
-  readonly seed?: number;
-  /** Replays the choices of another run: the text it printed. */
-  readonly schedule?: string;
-  /** Default: the scenario's, else `profile`. */
-  readonly retention?: 'profile' | 'adversarial' | 'none';
-  /**
-   * CPUs may fill translations ahead of any access, as the policy chooses: `random`, a replayed schedule, or one of
-   * your own. Needs adversarial retention, which is the default then. Default: only if `schedule` has such fills; the
-   * schedule of a run with speculation needs it in the replay too.
-   */
-  readonly speculation?: boolean;
-  /** What steps cost; default: one cycle each. */
-  readonly profile?: CostProfile;
-  /** Bound on steps; default 10 million. */
-  readonly maxSteps?: number;
-  /** Events kept in the result; default 100,000. They are counted beyond that. */
-  readonly maxEvents?: number;
-  /** Called once, when the programs have ended or the run was stopped, while the processes still have their memory. */
-  readonly atEnd?: (system: System) => void;
-}
 
 /** How one program ended. */
 export interface ProgramResult {
@@ -148,7 +92,6 @@ export interface ScenarioResult {
 }
 
 /** A scenario's `arch` when any will do. */
-const ANY_ARCHITECTURE = 'both';
 const DEFAULT_MAX_STEPS = 10_000_000;
 const DEFAULT_MAX_EVENTS = 100_000;
 /** Steps of the first slice; each further one is twice as long, so that a long run is not slowed by its slices. */
@@ -251,94 +194,6 @@ function programResults(processes: ScenarioProcesses, world: WorldView): Program
   }));
 }
 
-interface Settings {
-  readonly processor: Required<ProcessorOptions>;
-  readonly cpus: number;
-  readonly retention: 'profile' | 'adversarial' | 'none';
-  readonly speculation: boolean;
-  readonly policy: Policy;
-}
-
-const RUN_KEYS: readonly string[] = [
-  'architecture',
-  'cpus',
-  'policy',
-  'seed',
-  'schedule',
-  'retention',
-  'speculation',
-  'profile',
-  'maxSteps',
-  'maxEvents',
-  'atEnd',
-  'cpuModel',
-  'levels',
-  'tlbProfile',
-  ...MACHINE_SETTINGS,
-];
-const POLICIES: readonly PolicyName[] = ['virtual-time', 'round-robin', 'random', 'stalling'];
-
-function checkRunConfig(config: RunConfig): void {
-  checkKeys(config, RUN_KEYS, 'the configuration of a run');
-  const { policy = 'virtual-time' } = config;
-  if (typeof policy !== 'string' || POLICIES.includes(policy)) return;
-  throw new InputError('the policy is not known', { expected: POLICIES.join(', '), found: `'${policy}'` });
-}
-
-function settle(scenario: Scenario, config: RunConfig): Settings {
-  const { arch = ANY_ARCHITECTURE } = scenario;
-  if (arch !== ANY_ARCHITECTURE && arch !== config.architecture.name) {
-    throw new InputError(
-      `the scenario "${scenario.title}" is for ${arch}, not ${config.architecture.name}`,
-      inFile(scenario),
-    );
-  }
-  const cpus = config.cpus ?? scenario.cpus ?? 1;
-  if (!Number.isInteger(cpus) || cpus < 1 || cpus > 64) {
-    throw new InputError('the number of CPUs is out of range', { expected: '1 to 64', found: `${cpus}` });
-  }
-  return {
-    processor: config.architecture.processor(config),
-    cpus,
-    ...settleSpeculation(scenario, config),
-    policy: policyOf(config),
-  };
-}
-
-function settleSpeculation(
-  scenario: Scenario,
-  { retention, speculation, schedule, policy = 'virtual-time' }: RunConfig,
-): Pick<Settings, 'retention' | 'speculation'> {
-  const replayed = schedule === undefined ? null : parseSchedule(schedule);
-  const wanted = speculation ?? replayed?.codes.some((code) => fillOf(code) !== null) ?? false;
-  const settled = retention ?? scenario.retention ?? (wanted ? 'adversarial' : 'profile');
-  if (!wanted) return { retention: settled, speculation: false };
-  if (settled !== 'adversarial') {
-    throw new InputError('speculative fills need TLB retention adversarial', { found: settled });
-  }
-  if (replayed === null && typeof policy === 'string' && policy !== 'random') {
-    throw new InputError(`the policy ${policy} never chooses speculative fills`, {
-      expected: "policy 'random'",
-    });
-  }
-  return { retention: settled, speculation: true };
-}
-
-function policyOf({ policy = 'virtual-time', seed = 1, schedule }: RunConfig): Policy {
-  if (schedule !== undefined) return new ReplayPolicy(parseSchedule(schedule));
-  if (typeof policy !== 'string') return policy;
-  switch (policy) {
-    case 'virtual-time':
-      return new VirtualTimePolicy();
-    case 'round-robin':
-      return new RoundRobinPolicy();
-    case 'random':
-      return new RandomPolicy(seed);
-    case 'stalling':
-      return new StallingPolicy(seed);
-  }
-}
-
 /**
  * Until every program has ended; then the assertions about the end, while the processes still have their memory; then
  * until every process is gone.
@@ -436,8 +291,6 @@ function outcomeOf(result: RunResult, scenario: Scenario): ScenarioOutcome | nul
 
 /** Without its last line, the schedule: the result has it. */
 const wordsOf = (result: RunResult): string => describeResult(result).split('\n').slice(0, -1).join('\n');
-
-const inFile = ({ file }: Scenario): { readonly file?: string } => (file === undefined ? {} : { file });
 
 /** What a task threw, told apart: a check of a program, a mistake of a program, something that is not built, ours. */
 function outcomeOfError(error: unknown, scenario: Scenario): ScenarioOutcome {

@@ -24,7 +24,8 @@ import s12 from '../../examples/remote/s12-readers-and-writers.ts';
 import { architectureNamed } from '../../src/arch/registry.ts';
 import { DESIGN_NAMES, type DesignName } from '../../src/kernel/remote/design-names.ts';
 import { StallingPolicy } from '../../src/sched/policy/stalling.ts';
-import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
+import type { RunConfig } from '../../src/userland/run-config.ts';
+import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import type { Scenario } from '../../src/userland/scenario.ts';
 
 const SCENARIOS: Readonly<Record<string, Scenario>> = {

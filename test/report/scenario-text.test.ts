@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { architectureNamed } from '../../src/arch/registry.ts';
 import { scenarioSummary } from '../../src/report/scenario-text.ts';
-import { type RunConfig, runScenario } from '../../src/userland/run-scenario.ts';
+import type { RunConfig } from '../../src/userland/run-config.ts';
+import { runScenario } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Program, type Scenario } from '../../src/userland/scenario.ts';
 
 const architecture = architectureNamed('x86_64');

@@ -1,6 +1,7 @@
 /** The calls of the memory manager as programs make them: results, errno, descriptors. What they do is tested in the kernel. */
 import { describe, expect, it } from 'vitest';
-import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
+import type { RunConfig } from '../../src/userland/run-config.ts';
+import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Program, type Scenario } from '../../src/userland/scenario.ts';
 import { architecture, architectureName, CPU_MODEL_OF_5_LEVELS } from '../support/architecture.ts';
 

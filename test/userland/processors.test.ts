@@ -1,7 +1,7 @@
 /** Scenarios on processors other than the default one. */
 import { expect, it } from 'vitest';
 import { TLB_PROFILES } from '../../src/hardware/retention.ts';
-import type { RunConfig } from '../../src/userland/run-scenario.ts';
+import type { RunConfig } from '../../src/userland/run-config.ts';
 import { runScenario } from '../../src/userland/run-scenario.ts';
 import { defineScenario } from '../../src/userland/scenario.ts';
 import { architecture, architectureName } from '../support/architecture.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/base/input-error.ts';
-import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
+import type { RunConfig } from '../../src/userland/run-config.ts';
+import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { checkScenario, defineScenario, type Program, type Scenario } from '../../src/userland/scenario.ts';
 import { architecture, architectureName } from '../support/architecture.ts';
 

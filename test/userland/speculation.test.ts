@@ -1,7 +1,8 @@
 /** Translations that CPUs fill ahead of any access, when the schedule says so. */
 import { describe, expect, it } from 'vitest';
 import { fillCode, type Policy, withoutFills } from '../../src/sched/policy/policy.ts';
-import { type RunConfig, runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
+import type { RunConfig } from '../../src/userland/run-config.ts';
+import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Scenario } from '../../src/userland/scenario.ts';
 import { noStaleTranslation } from '../../src/userland/world-view.ts';
 import { architecture } from '../support/architecture.ts';

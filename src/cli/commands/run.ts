@@ -11,7 +11,8 @@ import {
   MOST_HUGE_PAGES,
   THP_MODES,
 } from '../../userland/machine-settings.ts';
-import type { RunConfig, ScenarioResult } from '../../userland/run-scenario.ts';
+import type { RunConfig } from '../../userland/run-config.ts';
+import type { ScenarioResult } from '../../userland/run-scenario.ts';
 import type { Scenario } from '../../userland/scenario.ts';
 import { architectureOption, scenarioArchitecture } from '../architecture.ts';
 import { jsonText } from '../json.ts';

@@ -1,5 +1,5 @@
 /** What a remote access may come upon: how the memory at a place was made, and where in it the access goes. */
-import type { Task } from '../../../src/base/task.ts';
+import { atomically, type Task } from '../../../src/base/task.ts';
 import type { User } from '../../../src/userland/user.ts';
 import type { Userfaultfd } from '../../../src/userland/userfaultfd.ts';
 
@@ -87,10 +87,7 @@ export const SITUATIONS: Readonly<Record<string, Situation>> = {
   'exec-only': { make: then((u, base) => u.must(u.mprotect(base, 4 * PAGE, 'x'))) },
   'write-only, absent': { make: (u, base) => anonymous(u, base, 'w') },
   'a hole': {
-    // biome-ignore lint/correctness/useYield: nothing is made
-    *make(_, base) {
-      return base;
-    },
+    make: (_, base) => atomically(() => base),
   },
   'a hole in the middle': { make: then((u, base) => u.must(u.munmap(base + pages(1), PAGE))) },
   'two VMAs': { make: then((u, base) => u.must(u.mprotect(base + pages(1), 3 * PAGE, 'rwx'))) },
