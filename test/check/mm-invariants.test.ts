@@ -154,7 +154,11 @@ const CORRUPTIONS: readonly (readonly [rule: string, corrupt: (scene: Scene) => 
     /is writable, vma .* is not/,
   ],
   ['protection of the VMA', (s) => s.change(1, EntryFlag.Exec), /protection differs from its VMA's/],
-  ['Protnone only where it belongs', (s) => s.change(1, EntryFlag.Protnone), /protection differs/],
+  [
+    'a mark of NUMA balancing has no rights',
+    (s) => s.change(1, EntryFlag.Protnone | EntryFlag.Write),
+    /is marked for NUMA balancing, and writable/,
+  ],
   ['exclusive before writable', (s) => s.change(0, EntryFlag.Write), /is writable, frame .* not exclusive/],
   [
     'exclusive means one mapping',

@@ -83,7 +83,7 @@ describe('the command as a process', () => {
   });
 
   it('ends an experiment at Ctrl-C, with the measurements made until then', async () => {
-    const sizes = Array<string>(2000).fill('8').join();
+    const sizes = Array.from({ length: 2000 }, (_, i) => 8 + 2 * i).join();
     const { status, stdout, stderr } = await interrupted(
       ['bench', 'remote-access', '--bytes', sizes],
       /^ {2}v0 /m,
