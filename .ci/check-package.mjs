@@ -94,7 +94,7 @@ function checkContent({ files, name, version, unpackedSize }) {
   const paths = files.map((file) => file.path);
   const missing = WANTED.find((wanted) => !paths.includes(wanted));
   if (missing !== undefined) fail(`${missing} is missing from the package`);
-  const stray = paths.find((path) => /\btest\b|\.test\./.test(path) || !ALLOWED.some((allowed) => allowed.test(path)));
+  const stray = paths.find((path) => /(^|\/)test\/|\.test\./.test(path) || !ALLOWED.some((allowed) => allowed.test(path)));
   if (stray !== undefined) fail(`${stray} does not belong in the package`);
   console.log(`${name}-${version}: ${files.length} files, ${Math.round(unpackedSize / 1024)} KiB unpacked`);
 }
