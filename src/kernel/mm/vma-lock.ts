@@ -57,7 +57,7 @@ export function countReader(current: TaskStruct, vma: VmArea): VmaLockFailure | 
   if (vma.refcount >= VM_REFCNT_EXCLUDE_READERS_FLAG) return VmaLockFailure.Excluded;
   if (vma.refcount >= VM_REFCNT_LIMIT) return VmaLockFailure.Overflow;
   vma.refcount++;
-  vma.readers.push(current);
+  vma.addReader(current);
   current.lockWatcher?.acquired(current, vma, LockMode.Read, 'vma_start_read');
   return null;
 }
@@ -103,11 +103,7 @@ function* vmaRefcountPut(current: TaskStruct, vma: VmArea): Task<void> {
 
 /** The step after `vma.endRead`, for a caller that makes the point itself. True: then `mm.vmaWriterWait` is to be woken. */
 export function countReaderOff(current: TaskStruct, vma: VmArea): boolean {
-  const at = vma.readers.lastIndexOf(current);
-  if (at < 0) throw new Error(`${current.name} ends a read of ${vma.name} that it has not begun`);
-  // `splice` makes an array of what it takes out.
-  if (at === vma.readers.length - 1) vma.readers.pop();
-  else vma.readers.splice(at, 1);
+  vma.removeReader(current);
   current.lockWatcher?.release(current, vma);
   vma.refcount--;
   return (vma.refcount | 1) === (VM_REFCNT_EXCLUDE_READERS_FLAG | 1);
@@ -128,7 +124,7 @@ export function* vmaStartReadLocked(current: TaskStruct, vma: VmArea): Task<bool
   if (vma.refcount === 0) throw new Error(`${vma.name} is detached`);
   if (vma.refcount >= VM_REFCNT_LIMIT) return false;
   vma.refcount++;
-  vma.readers.push(current);
+  vma.addReader(current);
   current.lockWatcher?.acquired(current, vma, LockMode.Read, 'vma_start_read_locked');
   return true;
 }

@@ -64,6 +64,20 @@ export class VmArea extends SharedObject {
   #flagsHigh: number;
   #pgoff: number;
   mm: MmStruct;
+  // What a reader looks at stands together, in few cache lines: with a million VMAs they are cold ones.
+  /**
+   * `vm_refcnt`: 0 detached, 1 attached, one more for each reader, with bit 30 while a writer keeps readers out. Moved
+   * by the functions of `vma-lock.ts` only.
+   */
+  refcount = 0;
+  /** Equal to the mm's lock sequence while write-locked (`vm_lock_seq`). */
+  vmLockSeq = -1;
+  /** Who holds the VMA's lock for reading, for reports. The first has a place here: most VMAs never have a second one. */
+  #reader: SchedTask | null = null;
+  #moreReaders: SchedTask[] | null = null;
+  #startRead: SchedPoint | null = null;
+  #recheck: SchedPoint | null = null;
+  #endRead: SchedPoint | null = null;
   anonVma: AnonVma | null = null;
   /** Newest first; one entry more than its own when forked. */
   readonly anonVmaChain: AnonVmaChain[] = [];
@@ -76,19 +90,7 @@ export class VmArea extends SharedObject {
   userfaultfd: UserfaultfdContext | null = null;
   /** Of the kind of mapping (`vm_private_data`). */
   privateData: object | null = null;
-  /**
-   * `vm_refcnt`: 0 detached, 1 attached, one more for each reader, with bit 30 while a writer keeps readers out. Moved
-   * by the functions of `vma-lock.ts` only.
-   */
-  refcount = 0;
-  /** Equal to the mm's lock sequence while write-locked (`vm_lock_seq`). */
-  vmLockSeq = -1;
-  /** Who holds the VMA's lock for reading, for reports. */
-  readonly readers: SchedTask[] = [];
   #change: SchedPoint | null = null;
-  #startRead: SchedPoint | null = null;
-  #recheck: SchedPoint | null = null;
-  #endRead: SchedPoint | null = null;
   #detach: SchedPoint | null = null;
 
   constructor(mm: MmStruct, start: number, end: number, flags: number, flagsHigh: number, pgoff: number) {
@@ -174,14 +176,13 @@ export class VmArea extends SharedObject {
 
   /** Just before a reader counts itself. */
   get startRead(): SchedPoint {
-    this.#startRead ??= new SchedPoint(PointKind.Write, this, 'vma_start_read', StepCost.AtomicUpdate);
-    return this.#startRead;
+    return this.#startRead ?? this.#makeReadPoints();
   }
 
   /** Just before a reader that has counted itself looks whether it may stay. */
   get recheck(): SchedPoint {
-    this.#recheck ??= new SchedPoint(PointKind.Read, this, 'vma_start_read', StepCost.SharedLoad);
-    return this.#recheck;
+    if (this.#recheck === null) this.#makeReadPoints();
+    return this.#recheck as unknown as SchedPoint;
   }
 
   /** Just before the VMA becomes detached. */
@@ -192,8 +193,38 @@ export class VmArea extends SharedObject {
 
   /** Just before a reader is counted off. */
   get endRead(): SchedPoint {
-    this.#endRead ??= new SchedPoint(PointKind.Write, this, 'vma_end_read', StepCost.AtomicUpdate);
-    return this.#endRead;
+    if (this.#endRead === null) this.#makeReadPoints();
+    return this.#endRead as unknown as SchedPoint;
+  }
+
+  /** The points of one read, made together so that they lie together. */
+  #makeReadPoints(): SchedPoint {
+    const start = new SchedPoint(PointKind.Write, this, 'vma_start_read', StepCost.AtomicUpdate);
+    this.#startRead = start;
+    this.#recheck = new SchedPoint(PointKind.Read, this, 'vma_start_read', StepCost.SharedLoad);
+    this.#endRead = new SchedPoint(PointKind.Write, this, 'vma_end_read', StepCost.AtomicUpdate);
+    return start;
+  }
+
+  addReader(task: SchedTask): void {
+    if (this.#reader === null) this.#reader = task;
+    else if (this.#moreReaders === null) this.#moreReaders = [task];
+    else this.#moreReaders.push(task);
+  }
+
+  /** One entry of the task goes, if it has more. @throws Error when it has none */
+  removeReader(task: SchedTask): void {
+    if (this.#reader === task) {
+      this.#reader = this.#moreReaders?.pop() ?? null;
+      return;
+    }
+    const at = this.#moreReaders?.indexOf(task) ?? -1;
+    if (at < 0) throw new Error(`${task.name} ends a read of ${this.name} that it has not begun`);
+    this.#moreReaders?.splice(at, 1);
+  }
+
+  get readers(): readonly SchedTask[] {
+    return this.#reader === null ? [] : [this.#reader, ...(this.#moreReaders ?? [])];
   }
 
   override holders(): readonly Holder[] {
