@@ -6,6 +6,7 @@ import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { Task } from '../base/task.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
+import { type BugName, type KernelBugs, kernelBugs } from './bugs.ts';
 import type { AddressSpace } from './frame/address-space.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { SwapArea } from './frame/swap-area.ts';
@@ -40,11 +41,8 @@ export interface KernelConfig {
   readonly stackGuardGapPages: number;
   /** CONFIG_PROVE_LOCKING: tell of orders of locks that could deadlock (`Kernel.lockdep`). */
   readonly lockdep: boolean;
-  /**
-   * A bug put in on purpose: a fault under a VMA's own lock waits for mmap_lock where it may only try it (before the first
-   * anonymous page of a VMA), and can deadlock with a writer that waits for the VMA's readers.
-   */
-  readonly mmapLockUnderVmaLock: boolean;
+  /** Bugs put in on purpose, by their names (`bugs.ts`). */
+  readonly bugs: readonly BugName[];
   /** CONFIG_PER_VMA_LOCK: user-mode faults try the VMA's own lock before mmap_lock. */
   readonly perVmaLocks: boolean;
   /** `sysctl vm.overcommit_memory`: 0 heuristic, 1 always, 2 never. */
@@ -91,7 +89,7 @@ export const defaultKernelConfig: KernelConfig = {
   mmapMinPage: 16,
   stackGuardGapPages: 256,
   lockdep: false,
-  mmapLockUnderVmaLock: false,
+  bugs: [],
   perVmaLocks: true,
   overcommitMemory: 0,
   procMemForceOverride: 'always',
@@ -121,6 +119,8 @@ export class Kernel {
   /** Memory of devices, outside `frames`. */
   readonly ioMemory: IoMemory;
   readonly config: KernelConfig;
+  /** `config.bugs` as switches. */
+  readonly bugs: KernelBugs;
   readonly events: EventSink;
   readonly rcu: Rcu;
   /** Null unless `config.lockdep`. */
@@ -177,6 +177,7 @@ export class Kernel {
     this.pageTags = arch.memoryTags === null ? null : new PageTags(frames, arch.memoryTags);
     this.pageTables = new PageTables(machine.memory, arch.format, this.pageTags);
     this.config = config;
+    this.bugs = kernelBugs(config.bugs);
     this.ioMemory = new IoMemory(machine.memory);
     this.hugetlb = new HugetlbPools(frames, arch.format, config, machine.cpus.length);
     this.swap = config.swapPages === 0 ? null : new SwapArea(config.swapPages);

@@ -3,6 +3,7 @@
  * run. Sizes are bytes, or texts: `64MiB`.
  */
 import { InputError } from '../base/input-error.ts';
+import { BUG_NAMES, type BugName } from '../kernel/bugs.ts';
 import type { KernelConfig, ShmemEnabled } from '../kernel/kernel.ts';
 import { DESIGN_NAMES, type DesignName } from '../kernel/remote/design-names.ts';
 import { checkKeys } from './units.ts';
@@ -49,14 +50,13 @@ export interface MachineSettings {
   /** How accesses to another process's memory lock: `v0`, today's code (the default), or a proposal. */
   readonly design?: DesignName;
   /**
-   * Bugs put in on purpose. `mmap-lock-under-vma-lock`: before the first anonymous page of a VMA a fault waits for mmap_lock
-   * while it holds the VMA's lock, where Linux only tries.
+   * Bugs put in on purpose: old orders of operations of real kernels, by the names of `BUGS` (src/kernel/bugs.ts); docs/museum.md
+   * tells of each.
    */
   readonly kernelBugs?: readonly KernelBug[];
 }
 
-const KERNEL_BUGS = ['mmap-lock-under-vma-lock'] as const;
-export type KernelBug = (typeof KERNEL_BUGS)[number];
+export type KernelBug = BugName;
 
 export const MACHINE_SETTINGS = [
   'memory',
@@ -144,7 +144,7 @@ export function checkMachineSettings(settings: MachineSettings): void {
   checkWord('lockdep', settings.lockdep, [true, false]);
   checkWord('perVmaLocks', settings.perVmaLocks, [true, false]);
   checkWord('design', settings.design, DESIGN_NAMES);
-  for (const bug of settings.kernelBugs ?? []) checkWord('kernelBugs', bug, KERNEL_BUGS);
+  for (const bug of settings.kernelBugs ?? []) checkWord('kernelBugs', bug, BUG_NAMES);
 }
 
 const DEFAULT_MEMORY = 0x1000_0000;
@@ -200,7 +200,7 @@ export function systemSettings(settings: MachineSettings): {
       hugepages1G,
       ...zonePages(settings, memoryBytes),
       swapPages: swap === undefined ? 0 : byteSize(swap, '"swap"') / 4096,
-      mmapLockUnderVmaLock: settings.kernelBugs?.includes('mmap-lock-under-vma-lock') ?? false,
+      bugs: settings.kernelBugs ?? [],
       ...(transparentHugepage === undefined ? {} : { transparentHugepage }),
       ...(settings.transparentHugepageShmem === undefined
         ? {}

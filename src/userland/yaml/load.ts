@@ -21,6 +21,7 @@
 import { z } from 'zod';
 import { InputError } from '../../base/input-error.ts';
 import type { Task } from '../../base/task.ts';
+import { BUG_NAMES } from '../../kernel/bugs.ts';
 import { DESIGN_NAMES } from '../../kernel/remote/design-names.ts';
 import {
   type MachineSettings,
@@ -61,7 +62,7 @@ const machineSchema = {
   overcommitMemory: count(0, 2).optional(),
   procMemForceOverride: z.enum(PROC_MEM_FORCE).optional(),
   design: z.enum(DESIGN_NAMES).optional(),
-  kernelBugs: z.array(z.enum(['mmap-lock-under-vma-lock'])).optional(),
+  kernelBugs: z.array(z.enum(BUG_NAMES)).optional(),
 };
 
 const topLevel = z.strictObject({

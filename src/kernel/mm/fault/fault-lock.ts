@@ -51,7 +51,7 @@ export function* vmfAnonPrepare(fault: VmFault): Task<number> {
     yield* anonVmaPrepare(current, vma);
     return 0;
   }
-  if (current.kernel.config.mmapLockUnderVmaLock) yield* mmapReadLock(current, mm);
+  if (current.kernel.bugs.mmapLockUnderVmaLock) yield* mmapReadLock(current, mm);
   else if (!(yield* mmapReadTrylock(current, mm))) {
     yield* vmaEndRead(current, vma);
     return VM_FAULT_RETRY;
