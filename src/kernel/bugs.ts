@@ -14,11 +14,67 @@ export interface BugDescription {
 
 /** By the name of their switch, sorted. */
 export const BUGS = {
+  dirtyCow: {
+    name: 'dirty-cow',
+    title: 'Once a fault has copied the page of a forced write, GUP looks again as if for a read.',
+    source: 'CVE-2016-5195; Linux commit 19be0eaffa3a (2016)',
+  },
+  hugePmdUnshareGupFast: {
+    name: 'huge-pmd-unshare-gup-fast',
+    title:
+      'A process leaves a shared pmd table of huge pages without waiting for lockless walkers that are still in it.',
+    source: 'CVE-2025-38085; Linux commit 1013af4f585f, huge_pmd_unshare',
+  },
   mmapLockUnderVmaLock: {
     name: 'mmap-lock-under-vma-lock',
     title:
       'Before the first anonymous page of a VMA a fault waits for mmap_lock while it holds the VMA’s lock, where Linux only tries.',
     source: 'Linux mm/memory.c, __vmf_anon_prepare, without its trylock',
+  },
+  mremapStaleTlb: {
+    name: 'mremap-stale-tlb',
+    title:
+      'mremap flushes TLBs only when all entries have moved, long after the locks of their tables are free.',
+    source: 'CVE-2018-18281; Linux commit eb66ae030829, move_ptes',
+  },
+  nestedTlbGather: {
+    name: 'nested-tlb-gather',
+    title:
+      'Of two unmappings of the same pages, the one that finds nothing left does not flush what the other has not flushed yet.',
+    source: 'Linux commit 99baac21e458, tlb_finish_mmu',
+  },
+  pfnmapStaleTlb: {
+    name: 'pfnmap-stale-tlb',
+    title:
+      'munmap takes a VM_PFNMAP mapping out of the list of its file before TLBs are flushed: a driver that looks for mappings finds none.',
+    source: 'CVE-2022-39188; Linux commit b67fbebd4cf9, tlb_end_vma',
+  },
+  shmemDirtyCow: {
+    name: 'shmem-dirty-cow',
+    title: 'Once a fault has copied the page of a forced write, GUP writes through any dirty entry.',
+    source: 'CVE-2022-2590; Linux commit 5535be309971 (2022)',
+  },
+  vmasAfterSplit: {
+    name: 'vmas-after-split',
+    title:
+      'A driver takes mmap_lock again and believes a VMA that get_user_pages gave it under the lock before.',
+    source: 'Lorenzo Stoakes, “remove the vmas parameter from GUP APIs”, April 2023',
+  },
+  vmasAfterUnlock: {
+    name: 'vmas-after-unlock',
+    title: 'A driver looks at the VMAs that get_user_pages gave it after it has let mmap_lock go.',
+    source: 'Lorenzo Stoakes, “remove the vmas parameter from GUP APIs”, April 2023',
+  },
+  vmasDroppedLock: {
+    name: 'vmas-dropped-lock',
+    title:
+      'get_user_pages gives VMAs to a caller that lets it drop mmap_lock: those of before the drop may be gone on return.',
+    source: 'Lorenzo Stoakes, “remove the vmas parameter from GUP APIs”, April 2023',
+  },
+  wpPageCopyNoFlush: {
+    name: 'wp-page-copy-no-flush',
+    title: 'A copy on write is mapped while other CPUs still have the old page in their TLBs.',
+    source: 'Linux mm/memory.c, wp_page_copy, before ptep_clear_flush (commit 4ce072f1faf2)',
   },
 } as const satisfies Readonly<Record<string, BugDescription>>;
 

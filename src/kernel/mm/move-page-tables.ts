@@ -52,6 +52,8 @@ class MoveCursor {
   readonly clearUffdWp: boolean;
   oldPage: number;
   newPage: number;
+  /** With `kernel.bugs.mremapStaleTlb`: entries have moved whose translations are still to be flushed (`need_flush`). */
+  needFlush = false;
 
   constructor(current: TaskStruct, move: PageTableMove) {
     this.current = current;
@@ -104,6 +106,7 @@ export function* movePageTables(current: TaskStruct, move: PageTableMove): Task<
     cursor.oldPage += pages;
     cursor.newPage += pages;
   }
+  if (cursor.needFlush) yield* flushOld(current, cursor.mm, move.oldPage, cursor.oldPage);
   yield* mmuNotifierEnd(current, range);
   return Math.max(0, cursor.oldPage - move.oldPage);
 }
@@ -247,7 +250,8 @@ function* moveLockedPtes(cursor: MoveCursor, extent: number): Task<boolean> {
   yield* flushTlbBatchedPending(current, mm);
   let flush = false;
   for (let i = 0; i < extent; i++) flush = (yield* movePte(cursor, source, target, i)) || flush;
-  if (flush) yield* flushOld(current, mm, oldPage, oldPage + extent);
+  if (flush && mm.kernel.bugs.mremapStaleTlb) cursor.needFlush = true;
+  else if (flush) yield* flushOld(current, mm, oldPage, oldPage + extent);
   if (target !== source) yield* target.lock.unlock(current);
   yield* pteUnmapUnlock(current, source);
   return true;
