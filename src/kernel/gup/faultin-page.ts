@@ -20,6 +20,7 @@ import {
   VM_FAULT_HWPOISON_LARGE,
   VM_FAULT_OOM,
   VM_FAULT_RETRY,
+  VM_FAULT_WRITE,
 } from '../mm/fault/fault-flags.ts';
 import { handleMmFault } from '../mm/fault/handle-mm-fault.ts';
 import type { VmArea } from '../mm/vma.ts';
@@ -36,7 +37,7 @@ import {
   FOLL_WRITE,
   type MmapLocked,
 } from './foll-flags.ts';
-
+import { noteBrokenCow } from './forced-write-flags.ts';
 import { emitGupFault, mappedFrame } from './gup-events.ts';
 
 /** The FAULT_FLAG_ bits for these FOLL_ bits. */
@@ -66,7 +67,7 @@ export function vmFaultToErrno(result: number, gupFlags: number): number {
 }
 
 /**
- * 0: look again. -EBUSY: a retry is needed, the lock is dropped unless FOLL_NOWAIT. -EAGAIN: done, the lock is dropped.
+ * 0: look again (or COW_IS_BROKEN, of old kernels). -EBUSY: a retry is needed, the lock is dropped unless FOLL_NOWAIT. -EAGAIN: done, the lock is dropped.
  * Else the error to stop with, the lock still held. The fault counts for `current`, whoever's memory it is.
  * @param unshare the page must become exclusive although nothing is written
  */
@@ -95,5 +96,5 @@ export function* faultinPage(
     if ((faultFlags & FAULT_FLAG_RETRY_NOWAIT) === 0 && locked !== null) locked.held = false;
     return -EBUSY;
   }
-  return 0;
+  return (result & VM_FAULT_WRITE) === 0 ? 0 : noteBrokenCow(vma, result);
 }

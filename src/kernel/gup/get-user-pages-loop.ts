@@ -24,6 +24,7 @@ import {
 } from './foll-flags.ts';
 import type { FollowedPage } from './follow-huge-pmd.ts';
 import { followPageMask } from './follow-page.ts';
+import { COW_IS_BROKEN, flagsAfterBrokenCow } from './forced-write-flags.ts';
 import { noteBelowStack } from './gup-vma-lookup.ts';
 import { grabFollowingPages } from './pin.ts';
 
@@ -66,6 +67,8 @@ interface Walk extends FollowedPage {
   /** What ends the call: an -errno, or 0. */
   error: number;
   vma: VmArea | null;
+  /** FOLL_* bits of the call; some old kernels changed them for one page. */
+  flags: number;
 }
 
 /**
@@ -88,19 +91,22 @@ export function* getUserPagesLoop(
   startVma: VmArea | null = null,
 ): Task<number> {
   const page = untaggedPageRemote(current, mm, startPage, startVma);
-  const walk: Walk = { page, done: 0, error: 0, vma: startVma, pageMask: 0 };
+  const walk: Walk = { page, done: 0, error: 0, vma: startVma, pageMask: 0, flags: gupFlags };
   if (startVma !== null) walk.error = refusal(current, startVma, page, gupFlags);
   while (walk.done < count && mayGoOn(current, mm, walk, gupFlags)) {
     const vma = walk.vma as VmArea;
     if ((gupFlags & FOLL_REMOTE) !== 0) countWalk(current);
-    const frame = yield* followPageMask(current, vma, walk.page, gupFlags, walk);
+    const frame = yield* followPageMask(current, vma, walk.page, walk.flags, walk);
     if (frame === NO_PAGE || frame === -EMLINK) {
-      walk.error = yield* faultinPage(current, vma, walk.page, gupFlags, frame === -EMLINK, locked);
+      walk.error = yield* faultinPage(current, vma, walk.page, walk.flags, frame === -EMLINK, locked);
       continue;
     }
     const run = runLength(walk, count);
     if (run > 1) walk.error = yield* grabFollowingPages(current, frame, run - 1, gupFlags);
-    if (walk.error === 0) accept(walk, frame, run, pages, firstSlot);
+    if (walk.error === 0) {
+      walk.flags = gupFlags;
+      accept(walk, frame, run, pages, firstSlot);
+    }
   }
   return walk.done > 0 ? walk.done : walkError(walk);
 }
@@ -110,7 +116,7 @@ export function* getUserPagesLoop(
  * for the caller.
  */
 function mayGoOn(current: TaskStruct, mm: MmStruct, walk: Walk, gupFlags: number): boolean {
-  if (walk.error !== 0) return false;
+  if (walk.error !== 0 && !looksAgain(current, walk)) return false;
   if (walk.vma === null || walk.page >= walk.vma.end) {
     if ((gupFlags & FOLL_REMOTE) !== 0) noteLookup(current, walk.vma, gupFlags);
     walk.vma = mm.vmas.find(walk.page);
@@ -119,6 +125,14 @@ function mayGoOn(current: TaskStruct, mm: MmStruct, walk: Walk, gupFlags: number
   }
   if (current.fatalSignalPending()) walk.error = -EINTR;
   return walk.error === 0;
+}
+
+/** After a fault that a kernel with an old bug draws conclusions from, which hold until a page is taken. */
+function looksAgain(current: TaskStruct, walk: Walk): boolean {
+  if (walk.error !== COW_IS_BROKEN) return false;
+  walk.error = 0;
+  walk.flags = flagsAfterBrokenCow(current.kernel.bugs, walk.flags);
+  return true;
 }
 
 /** @throws Error when only the lock of one VMA is held, which says nothing about the next */

@@ -16,6 +16,7 @@ import {
 } from '../mm/vma-flags.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { FOLL_DUMP, FOLL_FORCE, FOLL_HONOR_NUMA_FAULT, FOLL_PIN, FOLL_WRITE, NO_PAGE } from './foll-flags.ts';
+import { oldCanFollowWritePte } from './forced-write-flags.ts';
 import { gupMustUnshare } from './must-unshare.ts';
 
 /**
@@ -73,12 +74,13 @@ function canFollowWritePte(
   normal: boolean,
 ): boolean {
   if ((flags & EntryFlag.Write) !== 0) return true;
+  const { bugs, frames } = current.kernel;
+  if (bugs.dirtyCow || bugs.shmemDirtyCow) return oldCanFollowWritePte(bugs, flags, gupFlags);
   if ((gupFlags & FOLL_FORCE) === 0) return false;
   if ((vma.flags & (VM_SHARED | VM_MAYSHARE)) !== 0) return false;
   if ((vma.flags & VM_MAYWRITE) === 0) return false;
   // A writable mapping takes a real write fault, which knows about write protection for other reasons.
   if ((vma.flags & VM_WRITE) !== 0) return false;
-  const { frames } = current.kernel;
   if (!normal || !frames.hasFlag(frame, FrameFlag.Anon)) return false;
   if (!frames.hasFlag(frame, FrameFlag.AnonExclusive)) return false;
   return (vma.flags & VM_UFFD_WP) === 0 || (flags & EntryFlag.UffdWp) === 0;

@@ -21,6 +21,8 @@ export const FAULT_FLAG_DEFAULT = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE |
 export const VM_FAULT_OOM = 0x1;
 export const VM_FAULT_SIGBUS = 0x2;
 export const VM_FAULT_MAJOR = 0x4;
+/** Up to Linux 6.1: the page that a write wanted is its own now. Only kernels with bugs of that time give it. */
+export const VM_FAULT_WRITE = 0x8;
 export const VM_FAULT_HWPOISON = 0x10;
 export const VM_FAULT_HWPOISON_LARGE = 0x20;
 export const VM_FAULT_SIGSEGV = 0x40;

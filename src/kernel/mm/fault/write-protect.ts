@@ -8,6 +8,7 @@ import type { Task } from '../../../base/task.ts';
 import { NO_FRAME } from '../../frame/buddy.ts';
 import { FrameFlag } from '../../frame/frame-flags.ts';
 import type { FrameTable } from '../../frame/frame-table.ts';
+import type { Kernel } from '../../kernel.ts';
 import { allocUserFolio } from '../alloc-folio.ts';
 import { inRun, setAccessFlagsInRun, unfoldRun } from '../contiguous-ptes.ts';
 import { MM_ANONPAGES } from '../mm.ts';
@@ -21,7 +22,7 @@ import { handleUserfault } from '../userfaultfd/handle-userfault.ts';
 import { VM_MAYSHARE, VM_SHARED, VM_UFFD_WP } from '../vma-flags.ts';
 import { maybeWritable, vmaPageProtection } from '../vma-protection.ts';
 import { faultDirtySharedPage } from './dirty-shared-page.ts';
-import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM } from './fault-flags.ts';
+import { FAULT_FLAG_UNSHARE, VM_FAULT_OOM, VM_FAULT_WRITE } from './fault-flags.ts';
 import { vmfAnonPrepare } from './fault-lock.ts';
 import { folioLock, folioTrylock, folioUnlock } from './folio-lock.ts';
 import { clearUserPage, copyDevicePage, copyUserPage } from './page-copy.ts';
@@ -45,7 +46,7 @@ export function* doWpPage(fault: VmFault, table: TablePage): Task<number> {
       frames.setFlags(frame, FrameFlag.AnonExclusive);
       if (!unshare) yield* wpPageReuse(fault, table);
       yield* pteUnmapUnlock(current, table);
-      return 0;
+      return brokenCow(kernel);
     }
   }
   if (frame !== -1) {
@@ -158,10 +159,12 @@ function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   frames.setFlags(copy, FrameFlag.Uptodate);
   const table = yield* pteOffsetMapLock(current, fault.mm, page);
   let leftOver = copy;
+  let result = 0;
   if (table !== null) {
     if (fault.unchanged(table)) {
       yield* replaceByCopy(fault, table, old, copy);
       leftOver = old;
+      result = brokenCow(kernel);
     }
     yield* pteUnmapUnlock(current, table);
   }
@@ -170,7 +173,12 @@ function* wpPageCopy(fault: VmFault, old: number): Task<number> {
   // Either the copy that came too late, or the pte's reference on the old page.
   if (leftOver !== -1) yield* putFrame(fault, leftOver);
   if (old !== -1) yield* putFrame(fault, old);
-  return 0;
+  return result;
+}
+
+/** What forced writes of older kernels went by. */
+function brokenCow({ bugs }: Kernel): number {
+  return bugs.dirtyCow || bugs.shmemDirtyCow ? VM_FAULT_WRITE : 0;
 }
 
 /** What was seen until now: nothing in the zero page; what a device shows has to be read from it. */
