@@ -62,10 +62,10 @@ export type { RunConfig } from './userland/run-config.ts';
 export {
   type ProgramResult,
   runScenario,
-  type ScenarioOutcome,
   type ScenarioResult,
 } from './userland/run-scenario.ts';
 export { type Assertion, defineScenario, type Program, type Scenario } from './userland/scenario.ts';
+export type { ScenarioOutcome } from './userland/scenario-outcome.ts';
 export type { ReportCell, ReportColumn, ReportSection, ReportTable } from './userland/scenario-report.ts';
 export type { Share, SharedValue } from './userland/share.ts';
 export { createSystem, type System, type SystemArchitecture, type SystemOptions } from './userland/system.ts';

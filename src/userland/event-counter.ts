@@ -1,15 +1,20 @@
-/** Counts events by kind, and keeps them when asked to. */
+/** Counts events by kind, and keeps them when asked to. Switched off, it says so to whoever asks for a number. */
 import { type EventKind, EventSink, type MachineEvent } from '../hardware/event-sink.ts';
 
+/** Somebody asked for the number of events in a run that does not make any. */
+export class EventsNeeded extends Error {
+  override readonly name = 'EventsNeeded';
+}
+
 export class EventCounter extends EventSink {
-  override enabled = true;
   readonly events: MachineEvent[] = [];
   /** Events beyond this number are counted, not kept. */
   readonly #capacity: number;
   readonly #counts = new Map<string, number>();
 
-  constructor(capacity: number) {
+  constructor(capacity: number, enabled = true) {
     super();
+    this.enabled = enabled;
     this.#capacity = capacity;
   }
 
@@ -18,7 +23,9 @@ export class EventCounter extends EventSink {
     if (this.events.length < this.#capacity) this.events.push(event);
   }
 
+  /** @throws EventsNeeded when it is switched off */
   count(kind: EventKind | (string & {})): number {
+    if (!this.enabled) throw new EventsNeeded(`the number of ${kind} events`);
     return this.#counts.get(kind) ?? 0;
   }
 

@@ -1,22 +1,16 @@
-import { InputError } from '../base/input-error.ts';
+/** Runs a scenario once and says what happened, as plain data. */
 import type { MachineEvent } from '../hardware/event-sink.ts';
-import { Unsupported } from '../kernel/unsupported.ts';
-import { describeResult, type RunResult, TaskFailure, type WaitReport } from '../sched/run-result.ts';
 import { formatSchedule } from '../sched/schedule-text.ts';
-import { AssertionFailure } from './calls/process-context.ts';
-import { EventCounter } from './event-counter.ts';
-import { mergedSettings, systemSettings } from './machine-settings.ts';
-import { mistakeOf } from './mistake.ts';
 import { formatFailure } from './outcome.ts';
 import { type RemoteAccessView, remoteAccessView } from './remote-access-view.ts';
-import { checkRunConfig, inFile, type RunConfig, settle } from './run-config.ts';
-import type { Assertion, Scenario } from './scenario.ts';
-import { ScenarioProcesses } from './scenario-processes.ts';
-import { type ReportSection, reportSections } from './scenario-report.ts';
-import { Share, type SharedValue } from './share.ts';
-import { startTasks } from './start.ts';
-import { createSystem, type System } from './system.ts';
-import { type ProcessView, WorldView } from './world-view.ts';
+import type { RunConfig } from './run-config.ts';
+import type { Scenario } from './scenario.ts';
+import type { RunEnd, ScenarioOutcome } from './scenario-outcome.ts';
+import type { ScenarioProcesses } from './scenario-processes.ts';
+import type { ReportSection } from './scenario-report.ts';
+import { FIRST_SLICE, ScenarioRunner } from './scenario-runner.ts';
+import type { SharedValue } from './share.ts';
+import type { ProcessView, WorldView } from './world-view.ts';
 
 /** How one program ended. */
 export interface ProgramResult {
@@ -36,22 +30,6 @@ export interface ProgramResult {
   readonly minFlt: number;
   readonly majFlt: number;
 }
-
-export type ScenarioOutcome =
-  | { readonly kind: 'finished' }
-  /** `name` is the assertion's sentence, or the program whose own check failed. */
-  | { readonly kind: 'assertion failed'; readonly name: string; readonly text: string }
-  | {
-      readonly kind: 'deadlock';
-      readonly text: string;
-      readonly cycle: readonly string[];
-      readonly waits: readonly WaitReport[];
-    }
-  | { readonly kind: 'step bound'; readonly text: string }
-  /** Whoever ran it in slices ended it before its end. */
-  | { readonly kind: 'interrupted'; readonly text: string }
-  /** The scenario asks for something that is not built. */
-  | { readonly kind: 'unsupported'; readonly what: string };
 
 export interface ScenarioResult {
   readonly title: string;
@@ -91,11 +69,7 @@ export interface ScenarioResult {
   readonly remarks: readonly string[];
 }
 
-/** A scenario's `arch` when any will do. */
-const DEFAULT_MAX_STEPS = 10_000_000;
 const DEFAULT_MAX_EVENTS = 100_000;
-/** Steps of the first slice; each further one is twice as long, so that a long run is not slowed by its slices. */
-const FIRST_SLICE = 100_000;
 
 /**
  * @throws InputError when there is no such processor, the scenario does not fit the configuration, a program throws, or the schedule does not fit
@@ -117,43 +91,21 @@ export function* runScenarioInSlices(
   config: RunConfig,
   firstSlice: number = FIRST_SLICE,
 ): Generator<number, ScenarioResult, boolean | undefined> {
-  checkRunConfig(config);
-  const settings = settle(scenario, config);
-  const machine = mergedSettings(scenario, config);
-  const counter = new EventCounter(config.maxEvents ?? DEFAULT_MAX_EVENTS);
-  const system = createSystem({
-    architecture: config.architecture,
-    ...settings.processor,
-    cpus: settings.cpus,
-    retention: settings.retention,
-    speculation: settings.speculation,
-    policy: settings.policy,
-    events: counter,
-    seed: config.seed ?? 1,
-    ...systemSettings(machine),
-    ...(config.profile === undefined ? {} : { profile: config.profile }),
-    ...(scenario.omitTlbFlushes === undefined ? {} : { omitTlbFlushes: scenario.omitTlbFlushes }),
-  });
-  const share = new Share();
-  const world = new WorldView(system, share, counter);
-  const processes = new ScenarioProcesses(system, share, world, scenario);
-  startTasks(scenario, machine, system, processes);
-  let report: readonly ReportSection[] = [];
-  let remarks: readonly string[] = [];
-  const bounds: Bounds = {
-    maxSteps: config.maxSteps ?? DEFAULT_MAX_STEPS,
-    firstSlice,
-    atEnd: config.atEnd,
-    whenEnded: () => {
-      remarks = processes.remarks();
-      report = reportSections(scenario, world);
+  const runner = new ScenarioRunner(scenario, config);
+  const { settings } = runner;
+  const run = yield* runner.runInSlices(
+    settings.policy,
+    {
+      keepEvents: config.maxEvents ?? DEFAULT_MAX_EVENTS,
+      ...(config.atEnd === undefined ? {} : { atEnd: config.atEnd }),
     },
-  };
-  const outcome = yield* runToEnd(scenario, system, world, processes, bounds);
+    firstSlice,
+  );
+  const { system, share, world, processes, counter } = run;
   const cyclesByCpu = system.machine.cpus.map((cpu) => cpu.time);
   return {
     title: scenario.title,
-    outcome,
+    outcome: outcomeOf(run.end),
     assertions: Object.keys(scenario.always ?? {}).length + Object.keys(scenario.finally ?? {}).length,
     config: {
       arch: config.architecture.name,
@@ -166,7 +118,7 @@ export function* runScenarioInSlices(
       profile: system.machine.profile.name,
     },
     programs: programResults(processes, world),
-    report,
+    report: run.report,
     variables: share.entries(),
     schedule: formatSchedule(system.loop.schedule),
     steps: system.loop.steps,
@@ -175,8 +127,15 @@ export function* runScenarioInSlices(
     remoteAccess: system.kernel.remoteCounters.calls === 0 ? null : remoteAccessView(system.kernel),
     counters: counter.counts(),
     events: counter.events,
-    remarks,
+    remarks: run.remarks,
   };
+}
+
+/** @throws Error what the kernel threw; nobody stops a single run but its assertions */
+function outcomeOf(end: RunEnd): ScenarioOutcome {
+  if (end.kind === 'thrown') throw end.error;
+  if (end.kind === 'stopped') throw new Error('a run was stopped without a violated assertion');
+  return end;
 }
 
 function programResults(processes: ScenarioProcesses, world: WorldView): ProgramResult[] {
@@ -192,114 +151,4 @@ function programResults(processes: ScenarioProcesses, world: WorldView): Program
     minFlt: context.task.minFlt,
     majFlt: context.task.majFlt,
   }));
-}
-
-/**
- * Until every program has ended; then the assertions about the end, while the processes still have their memory; then
- * until every process is gone.
- */
-function* runToEnd(
-  scenario: Scenario,
-  system: System,
-  world: WorldView,
-  processes: ScenarioProcesses,
-  bounds: Bounds,
-): Generator<number, ScenarioOutcome, boolean | undefined> {
-  const always = Object.entries(scenario.always ?? {});
-  let violation: ScenarioOutcome | null = null;
-  const afterStep = (): boolean => {
-    violation = firstViolation(always, world, scenario.file);
-    return violation === null;
-  };
-  const observer = always.length === 0 ? {} : { afterStep };
-  const runOn = function* (): Generator<number, ScenarioOutcome | null, boolean | undefined> {
-    const result = yield* runSlices(system, bounds, observer);
-    if (result === 'interrupted') {
-      return { kind: 'interrupted', text: `interrupted after ${system.loop.steps} steps` };
-    }
-    if (result.kind === 'deadlock' && processes.ended) return null;
-    return violation ?? outcomeOf(result, scenario);
-  };
-  try {
-    const end = Object.entries(scenario.finally ?? {});
-    const stopped = yield* runOn();
-    bounds.atEnd?.(system);
-    if (stopped === null) bounds.whenEnded();
-    const ending = stopped ?? firstViolation(end, world, scenario.file);
-    if (ending !== null) return ending;
-    processes.release();
-    return (yield* runOn()) ?? { kind: 'finished' };
-  } catch (error) {
-    return outcomeOfError(error, scenario);
-  }
-}
-
-interface Bounds {
-  readonly maxSteps: number;
-  readonly firstSlice: number;
-  readonly atEnd: RunConfig['atEnd'];
-  /** Called when every program has ended. */
-  readonly whenEnded: () => void;
-}
-
-/** Runs until something other than the end of a slice ends it, or the receiver of the yields does. */
-function* runSlices(
-  { loop }: System,
-  { maxSteps, firstSlice }: Bounds,
-  observer: { readonly afterStep?: () => boolean },
-): Generator<number, RunResult | 'interrupted', boolean | undefined> {
-  for (let slice = firstSlice; ; slice *= 2) {
-    const left = maxSteps - loop.steps;
-    const result = loop.run({ ...observer, maxSteps: Math.min(left, slice) });
-    if (result.kind !== 'step-limit' || left <= slice) return result;
-    if (yield loop.steps) return 'interrupted';
-  }
-}
-
-function firstViolation(
-  assertions: readonly [string, Assertion][],
-  world: WorldView,
-  file: string | undefined,
-): ScenarioOutcome | null {
-  for (const [name, assertion] of assertions) {
-    let answer: boolean | string;
-    try {
-      answer = assertion(world);
-    } catch (error) {
-      throw mistakeOf(`assertion "${name}"`, error, file);
-    }
-    if (answer === true) continue;
-    return { kind: 'assertion failed', name, text: answer === false ? 'does not hold' : answer };
-  }
-  return null;
-}
-
-function outcomeOf(result: RunResult, scenario: Scenario): ScenarioOutcome | null {
-  switch (result.kind) {
-    case 'finished':
-      return null;
-    case 'deadlock':
-      return { kind: 'deadlock', text: wordsOf(result), cycle: result.cycle, waits: result.waits };
-    case 'step-limit':
-      return { kind: 'step bound', text: wordsOf(result) };
-    case 'impossible-choice':
-      throw new InputError(describeResult(result).split('\n')[0] as string, inFile(scenario));
-    case 'stopped':
-      throw new Error('a run was stopped without a violated assertion');
-  }
-}
-
-/** Without its last line, the schedule: the result has it. */
-const wordsOf = (result: RunResult): string => describeResult(result).split('\n').slice(0, -1).join('\n');
-
-/** What a task threw, told apart: a check of a program, a mistake of a program, something that is not built, ours. */
-function outcomeOfError(error: unknown, scenario: Scenario): ScenarioOutcome {
-  const cause = error instanceof TaskFailure ? error.cause : error;
-  if (cause instanceof AssertionFailure) {
-    const name = error instanceof TaskFailure ? error.task : scenario.title;
-    return { kind: 'assertion failed', name, text: cause.message };
-  }
-  if (cause instanceof Unsupported) return { kind: 'unsupported', what: cause.what };
-  if (cause instanceof InputError) throw cause;
-  throw error;
 }
