@@ -6,10 +6,12 @@ import type { KernelArch } from '../arch/kernel-arch.ts';
 import type { Task } from '../base/task.ts';
 import type { EventSink } from '../hardware/event-sink.ts';
 import type { Machine } from '../hardware/machine.ts';
+import type { LockWatcher } from '../sched/task.ts';
 import { type BugName, type KernelBugs, kernelBugs } from './bugs.ts';
 import type { AddressSpace } from './frame/address-space.ts';
 import type { FrameTable } from './frame/frame-table.ts';
 import { SwapArea } from './frame/swap-area.ts';
+import type { KernelWatcher } from './kernel-watcher.ts';
 import { Lockdep } from './lock/lockdep.ts';
 import { PercpuRwSemaphore } from './lock/percpu-rwsem.ts';
 import { Rcu } from './lock/rcu.ts';
@@ -125,6 +127,10 @@ export class Kernel {
   readonly rcu: Rcu;
   /** Null unless `config.lockdep`. */
   readonly lockdep: Lockdep | null;
+  /** Told by every new task of the locks that it takes: lockdep, or who has taken its place. */
+  lockWatcher: LockWatcher | null;
+  /** Told of what happens, for checks; null unless somebody watches. */
+  watcher: KernelWatcher | null = null;
   /** What Linux would tell its log of (WARN_ON_ONCE). */
   readonly warnings = new KernelWarnings();
   /** What NUMA balancing has done. */
@@ -187,6 +193,7 @@ export class Kernel {
     this.lookUpCycles = { vma: profile.cycles('vmaLookup'), walk: profile.cycles('tableWalk') };
     this.rcu = new Rcu(machine.cpus);
     this.lockdep = config.lockdep ? new Lockdep(machine.cpus) : null;
+    this.lockWatcher = this.lockdep;
   }
 
   /** The next number for an object of `kind`, from 1. */

@@ -97,7 +97,7 @@ export class TaskStruct extends SchedTask {
   constructor(init: TaskStructInit) {
     super(init.pid, init.name, init.cpu);
     this.kernel = init.kernel;
-    this.lockWatcher = init.kernel.lockdep;
+    this.lockWatcher = init.kernel.lockWatcher;
     this.thread = init.kernel.arch.createThread(init.name, init.parent?.thread ?? null);
     this.pid = init.pid;
     const object = new SharedObject(`process ${init.pid}`);

@@ -24,6 +24,14 @@ export interface FrameObserver {
   freed(frame: number, order: number): void;
 }
 
+/** Told of counts just after they have changed; changes nothing. */
+export interface FrameWatcher {
+  /** References and pins of a folio have become more or less; the reference that comes with an allocation is not told. */
+  counted(head: number, references: number, pins: number): void;
+  /** Entries that map the frame, or with it the folio that it is the first of, have become more or less. */
+  mapped(frame: number, entries: number): void;
+}
+
 export interface FrameTableInit extends ZoneSizes {
   readonly memory: PhysicalMemory;
   readonly firstFrame: number;
@@ -49,6 +57,7 @@ export class FrameTable extends FrameFields {
   /** The lists of reclaim; a folio that is freed leaves its list. */
   readonly lru: LruLists;
   observer: FrameObserver | null = null;
+  watcher: FrameWatcher | null = null;
   /** Told of a huge page whose last reference is gone; its pool sets it (`free_huge_folio`). */
   freeHugetlb: ((frame: number, order: number) => void) | null = null;
   readonly #memory: PhysicalMemory;
@@ -181,6 +190,7 @@ export class FrameTable extends FrameFields {
       throw new Error(`reference taken on free frame 0x${frame.toString(16)}`);
     }
     this.refcounts[at] = (this.refcounts[at] as number) + 1;
+    if (this.watcher !== null) this.watcher.counted(at + this.firstFrame, 1, 0);
   }
 
   /** `folio_try_get`, `refs` times: like `get`, but false when the frame is free or its count has overflown. */
@@ -189,12 +199,13 @@ export class FrameTable extends FrameFields {
     const references = this.refcounts[at] as number;
     if (references <= 0) return false;
     this.refcounts[at] = references + refs;
+    if (this.watcher !== null) this.watcher.counted(at + this.firstFrame, refs, 0);
     return true;
   }
 
   /** `folio_put`: one reference less; true when it was the last and the folio is free now. */
   put(frame: number): boolean {
-    return this.#drop(this.head(frame), 1);
+    return this.#drop(this.head(frame), 1, 0);
   }
 
   // --- pins ---
@@ -227,6 +238,7 @@ export class FrameTable extends FrameFields {
     } else {
       this.refcounts[at] = (this.refcounts[at] as number) + pins * GUP_PIN_COUNTING_BIAS;
     }
+    if (this.watcher !== null) this.watcher.counted(at + this.firstFrame, 0, pins);
   }
 
   /** Takes `pins` pins off; true when the folio is free now. @see Linux mm/gup.c, `gup_put_folio` */
@@ -240,12 +252,12 @@ export class FrameTable extends FrameFields {
       if (references >= 0 && references < pins * GUP_PIN_COUNTING_BIAS) {
         throw new Error(`frame 0x${frame.toString(16)} is unpinned without a pin`);
       }
-      return this.#drop(head, pins * GUP_PIN_COUNTING_BIAS);
+      return this.#drop(head, pins * GUP_PIN_COUNTING_BIAS, pins);
     }
     const left = (this.pincounts[at] as number) - pins;
     if (left < 0) throw new Error(`frame 0x${frame.toString(16)} is unpinned without a pin`);
     this.pincounts[at] = left;
-    return this.#drop(head, pins);
+    return this.#drop(head, pins, pins);
   }
 
   /** May the folio be pinned? Never false when it is; true for a small folio with 1024 plain references. */
@@ -306,6 +318,7 @@ export class FrameTable extends FrameFields {
     if (this.isZeroFrame(frame)) throw new Error('the zero page has no map count');
     const count = (this.mapcounts[at] as number) + 1;
     this.mapcounts[at] = count;
+    if (this.watcher !== null) this.watcher.mapped(frame, 1);
     if (!this.isLarge(frame)) return;
     if (mm === null)
       throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, mapped by no mm`);
@@ -320,6 +333,7 @@ export class FrameTable extends FrameFields {
     const count = (this.mapcounts[at] as number) - 1;
     if (count < 0) throw new Error(`frame 0x${frame.toString(16)} is unmapped more often than mapped`);
     this.mapcounts[at] = count;
+    if (this.watcher !== null) this.watcher.mapped(frame, -1);
     if (!this.isLarge(frame)) return;
     if (mm === null)
       throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, unmapped by no mm`);
@@ -333,6 +347,7 @@ export class FrameTable extends FrameFields {
     const large = this.large(head);
     large.entire++;
     large.add(mm, 1);
+    if (this.watcher !== null) this.watcher.mapped(head, 1);
   }
 
   /** One entry less maps the whole folio. */
@@ -340,6 +355,7 @@ export class FrameTable extends FrameFields {
     const large = this.large(head);
     large.remove(mm, 1);
     large.entire--;
+    if (this.watcher !== null) this.watcher.mapped(head, -1);
     if (large.entire < 0) throw new Error(`frame 0x${head.toString(16)} is unmapped more often than mapped`);
   }
 
@@ -369,18 +385,21 @@ export class FrameTable extends FrameFields {
 
   // --- inside ---
 
-  #drop(head: number, references: number): boolean {
+  /** `references` off, which were plain ones, or were `pins` pins. */
+  #drop(head: number, references: number, pins: number): boolean {
     const at = this.at(head);
     const before = this.refcounts[at] as number;
     const left = before - references;
     if (before < 0) {
       // It had wrapped around, and goes back the way it came.
       this.refcounts[at] = left;
+      if (this.watcher !== null) this.watcher.counted(head, pins === 0 ? -references : 0, -pins);
       return false;
     }
     if (left < 0) throw new Error(`reference count of frame 0x${head.toString(16)} falls to ${left}`);
     if (left === 0) this.#free(head, at);
     else this.refcounts[at] = left;
+    if (this.watcher !== null) this.watcher.counted(head, pins === 0 ? -references : 0, -pins);
     return left === 0;
   }
 

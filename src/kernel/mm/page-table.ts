@@ -59,6 +59,8 @@ export interface TableWatcher {
   removed(table: TablePage): void;
   /** Just before entry `index` changes. */
   written(table: TablePage, index: number, oldHi: number, oldLo: number, hi: number, lo: number): void;
+  /** Entry `index` of a table that went back to the allocator is read, or written. */
+  usedAfterFree?(table: TablePage, index: number, write: boolean): void;
 }
 
 /** Tables found without the map. A power of two. */
@@ -123,6 +125,7 @@ export class PageTables implements Halves {
   /** Entry `index` of `table`, into `hi` and `lo`. */
   read(table: TablePage, index: number): void {
     const { frame } = table;
+    if (table.freed) this.watcher?.usedAfterFree?.(table, index, false);
     const low = ((frame % 0x10_0000) * 0x1000 + index * 8) | 0;
     if (!this.#memory.read64(Math.floor(frame / 0x10_0000), low))
       throw new Error(`no memory at ${table.name}`);
@@ -143,6 +146,7 @@ export class PageTables implements Halves {
 
   #tell(table: TablePage, index: number, hi: number, lo: number): void {
     const { frame } = table;
+    if (table.freed) this.watcher?.usedAfterFree?.(table, index, true);
     this.#memory.read64(Math.floor(frame / 0x10_0000), ((frame % 0x10_0000) * 0x1000 + index * 8) | 0);
     this.watcher?.written(table, index, this.#memory.hi, this.#memory.lo, hi, lo);
   }

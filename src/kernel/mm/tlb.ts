@@ -24,6 +24,8 @@ export function* flushTlbRange(
   mixedLevels = false,
 ): Task<void> {
   const context = contextOf(mm);
+  const { watcher } = mm.kernel;
+  if (watcher !== null) watcher.flushBegins(current, mm, startPage, endPage, freedTables);
   preemptDisable(current);
   yield* mm.kernel.arch.flushTlbRange(
     current.cpu,
@@ -34,20 +36,27 @@ export function* flushTlbRange(
     freedTables,
     mixedLevels,
   );
+  if (watcher !== null) watcher.flushEnds(current, mm, startPage, endPage, freedTables);
   preemptEnable(current);
 }
 
 export function* flushTlbPage(current: TaskStruct, mm: MmStruct, page: number): Task<void> {
   const context = contextOf(mm);
+  const { watcher } = mm.kernel;
+  if (watcher !== null) watcher.flushBegins(current, mm, page, page + 1, false);
   preemptDisable(current);
   yield* mm.kernel.arch.flushTlbPage(current.cpu, context, page);
+  if (watcher !== null) watcher.flushEnds(current, mm, page, page + 1, false);
   preemptEnable(current);
 }
 
 export function* flushTlbMm(current: TaskStruct, mm: MmStruct): Task<void> {
   const context = contextOf(mm);
+  const { watcher } = mm.kernel;
+  if (watcher !== null) watcher.flushBegins(current, mm, 0, mm.taskSizePages, true);
   preemptDisable(current);
   yield* mm.kernel.arch.flushTlbMm(current.cpu, context);
+  if (watcher !== null) watcher.flushEnds(current, mm, 0, mm.taskSizePages, true);
   preemptEnable(current);
 }
 

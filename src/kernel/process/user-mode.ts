@@ -10,6 +10,7 @@ import type { TaskStruct } from '../task-struct.ts';
 /** A system call, an exception or an interrupt has begun. */
 export function enterFromUserMode(current: TaskStruct): void {
   current.kernel.arch.enterFromUserMode(current.cpu);
+  if (current.kernel.watcher !== null) current.kernel.watcher.entered(current);
 }
 
 /**
@@ -31,6 +32,7 @@ export function enterSystemCall(current: TaskStruct): SignalInfo | null {
  */
 export function exitToUserMode(current: TaskStruct, raised: SignalInfo | null = null): SignalInfo | null {
   const late = raised === null || raised.signal === SIGSEGV ? takeTagFault(current) : null;
+  if (current.kernel.watcher !== null) current.kernel.watcher.left(current);
   current.kernel.arch.exitToUserMode(current.cpu);
   return raised ?? late;
 }

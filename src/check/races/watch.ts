@@ -1,0 +1,121 @@
+/**
+ * What the checks of one run look at: one hook of the kernel is shared by all that want it, and a hook that nobody wants
+ * stays empty. Listeners are called in the step in which the thing happens, while the state is as it was just before or
+ * just after, as each says; they change nothing.
+ */
+import type { TlbView } from '../../arch/tlb-view.ts';
+import type { FrameObserver, FrameWatcher } from '../../kernel/frame/frame-table.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
+import type { KernelWatcher } from '../../kernel/kernel-watcher.ts';
+import type { TableWatcher } from '../../kernel/mm/page-table.ts';
+import { TaskStruct } from '../../kernel/task-struct.ts';
+import type { RunLoop } from '../../sched/run-loop.ts';
+import type { LockWatcher } from '../../sched/task.ts';
+import type { CheckFinding } from './check.ts';
+import { fanOfFrames, fanOfKernel, fanOfLocks, fanOfReferences, fanOfTables } from './fans.ts';
+
+interface Stoppable {
+  requestStop?(): void;
+}
+
+/** What is watched: a `System`, or what a test has put together. */
+export interface WatchedSystem {
+  readonly kernel: Kernel;
+  readonly loop: RunLoop & Stoppable;
+  readonly tlbView: TlbView;
+}
+
+export class Watch {
+  readonly kernel: Kernel;
+  readonly loop: RunLoop & Stoppable;
+  readonly tlbView: TlbView;
+  readonly findings: CheckFinding[] = [];
+  readonly #tables: Partial<TableWatcher>[] = [];
+  readonly #frames: Partial<FrameObserver>[] = [];
+  readonly #references: Partial<FrameWatcher>[] = [];
+  readonly #kernels: Partial<KernelWatcher>[] = [];
+  readonly #locks: Partial<LockWatcher>[] = [];
+  readonly #steps: (() => void)[] = [];
+  readonly #ends: (() => void)[] = [];
+
+  constructor({ kernel, loop, tlbView }: WatchedSystem) {
+    this.kernel = kernel;
+    this.loop = loop;
+    this.tlbView = tlbView;
+  }
+
+  /** The task in whose context the step is made, an interrupt's too; null between steps and for idle CPUs. */
+  stepping(): TaskStruct | null {
+    const { stepping } = this.loop;
+    return stepping instanceof TaskStruct ? stepping : null;
+  }
+
+  /** Something is wrong. The run ends after this step. */
+  report(check: string, text: string, objects: readonly string[] = []): void {
+    const { loop, findings } = this;
+    findings.push({ check, text, step: loop.steps, task: loop.stepping?.name ?? null, objects });
+    loop.requestStop?.();
+  }
+
+  /** Page tables: added to those in use, taken out, just before an entry changes, read after they were freed. */
+  onTables(listener: Partial<TableWatcher>): void {
+    this.#tables.push(listener);
+  }
+
+  /** Blocks of frames, when they have left the allocator or have gone back. */
+  onFrames(listener: Partial<FrameObserver>): void {
+    this.#frames.push(listener);
+  }
+
+  /** References, pins and map counts, just after they have changed. */
+  onReferences(listener: Partial<FrameWatcher>): void {
+    this.#references.push(listener);
+  }
+
+  /** System calls, flushes, pages that GUP hands out, the kernel's own copies. */
+  onKernel(listener: Partial<KernelWatcher>): void {
+    this.#kernels.push(listener);
+  }
+
+  /** Locks, as lockdep hears of them. */
+  onLocks(listener: Partial<LockWatcher>): void {
+    this.#locks.push(listener);
+  }
+
+  /** After every step. Dear: a run that is looked at after each step is slower as a whole. */
+  afterStep(listener: () => void): void {
+    this.#steps.push(listener);
+  }
+
+  /** When the run is over and everything is at rest: every program has ended, and no call is under way. */
+  atEnd(listener: () => void): void {
+    this.#ends.push(listener);
+  }
+
+  /** Puts the hooks in; to be called once, when all listeners are there. */
+  install(): void {
+    const { kernel } = this;
+    if (this.#tables.length > 0)
+      kernel.pageTables.watcher = fanOfTables(this.#tables, kernel.pageTables.watcher);
+    if (this.#frames.length > 0) kernel.frames.observer = fanOfFrames(this.#frames, kernel.frames.observer);
+    if (this.#references.length > 0) kernel.frames.watcher = fanOfReferences(this.#references);
+    if (this.#kernels.length > 0) kernel.watcher = fanOfKernel(this.#kernels);
+    if (this.#locks.length > 0) {
+      kernel.lockWatcher = fanOfLocks(this.#locks, kernel.lockWatcher);
+      for (const task of kernel.tasks.values()) task.lockWatcher = kernel.lockWatcher;
+    }
+  }
+
+  /** Does a check want `stepped` to be called after every step? */
+  get stepsWanted(): boolean {
+    return this.#steps.length > 0;
+  }
+
+  stepped(): void {
+    for (const listener of this.#steps) listener();
+  }
+
+  ended(): void {
+    for (const listener of this.#ends) listener();
+  }
+}

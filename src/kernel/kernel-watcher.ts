@@ -1,0 +1,33 @@
+/**
+ * Who looks on while a kernel works, for checks: told of what no table, frame or lock tells by itself. A kernel that
+ * nobody watches pays one comparison at each of these places. A watcher changes nothing.
+ */
+import type { MmStruct } from './mm/mm.ts';
+import type { TaskStruct } from './task-struct.ts';
+
+export interface KernelWatcher {
+  /** The task comes into the kernel from its program: a system call, an exception. */
+  entered(current: TaskStruct): void;
+  /** It is about to go back. */
+  left(current: TaskStruct): void;
+  /** A flush of [startPage, endPage) of an address space begins; `freedTables`: of upper entries as well. */
+  flushBegins(
+    current: TaskStruct,
+    mm: MmStruct,
+    startPage: number,
+    endPage: number,
+    freedTables: boolean,
+  ): void;
+  /** It has returned: as it began, or more. */
+  flushEnds(
+    current: TaskStruct,
+    mm: MmStruct,
+    startPage: number,
+    endPage: number,
+    freedTables: boolean,
+  ): void;
+  /** GUP has the frame of a page and gives it to its caller; with which FOLL_ flags. */
+  grabbed(current: TaskStruct, mm: MmStruct, page: number, frame: number, gupFlags: number): void;
+  /** The kernel itself reads or writes bytes of a frame for `current`, by an address of its own. */
+  copied(current: TaskStruct, frame: number, offset: number, bytes: number, write: boolean): void;
+}
