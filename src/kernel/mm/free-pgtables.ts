@@ -9,7 +9,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { unlinkAnonVmas } from './anon-vma.ts';
 import { unlinkFileVmas } from './i-mmap.ts';
 import type { MmStruct } from './mm.ts';
-import type { MmuGather } from './mmu-gather.ts';
+import { type MmuGather, tlbFreeVmas } from './mmu-gather.ts';
 import { entryEnd, type TablePage } from './page-table.ts';
 import { rootTable } from './page-table-alloc.ts';
 import type { VmArea } from './vma.ts';
@@ -34,6 +34,7 @@ export function* freePgtables(
   ceiling: number,
   writeLock = false,
 ): Task<void> {
+  yield* tlbFreeVmas(current, gather);
   if (mm.pgd === -1) return;
   const pmdPages = pagesPerEntry(gather.format, gather.format.levels.length - 2);
   for (let at = 0; at < vmas.length; ) {

@@ -37,6 +37,8 @@ export class MmuGather {
   clearedLevel = -1;
   /** Entries of another level were cleared, too. */
   mixedLevels = false;
+  /** Of a VMA whose pages nobody counts (VM_PFNMAP, VM_MIXEDMAP): see `tlbFreeVmas` (`vma_pfn`). */
+  vmaPfn = false;
   /** Pages whose pte's reference is dropped after the flush. */
   readonly pages: number[] = [];
   readonly tables: TablePage[] = [];
@@ -116,6 +118,17 @@ export function tlbFlushRmaps(gather: MmuGather): void {
 }
 
 /**
+ * Before the VMAs of the gather are hidden from the rmap. What a driver maps by number is kept by no reference: when the
+ * driver finds no mapping of it any more it goes its ways, so no TLB may have it by then (CVE-2022-39188).
+ * @see `tlb_free_vmas`
+ */
+export function* tlbFreeVmas(current: TaskStruct, gather: MmuGather): Task<void> {
+  if (gather.fullMm || !gather.vmaPfn || gather.mm.kernel.bugs.pfnmapStaleTlb) return;
+  yield* tlbFlushMmuTlbOnly(current, gather);
+  gather.vmaPfn = false;
+}
+
+/**
  * Tables outlive the RCU sections of those who found them before they were taken out. Interrupts that are off count as
  * such a section, which is what lockless walkers rely on. @see `tlb_table_flush`, `tlb_remove_table_free`
  */
@@ -146,7 +159,7 @@ export function* tlbFlushMmu(current: TaskStruct, gather: MmuGather): Task<void>
 export function* tlbFinishMmu(current: TaskStruct, gather: MmuGather): Task<void> {
   const { mm } = gather;
   yield gather.pending;
-  if (mm.tlbFlushPending > 1) {
+  if (mm.tlbFlushPending > 1 && !mm.kernel.bugs.nestedTlbGather) {
     gather.fullMm = true;
     gather.resetRange();
     gather.freedTables = true;

@@ -34,7 +34,7 @@ import { splitHugePmd } from './thp/split-pmd.ts';
 import { zapHugePmd } from './thp/zap-huge-pmd.ts';
 import { needsWpMarker, writeWpMarker } from './userfaultfd/wp-marker.ts';
 import type { VmArea } from './vma.ts';
-import { VM_HUGETLB } from './vma-flags.ts';
+import { VM_HUGETLB, VM_MIXEDMAP, VM_PFNMAP } from './vma-flags.ts';
 
 export interface ZapDetails {
   /**
@@ -65,6 +65,7 @@ export function* zapRange(
   details: ZapDetails = ZAP_ALL,
 ): Task<void> {
   if (mm.pgd === -1) return;
+  if ((vma.flags & (VM_PFNMAP | VM_MIXEDMAP)) !== 0) gather.vmaPfn = true;
   mm.kernel.uprobes?.munmap(vma, start, end);
   if ((vma.flags & VM_HUGETLB) !== 0) {
     yield* zapHugetlbRange(current, vma, start, end, gather, !details.keepMarkers);
