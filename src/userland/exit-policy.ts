@@ -1,15 +1,9 @@
 /**
  * The order in which processes leave when nobody wants to see every order: whoever runs goes on as long as it can, so that
  * a search has nothing to choose there. Its choices are recorded like all others, and a schedule replays anywhere.
- * Left out: speculative fills.
+ * Left out: what hardware does on its own account.
  */
-import {
-  type Candidate,
-  CandidateKind,
-  type Policy,
-  type RunView,
-  withoutFills,
-} from '../sched/policy/policy.ts';
+import { type Candidate, CandidateKind, type Policy, type RunView } from '../sched/policy/policy.ts';
 
 /** A task that has gone on for so many choices waits for another one by trying again and again. */
 const PATIENCE = 1000;
@@ -20,7 +14,7 @@ export class ExitPolicy implements Policy {
   #stayed = 0;
 
   choose(candidates: readonly Candidate[], count: number, { lastCode }: RunView): number {
-    const others = withoutFills(candidates, count);
+    const others = tasksAmong(candidates, count);
     const wanted = this.#stayed < PATIENCE ? (this.#code ?? lastCode) : null;
     let chosen = -1;
     for (let index = 0; index < others; index++) {
@@ -46,3 +40,10 @@ export class ExitPolicy implements Policy {
 }
 
 const lastStep = (candidate: Candidate | undefined): number => candidate?.task?.lastStep ?? 0;
+
+/** How many of the first `count` are steps and interrupts: they come first. */
+function tasksAmong(candidates: readonly Candidate[], count: number): number {
+  let others = 0;
+  while (others < count && (candidates[others] as Candidate).kind <= CandidateKind.Interrupt) others++;
+  return others;
+}
