@@ -14,16 +14,41 @@ export interface BugDescription {
 
 /** By the name of their switch, sorted. */
 export const BUGS = {
+  bpfIteratorHoldsMmapLock: {
+    name: 'bpf-iterator-holds-mmap-lock',
+    title:
+      'The task_vma iterator of BPF holds mmap_lock while its program runs, which may take it once more.',
+    source:
+      'Puranjay Mohan, “bpf: Remove mmap_lock from task_vma iterator to prevent deadlock”, 2 February 2026',
+  },
+  bpfIteratorHoldsVmaLock: {
+    name: 'bpf-iterator-holds-vma-lock',
+    title:
+      'The task_vma iterator of BPF holds a VMA’s lock while its program runs, which may wait for mmap_lock.',
+    source:
+      'Puranjay Mohan, “bpf: Fix mmap_lock deadlock in VMA iterators using per-VMA locks”, 6 January 2026',
+  },
   dirtyCow: {
     name: 'dirty-cow',
     title: 'Once a fault has copied the page of a forced write, GUP looks again as if for a read.',
     source: 'CVE-2016-5195; Linux commit 19be0eaffa3a (2016)',
+  },
+  forkWithoutVmaWriteLock: {
+    name: 'fork-without-vma-write-lock',
+    title: 'fork copies page tables under mmap_lock alone: faults under VMA locks go on meanwhile.',
+    source: 'Linux commit fb49c455323f, dup_mmap',
   },
   hugePmdUnshareGupFast: {
     name: 'huge-pmd-unshare-gup-fast',
     title:
       'A process leaves a shared pmd table of huge pages without waiting for lockless walkers that are still in it.',
     source: 'CVE-2025-38085; Linux commit 1013af4f585f, huge_pmd_unshare',
+  },
+  lockVmaAnonVmaCheck: {
+    name: 'lock-vma-anon-vma-check',
+    title:
+      'A fault looks for the anon_vma of a VMA before it has the VMA’s lock, and relies on it afterwards.',
+    source: 'Linux commit 657b5146955e, lock_vma_under_rcu',
   },
   mmapLockUnderVmaLock: {
     name: 'mmap-lock-under-vma-lock',
@@ -43,6 +68,11 @@ export const BUGS = {
       'Of two unmappings of the same pages, the one that finds nothing left does not flush what the other has not flushed yet.',
     source: 'Linux commit 99baac21e458, tlb_finish_mmu',
   },
+  newVmaVisibleBeforeLocked: {
+    name: 'new-vma-visible-before-locked',
+    title: 'mmap puts a VMA into the tree without write-locking it, and completes it afterwards.',
+    source: 'Linux commits 33313a747e81 and 1c7873e33645, mmap_region',
+  },
   pfnmapStaleTlb: {
     name: 'pfnmap-stale-tlb',
     title:
@@ -53,6 +83,17 @@ export const BUGS = {
     name: 'shmem-dirty-cow',
     title: 'Once a fault has copied the page of a forced write, GUP writes through any dirty entry.',
     source: 'CVE-2022-2590; Linux commit 5535be309971 (2022)',
+  },
+  stackrot: {
+    name: 'stackrot',
+    title:
+      'Stacks grow under mmap_lock held for reading, which replaces nodes of the tree that other readers are in.',
+    source: 'CVE-2023-3269; Linux commit 8d7071af8907',
+  },
+  vmaRefcountPutMm: {
+    name: 'vma-refcount-put-mm',
+    title: 'Who gives back a VMA that is another process’ by now wakes a writer in an mm that may be gone.',
+    source: 'Linux commit 9bbffee67ffd, vma_start_read',
   },
   vmasAfterSplit: {
     name: 'vmas-after-split',
