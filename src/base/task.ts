@@ -42,6 +42,8 @@ export class SharedObject {
   readonly name: string;
   /** The CPU whose cache holds the line alone; -1 none yet, -2 several hold it unchanged. Only the cost model reads it. */
   lineOwner = -1;
+  /** Of its name, for footprints; 0 until it is asked for. */
+  footprintKey = 0;
 
   constructor(name: string) {
     this.name = name;

@@ -1,4 +1,5 @@
 /** A board: memory, CPUs, what joins them, what it costs, and where events go. No operating system. */
+import { Footprint } from '../base/footprint.ts';
 import { type CostProfile, flatProfile } from './cost-profile.ts';
 import { Cpu } from './cpu.ts';
 import { EventSink } from './event-sink.ts';
@@ -24,6 +25,8 @@ export class Machine {
   readonly interconnect: Interconnect;
   readonly profile: CostProfile;
   readonly events: EventSink;
+  /** What the step being made touches, for searches; off unless the run's policy asks for it. */
+  readonly footprint = new Footprint();
   readonly seed: number;
 
   /** @throws RangeError when `cpus` is not a whole number from 1 to 4096 */

@@ -6,19 +6,20 @@
  * - the oldest pending interrupt of each CPU that has interrupts enabled. Its handler runs nested on the current task,
  *   also when that one waits or spins, or on the CPU's idle context. Tasks of the CPU may go on before it is taken
  *   (delivery takes time) unless `promptInterrupts` is set.
- * - where the run has `speculation`, the translations that each CPU could fill ahead of any access.
+ * - what the run's `hardware` offers: fills and evictions of translations, ends of grace periods and the like.
  * Where there is more than one candidate the policy chooses and the choice is recorded; so the run is a function of
  * the tasks and the schedule. Left out: moving tasks between CPUs, timer interrupts.
  */
+import type { Footprint } from '../base/footprint.ts';
 import type { SchedPoint, Task } from '../base/task.ts';
 import type { Cpu } from '../hardware/cpu.ts';
 import type { Machine } from '../hardware/machine.ts';
 import { CpuSlot } from './cpu-slot.ts';
+import { HardwareChoices } from './hardware-choices.ts';
 import { LineCosts } from './line-costs.ts';
 import {
   type Candidate,
   CandidateKind,
-  fillOf,
   type ImpossibleChoice,
   type Policy,
   type RunView,
@@ -35,7 +36,7 @@ import {
   UnfinishedRun,
 } from './run-result.ts';
 import { formatSchedule, type Schedule, ScheduleRecorder } from './schedule-text.ts';
-import { FillCandidates, type Speculation } from './speculation.ts';
+import type { Speculation } from './speculation.ts';
 import { type Frame, FrameKind, type SchedTask, TaskState } from './task.ts';
 
 /** Work of a context switch (the kernel's switch_mm); it runs on `cpu` with interrupts disabled, before `next` does. */
@@ -62,8 +63,8 @@ export class RunLoop implements RunView {
   policy: Policy;
   /** Set by the kernel before tasks run. */
   onSwitch: SwitchHook | null = null;
-  /** Set before tasks run, where CPUs may fill translations speculatively. Then every step is a choice. */
-  speculation: Speculation | null = null;
+  /** What can happen beside steps and interrupts. Its parts are set before tasks run; then every step is a choice. */
+  readonly hardware: HardwareChoices;
   steps = 0;
   lastCode: number | null = null;
   readonly #slots: readonly CpuSlot[];
@@ -71,7 +72,8 @@ export class RunLoop implements RunView {
   readonly #recorder = new ScheduleRecorder();
   readonly #candidates: Candidate[] = [];
   readonly #costs: LineCosts;
-  readonly #fills: FillCandidates;
+  readonly #footprint: Footprint;
+  #hasHardware = false;
   /** Live tasks, and those of them that are not in the background. */
   #live = 0;
   #foreground = 0;
@@ -79,6 +81,7 @@ export class RunLoop implements RunView {
   #now = 0;
   #stepping: SchedTask | null = null;
   #running = false;
+  #stopping = false;
 
   constructor(machine: Machine, options: RunLoopOptions = {}) {
     this.machine = machine;
@@ -86,11 +89,24 @@ export class RunLoop implements RunView {
     this.#late = options.promptInterrupts !== true;
     this.#slots = machine.cpus.map((cpu) => new CpuSlot(cpu));
     this.#costs = new LineCosts(machine.profile);
-    this.#fills = new FillCandidates(machine);
+    this.#footprint = machine.footprint;
+    this.hardware = new HardwareChoices(machine, this.#slots);
     for (const { idle, cpu } of this.#slots) {
       idle.machine = machine;
       idle.processor = cpu;
     }
+  }
+
+  get speculation(): Speculation | null {
+    return this.hardware.speculation;
+  }
+
+  set speculation(speculation: Speculation | null) {
+    this.hardware.speculation = speculation;
+  }
+
+  get footprint(): Footprint {
+    return this.#footprint;
   }
 
   get choices(): number {
@@ -144,6 +160,9 @@ export class RunLoop implements RunView {
   run(options: RunOptions = {}): RunResult {
     if (this.#running) throw new Error('a task may not run the run loop it runs in');
     this.#running = true;
+    this.#stopping = false;
+    this.#hasHardware = this.hardware.any;
+    this.#footprint.enabled = this.policy.footprints === true;
     try {
       return this.#loop(options);
     } catch (error) {
@@ -152,6 +171,11 @@ export class RunLoop implements RunView {
       this.#running = false;
       this.#stepping = null;
     }
+  }
+
+  /** The run ends after the step being made, with the result `stopped`: somebody has seen enough. */
+  requestStop(): void {
+    this.#stopping = true;
   }
 
   /**
@@ -175,7 +199,7 @@ export class RunLoop implements RunView {
       const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
       if (typeof choice !== 'number') return this.#impossible(choice, count);
       this.#make(this.#candidates[choice] as Candidate, count, afterStep === undefined, limit);
-      if (afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };
+      if (this.#stopping || afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };
     }
     return { kind: 'finished', steps: this.steps };
   }
@@ -198,14 +222,13 @@ export class RunLoop implements RunView {
     for (let index = 0; index < slots.length; index++) {
       count = (slots[index] as CpuSlot).collect(this.#candidates, count, this.#now, this.#late);
     }
-    if (this.speculation === null || count === 0) return count;
-    return this.#fills.offer(this.speculation, this.#candidates, count);
+    return this.#hasHardware ? this.hardware.offer(this.#candidates, count) : count;
   }
 
   #mayRunOn(chosen: Candidate): boolean {
     return (
       this.#live === 1 &&
-      this.speculation === null &&
+      !this.#hasHardware &&
       chosen.kind === CandidateKind.Step &&
       !chosen.switches &&
       this.machine.interconnect.pending === 0 &&
@@ -218,9 +241,10 @@ export class RunLoop implements RunView {
     const slot = this.#slot(chosen.cpu);
     this.policy.beforeStep?.(chosen, this);
     this.steps++;
-    if (chosen.kind === CandidateKind.Fill) {
+    if (this.#footprint.enabled) this.#beginFootprint(chosen);
+    if (chosen.kind >= CandidateKind.Fill) {
       this.#stepping = null;
-      this.speculation?.fill(chosen.cpu, fillOf(chosen.code)?.index ?? 0);
+      this.hardware.make(chosen);
       return;
     }
     slot.cpu.waitUntil(chosen.time);
@@ -232,6 +256,12 @@ export class RunLoop implements RunView {
     this.#stepping = task;
     if (chosen.switches && this.#switch(slot, task)) return;
     this.#resume(slot, task);
+  }
+
+  #beginFootprint({ kind, point }: Candidate): void {
+    this.#footprint.clear();
+    this.#footprint.addPoint(point);
+    if (kind >= CandidateKind.GracePeriod) this.#footprint.everything = true;
   }
 
   /** Resumes the topmost path of a task up to its next point. */
@@ -273,6 +303,7 @@ export class RunLoop implements RunView {
       frame.point = point = value;
     } while (
       steps < limit &&
+      !this.#stopping &&
       this.#live === 1 &&
       interconnect.pending === 0 &&
       (point.ready === null || point.ready())

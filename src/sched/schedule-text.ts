@@ -5,10 +5,26 @@
  *     0*12 1*3 i1 idle1 f1:3 0
  *
  * task 0 twelve times, task 1 three times, CPU 1 takes an interrupt, CPU 1 (which has no task) goes on with its
- * handler, CPU 1 fills the fourth of the translations it could fill, task 0. A schedule with no choice is `-`. Steps without a choice are not in it.
+ * handler, CPU 1 fills the fourth of the translations it could fill, task 0. Besides: `e0:2` CPU 0 forgets the third of
+ * the translations it holds, `g` a grace period ends, `a` the next allocation fails, `k1` task 1 gets SIGKILL. A
+ * schedule with no choice is `-`. Steps without a choice are not in it.
  */
 import { InputError } from '../base/input-error.ts';
-import { FILLS_PER_CPU, fillCode, fillOf, idleCode, interruptCode, stepCode } from './policy/policy.ts';
+import {
+  ALLOCATION_FAILURE_CODE,
+  EVICTIONS_PER_CPU,
+  evictionCode,
+  evictionOf,
+  FILLS_PER_CPU,
+  fillCode,
+  fillOf,
+  GRACE_PERIOD_CODE,
+  idleCode,
+  interruptCode,
+  killCode,
+  killOf,
+  stepCode,
+} from './policy/policy.ts';
 
 /** Run-length coded: `codes[i]` was chosen `repeats[i]` times in a row. */
 export interface Schedule {
@@ -61,10 +77,16 @@ export class ScheduleReader {
   }
 }
 
-/** One choice: `3`, `i1`, `idle1`, `f1:3`. */
+/** One choice: `3`, `i1`, `idle1`, `f1:3`, `e1:3`, `g`, `a`, `k3`. */
 export function formatChoice(code: number): string {
   const fill = fillOf(code);
   if (fill !== null) return `f${fill.cpu}:${fill.index}`;
+  const eviction = evictionOf(code);
+  if (eviction !== null) return `e${eviction.cpu}:${eviction.index}`;
+  if (code === GRACE_PERIOD_CODE) return 'g';
+  if (code === ALLOCATION_FAILURE_CODE) return 'a';
+  const killed = killOf(code);
+  if (killed !== null) return `k${killed}`;
   if (code < 0) return `idle${-code - 1}`;
   return code % 2 === 1 ? `i${(code - 1) / 2}` : `${code / 2}`;
 }
@@ -80,7 +102,7 @@ export function formatSchedule(schedule: Schedule): string {
 }
 
 /** Numbers of up to 9 digits: no machine has more CPUs or tasks, and no sum leaves the safe integers. */
-const choicePattern = /^(i|idle|f)?(0|[1-9]\d{0,8})(?::(0|[1-9]\d?))?(?:\*([1-9]\d{0,8}))?$/;
+const choicePattern = /^(i|idle|f|e|g|a|k)?(0|[1-9]\d{0,8})?(?::(0|[1-9]\d{0,3}))?(?:\*([1-9]\d{0,8}))?$/;
 
 /**
  * @throws InputError with line and column when the text is not a schedule
@@ -91,7 +113,7 @@ export function parseSchedule(text: string): Schedule {
   const repeats: number[] = [];
   for (const token of text.matchAll(/\S+/g)) {
     const match = choicePattern.exec(token[0]);
-    const code = match === null ? null : codeOf(match[1], Number(match[2]), match[3]);
+    const code = match === null ? null : codeOf(match[1], match[2], match[3]);
     if (code === null) throw malformed(text, token.index, token[0]);
     codes.push(code);
     repeats.push(Number(match?.[4] ?? 1));
@@ -100,11 +122,28 @@ export function parseSchedule(text: string): Schedule {
   return { codes, repeats };
 }
 
-/** Null when the letter and the second number do not go together. */
-function codeOf(prefix: string | undefined, number: number, second: string | undefined): number | null {
-  if ((prefix === 'f') !== (second !== undefined)) return null;
-  if (second !== undefined) return Number(second) < FILLS_PER_CPU ? fillCode(number, Number(second)) : null;
+/** Null when the letter and the numbers do not go together. */
+function codeOf(prefix: string | undefined, first: string | undefined, second: string | undefined): number | null {
+  if (prefix === 'g' || prefix === 'a') {
+    if (first !== undefined || second !== undefined) return null;
+    return prefix === 'g' ? GRACE_PERIOD_CODE : ALLOCATION_FAILURE_CODE;
+  }
+  if (first === undefined) return null;
+  const number = Number(first);
+  if (prefix === 'f' || prefix === 'e') {
+    return second === undefined ? null : indexedCodeOf(prefix, number, Number(second));
+  }
+  return second === undefined ? plainCodeOf(prefix, number) : null;
+}
+
+function indexedCodeOf(prefix: 'f' | 'e', cpu: number, index: number): number | null {
+  if (prefix === 'f') return index < FILLS_PER_CPU ? fillCode(cpu, index) : null;
+  return index < EVICTIONS_PER_CPU ? evictionCode(cpu, index) : null;
+}
+
+function plainCodeOf(prefix: string | undefined, number: number): number {
   if (prefix === undefined) return stepCode(number);
+  if (prefix === 'k') return killCode(number);
   return prefix === 'i' ? interruptCode(number) : idleCode(number);
 }
 
@@ -115,7 +154,7 @@ function malformed(text: string, index: number, found: string): InputError {
   return new InputError('bad schedule', {
     line: before.length,
     column,
-    expected: 'choices like 3, 3*12, i1, idle1 or f1:3, or - for none',
+    expected: 'choices like 3, 3*12, i1, idle1, f1:3, e1:3, g, a or k3, or - for none',
     found: shown,
   });
 }

@@ -1,6 +1,6 @@
 /** Translations that CPUs fill ahead of any access, when the schedule says so. */
 import { describe, expect, it } from 'vitest';
-import { fillCode, type Policy, withoutFills } from '../../src/sched/policy/policy.ts';
+import { fillCode, type Policy, withoutHardware } from '../../src/sched/policy/policy.ts';
 import type { RunConfig } from '../../src/userland/run-config.ts';
 import { runScenario, type ScenarioResult } from '../../src/userland/run-scenario.ts';
 import { defineScenario, type Scenario } from '../../src/userland/scenario.ts';
@@ -80,7 +80,7 @@ class Eager implements Policy {
   #fill = 0;
 
   choose(candidates: Parameters<Policy['choose']>[0], count: number): number {
-    const others = withoutFills(candidates, count);
+    const others = withoutHardware(candidates, count);
     for (let index = others; index < count; index++) this.codes.add(candidates[index]?.code ?? 0);
     const next = others + this.#fill++;
     if (next < count) return next;

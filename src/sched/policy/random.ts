@@ -3,7 +3,7 @@
  * one choice in sixteen together, so that tasks still get on.
  */
 import { SeededRandom } from '../../base/random.ts';
-import { type Candidate, type Policy, withoutFills } from './policy.ts';
+import { type Candidate, type Policy, withoutHardware } from './policy.ts';
 
 const CHOICES_PER_FILL = 16;
 
@@ -17,7 +17,7 @@ export class RandomPolicy implements Policy {
   }
 
   choose(candidates: readonly Candidate[], count: number): number {
-    const others = withoutFills(candidates, count);
+    const others = withoutHardware(candidates, count);
     if (others === count) return this.#random.below(count);
     if (this.#random.below(CHOICES_PER_FILL) > 0) return this.#random.below(others);
     return others + this.#random.below(count - others);

@@ -3,13 +3,13 @@
  * time: the plainest way to make tasks alternate. Left out: quanta longer than one step,
  * speculative fills.
  */
-import { type Candidate, CandidateKind, type Policy, withoutFills } from './policy.ts';
+import { type Candidate, CandidateKind, type Policy, withoutHardware } from './policy.ts';
 
 export class RoundRobinPolicy implements Policy {
   readonly name = 'round-robin';
 
   choose(candidates: readonly Candidate[], count: number): number {
-    const others = withoutFills(candidates, count);
+    const others = withoutHardware(candidates, count);
     let best = 0;
     for (let index = 0; index < others; index++) {
       const candidate = candidates[index] as Candidate;

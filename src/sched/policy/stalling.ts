@@ -4,7 +4,7 @@
  * ever gives more than a few steps in a row. A function of the seed. Left out: speculative fills.
  */
 import { SeededRandom } from '../../base/random.ts';
-import { type Candidate, type Policy, withoutFills } from './policy.ts';
+import { type Candidate, type Policy, withoutHardware } from './policy.ts';
 
 /** One choice in so many begins a stall. */
 const CHOICES_PER_STALL = 30;
@@ -28,7 +28,7 @@ export class StallingPolicy implements Policy {
   }
 
   choose(candidates: readonly Candidate[], offered: number): number {
-    const count = withoutFills(candidates, offered);
+    const count = withoutHardware(candidates, offered);
     if (this.#left-- <= 0 && this.#random.below(CHOICES_PER_STALL) === 0) {
       this.#cpu = (candidates[this.#random.below(count)] as Candidate).cpu;
       this.#left = this.#random.below(this.#longest);

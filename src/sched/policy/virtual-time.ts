@@ -3,7 +3,7 @@
  * contention costs what it costs. On one CPU a task keeps running until it waits, offers its CPU or has used its slice
  * while another is ready; interrupts are taken when they arrive. Left out: priorities and nice levels, speculative fills.
  */
-import { type Candidate, CandidateKind, type Policy, withoutFills } from './policy.ts';
+import { type Candidate, CandidateKind, type Policy, withoutHardware } from './policy.ts';
 
 export class VirtualTimePolicy implements Policy {
   readonly name = 'virtual-time';
@@ -15,7 +15,7 @@ export class VirtualTimePolicy implements Policy {
   }
 
   choose(candidates: readonly Candidate[], offered: number): number {
-    const count = withoutFills(candidates, offered);
+    const count = withoutHardware(candidates, offered);
     const contended = someonePreempts(candidates, count);
     let best = -1;
     for (let index = 0; index < count; index++) {

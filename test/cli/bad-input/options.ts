@@ -70,7 +70,7 @@ export const options: Rows = {
     { command: 'bench', says: 'experiment of bench: expected remote-access, found none' },
     {
       command: 'run loop.yaml --schedule zzz',
-      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1, idle1 or f1:3, or - for none, found zzz',
+      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1, idle1, f1:3, e1:3, g, a or k3, or - for none, found zzz',
     },
     {
       command: 'run loop.yaml --cpus 0',
@@ -380,7 +380,7 @@ export const options: Rows = {
     },
     {
       command: 'run loop.yaml --schedule 0*0',
-      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1, idle1 or f1:3, or - for none, found 0*0',
+      says: 'option --schedule:1:1: bad schedule: expected choices like 3, 3*12, i1, idle1, f1:3, e1:3, g, a or k3, or - for none, found 0*0',
     },
     {
       command: 'decode arm64.descriptor 1 --level=-2',
