@@ -28,6 +28,8 @@ export interface KernelWatcher {
   ): void;
   /** GUP has the frame of a page and gives it to its caller; with which FOLL_ flags. */
   grabbed(current: TaskStruct, mm: MmStruct, page: number, frame: number, gupFlags: number): void;
+  /** The kernel uses something that it has freed, or that a grace period has freed: its name, and what for. */
+  usedAfterFree(current: TaskStruct, object: string, operation: string): void;
   /** The kernel itself reads or writes bytes of a frame for `current`, by an address of its own. */
   copied(current: TaskStruct, frame: number, offset: number, bytes: number, write: boolean): void;
 }

@@ -83,6 +83,7 @@ export function fanOfKernel(listeners: readonly Partial<KernelWatcher>[]): Kerne
   const flushEnds = heard<KernelWatcher, 'flushEnds'>(listeners, null, 'flushEnds');
   const grabbed = heard<KernelWatcher, 'grabbed'>(listeners, null, 'grabbed');
   const copied = heard<KernelWatcher, 'copied'>(listeners, null, 'copied');
+  const usedAfterFree = heard<KernelWatcher, 'usedAfterFree'>(listeners, null, 'usedAfterFree');
   return {
     entered(current) {
       for (const listener of entered) listener(current);
@@ -101,6 +102,9 @@ export function fanOfKernel(listeners: readonly Partial<KernelWatcher>[]): Kerne
     },
     copied(current, frame, offset, bytes, write) {
       for (const listener of copied) listener(current, frame, offset, bytes, write);
+    },
+    usedAfterFree(current, object, operation) {
+      for (const listener of usedAfterFree) listener(current, object, operation);
     },
   };
 }

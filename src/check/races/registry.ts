@@ -1,10 +1,11 @@
 /** All checks of a run, and how they are put on a system. */
 import type { CheckDefinition, CheckFinding } from './check.ts';
 import { pteWithoutLock } from './pte-without-lock.ts';
+import { useAfterFree } from './use-after-free.ts';
 import { Watch, type WatchedSystem } from './watch.ts';
 
 /** Every check there is, by name. All are on unless a run leaves them out by name. */
-export const CHECKS: readonly CheckDefinition[] = [pteWithoutLock];
+export const CHECKS: readonly CheckDefinition[] = [pteWithoutLock, useAfterFree];
 
 export const CHECK_NAMES: readonly string[] = CHECKS.map(({ name }) => name);
 
