@@ -79,6 +79,24 @@ export class DeviceUser extends PinUser {
   }
 
   /**
+   * Makes an object of a graphics driver: so many bytes of RAM, zeros, rounded up to pages, for shared mappings (private ones
+   * are EINVAL), which the driver may take back. Gives a descriptor for `mmap`, `gemPurge`, `fork` and `close`.
+   * @errors ENOMEM. @throws InputError for no bytes, or more than 1 GiB
+   * @see Linux drivers/gpu/drm/drm_gem_shmem_helper.c
+   */
+  gemCreate(bytes: Word): Task<Outcome<number>> {
+    return this.#context.made('gemCreate', devices.gemCreate(this.#context, bytes));
+  }
+
+  /**
+   * The driver takes the object's pages out of every mapping and gives them to whoever needs memory; an access is a SIGBUS from
+   * then on. @errors EBADF. @see Linux drivers/gpu/drm/drm_gem_shmem_helper.c, `drm_gem_shmem_purge_locked`
+   */
+  gemPurge(fd: number): Task<Outcome<void>> {
+    return this.#context.made('gemPurge', devices.gemPurge(this.#context, fd));
+  }
+
+  /**
    * Opens a device that works in the memory of process `pid` (default: the caller's own) and can have pages of it for itself:
    * gives a descriptor. While it is open, notifiers tell it what changes there.
    * @errors ESRCH (no such process, or without memory). @see Linux lib/test_hmm.c, `dmirror_fops_open`

@@ -98,8 +98,10 @@ export function* fput(frames: FrameTable, file: MappedFile): Task<void> {
   if (file.count < 0) throw new Error(`${file.name} is closed once too often`);
   if (file.count > 0) return;
   file.mapping.openFiles--;
-  const { openFiles, links, shmem, huge, secret } = file.mapping;
-  if (openFiles > 0 || links > 0 || (!shmem && huge === null && secret === null)) return;
+  const { openFiles, links, shmem, huge, secret, pageCount } = file.mapping;
+  // A device's pages are its driver's.
+  const keepsPages = shmem || huge !== null || secret !== null || (file.mmap !== null && pageCount > 0);
+  if (openFiles > 0 || links > 0 || !keepsPages) return;
   yield file.mapping.change;
   if (huge !== null) {
     huge.evict();

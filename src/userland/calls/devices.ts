@@ -4,8 +4,10 @@ import { atomically, type Task } from '../../base/task.ts';
 import { hex, hexAddress } from '../../base/u64.ts';
 import { Kvm, type MemorySlot, type QueueWork } from '../../kernel/consumers/kvm.ts';
 import { MirrorDevice } from '../../kernel/consumers/mirror-device.ts';
-import { EBADF, EINVAL, ESRCH } from '../../kernel/errno.ts';
+import { EBADF, EINVAL, ENOMEM, ESRCH } from '../../kernel/errno.ts';
 import { DeviceFile } from '../../kernel/mm/device-file.ts';
+import { GemFile, gemGetPages, gemPurge as purgeGem } from '../../kernel/mm/gem-file.ts';
+import { fput } from '../../kernel/mm/mapped-file.ts';
 import { mmdrop, mmgrab } from '../../kernel/mm/mm-count.ts';
 import { mmput } from '../../kernel/mm/mm-lifetime.ts';
 import { rootCredentials } from '../../kernel/process/credentials.ts';
@@ -30,18 +32,22 @@ const PAGE_BYTES = 4096;
 const MOST_BYTES = 2 ** 30;
 const FILLS = ['remap', 'fault', 'mixed'] as const;
 
+function devicePages(size: Word, what: string): number {
+  const bytes = byteCount(size, what);
+  if (bytes === 0 || bytes > MOST_BYTES) {
+    throw new InputError(what, { expected: '1 to 1 GiB', found: `${bytes}` });
+  }
+  return Math.ceil(bytes / PAGE_BYTES);
+}
+
 export function openDevice(context: ProcessContext, args: DeviceArguments): Task<Outcome<number>> {
   checkKeys(args, ['bytes', 'fill', 'access', 'noncached'], 'openDevice');
   const { fill = 'remap', access = true, noncached = false } = args;
   if (!FILLS.includes(fill)) {
     throw new InputError('openDevice: fill', { expected: FILLS.join(', '), found: String(fill) });
   }
-  const bytes = byteCount(args.bytes, 'openDevice: bytes');
-  if (bytes === 0 || bytes > MOST_BYTES) {
-    throw new InputError('openDevice: bytes', { expected: '1 to 1 GiB', found: `${bytes}` });
-  }
+  const pages = devicePages(args.bytes, 'openDevice: bytes');
   const { kernel } = context.task;
-  const pages = Math.ceil(bytes / PAGE_BYTES);
   const call = atomically(() =>
     installFile(context, new DeviceFile(kernel, { pages, fill, access, noncached })),
   );
@@ -96,6 +102,27 @@ export function deviceWrite(
   const call = atomically(() => move(context, fd, at, data, true));
   const shown = [`${fd}`, `${data.length}`, hex(BigInt(at))];
   return systemCall(context, 'the device writes', shown, call, doneOrErrno);
+}
+
+// --- memory of a graphics driver ---
+
+export function gemCreate(context: ProcessContext, bytes: Word): Task<Outcome<number>> {
+  const pages = devicePages(bytes, 'gemCreate');
+  return systemCall(context, 'GEM create', [`${pages} pages`], createGem(context, pages), countOrErrno);
+}
+
+function* createGem(context: ProcessContext, pages: number): Task<number> {
+  const { task } = context;
+  const file = new GemFile(task.kernel, pages);
+  if (yield* gemGetPages(task, file)) return installFile(context, file);
+  yield* fput(task.kernel.frames, file);
+  return -ENOMEM;
+}
+
+export function gemPurge(context: ProcessContext, fd: number): Task<Outcome<void>> {
+  const file = mappedFileOf(context, fd);
+  const call = file instanceof GemFile ? purgeGem(context.task, file) : atomically(() => -EBADF);
+  return systemCall(context, 'GEM purge', [`${fd}`], call, doneOrErrno);
 }
 
 // --- a device that has pages for itself ---
