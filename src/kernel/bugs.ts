@@ -117,6 +117,11 @@ export const BUGS = {
     title: 'A copy on write is mapped while other CPUs still have the old page in their TLBs.',
     source: 'Linux mm/memory.c, wp_page_copy, before ptep_clear_flush (commit 4ce072f1faf2)',
   },
+  vmspliceCowLeak: {
+    name: 'vmsplice-cow-leak',
+    title: 'A write to an anonymous page that nobody else maps reuses it, whoever else has a reference.',
+    source: 'CVE-2020-29374; Linux commits 17839856fd58 and 09854ba94c6a (2020)',
+  },
 } as const satisfies Readonly<Record<string, BugDescription>>;
 
 export type BugSwitch = keyof typeof BUGS;

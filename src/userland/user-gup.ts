@@ -4,6 +4,7 @@ import type { GupEntry } from '../kernel/consumers/gup-driver.ts';
 import type { DumpedPage, GupTestCommand } from '../kernel/consumers/gup-test.ts';
 import * as driver from './calls/gup-driver.ts';
 import * as gupTest from './calls/gup-test.ts';
+import * as pipes from './calls/pipe.ts';
 import type { ProcessContext } from './calls/process-context.ts';
 import type { Outcome } from './outcome.ts';
 import type { Word } from './units.ts';
@@ -70,6 +71,12 @@ export interface FixupFaultArguments {
   readonly pid?: number;
   /** `false` passes NULL for `unlocked`: the fault may not drop the lock. */
   readonly mayUnlock?: boolean;
+}
+
+/** What `User.pipe` gives: a descriptor for each end. */
+export interface PipeEnds {
+  readonly read: number;
+  readonly write: number;
 }
 
 /** Arguments of `User.gupTest`: `struct gup_test`. */
@@ -207,5 +214,32 @@ export class GupUser extends MappingUser {
   /** PIN_LONGTERM_TEST_READ: copies the pinned pages to memory at `target`. @errors EBADF, EINVAL (none), EFAULT */
   pinLongtermRead(descriptor: number, target: bigint): Task<Outcome<void>> {
     return this.#context.made('pinLongtermRead', gupTest.pinLongtermRead(this.#context, descriptor, target));
+  }
+
+  /** A pipe of 16 pages, for `vmsplice`. @see pipe(2); Linux fs/pipe.c */
+  pipe(): Task<Outcome<PipeEnds>> {
+    return this.#context.made('pipe', pipes.pipe(this.#context));
+  }
+
+  /**
+   * Puts pages of the own memory into a pipe: references to them, not copies. Waits while the pipe is full, unless `nonblock`.
+   * Bytes, fewer when the pipe becomes full or a page cannot be had.
+   * @errors EBADF (not the end that writes), EFAULT, EPIPE, EAGAIN. @see vmsplice(2); Linux fs/splice.c, `vmsplice_to_pipe`
+   */
+  vmsplice(
+    fd: number,
+    address: bigint,
+    bytes: Word,
+    options: { readonly nonblock?: boolean } = {},
+  ): Task<Outcome<number>> {
+    return this.#context.made('vmsplice', pipes.vmsplice(this.#context, fd, address, bytes, options));
+  }
+
+  /**
+   * Reads up to `bytes` from a pipe: what its pages hold now. Waits while it is empty; none when nobody can write any more.
+   * @errors EBADF (not the end that reads). @see read(2); Linux fs/pipe.c, `pipe_read`
+   */
+  pipeRead(fd: number, bytes: Word): Task<Outcome<Uint8Array>> {
+    return this.#context.made('pipeRead', pipes.pipeRead(this.#context, fd, bytes));
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { Task } from '../../../base/task.ts';
 import { mmapReadLock, mmapReadTrylock, mmapReadUnlock } from '../../lock/mmap-lock.ts';
-import { anonVmaPrepare } from '../anon-vma-prepare.ts';
+import { anonVmaPrepare, anonVmaPrepareUnlocked } from '../anon-vma-prepare.ts';
 import { vmaEndRead } from '../vma-lock.ts';
 import {
   FAULT_FLAG_ALLOW_RETRY,
@@ -51,7 +51,12 @@ export function* vmfAnonPrepare(fault: VmFault): Task<number> {
     yield* anonVmaPrepare(current, vma);
     return 0;
   }
-  if (current.kernel.bugs.mmapLockUnderVmaLock) yield* mmapReadLock(current, mm);
+  const { bugs } = current.kernel;
+  if (bugs.lockVmaAnonVmaCheck) {
+    yield* anonVmaPrepareUnlocked(current, vma);
+    return 0;
+  }
+  if (bugs.mmapLockUnderVmaLock) yield* mmapReadLock(current, mm);
   else if (!(yield* mmapReadTrylock(current, mm))) {
     yield* vmaEndRead(current, vma);
     return VM_FAULT_RETRY;

@@ -88,10 +88,25 @@ function* wpCanReuseAnonFolio(fault: VmFault, frame: number): Task<boolean> {
   const { frames } = kernel;
   yield frames.refPoint(frame);
   if (frames.isLarge(frame)) return canReuseLarge(frames, frame);
+  if (kernel.bugs.vmspliceCowLeak) return yield* reuseSwapPage(fault, frame);
   if (frames.refcount(frame) > (frames.hasFlag(frame, FrameFlag.SwapCache) ? 2 : 1)) return false;
   if (!(yield* folioTrylock(current, frame))) return false;
   yield* folioFreeSwap(current, frame);
   const alone = frames.refcount(frame) === 1;
+  if (alone) moveAnonRmap(frames, frame, vma);
+  yield* folioUnlock(current, frame);
+  return alone;
+}
+
+/**
+ * The answer of Linux up to 5.8: nobody else maps the page. A reference that maps nothing does not count.
+ * @see Linux v5.7 mm/swapfile.c, `reuse_swap_page`; commit 09854ba94c6a, "mm: do_wp_page() simplification" (2020)
+ */
+function* reuseSwapPage({ current, kernel, vma }: VmFault, frame: number): Task<boolean> {
+  const { frames } = kernel;
+  if (!(yield* folioTrylock(current, frame))) return false;
+  yield* folioFreeSwap(current, frame);
+  const alone = frames.folioMapcount(frame) === 1 && !frames.hasFlag(frame, FrameFlag.SwapCache);
   if (alone) moveAnonRmap(frames, frame, vma);
   yield* folioUnlock(current, frame);
   return alone;
