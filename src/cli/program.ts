@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addBenchCommand } from './commands/bench.ts';
 import { addDecodeCommand } from './commands/decode.ts';
+import { addExploreCommand } from './commands/explore.ts';
 import { addMapsCommand } from './commands/maps.ts';
 import { addReplayCommand } from './commands/replay.ts';
 import { addRunCommand } from './commands/run.ts';
@@ -27,6 +28,7 @@ export function buildProgram(session: Session): Command {
     .addHelpText('after', afterHelp);
   const commands = [
     addRunCommand,
+    addExploreCommand,
     addVerifyCommand,
     addReplayCommand,
     addWalkCommand,

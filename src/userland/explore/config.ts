@@ -1,0 +1,107 @@
+/** What an exploration may be told: which search, how far, which hardware choices, which checks. */
+import { InputError } from '../../base/input-error.ts';
+import type { RunConfig } from '../run-config.ts';
+
+export const SEARCH_POLICIES = ['auto', 'dfs', 'pct', 'random', 'stalling'] as const;
+export type SearchPolicy = (typeof SEARCH_POLICIES)[number];
+
+/** One of `count` equal parts of the search, by its index from 0. */
+export interface Shard {
+  readonly index: number;
+  readonly count: number;
+}
+
+export interface ExploreOptions {
+  /** Default: `auto`, several searches by turns. */
+  readonly policy?: SearchPolicy;
+  /** Default 1. The same seed gives the same runs on any machine. */
+  readonly seed?: number;
+  /** Most runs; default none: the search ends when it has seen everything, or its caller ends it. */
+  readonly runs?: number;
+  /** Preemptions in a run, at most: of `dfs`; default 2. */
+  readonly preemptions?: number;
+  /** Depth of `pct`: the number of places that have to be in a certain order for the bug; default 3. */
+  readonly depth?: number;
+  /** Partial-order reduction of `dfs`; default true. */
+  readonly reduction?: boolean;
+  readonly shard?: Shard;
+  /** Steps of one run after which the tasks must come to their end by turns; default 100,000. */
+  readonly maxSteps?: number;
+  /** Checks that are off, by name; default none. */
+  readonly checksOff?: readonly string[];
+  /** Goes on after a finding and collects those that differ; default false. */
+  readonly keepGoing?: boolean;
+  /** Runs that the shortening of one finding's schedule may take; default 2000. */
+  readonly shrinkRuns?: number;
+}
+
+/** What is given to an exploration beside the configuration of its runs. */
+export interface ExploreConfig
+  extends Omit<RunConfig, 'policy' | 'schedule' | 'atEnd' | 'maxEvents' | 'seed' | 'maxSteps'>,
+    ExploreOptions {}
+
+export interface ExploreSettings extends Required<Omit<ExploreOptions, 'runs'>> {
+  readonly runs: number;
+  /** What every run is made with. */
+  readonly run: RunConfig;
+}
+
+const DEFAULTS: Required<Omit<ExploreOptions, 'runs'>> = {
+  policy: 'auto',
+  seed: 1,
+  preemptions: 2,
+  depth: 3,
+  reduction: true,
+  shard: { index: 0, count: 1 },
+  maxSteps: 100_000,
+  checksOff: [],
+  keepGoing: false,
+  shrinkRuns: 2000,
+};
+
+/** @throws InputError for a policy or shard that is not there */
+export function settleExploration(config: ExploreConfig): ExploreSettings {
+  const { policy, seed, runs, preemptions, depth, reduction, shard, ...rest } = config;
+  const { maxSteps, checksOff, keepGoing, shrinkRuns, ...run } = rest;
+  const given = {
+    policy,
+    seed,
+    preemptions,
+    depth,
+    reduction,
+    shard,
+    maxSteps,
+    checksOff,
+    keepGoing,
+    shrinkRuns,
+  };
+  const settings: ExploreSettings = {
+    ...DEFAULTS,
+    ...withoutUndefined(given),
+    runs: runs ?? Number.POSITIVE_INFINITY,
+    run: { ...run, seed: seed ?? DEFAULTS.seed },
+  };
+  check(settings);
+  return settings;
+}
+
+function check({ policy, shard }: ExploreSettings): void {
+  if (!SEARCH_POLICIES.includes(policy)) {
+    throw new InputError('the search is not known', { expected: SEARCH_POLICIES.join(', '), found: policy });
+  }
+  const { index, count } = shard;
+  if (!Number.isInteger(count) || count < 1 || !Number.isInteger(index) || index < 0 || index >= count) {
+    throw new InputError('there is no such shard', {
+      expected: 'an index from 0 to count - 1',
+      found: `${index} of ${count}`,
+    });
+  }
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };
+
+function withoutUndefined<T extends object>(values: T): Partial<Defined<T>> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Partial<
+    Defined<T>
+  >;
+}

@@ -1,0 +1,158 @@
+/**
+ * The runs of an exploration: one scenario again and again, watched by the checks, each run told as what is wrong with
+ * it. A run that reaches its bound on steps is made again and goes on with all tasks by turns: a search may starve a
+ * task that others wait for, and that alone is nothing wrong.
+ */
+import { InputError } from '../../base/input-error.ts';
+import type { CheckFinding } from '../../check/races/check.ts';
+import { type AttachedChecks, attachChecks, CHECK_NAMES, CHECKS } from '../../check/races/registry.ts';
+import type { MachineEvent } from '../../hardware/event-sink.ts';
+import type { Policy } from '../../sched/policy/policy.ts';
+import { ReplayPolicy } from '../../sched/policy/replay.ts';
+import { StraightPolicy } from '../../sched/policy/straight.ts';
+import { TaskFailure } from '../../sched/run-result.ts';
+import { formatSchedule, parseSchedule } from '../../sched/schedule-text.ts';
+import type { RunConfig } from '../run-config.ts';
+import type { Scenario } from '../scenario.ts';
+import type { RunEnd } from '../scenario-outcome.ts';
+import { ScenarioRunner } from '../scenario-runner.ts';
+import type { System } from '../system.ts';
+import { ObservedPolicy } from './observed-policy.ts';
+import type { Problem } from './problem.ts';
+
+export interface ExploredRun {
+  /** Null: nothing is wrong. */
+  readonly problem: Problem | null;
+  /** What the scenario asks for and is not built; null as a rule. */
+  readonly unsupported: string | null;
+  readonly steps: number;
+  /** Its tasks were at their ends only after the bound on steps. */
+  readonly slow: boolean;
+  /** Made when it is asked for: replaying it gives the same run. */
+  readonly schedule: () => string;
+  /** Those that were asked for. */
+  readonly events: readonly MachineEvent[];
+}
+
+export interface ExploredRunsOptions {
+  readonly maxSteps: number;
+  readonly checksOff: readonly string[];
+}
+
+export class ExploredRuns {
+  readonly #runner: ScenarioRunner;
+  readonly #maxSteps: number;
+  readonly #checks: readonly string[];
+  /** A program that throws is something found, not a mistake of the scenario: it does not under every schedule. */
+  mistakesAreProblems = false;
+
+  /** @throws InputError when the scenario does not fit the configuration */
+  constructor(scenario: Scenario, config: RunConfig, { maxSteps, checksOff }: ExploredRunsOptions) {
+    this.#runner = new ScenarioRunner(scenario, config);
+    this.#maxSteps = maxSteps;
+    this.#checks = CHECK_NAMES.filter((name) => !checksOff.includes(name));
+  }
+
+  /** @throws InputError for a mistake of a program in the first run, or a schedule that does not fit */
+  run(policy: Policy, keepEvents?: number): ExploredRun {
+    const first = this.#once(policy, this.#maxSteps, keepEvents);
+    if (first.end !== 'step bound') return first.run;
+    const again = new ReplayPolicy(parseSchedule(first.run.schedule()), new StraightPolicy());
+    return { ...this.#once(again, 2 * this.#maxSteps, keepEvents).run, slow: true };
+  }
+
+  #once(
+    policy: Policy,
+    maxSteps: number,
+    keepEvents: number | undefined,
+  ): { readonly run: ExploredRun; readonly end: RunEnd['kind'] } {
+    let watched: Watched | null = null;
+    const attach = (system: System): void => {
+      watched = { system, checks: attachChecks(system, this.#checks) };
+    };
+    const kept = keepEvents === undefined ? {} : { keepEvents };
+    try {
+      const outcome = this.#runner.run(policy, { exit: 'in a row', maxSteps, attach, ...kept });
+      const { end, system, counter } = outcome;
+      const unsupported = end.kind === 'unsupported' ? end.what : null;
+      const problem = problemOf(end, (watched as Watched | null)?.checks ?? null);
+      return { run: exploredRun(system, problem, unsupported, counter.events), end: end.kind };
+    } catch (error) {
+      const { system } = (watched as Watched | null) ?? {};
+      if (system === undefined || !this.#isProblem(error, policy)) throw error;
+      return { run: exploredRun(system, programError(error as InputError), null, []), end: 'thrown' };
+    }
+  }
+
+  #isProblem(error: unknown, policy: Policy): boolean {
+    const impossible = policy instanceof ObservedPolicy && policy.impossible;
+    return error instanceof InputError && this.mistakesAreProblems && !impossible;
+  }
+}
+
+interface Watched {
+  readonly system: System;
+  readonly checks: AttachedChecks;
+}
+
+function exploredRun(
+  { loop }: System,
+  problem: Problem | null,
+  unsupported: string | null,
+  events: readonly MachineEvent[],
+): ExploredRun {
+  const { steps, schedule } = loop;
+  return { problem, unsupported, steps, slow: false, schedule: () => formatSchedule(schedule), events };
+}
+
+function problemOf(end: RunEnd, checks: AttachedChecks | null): Problem | null {
+  if (end.kind === 'finished') checks?.finish();
+  const found = checks?.findings[0];
+  if (found !== undefined) return problemOfCheck(found);
+  const plain = { rule: null, source: null, objects: [], task: null };
+  switch (end.kind) {
+    case 'assertion failed':
+      return { ...plain, kind: 'assertion', name: end.name, text: end.text };
+    case 'deadlock':
+      return {
+        ...plain,
+        kind: 'deadlock',
+        name: 'deadlock',
+        text: end.text,
+        objects: [...new Set(end.waits.filter(({ blocked }) => blocked).map(({ object }) => object))],
+      };
+    case 'step bound':
+      return { ...plain, kind: 'livelock', name: 'livelock', text: end.text };
+    case 'thrown':
+      return thrown(end.error);
+    case 'finished':
+    case 'stopped':
+    case 'interrupted':
+    case 'unsupported':
+      return null;
+  }
+}
+
+function problemOfCheck({ check, text, objects, task }: CheckFinding): Problem {
+  const definition = CHECKS.find(({ name }) => name === check);
+  const { rule = null, source = null } = definition ?? {};
+  return { kind: 'check', name: check, text, rule, source, objects, task };
+}
+
+function programError(error: InputError): Problem {
+  const name = 'program error';
+  return { kind: name, name, text: error.message, rule: null, source: null, objects: [], task: null };
+}
+
+function thrown(error: unknown): Problem {
+  const cause = error instanceof TaskFailure ? error.cause : error;
+  return {
+    kind: 'broken invariant',
+    name: 'broken invariant',
+    text: cause instanceof Error ? cause.message : String(cause),
+    rule: 'The kernel never throws: what its code may rely on holds.',
+    source: null,
+    objects: [],
+    task: error instanceof TaskFailure ? error.task : null,
+  };
+}

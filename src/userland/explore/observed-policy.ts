@@ -1,0 +1,36 @@
+/** Lets a policy choose and tells of every step, forced ones too, what it was and whether it cut another one short. */
+import type { Candidate, ImpossibleChoice, Policy, RunView } from '../../sched/policy/policy.ts';
+import { indexOfCode } from './guided-policy.ts';
+
+/** Called just before a step. `preempts`: whoever made the step before could have gone on. */
+export type StepObserver = (candidate: Candidate, preempts: boolean, run: RunView) => void;
+
+export class ObservedPolicy implements Policy {
+  readonly name: string;
+  /** The policy wanted what cannot be chosen: the schedule belongs to another run. */
+  impossible = false;
+  readonly #policy: Policy;
+  readonly #observe: StepObserver;
+  #preempts = false;
+
+  constructor(policy: Policy, observe: StepObserver) {
+    this.name = policy.name;
+    this.#policy = policy;
+    this.#observe = observe;
+  }
+
+  choose(candidates: readonly Candidate[], count: number, run: RunView): number | ImpossibleChoice {
+    const { lastCode } = run;
+    const couldGoOn = lastCode !== null && indexOfCode(candidates, count, lastCode) >= 0;
+    const chosen = this.#policy.choose(candidates, count, run);
+    if (typeof chosen !== 'number') this.impossible = true;
+    else this.#preempts = couldGoOn && (candidates[chosen] as Candidate).code !== lastCode;
+    return chosen;
+  }
+
+  beforeStep(candidate: Candidate, run: RunView): void {
+    this.#policy.beforeStep?.(candidate, run);
+    this.#observe(candidate, this.#preempts, run);
+    this.#preempts = false;
+  }
+}

@@ -1,0 +1,113 @@
+/**
+ * Makes a failing run simple: few context switches, and then few steps, with the same thing wrong. The run is taken as
+ * stretches (who goes on until when); stretches are left out, alone and in blocks, or put together with an earlier one
+ * of the same task, and what the rest of the plan makes of it is tried. Delta debugging on plans that always run.
+ * @see Zeller, Hildebrandt: "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 2002
+ */
+import type { ExploredRuns } from './explored-runs.ts';
+import { GuidedPolicy, type Stretch } from './guided-policy.ts';
+import { type Problem, problemKey } from './problem.ts';
+
+type Plan = readonly Stretch[];
+
+/** Yields after every run it makes; `next(true)` ends it with the best so far. */
+export type Shrinking = Generator<void, Plan, boolean | undefined>;
+
+/** @param start a plan that leads to `problem` @param budget runs to make, at most */
+export function* shrinkPlan(runs: ExploredRuns, problem: Problem, start: Plan, budget: number): Shrinking {
+  const attempts = new Attempts(runs, problem, start);
+  const passes = [cutTail(attempts), untilNothingHelps(attempts)];
+  for (const pass of passes) {
+    while (attempts.made < budget && !pass.next().done) {
+      if (yield) return attempts.best;
+    }
+  }
+  return attempts.best;
+}
+
+class Attempts {
+  best: Plan;
+  made = 0;
+  readonly #runs: ExploredRuns;
+  readonly #key: string;
+  /** The end of a livelock is no part of its plan. */
+  readonly #endless: boolean;
+  readonly #tried = new Set<string>();
+  #steps = Number.POSITIVE_INFINITY;
+
+  constructor(runs: ExploredRuns, problem: Problem, start: Plan) {
+    this.#runs = runs;
+    this.#key = problemKey(problem);
+    this.#endless = problem.kind === 'livelock';
+    this.best = start;
+  }
+
+  /** Does the plan lead to the same problem, on a simpler way than any before? Then it is the best one. */
+  try(plan: Plan): boolean {
+    const text = plan.map(({ code, until }) => `${code}:${until}`).join(' ');
+    if (this.#tried.has(text)) return false;
+    this.#tried.add(text);
+    this.made++;
+    const policy = new GuidedPolicy(plan);
+    const { problem, steps } = this.#runs.run(policy);
+    if (problem === null || problemKey(problem) !== this.#key) return false;
+    const found = this.#endless ? plan : policy.recorder.stretches;
+    const simpler =
+      found.length < this.best.length || (found.length === this.best.length && steps < this.#steps);
+    if (!simpler) return false;
+    this.best = found;
+    this.#steps = steps;
+    return true;
+  }
+}
+
+type Pass = Generator<void, boolean, void>;
+
+/** How much of the beginning does it take, if everything goes straight on from there? */
+function* cutTail(attempts: Attempts): Pass {
+  const whole = attempts.best;
+  for (let kept = 0; kept < whole.length; kept = Math.max(1, kept * 2)) {
+    yield;
+    if (attempts.try(whole.slice(0, kept))) return true;
+  }
+  return false;
+}
+
+function* untilNothingHelps(attempts: Attempts): Pass {
+  let better = true;
+  while (better) {
+    const fewer = yield* leaveOut(attempts);
+    const earlier = yield* putTogether(attempts);
+    better = fewer || earlier;
+  }
+  return false;
+}
+
+/** Blocks of stretches first, then single ones, from the end. */
+function* leaveOut(attempts: Attempts): Pass {
+  let better = false;
+  for (let size = Math.ceil(attempts.best.length / 2); size >= 1; size = Math.floor(size / 2)) {
+    for (let at = attempts.best.length - size; at >= 0; at = Math.min(at - 1, attempts.best.length - size)) {
+      yield;
+      const { best } = attempts;
+      if (attempts.try([...best.slice(0, at), ...best.slice(at + size)])) better = true;
+    }
+  }
+  return better;
+}
+
+/** A task that goes on later goes on at once instead. */
+function* putTogether(attempts: Attempts): Pass {
+  let better = false;
+  for (let at = 0; at < attempts.best.length; at++) {
+    const { best } = attempts;
+    const stretch = best[at] as Stretch;
+    const later = best.findIndex(({ code }, index) => index > at && code === stretch.code);
+    if (later < 0) continue;
+    yield;
+    const { until } = best[later] as Stretch;
+    const plan = best.map((other, index) => (index === at ? { ...stretch, until } : other));
+    if (attempts.try(plan.filter((_, index) => index !== later))) better = true;
+  }
+  return better;
+}
