@@ -26,10 +26,12 @@ import { KhugepagedScan } from './mm/thp/khugepaged-list.ts';
 import type { UprobeHooks } from './mm/uprobe-hooks.ts';
 import type { VmArea } from './mm/vma.ts';
 import { VmAreaSlab } from './mm/vma-slab.ts';
+import type { VmaWatcher } from './mm/vma-watcher.ts';
 import { UserStructs } from './process/user-struct.ts';
 import { CopyPoints } from './remote/copy-points.ts';
 import type { RemoteAccessDesign } from './remote/design.ts';
 import { RemoteCounters } from './remote/remote-counters.ts';
+import type { RemoteWatcher } from './remote/remote-watcher.ts';
 import type { TaskStruct } from './task-struct.ts';
 import { KernelWarnings } from './warnings.ts';
 
@@ -139,9 +141,13 @@ export class Kernel {
   readonly khugepaged = new KhugepagedScan();
   /** VMAs that are given back and not yet another's. */
   readonly vmAreas = new VmAreaSlab();
+  /** Told what happens to VMAs, for checks; null unless somebody watches. Set before the first address space is made. */
+  vmaWatcher: VmaWatcher | null = null;
   /** How remote memory access locks; null is today's code (`remote/designs/v0-mmap-lock.ts`). */
   remoteAccess: RemoteAccessDesign | null = null;
   readonly remoteCounters = new RemoteCounters();
+  /** Told of transfers to and from other processes' memory, for checks; null unless somebody watches. */
+  remoteWatcher: RemoteWatcher | null = null;
   /** Told of each mapping that GUP is about to look at, and with which FOLL_ flags; null unless somebody watches. */
   gupWatcher: ((current: TaskStruct, vma: VmArea, gupFlags: number) => void) | null = null;
   /** Where remote accesses copy. */

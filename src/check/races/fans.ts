@@ -2,6 +2,8 @@
 import type { FrameObserver, FrameWatcher } from '../../kernel/frame/frame-table.ts';
 import type { KernelWatcher } from '../../kernel/kernel-watcher.ts';
 import type { TableWatcher } from '../../kernel/mm/page-table.ts';
+import type { VmaWatcher } from '../../kernel/mm/vma-watcher.ts';
+import type { RemoteWatcher } from '../../kernel/remote/remote-watcher.ts';
 import type { LockWatcher } from '../../sched/task.ts';
 
 type Method = (...args: never[]) => void;
@@ -129,6 +131,76 @@ export function fanOfLocks(
     },
     downgrade(task, lock) {
       for (const listener of downgrade) listener(task, lock);
+    },
+  };
+}
+
+export function fanOfVmas(listeners: readonly Partial<VmaWatcher>[]): VmaWatcher {
+  const made = heard<VmaWatcher, 'made'>(listeners, null, 'made');
+  const freed = heard<VmaWatcher, 'freed'>(listeners, null, 'freed');
+  const touched = heard<VmaWatcher, 'touched'>(listeners, null, 'touched');
+  const readerCounted = heard<VmaWatcher, 'readerCounted'>(listeners, null, 'readerCounted');
+  const writeLocked = heard<VmaWatcher, 'writeLocked'>(listeners, null, 'writeLocked');
+  const attached = heard<VmaWatcher, 'attached'>(listeners, null, 'attached');
+  const detached = heard<VmaWatcher, 'detached'>(listeners, null, 'detached');
+  const treeChanges = heard<VmaWatcher, 'treeChanges'>(listeners, null, 'treeChanges');
+  const forked = heard<VmaWatcher, 'forked'>(listeners, null, 'forked');
+  const speculationBegun = heard<VmaWatcher, 'speculationBegun'>(listeners, null, 'speculationBegun');
+  const speculationAsked = heard<VmaWatcher, 'speculationAsked'>(listeners, null, 'speculationAsked');
+  const mmFreed = heard<VmaWatcher, 'mmFreed'>(listeners, null, 'mmFreed');
+  return {
+    made(vma) {
+      for (const listener of made) listener(vma);
+    },
+    freed(vma) {
+      for (const listener of freed) listener(vma);
+    },
+    touched(vma, field, write) {
+      for (const listener of touched) listener(vma, field, write);
+    },
+    readerCounted(vma, before) {
+      for (const listener of readerCounted) listener(vma, before);
+    },
+    writeLocked(vma) {
+      for (const listener of writeLocked) listener(vma);
+    },
+    attached(vma) {
+      for (const listener of attached) listener(vma);
+    },
+    detached(vma) {
+      for (const listener of detached) listener(vma);
+    },
+    treeChanges(mm, vma, change, start, end) {
+      for (const listener of treeChanges) listener(mm, vma, change, start, end);
+    },
+    forked(copy, source) {
+      for (const listener of forked) listener(copy, source);
+    },
+    speculationBegun(mm) {
+      for (const listener of speculationBegun) listener(mm);
+    },
+    speculationAsked(mm) {
+      for (const listener of speculationAsked) listener(mm);
+    },
+    mmFreed(mm) {
+      for (const listener of mmFreed) listener(mm);
+    },
+  };
+}
+
+export function fanOfRemote(listeners: readonly Partial<RemoteWatcher>[]): RemoteWatcher {
+  const begins = heard<RemoteWatcher, 'begins'>(listeners, null, 'begins');
+  const copied = heard<RemoteWatcher, 'copied'>(listeners, null, 'copied');
+  const ends = heard<RemoteWatcher, 'ends'>(listeners, null, 'ends');
+  return {
+    begins(current, transfer) {
+      for (const listener of begins) listener(current, transfer);
+    },
+    copied(current, frame, offset, buffer, at, bytes) {
+      for (const listener of copied) listener(current, frame, offset, buffer, at, bytes);
+    },
+    ends(current, moved) {
+      for (const listener of ends) listener(current, moved);
     },
   };
 }

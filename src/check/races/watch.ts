@@ -8,26 +8,32 @@ import type { FrameObserver, FrameWatcher } from '../../kernel/frame/frame-table
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { KernelWatcher } from '../../kernel/kernel-watcher.ts';
 import type { TableWatcher } from '../../kernel/mm/page-table.ts';
+import type { VmaWatcher } from '../../kernel/mm/vma-watcher.ts';
+import type { RemoteWatcher } from '../../kernel/remote/remote-watcher.ts';
 import { TaskStruct } from '../../kernel/task-struct.ts';
 import type { RunLoop } from '../../sched/run-loop.ts';
 import type { LockWatcher } from '../../sched/task.ts';
 import type { CheckFinding } from './check.ts';
-import { fanOfFrames, fanOfKernel, fanOfLocks, fanOfReferences, fanOfTables } from './fans.ts';
-
-interface Stoppable {
-  requestStop?(): void;
-}
+import {
+  fanOfFrames,
+  fanOfKernel,
+  fanOfLocks,
+  fanOfReferences,
+  fanOfRemote,
+  fanOfTables,
+  fanOfVmas,
+} from './fans.ts';
 
 /** What is watched: a `System`, or what a test has put together. */
 export interface WatchedSystem {
   readonly kernel: Kernel;
-  readonly loop: RunLoop & Stoppable;
+  readonly loop: RunLoop;
   readonly tlbView: TlbView;
 }
 
 export class Watch {
   readonly kernel: Kernel;
-  readonly loop: RunLoop & Stoppable;
+  readonly loop: RunLoop;
   readonly tlbView: TlbView;
   readonly findings: CheckFinding[] = [];
   readonly #tables: Partial<TableWatcher>[] = [];
@@ -35,6 +41,8 @@ export class Watch {
   readonly #references: Partial<FrameWatcher>[] = [];
   readonly #kernels: Partial<KernelWatcher>[] = [];
   readonly #locks: Partial<LockWatcher>[] = [];
+  readonly #vmas: Partial<VmaWatcher>[] = [];
+  readonly #remote: Partial<RemoteWatcher>[] = [];
   readonly #steps: (() => void)[] = [];
   readonly #ends: (() => void)[] = [];
 
@@ -54,7 +62,7 @@ export class Watch {
   report(check: string, text: string, objects: readonly string[] = []): void {
     const { loop, findings } = this;
     findings.push({ check, text, step: loop.steps, task: loop.stepping?.name ?? null, objects });
-    loop.requestStop?.();
+    loop.requestStop();
   }
 
   /** Page tables: added to those in use, taken out, just before an entry changes, read after they were freed. */
@@ -82,6 +90,16 @@ export class Watch {
     this.#locks.push(listener);
   }
 
+  /** VMAs: made, locked, touched, freed; trees of VMAs; address spaces that are gone. */
+  onVmas(listener: Partial<VmaWatcher>): void {
+    this.#vmas.push(listener);
+  }
+
+  /** Transfers to and from the memory of other processes. */
+  onRemote(listener: Partial<RemoteWatcher>): void {
+    this.#remote.push(listener);
+  }
+
   /** After every step. Dear: a run that is looked at after each step is slower as a whole. */
   afterStep(listener: () => void): void {
     this.#steps.push(listener);
@@ -100,6 +118,8 @@ export class Watch {
     if (this.#frames.length > 0) kernel.frames.observer = fanOfFrames(this.#frames, kernel.frames.observer);
     if (this.#references.length > 0) kernel.frames.watcher = fanOfReferences(this.#references);
     if (this.#kernels.length > 0) kernel.watcher = fanOfKernel(this.#kernels);
+    if (this.#vmas.length > 0) kernel.vmaWatcher = fanOfVmas(this.#vmas);
+    if (this.#remote.length > 0) kernel.remoteWatcher = fanOfRemote(this.#remote);
     if (this.#locks.length > 0) {
       kernel.lockWatcher = fanOfLocks(this.#locks, kernel.lockWatcher);
       for (const task of kernel.tasks.values()) task.lockWatcher = kernel.lockWatcher;

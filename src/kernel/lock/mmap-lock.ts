@@ -91,11 +91,14 @@ function holdersOf({ mmapLock }: MmapLocked): string {
 
 /** The sequence number if no writer holds the lock, else null. @see Linux `mmap_lock_speculate_try_begin` */
 export function mmapLockSpeculateTryBegin(mm: MmapLocked): number | null {
-  return mm.mmLockSeq % 2 === 0 ? mm.mmLockSeq : null;
+  if (mm.mmLockSeq % 2 !== 0) return null;
+  mm.mmapLock.onSpeculation?.(false);
+  return mm.mmLockSeq;
 }
 
 /** Has a writer held the lock since? @see Linux `mmap_lock_speculate_retry` */
 export function mmapLockSpeculateRetry(mm: MmapLocked, sequence: number): boolean {
+  mm.mmapLock.onSpeculation?.(true);
   return mm.mmLockSeq !== sequence;
 }
 

@@ -11,6 +11,8 @@ import { lockAcquired, lockWait } from './lock-events.ts';
 export class RcuWait {
   #task: SchedTask | null = null;
   #woken = false;
+  /** Called when it is used; set, for checks, when what it belongs to is gone. */
+  onUse: (() => void) | null = null;
 
   /**
    * Sleeps until `condition` holds at a time when it is looked at, or, if `killable`, until a fatal signal comes.
@@ -49,6 +51,7 @@ export class RcuWait {
   /** Wakes whoever waits. */
   *wakeUp(object: SharedObject): Task<void> {
     yield new SchedPoint(PointKind.Write, object, 'rcuwait_wake_up', StepCost.AtomicUpdate);
+    this.onUse?.();
     if (this.#task !== null) this.#woken = true;
   }
 }

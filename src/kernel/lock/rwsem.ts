@@ -73,6 +73,8 @@ export class RwSemaphore extends SharedObject {
   readonly endWriteAll: SchedPoint;
   /** Of an mmap_lock: just before the sequence number is read without it. */
   readonly speculate: SchedPoint;
+  /** Of an mmap_lock: told of speculation that begins, and of asking whether it holds. Null unless somebody watches. */
+  onSpeculation: ((asked: boolean) => void) | null = null;
 
   constructor(name: string) {
     super(name);

@@ -65,6 +65,7 @@ export function* copyPageRange(current: TaskStruct, child: VmArea, parent: VmAre
   const range = parent.cow ? mmuNotifierRange(mm, parent.start, parent.end, 'protection-page') : null;
   yield* mmuNotifierStart(current, range);
   if (parent.cow) yield* mm.writeProtectSeq.writeBegin();
+  if (parent.watcher !== null) parent.watcher.forked(child, parent);
   const error =
     (parent.flags & VM_HUGETLB) !== 0
       ? yield* copyHugetlbPageRange(current, child, parent)

@@ -22,6 +22,7 @@ export function* mmdrop(mm: MmStruct): Task<void> {
 }
 
 function freeMm(mm: MmStruct): void {
+  mm.kernel.vmaWatcher?.mmFreed(mm);
   if (mm.context !== null) mm.kernel.arch.destroyMmContext(mm.context);
   if (mm.pgd === -1) return;
   freeTable(mm.kernel, rootTable(mm));

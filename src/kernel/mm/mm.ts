@@ -159,6 +159,14 @@ export class MmStruct {
     this.treeStore = new SchedPoint(PointKind.Write, tree, 'vma_iter_store', StepCost.AtomicUpdate);
     this.treeLoad = new SchedPoint(PointKind.Read, tree, 'mas_walk', StepCost.SharedLoad);
     this.vmas = new VmaTree();
+    const { vmaWatcher } = init.kernel;
+    if (vmaWatcher !== null) {
+      this.vmas.onChange = (vma, change, start, end) => vmaWatcher.treeChanges(this, vma, change, start, end);
+      this.mmapLock.onSpeculation = (asked) => {
+        if (asked) vmaWatcher.speculationAsked(this);
+        else vmaWatcher.speculationBegun(this);
+      };
+    }
   }
 
   /** The sequence that a write-locked VMA carries. */

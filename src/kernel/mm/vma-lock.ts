@@ -57,6 +57,7 @@ export function countReader(current: TaskStruct, vma: VmArea): VmaLockFailure | 
   if (vma.refcount >= VM_REFCNT_EXCLUDE_READERS_FLAG) return VmaLockFailure.Excluded;
   if (vma.refcount >= VM_REFCNT_LIMIT) return VmaLockFailure.Overflow;
   vma.refcount++;
+  if (vma.watcher !== null) vma.watcher.readerCounted(vma, vma.refcount - 1);
   vma.addReader(current);
   current.lockWatcher?.acquired(current, vma, LockMode.Read, 'vma_start_read');
   return null;
@@ -86,11 +87,12 @@ export function* countOff(current: TaskStruct, mm: MmStruct, vma: VmArea): Task<
  */
 function* putForeign(current: TaskStruct, vma: VmArea): Task<void> {
   const { mm: other } = vma;
+  const pins = !current.kernel.bugs.vmaRefcountPutMm;
   // Dropping an mm may be much work; nothing here needs the section.
   rcuReadUnlock(current);
-  yield* mmgrab(other);
+  if (pins) yield* mmgrab(other);
   yield* vmaRefcountPut(current, vma);
-  yield* mmdrop(other);
+  if (pins) yield* mmdrop(other);
   rcuReadLock(current);
 }
 
@@ -154,6 +156,7 @@ function* startWrite(current: TaskStruct, mm: MmStruct, vma: VmArea, killable: b
     if (error !== 0) return error;
   }
   vma.vmLockSeq = mm.lockSequence;
+  if (vma.watcher !== null) vma.watcher.writeLocked(vma);
   if (attached) {
     yield vma.change;
     vma.refcount -= VM_REFCNT_EXCLUDE_READERS_FLAG;
@@ -182,11 +185,19 @@ function* excludeReaders(current: TaskStruct, vma: VmArea, own: number, killable
 /** A new VMA that nobody can reach yet: write-locked without a step that others could see. */
 export function vmaInitWriteLocked(mm: MmStruct, vma: VmArea): void {
   vma.vmLockSeq = mm.lockSequence;
+  if (vma.watcher !== null) vma.watcher.writeLocked(vma);
 }
 
 /** The VMA is about to be put into the tree. Everything else in it is written before. */
 export function vmaMarkAttached(vma: VmArea): void {
   vmaAssertWriteLocked(vma.mm, vma);
+  vmaAssertDetached(vma);
+  vma.refcount = 1;
+  if (vma.watcher !== null) vma.watcher.attached(vma);
+}
+
+/** As `vmaMarkAttached`, of a VMA that readers can lock from now on: a bug put in on purpose. */
+export function vmaMarkAttachedUnlocked(vma: VmArea): void {
   vmaAssertDetached(vma);
   vma.refcount = 1;
 }
@@ -201,7 +212,12 @@ export function* vmaMarkDetached(current: TaskStruct, vma: VmArea): Task<void> {
   vmaAssertAttached(vma);
   yield vma.detach;
   vma.refcount--;
-  if (vma.refcount === 0) return;
+  if (vma.refcount !== 0) yield* waitForLastReaders(current, vma);
+  if (vma.watcher !== null) vma.watcher.detached(vma);
+}
+
+/** Of a VMA that is being detached, whose own count is gone. */
+function* waitForLastReaders(current: TaskStruct, vma: VmArea): Task<void> {
   yield vma.detach;
   // The last of them has left in between: nobody is there who would wake us.
   if (vma.refcount === 0) return;

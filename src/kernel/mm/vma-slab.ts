@@ -39,8 +39,12 @@ export function vmAreaAlloc(
 ): VmArea {
   const fresh = new VmArea(mm, start, end, flags, flagsHigh, pgoff);
   const used = mm.kernel.vmAreas.take();
+  const { vmaWatcher } = mm.kernel;
+  if (vmaWatcher !== null) vmaWatcher.made(used ?? fresh);
+  if (used === null) return fresh;
   // Whatever a new VMA begins with, one made of an old object begins with as well.
-  return used === null ? fresh : Object.assign(used, fresh, { start, end, flags, flagsHigh, pgoff });
+  const fields = { anonVma: null, file: null, ops: null, userfaultfd: null, privateData: null };
+  return Object.assign(used, fresh, { start, end, flags, flagsHigh, pgoff }, fields);
 }
 
 /**
@@ -53,5 +57,7 @@ export function vmAreaFree(vma: VmArea): void {
   if (vma.anonVmaChain.length !== 0) throw new Error(`${vma.name} is freed with its anon_vma`);
   vma.start = Number.NaN;
   vma.end = Number.NaN;
+  const { vmaWatcher } = vma.mm.kernel;
+  if (vmaWatcher !== null) vmaWatcher.freed(vma);
   vma.mm.kernel.vmAreas.give(vma);
 }

@@ -7,6 +7,7 @@
  * @see Linux lib/maple_tree.c, of which this has the interface that mm/vma.c uses
  */
 import type { VmArea } from './vma.ts';
+import type { TreeChange } from './vma-watcher.ts';
 
 const MAX_ENTRIES = 32;
 const MIN_ENTRIES = 10;
@@ -283,6 +284,16 @@ export class VmaTreeView {
     }
   }
 
+  /** The leaf that says what is at `page`: to be compared, nothing else. */
+  leafAt(page: number): object {
+    let node = this.root;
+    while (!node.leaf) {
+      const at = Math.min(firstEndingAbove(node.ends, page), node.children.length - 1);
+      node = node.children[at] as Node;
+    }
+    return node;
+  }
+
   /** The first VMA with a page in [start, end) (`find_vma_intersection`, `vma_find`). */
   findIntersection(start: number, end: number): VmArea | null {
     let node = this.root;
@@ -359,10 +370,36 @@ export class VmaTreeView {
   }
 }
 
+/** Somebody who remembers a leaf (`leafAt`) and must know when it is no longer in the tree. */
+export interface TreeIterator {
+  treeChanged(): void;
+}
+
 /** The tree of an mm. Each method is one step that no reader can see half of. */
 export class VmaTree extends VmaTreeView {
+  /** Told just before each change, for checks; null: nobody looks on. */
+  onChange: ((vma: VmArea, change: TreeChange, start: number, end: number) => void) | null = null;
+
+  /** Those who stay in the tree from one step to another; null: nobody does. */
+  #iterators: Set<TreeIterator> | null = null;
+
   constructor() {
     super(emptyLeaf);
+  }
+
+  /** From now on the iterator is told when leaves have been replaced. */
+  join(iterator: TreeIterator): void {
+    this.#iterators ??= new Set();
+    this.#iterators.add(iterator);
+  }
+
+  leave(iterator: TreeIterator): void {
+    this.#iterators?.delete(iterator);
+    if (this.#iterators?.size === 0) this.#iterators = null;
+  }
+
+  #changed(): void {
+    if (this.#iterators !== null) for (const iterator of this.#iterators) iterator.treeChanged();
   }
 
   /** This version, for a reader that must not see later changes. Ranges in it stay; VMA objects are shared. */
@@ -374,16 +411,20 @@ export class VmaTree extends VmaTreeView {
 
   /** Adds a VMA with its present range. @throws Error when it overlaps one that is there */
   insert(vma: VmArea): void {
+    this.onChange?.(vma, 'insert', vma.start, vma.end);
     const parts = insertInto(this.root, vma.start, vma.end, vma);
     this.root = parts.length === 1 ? (parts[0] as Node) : innerNode(parts);
+    this.#changed();
   }
 
   /** Takes out the VMA whose range in the tree starts at `start`. */
   remove(start: number): void {
+    if (this.onChange !== null) this.#tell('remove', start, start, start);
     let root = removeFrom(this.root, start);
     while (!root.leaf && root.children.length === 1) root = root.children[0] as Node;
     if (root.starts.length === 0) root = emptyLeaf;
     this.root = root;
+    this.#changed();
   }
 
   /**
@@ -394,6 +435,13 @@ export class VmaTree extends VmaTreeView {
     const before = this.findPrevious(from);
     if (before !== null && before.end > start)
       throw new Error(`page 0x${start.toString(16)} is taken by ${before.name}`);
+    if (this.onChange !== null) this.#tell('resize', from, start, end);
     this.root = resized(this.root, from, start, end);
+    this.#changed();
+  }
+
+  #tell(change: TreeChange, at: number, start: number, end: number): void {
+    const vma = this.lookup(at);
+    if (vma !== null) this.onChange?.(vma, change, start, end);
   }
 }

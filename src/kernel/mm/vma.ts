@@ -15,6 +15,7 @@ import type { MappedFile } from './mapped-file.ts';
 import type { MmStruct } from './mm.ts';
 import type { UserfaultfdContext } from './userfaultfd/context.ts';
 import { isCowMapping, VM_GROWSDOWN, VM_SHARED } from './vma-flags.ts';
+import type { VmaField, VmaWatcher } from './vma-watcher.ts';
 
 /** What a kind of mapping does differently (`struct vm_operations_struct`). A VMA without operations is anonymous. */
 export interface VmOperations {
@@ -78,24 +79,24 @@ export class VmArea extends SharedObject {
   #startRead: SchedPoint | null = null;
   #recheck: SchedPoint | null = null;
   #endRead: SchedPoint | null = null;
-  anonVma: AnonVma | null = null;
+  #anonVma: AnonVma | null = null;
   /** Newest first; one entry more than its own when forked. */
   readonly anonVmaChain: AnonVmaChain[] = [];
-  file: MappedFile | null = null;
+  #file: MappedFile | null = null;
   /** Among the mappings of its file (`shared.rb`); made when it is first linked. */
   iMmapNode: IMmapNode | null = null;
-  /** Null means anonymous (`vma_is_anonymous`). */
-  ops: VmOperations | null = null;
-  /** The userfaultfd this range is registered with (`vm_userfaultfd_ctx`); VMAs of different ones do not merge. */
-  userfaultfd: UserfaultfdContext | null = null;
-  /** Of the kind of mapping (`vm_private_data`). */
-  privateData: object | null = null;
+  #ops: VmOperations | null = null;
+  #userfaultfd: UserfaultfdContext | null = null;
+  #privateData: object | null = null;
+  /** Told of every touch of the fields that a lock protects; null: nobody looks on. */
+  watcher: VmaWatcher | null;
   #change: SchedPoint | null = null;
   #detach: SchedPoint | null = null;
 
   constructor(mm: MmStruct, start: number, end: number, flags: number, flagsHigh: number, pgoff: number) {
     super(`vma ${mm.nextVmaSerial()} of ${mm.name}`);
     this.mm = mm;
+    this.watcher = mm.kernel.vmaWatcher;
     this.#start = start;
     this.#end = end;
     this.#flags = flags;
@@ -105,41 +106,45 @@ export class VmArea extends SharedObject {
 
   /** First page. */
   get start(): number {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_start', false);
     return this.#start;
   }
 
   set start(page: number) {
-    this.#assertMayChange();
+    this.#assertMayChange('vm_start');
     this.#start = page;
   }
 
   /** The page after the last one. */
   get end(): number {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_end', false);
     return this.#end;
   }
 
   set end(page: number) {
-    this.#assertMayChange();
+    this.#assertMayChange('vm_end');
     this.#end = page;
   }
 
   /** VM_* bits 31:0, int32. */
   get flags(): number {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_flags', false);
     return this.#flags;
   }
 
   set flags(flags: number) {
-    this.#assertMayChange();
+    this.#assertMayChange('vm_flags');
     this.#flags = flags;
   }
 
   /** VM_* bits 63:32, as VMH_*. */
   get flagsHigh(): number {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_flags', false);
     return this.#flagsHigh;
   }
 
   set flagsHigh(flagsHigh: number) {
-    this.#assertMayChange();
+    this.#assertMayChange('vm_flags');
     this.#flagsHigh = flagsHigh;
   }
 
@@ -148,12 +153,68 @@ export class VmArea extends SharedObject {
    * object, from 0. @see spec of pgoff in include/linux/mm_types.h, `vm_pgoff`
    */
   get pgoff(): number {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_pgoff', false);
     return this.#pgoff;
   }
 
   set pgoff(pgoff: number) {
-    this.#assertMayChange();
+    this.#assertMayChange('vm_pgoff');
     this.#pgoff = pgoff;
+  }
+
+  /** Which VMAs may map the anonymous pages of this one; null until there is a first one. */
+  get anonVma(): AnonVma | null {
+    if (this.watcher !== null) this.watcher.touched(this, 'anon_vma', false);
+    return this.#anonVma;
+  }
+
+  set anonVma(value: AnonVma | null) {
+    if (this.watcher !== null) this.watcher.touched(this, 'anon_vma', true);
+    this.#anonVma = value;
+  }
+
+  /** What is mapped, for anonymous memory null. */
+  get file(): MappedFile | null {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_file', false);
+    return this.#file;
+  }
+
+  set file(value: MappedFile | null) {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_file', true);
+    this.#file = value;
+  }
+
+  /** Null means anonymous (`vma_is_anonymous`). */
+  get ops(): VmOperations | null {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_ops', false);
+    return this.#ops;
+  }
+
+  set ops(value: VmOperations | null) {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_ops', true);
+    this.#ops = value;
+  }
+
+  /** The userfaultfd this range is registered with (`vm_userfaultfd_ctx`); VMAs of different ones do not merge. */
+  get userfaultfd(): UserfaultfdContext | null {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_userfaultfd_ctx', false);
+    return this.#userfaultfd;
+  }
+
+  set userfaultfd(value: UserfaultfdContext | null) {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_userfaultfd_ctx', true);
+    this.#userfaultfd = value;
+  }
+
+  /** Of the kind of mapping (`vm_private_data`). */
+  get privateData(): object | null {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_private_data', false);
+    return this.#privateData;
+  }
+
+  set privateData(value: object | null) {
+    if (this.watcher !== null) this.watcher.touched(this, 'vm_private_data', true);
+    this.#privateData = value;
   }
 
   /** Sets a bit of `flags` that may be set while readers are inside. @see include/linux/mm.h, `vma_flag_set_atomic` */
@@ -162,9 +223,12 @@ export class VmArea extends SharedObject {
   }
 
   /** Readers of a VMA in a tree rely on all of this: it changes only when `vmaStartWrite` has kept them out. */
-  #assertMayChange(): void {
+  #assertMayChange(field: VmaField): void {
+    if (this.watcher !== null) this.watcher.touched(this, field, true);
     const { mm } = this;
     if (this.refcount === 0 || (mm.mmapWriteLocked && this.vmLockSeq === mm.lockSequence)) return;
+    // The growth of a stack was left to mmap_lock held for reading and page_table_lock.
+    if (mm.kernel.bugs.stackrot && mm.mmapLock.isLocked()) return;
     throw new Error(`${this.name} is changed without being write-locked`);
   }
 

@@ -8,6 +8,7 @@ import type { MmStruct } from '../mm/mm.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { getTaskMm } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import type { RemoteAccessDesign, RemoteTransfer } from './design.ts';
 import { v0MmapLock } from './designs/v0-mmap-lock.ts';
 
 /**
@@ -32,7 +33,16 @@ export function accessRemoteVm(
   remoteCounters.calls++;
   const design = remoteAccess ?? v0MmapLock;
   // The design's own task: one generator less to pass every step through.
-  return design.accessRemoteVm(current, transfer);
+  if (current.kernel.remoteWatcher === null) return design.accessRemoteVm(current, transfer);
+  return watched(current, design, transfer);
+}
+
+function* watched(current: TaskStruct, design: RemoteAccessDesign, transfer: RemoteTransfer): Task<number> {
+  const { remoteWatcher } = current.kernel;
+  remoteWatcher?.begins(current, transfer);
+  const moved = yield* design.accessRemoteVm(current, transfer);
+  remoteWatcher?.ends(current, moved);
+  return moved;
 }
 
 /** The same for a task, whose mm is taken for the time of the transfer; 0 when it has none. */

@@ -31,4 +31,5 @@ export function copyRemotePage(
   const present = write ? memory.writeBytes(frame, offset, part) : memory.readBytes(frame, offset, part);
   if (!present) throw new Error(`frame 0x${frame.toString(16)} of the allocator has no memory`);
   remoteCounters.bytes += bytes;
+  current.kernel.remoteWatcher?.copied(current, frame, offset, buffer, at, bytes);
 }

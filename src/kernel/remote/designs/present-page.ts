@@ -42,6 +42,7 @@ export function* readPresentPage(
     // The walk says that it is one, and has no page to copy from.
     buffer.fill(0, at, at + bytes);
     remoteCounters.bytes += bytes;
+    current.kernel.remoteWatcher?.copied(current, -1, offset, buffer, at, bytes);
     return true;
   }
   yield copyPoints.of(frame, bytes, false);
