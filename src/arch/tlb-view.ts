@@ -40,7 +40,17 @@ export interface CachedTable extends CachedEntry {
   readonly loaded: boolean;
 }
 
+/** Told of one cached translation of a page: the frame that this page is translated to, and `EntryFlag` bits. */
+export type TranslationVisitor = (cpu: number, frame: number, flags: number) => void;
+
 export interface TlbView {
+  /**
+   * Visits what CPU `cpu` would translate a page of an address space with, should it run there: an entry that will be gone
+   * before the address space is used again is none, one that waits for an interrupt or a barrier is one. Makes no objects.
+   */
+  visitTranslations(cpu: number, context: MmContext, page: number, visit: TranslationVisitor): void;
+  /** Has CPU `cpu` a cached upper entry, of any address space, that names this frame as a table? */
+  namesTable(cpu: number, frame: number): boolean;
   /** Everything CPU `cpu` has cached; the same page may stand in several caches. `contexts`: the mms there are. */
   cachedTranslations(cpu: number, contexts: readonly MmContext[]): CachedTranslation[];
   /** Every upper entry that CPU `cpu` has cached. */

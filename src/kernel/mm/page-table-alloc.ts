@@ -33,7 +33,7 @@ export function allocateTable(kernel: Kernel, mm: MmStruct, level: number): Tabl
   if (frame === NO_FRAME) return null;
   kernel.frames.setFlags(frame, FrameFlag.PageTable);
   const name = kernel.arch.format.levels[level]?.name ?? 'table';
-  const table = new TablePage(frame, level, name, sharedLockOf(kernel, mm, level));
+  const table = new TablePage(frame, level, name, sharedLockOf(kernel, mm, level), mm);
   kernel.pageTables.add(table);
   mm.pgtablesBytes += PAGE_BYTES;
   return table;

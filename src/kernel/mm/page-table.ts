@@ -10,6 +10,7 @@ import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.t
 import type { Halves } from '../../base/u64.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { SpinLock } from '../lock/spinlock.ts';
+import type { MmStruct } from './mm.ts';
 import type { PageTags } from './page-tags.ts';
 
 /** One page-table page. Entries are in physical memory; here is what Linux keeps in its `struct ptdesc`. */
@@ -23,6 +24,8 @@ export class TablePage extends SharedObject {
   readonly setEntry: SchedPoint;
   /** Just before an entry is read without its lock. */
   readonly readEntry: SchedPoint;
+  /** Whose tables it was allocated for; another address space may use it, too (`sharers`). */
+  readonly owner: MmStruct | null;
   /** The table went back to the allocator. */
   freed = false;
   /**
@@ -33,10 +36,17 @@ export class TablePage extends SharedObject {
   /** Of a pmd table of huge pages: further address spaces that use it (`pt_share_count`). */
   sharers = 0;
 
-  constructor(frame: number, level: number, name: string, sharedLock: SpinLock | null) {
+  constructor(
+    frame: number,
+    level: number,
+    name: string,
+    sharedLock: SpinLock | null,
+    owner: MmStruct | null = null,
+  ) {
     super(`${name}@${frame.toString(16)}`);
     this.frame = frame;
     this.level = level;
+    this.owner = owner;
     this.lock = sharedLock ?? new SpinLock(`ptl ${this.name}`);
     this.setEntry = new SchedPoint(PointKind.Write, this, 'set_pte_at', StepCost.AtomicUpdate);
     this.readEntry = new SchedPoint(PointKind.Read, this, 'ptep_get', StepCost.SharedLoad);

@@ -6,15 +6,17 @@
  * (Linux's tables here have none), pages that only EL0 may execute and not read as user pages.
  */
 
+import type { Tlb } from '../../../hardware/tlb.ts';
 import type { CachedPlace } from '../../break-before-make.ts';
 import type { MmContext } from '../../kernel-arch.ts';
 import { EntryFlag } from '../../paging-format.ts';
-import type { CachedTable, CachedTranslation, TlbView } from '../../tlb-view.ts';
+import type { CachedTable, CachedTranslation, TlbView, TranslationVisitor } from '../../tlb-view.ts';
 import { Cached, leafShift } from '../cached-translation.ts';
 import { firstPage, names } from '../invalidation.ts';
+import type { Arm64Mmu } from '../mmu.ts';
 import { Right } from '../permissions.ts';
 import { TCR_EL1 } from '../registers.ts';
-import { granuleShiftOf, Tag } from '../tlb-tag.ts';
+import { granuleCode, granuleShiftOf, setOf, Tag } from '../tlb-tag.ts';
 import type { TlbiScope } from '../tlbi-operands.ts';
 import type { Arm64KernelArch } from './arm64-kernel-arch.ts';
 import type { Arm64MmContext } from './asid.ts';
@@ -78,6 +80,26 @@ export class Arm64TlbView implements TlbView {
     return found;
   }
 
+  visitTranslations(cpu: number, context: MmContext, page: number, visit: TranslationVisitor): void {
+    const { mmus, cpus, asids, format } = this.#arch;
+    const { id } = context as Arm64MmContext;
+    const running = cpus[cpu]?.activeMm === context;
+    if (id === 0 || !(running || asids.isCurrent(id))) return;
+    // A CPU that has yet to empty its TLB for a new generation does so before it runs anything else.
+    if (!running && asids.cpus[cpu]?.flushPending === true) return;
+    const mmu = mmus[cpu] as Arm64Mmu;
+    const hardwareDirty = (mmu.state.tcrHi & HARDWARE_DIRTY) === HARDWARE_DIRTY;
+    const found: EntryVisitor = (dataLo, dataHi, inside) =>
+      visit(cpu, frameOf(dataLo, dataHi) + inside, entryFlags(dataLo, dataHi, hardwareDirty));
+    visitEntries(mmu.tlbs, asids.asidOf(context as Arm64MmContext), page, format.pageShift, found);
+  }
+
+  namesTable(cpu: number, frame: number): boolean {
+    const { levels } = (this.#arch.mmus[cpu] as Arm64Mmu).pagingStructure;
+    for (const entries of levels) if (entries.used && holdsFrame(entries, frame)) return true;
+    return false;
+  }
+
   invalidationOf(page: number, asid: number): string {
     const address = `0x${(BigInt(page) << 12n).toString(16)}`;
     return asid < 0 ? `TLBI VAAE1IS ${address}` : `TLBI VAE1IS ${address} (ASID ${asid})`;
@@ -101,6 +123,43 @@ export class Arm64TlbView implements TlbView {
     }
     return owners;
   }
+}
+
+type EntryVisitor = (dataLo: number, dataHi: number, inside: number) => void;
+
+/** Of the TLBs in the order of `TLB_NAMES`, those of each size of pages and blocks. */
+function visitEntries(
+  tlbs: readonly Tlb[],
+  asid: number,
+  page: number,
+  granuleShift: number,
+  visit: EntryVisitor,
+): void {
+  const granule = granuleCode(granuleShift) << Tag.GRANULE_SHIFT;
+  for (let index = 0; index < tlbs.length; index++) {
+    const tlb = tlbs[index] as Tlb;
+    if (!tlb.used) continue;
+    const smallest = index === 2 || index === 3 ? 1 : 0;
+    const largest = index < 2 ? 0 : 3;
+    for (let size = smallest; size <= largest; size++) {
+      const shift = leafShift(granuleShift, size);
+      const inside = page % 2 ** (shift - 12);
+      const first = page - inside;
+      const tagLo = first | 0;
+      const high = Math.floor(first / 2 ** 32) & Tag.PAGE_HIGH_MASK;
+      const tagHi = Tag.VALID | (asid << Tag.ASID_SHIFT) | (size << Tag.SIZE_SHIFT) | granule | high;
+      const at = tlb.find(tagLo, tagHi, setOf(tagLo, tagHi, shift));
+      if (at >= 0) visit(tlb.entries[at + 2] as number, tlb.entries[at + 3] as number, inside);
+    }
+  }
+}
+
+function holdsFrame(tlb: Tlb, frame: number): boolean {
+  let found = false;
+  tlb.forEach((_tagLo, _tagHi, dataLo, dataHi) => {
+    if (frameOf(dataLo, dataHi) === frame) found = true;
+  });
+  return found;
 }
 
 interface Owner {

@@ -3,11 +3,12 @@
  * Linux's table of slots. Reading changes nothing, not even the order of use.
  * Left out: the rights that cached upper entries combine.
  */
-import { TlbTag } from '../../../hardware/tlb.ts';
+import { type Tlb, TlbTag } from '../../../hardware/tlb.ts';
 import type { MmContext } from '../../kernel-arch.ts';
 import { EntryFlag } from '../../paging-format.ts';
-import type { CachedTable, CachedTranslation, TlbView } from '../../tlb-view.ts';
+import type { CachedTable, CachedTranslation, TlbView, TranslationVisitor } from '../../tlb-view.ts';
 import { Cached, cachedSize } from '../cached-translation.ts';
+import type { X86Mmu } from '../mmu.ts';
 import { Right } from '../permissions.ts';
 import type { X86KernelCpu } from './switch-mm.ts';
 import { DYNAMIC_ASIDS, type X86MmContext } from './tlb-state.ts';
@@ -57,6 +58,24 @@ export class X86TlbView implements TlbView {
     return found;
   }
 
+  visitTranslations(cpu: number, context: MmContext, page: number, visit: TranslationVisitor): void {
+    const { state, hasPcid } = this.#arch.cpus[cpu] as X86KernelCpu;
+    const { contextId, tlbGeneration } = context as X86MmContext;
+    const { tlbs } = this.#arch.mmus[cpu] as X86Mmu;
+    for (let slot = 0; slot < DYNAMIC_ASIDS; slot++) {
+      if (state.contextIds[slot] !== contextId) continue;
+      const current = (state.generations[slot] as number) >= tlbGeneration;
+      const running = state.loadedMm === context && state.loadedAsid === slot && !state.isLazy;
+      if (current || running) visitEntries(tlbs, cpu, hasPcid ? slot + 1 : 0, page, visit);
+    }
+  }
+
+  namesTable(cpu: number, frame: number): boolean {
+    const { levels } = (this.#arch.mmus[cpu] as X86Mmu).pagingStructure;
+    for (const entries of levels) if (entries.used && holdsFrame(entries, frame)) return true;
+    return false;
+  }
+
   invalidationOf(page: number, asid: number): string {
     const address = `0x${(BigInt(page) << 12n).toString(16)}`;
     return asid < 0 ? `INVLPG ${address}` : `INVLPG ${address} (PCID ${asid})`;
@@ -76,6 +95,49 @@ export class X86TlbView implements TlbView {
     }
     return owners;
   }
+}
+
+/** log2 of the pages of a translation, by its size field. */
+const SIZE_BITS = [0, 9, 18] as const;
+
+/** Of the TLBs in the order of `TLB_NAMES`, those of each size of pages. */
+function visitEntries(
+  tlbs: readonly Tlb[],
+  cpu: number,
+  pcid: number,
+  page: number,
+  visit: TranslationVisitor,
+): void {
+  for (let index = 0; index < tlbs.length; index++) {
+    const tlb = tlbs[index] as Tlb;
+    if (!tlb.used) continue;
+    const smallest = index === 2 || index === 3 ? 1 : 0;
+    const largest = index < 2 ? 0 : 2;
+    for (let size = smallest; size <= largest; size++) {
+      const pages = 2 ** (SIZE_BITS[size] as number);
+      const inside = page % pages;
+      const first = page - inside;
+      const tagLo = first | 0;
+      const high = Math.floor(first / 2 ** 32) & TlbTag.PAGE_HIGH_MASK;
+      const tagHi = TlbTag.VALID | (pcid << TlbTag.CONTEXT_SHIFT) | (size << TlbTag.SIZE_SHIFT) | high;
+      const at = tlb.find(tagLo, tagHi, tagLo >>> (SIZE_BITS[size] as number));
+      if (at < 0) continue;
+      const dataLo = tlb.entries[at + 2] as number;
+      const dataHi = tlb.entries[at + 3] as number;
+      visit(cpu, frameOf(dataLo, dataHi) + inside, entryFlags(dataLo, dataHi));
+    }
+  }
+}
+
+const frameOf = (dataLo: number, dataHi: number): number =>
+  (dataHi & Cached.ADDRESS_HIGH) * 2 ** 20 + (dataLo >>> 12);
+
+function holdsFrame(tlb: Tlb, frame: number): boolean {
+  let found = false;
+  tlb.forEach((_tagLo, _tagHi, dataLo, dataHi) => {
+    if (frameOf(dataLo, dataHi) === frame) found = true;
+  });
+  return found;
 }
 
 interface Owner {
@@ -119,7 +181,7 @@ function placeOf(
     cpu,
     cache,
     page: signExtendedPage((tagHi & TlbTag.PAGE_HIGH_MASK) * 2 ** 32 + (tagLo >>> 0)),
-    frame: (dataHi & Cached.ADDRESS_HIGH) * 2 ** 20 + (dataLo >>> 12),
+    frame: frameOf(dataLo, dataHi),
     asid,
     mm: owner?.mm ?? null,
     trusted: owner?.trusted ?? false,
