@@ -149,6 +149,7 @@ export function* hugePmdUnshareFlush(current: TaskStruct, gather: MmuGather): Ta
   gather.unsharedTables = false;
   if (!gather.fullyUnsharedTables) return;
   gather.fullyUnsharedTables = false;
+  if (gather.mm.kernel.bugs.hugePmdUnshareGupFast) return;
   yield* tlbRemoveTableSyncOne(current);
 }
 
