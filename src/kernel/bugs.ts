@@ -50,6 +50,12 @@ export const BUGS = {
       'A fault looks for the anon_vma of a VMA before it has the VMA’s lock, and relies on it afterwards.',
     source: 'Linux commit 657b5146955e, lock_vma_under_rcu',
   },
+  gupFastThpCollapse: {
+    name: 'gup-fast-thp-collapse',
+    title:
+      'gup-fast does not look at the pmd again, and a collapse into a huge page waits for no lockless walk of the table.',
+    source: 'Linux commits 70cbc3cc78a9 and 2ba99c5e0881 (2022)',
+  },
   mmapLockUnderVmaLock: {
     name: 'mmap-lock-under-vma-lock',
     title:

@@ -190,8 +190,9 @@ export class FastWalk {
 
   /** The pmd above a pte may have changed without it. */
   #beforeRecheck(): SchedPoint {
-    this.#step = this.#isPte ? Step.RecheckUpper : Step.RecheckLeaf;
-    return this.#isPte ? this.#upper.readEntry : this.#table.readEntry;
+    const upper = this.#isPte && !this.#current.kernel.bugs.gupFastThpCollapse;
+    this.#step = upper ? Step.RecheckUpper : Step.RecheckLeaf;
+    return upper ? this.#upper.readEntry : this.#table.readEntry;
   }
 
   #recheckUpper(): SchedPoint {

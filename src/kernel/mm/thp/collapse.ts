@@ -161,7 +161,7 @@ function* unlinkAndIsolate(
   yield* pmdpCollapseFlush(current, vma, pmdTable, start);
   yield* pmdTable.lock.unlock(current);
   // The flush reaches CPUs that run in this address space; a lockless walker of another one may still be in the table.
-  yield* tlbRemoveTableSyncOne(current);
+  if (!current.kernel.bugs.gupFastThpCollapse) yield* tlbRemoveTableSyncOne(current);
   yield* table.lock.lock(current);
   const result = yield* isolatePages(current, vma, table, start, control, isolated);
   yield* table.lock.unlock(current);
