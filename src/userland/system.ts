@@ -16,6 +16,7 @@ import type { EventSink } from '../hardware/event-sink.ts';
 import { Machine } from '../hardware/machine.ts';
 import { PhysicalMemory } from '../hardware/physical-memory.ts';
 import type { Retention } from '../hardware/retention.ts';
+import { SpareParts } from '../hardware/spare-parts.ts';
 import { FrameFlag } from '../kernel/frame/frame-flags.ts';
 import { FrameTable } from '../kernel/frame/frame-table.ts';
 import { gupPopulate } from '../kernel/gup/populate.ts';
@@ -64,6 +65,11 @@ export interface SystemOptions extends ProcessorOptions {
   readonly policy?: Policy;
   readonly profile?: CostProfile;
   readonly events?: EventSink;
+  /**
+   * Where parts come from that an earlier system had, of the same configuration, which is used no more. Default: all are
+   * new.
+   */
+  readonly parts?: SpareParts;
   /** As the machine's: where the generator of random memory tags begins. Default 1. */
   readonly seed?: number;
   readonly kernel?: Partial<KernelConfig>;
@@ -100,19 +106,29 @@ const DEFAULT_MEMORY_BYTES = 0x1000_0000;
 /** pid 1 would be init, which reaps orphans; scenarios have none. */
 const FIRST_PID = 2;
 
+function boardMemory(bytes: number): PhysicalMemory {
+  const memory = new PhysicalMemory();
+  memory.addRegion(BigInt(MEMORY_BASE), BigInt(bytes));
+  return memory;
+}
+
+const clearMemory = (memory: PhysicalMemory): void => memory.clear();
+
 export function createSystem(options: SystemOptions): System {
   const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
-  const memory = new PhysicalMemory();
-  memory.addRegion(BigInt(MEMORY_BASE), BigInt(memoryBytes));
+  const parts = options.parts ?? new SpareParts();
+  const memory = parts.take('memory', () => boardMemory(memoryBytes), clearMemory);
   const machine = new Machine({
     cpus: options.cpus,
     memory,
+    parts,
     ...(options.profile === undefined ? {} : { profile: options.profile }),
     ...(options.events === undefined ? {} : { events: options.events }),
     ...(options.seed === undefined ? {} : { seed: options.seed }),
   });
   const frames = new FrameTable({
     memory,
+    parts,
     firstFrame: MEMORY_BASE / 4096,
     frameCount: memoryBytes / 4096,
     movableFrames: options.kernel?.movablePages ?? 0,

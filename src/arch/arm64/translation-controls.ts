@@ -245,6 +245,20 @@ export class TranslationControls {
     this.secondLevelHits = 0;
   }
 
+  /**
+   * As it was made, but that nothing is prepared: `state` is to be set, and `updateControls` to be called. What is remembered
+   * of permissions stays, as it depends on the registers alone.
+   */
+  renew(): void {
+    Object.assign(this.state, new Arm64State());
+    this.observer = null;
+    this.hasLarge = false;
+    this.pagingStructure.renew();
+    for (const tlb of this.tlbs) tlb.renew();
+    this.walker.walks = 0;
+    this.secondLevelHits = 0;
+  }
+
   /** Empties every cache. @returns how many entries were dropped */
   dropAll(): number {
     this.hasLarge = false;

@@ -38,6 +38,14 @@ export class BuddyAllocator {
     this.freeFrames = frameCount;
   }
 
+  /** As it was made: all frames are free. */
+  renew(): void {
+    this.freeFrames = this.frameCount;
+    this.#mark = 0;
+    this.#lists.fill(-1);
+    this.#freeOrder.fill(NOT_FREE);
+  }
+
   /** A block of 2^order frames: its first frame, aligned to its size; `NO_FRAME` when there is none. */
   allocate(order: number): number {
     if (order < 0 || order > MAX_PAGE_ORDER) throw new RangeError(`order ${order}`);

@@ -5,6 +5,7 @@
  * @see Linux include/linux/mm_types.h `struct page`, include/linux/page-flags.h
  */
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
+import type { SpareParts } from '../../hardware/spare-parts.ts';
 import { NO_FRAME } from './buddy.ts';
 import { FrameFlag, PER_FRAME_FLAGS } from './frame-flags.ts';
 
@@ -23,22 +24,56 @@ function grown<A extends Int32Array | Float64Array | Uint8Array>(old: A, bigger:
   return bigger;
 }
 
+/** The numbers of each frame, side by side: what is kept for the next board. */
+class FrameArrays {
+  refcounts = new Int32Array(INITIAL_CAPACITY);
+  mapcounts = new Int32Array(INITIAL_CAPACITY);
+  pincounts = new Int32Array(INITIAL_CAPACITY);
+  flagWords = new Int32Array(INITIAL_CAPACITY);
+  orders = new Uint8Array(INITIAL_CAPACITY);
+  indexes = new Float64Array(INITIAL_CAPACITY);
+
+  /** Makes room for so many frames, if there is not. */
+  grow(capacity: number): void {
+    if (capacity <= this.orders.length) return;
+    this.refcounts = grown(this.refcounts, new Int32Array(capacity));
+    this.mapcounts = grown(this.mapcounts, new Int32Array(capacity));
+    this.pincounts = grown(this.pincounts, new Int32Array(capacity));
+    this.flagWords = grown(this.flagWords, new Int32Array(capacity));
+    this.orders = grown(this.orders, new Uint8Array(capacity));
+    this.indexes = grown(this.indexes, new Float64Array(capacity));
+  }
+
+  renew(): void {
+    this.refcounts.fill(0);
+    this.mapcounts.fill(0);
+    this.pincounts.fill(0);
+    this.flagWords.fill(0);
+    this.orders.fill(0);
+    this.indexes.fill(0);
+  }
+}
+
+const newArrays = (): FrameArrays => new FrameArrays();
+const renewArrays = (arrays: FrameArrays): void => arrays.renew();
+
 export abstract class FrameFields {
   readonly firstFrame: number;
   /** The frame that read faults of untouched anonymous memory map. Never pinned, never writable. */
   abstract readonly zeroFrame: number;
   /** First frame of the huge zero folio while there is one, else -1. What is said of the zero page holds for it too. */
   hugeZeroFrame = NO_FRAME;
-  /** Entries of the arrays below; they grow with the highest frame ever handed out. */
+  readonly #arrays: FrameArrays;
+  /** Entries of the arrays below that are in use; they grow with the highest frame ever handed out. */
   protected capacity = INITIAL_CAPACITY;
-  protected refcounts = new Int32Array(INITIAL_CAPACITY);
+  protected refcounts: Int32Array;
   /** Page-table entries that map the frame (Linux's `_mapcount` + 1). */
-  protected mapcounts = new Int32Array(INITIAL_CAPACITY);
+  protected mapcounts: Int32Array;
   /** Of folios of more than one frame (`_pincount`). */
-  protected pincounts = new Int32Array(INITIAL_CAPACITY);
-  protected flagWords = new Int32Array(INITIAL_CAPACITY);
-  protected orders = new Uint8Array(INITIAL_CAPACITY);
-  protected indexes = new Float64Array(INITIAL_CAPACITY);
+  protected pincounts: Int32Array;
+  protected flagWords: Int32Array;
+  protected orders: Uint8Array;
+  protected indexes: Float64Array;
   protected readonly mappings: (FrameMapping | null)[] = [];
   /** One for each frame that was named, null for the others; and how many there are. */
   protected readonly points = new Array<SchedPoint | null>(INITIAL_CAPACITY).fill(null);
@@ -46,8 +81,16 @@ export abstract class FrameFields {
   /** By name. */
   protected readonly folioLocks = new Map<string, SharedObject>();
 
-  protected constructor(firstFrame: number) {
+  protected constructor(firstFrame: number, parts: SpareParts) {
     this.firstFrame = firstFrame;
+    const arrays = parts.take('fields of frames', newArrays, renewArrays);
+    this.#arrays = arrays;
+    this.refcounts = arrays.refcounts;
+    this.mapcounts = arrays.mapcounts;
+    this.pincounts = arrays.pincounts;
+    this.flagWords = arrays.flagWords;
+    this.orders = arrays.orders;
+    this.indexes = arrays.indexes;
   }
 
   /** The first frame of the folio that `frame` belongs to (`page_folio`). */
@@ -173,12 +216,14 @@ export abstract class FrameFields {
     if (needed <= this.capacity) return;
     let capacity = this.capacity;
     while (capacity < needed) capacity *= 2;
-    this.refcounts = grown(this.refcounts, new Int32Array(capacity));
-    this.mapcounts = grown(this.mapcounts, new Int32Array(capacity));
-    this.pincounts = grown(this.pincounts, new Int32Array(capacity));
-    this.flagWords = grown(this.flagWords, new Int32Array(capacity));
-    this.orders = grown(this.orders, new Uint8Array(capacity));
-    this.indexes = grown(this.indexes, new Float64Array(capacity));
+    const arrays = this.#arrays;
+    arrays.grow(capacity);
+    this.refcounts = arrays.refcounts;
+    this.mapcounts = arrays.mapcounts;
+    this.pincounts = arrays.pincounts;
+    this.flagWords = arrays.flagWords;
+    this.orders = arrays.orders;
+    this.indexes = arrays.indexes;
     // Kept without holes: an array with large ones is looked up in as a map is.
     while (this.points.length < capacity) this.points.push(null);
     this.capacity = capacity;

@@ -8,6 +8,7 @@
  * @see Linux include/linux/mm_types.h `struct page`, include/linux/page_ref.h, mm/gup.c `try_grab_folio`
  */
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
+import { SpareParts } from '../../hardware/spare-parts.ts';
 import { NO_FRAME } from './buddy.ts';
 import { FrameFields } from './frame-fields.ts';
 import { FrameFlag, PER_FRAME_FLAGS } from './frame-flags.ts';
@@ -38,7 +39,11 @@ export interface FrameTableInit extends ZoneSizes {
   readonly frameCount: number;
   /** Fill freed frames with 0xaa (`page_poison=1`), so that a read through a stale translation is seen as such. */
   readonly poisonFreed?: boolean;
+  /** Where parts come from that an earlier board had; default: all are new. */
+  readonly parts?: SpareParts;
 }
+
+const renewLists = (lru: LruLists): void => lru.renew();
 
 /** Points kept of frames that are free: a schedule names few frames, a large process has many. */
 const MOST_POINTS = 4096;
@@ -67,12 +72,13 @@ export class FrameTable extends FrameFields {
 
   /** Takes one frame at once, for the zero page. */
   constructor(init: FrameTableInit) {
-    super(init.firstFrame);
+    const { parts = new SpareParts() } = init;
+    super(init.firstFrame, parts);
     this.frameCount = init.frameCount;
     this.#memory = init.memory;
     this.#poison = init.poisonFreed === true ? new Uint8Array(4096).fill(PAGE_POISON) : null;
-    this.#zones = new Zones(init.firstFrame, init.frameCount, init);
-    this.lru = new LruLists(init.firstFrame);
+    this.#zones = new Zones(init.firstFrame, init.frameCount, init, parts);
+    this.lru = parts.take('lru lists', () => new LruLists(init.firstFrame), renewLists);
     this.zeroFrame = this.allocateZeroed();
     this.flagWords[this.zeroFrame - this.firstFrame] =
       FrameFlag.Zero | FrameFlag.Reserved | FrameFlag.Uptodate;

@@ -37,6 +37,14 @@ export class LruLists {
     this.#firstFrame = firstFrame;
   }
 
+  /** As it was made: every list is empty. */
+  renew(): void {
+    this.#heads.fill(NOWHERE);
+    this.#tails.fill(NOWHERE);
+    this.#pages.fill(0);
+    this.#list.fill(NOWHERE);
+  }
+
   /** Pages on a list (`lruvec_lru_size`). */
   pages(list: LruList): number {
     return this.#pages[list] as number;

@@ -6,6 +6,7 @@
  * Left out: NUMA nodes, DMA zones, other migrate types, watermarks, allocating the area itself (`cma_alloc`).
  * @see Linux mm/page_alloc.c, `__rmqueue`; include/linux/mmzone.h, `enum zone_type`, `enum migratetype`; mm/cma.c
  */
+import type { SpareParts } from '../../hardware/spare-parts.ts';
 import { BuddyAllocator, NO_FRAME } from './buddy.ts';
 
 /** `normal` memory may be pinned for long. */
@@ -18,6 +19,8 @@ export interface ZoneSizes {
   readonly cmaFrames?: number;
 }
 
+const renewAllocator = (allocator: BuddyAllocator): void => allocator.renew();
+
 export class Zones {
   readonly normal: BuddyAllocator;
   readonly cma: BuddyAllocator | null;
@@ -27,13 +30,20 @@ export class Zones {
   readonly #cmaEnd: number;
 
   /** @throws RangeError when no frame is left for the kernel */
-  constructor(firstFrame: number, frameCount: number, { movableFrames = 0, cmaFrames = 0 }: ZoneSizes) {
+  constructor(
+    firstFrame: number,
+    frameCount: number,
+    { movableFrames = 0, cmaFrames = 0 }: ZoneSizes,
+    parts: SpareParts,
+  ) {
+    const allocator = (first: number, count: number): BuddyAllocator =>
+      parts.take('buddy allocator', () => new BuddyAllocator(first, count), renewAllocator);
     const normal = frameCount - movableFrames - cmaFrames;
     this.#normalEnd = firstFrame + normal;
     this.#cmaEnd = this.#normalEnd + cmaFrames;
-    this.normal = new BuddyAllocator(firstFrame, normal);
-    this.cma = cmaFrames === 0 ? null : new BuddyAllocator(this.#normalEnd, cmaFrames);
-    this.movable = movableFrames === 0 ? null : new BuddyAllocator(this.#cmaEnd, movableFrames);
+    this.normal = allocator(firstFrame, normal);
+    this.cma = cmaFrames === 0 ? null : allocator(this.#normalEnd, cmaFrames);
+    this.movable = movableFrames === 0 ? null : allocator(this.#cmaEnd, movableFrames);
   }
 
   /** Frames that are free. */

@@ -133,10 +133,11 @@ export class Arm64KernelArch implements KernelArch {
     this.#faults = { taskSizePages, pageShift: PAGE_SHIFT, taggedFar: features.mteTaggedFar };
     this.initMm = new Arm64MmContext('init_mm', initRootFrame, machine.cpus.length);
     const { tlbProfile, asidBits = features.asidBits } = options;
-    this.asids = new AsidAllocator({ cpus: machine.cpus.length, bits: asidBits });
+    this.asids = new AsidAllocator({ cpus: machine.cpus.length, bits: asidBits, parts: machine.parts });
     this.mmus = machine.cpus.map(() => {
       const profile = tlbProfile === undefined ? {} : { profile: tlbProfile };
-      return new Arm64Mmu(machine.memory, { features, retention, ...profile });
+      const make = (): Arm64Mmu => new Arm64Mmu(machine.memory, { features, retention, ...profile });
+      return machine.parts.take('arm64 mmu', make, (mmu) => mmu.renew());
     });
     const { profile } = machine;
     this.domain = new ShareabilityDomain(this.mmus, {

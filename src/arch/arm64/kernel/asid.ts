@@ -6,6 +6,7 @@
  * @see Linux arch/arm64/mm/context.c
  */
 import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../../base/task.ts';
+import { SpareParts } from '../../../hardware/spare-parts.ts';
 import { MmContext } from '../../kernel-arch.ts';
 
 /** `mm_context_t`. */
@@ -69,12 +70,44 @@ class RawSpinLock extends SharedObject {
   }
 }
 
+/** `asid_map`: the ASIDs that are taken in this generation. */
+class AsidMap {
+  readonly #taken: Uint8Array;
+  /** None from here on is taken. */
+  #end = 0;
+
+  constructor(count: number) {
+    this.#taken = new Uint8Array(count);
+  }
+
+  has(asid: number): boolean {
+    return this.#taken[asid] === 1;
+  }
+
+  add(asid: number): void {
+    this.#taken[asid] = 1;
+    if (asid >= this.#end) this.#end = asid + 1;
+  }
+
+  clear(): void {
+    this.#taken.fill(0, 0, this.#end);
+    this.#end = 0;
+  }
+
+  /** The first that is free, at or above `from`; -1 when there is none. */
+  findFree(from: number): number {
+    return this.#taken.indexOf(0, from);
+  }
+}
+
 export interface AsidAllocatorOptions {
   readonly cpus: number;
   /** ID_AA64MMFR0_EL1.ASIDBits: 16 or 8. Tests use fewer. */
   readonly bits: number;
   /** Kernel page-table isolation: an mm has two ASIDs, the odd one for user mode. Half as many then. */
   readonly pairs?: boolean;
+  /** Where the map comes from; default: a new one. */
+  readonly parts?: SpareParts;
 }
 
 export class AsidAllocator {
@@ -83,22 +116,22 @@ export class AsidAllocator {
   readonly cpus: readonly AsidCpu[];
   readonly #count: number;
   readonly #pairs: boolean;
-  /** `asid_map`: 1 for an ASID that is taken in this generation. */
-  readonly #taken: Uint8Array;
+  readonly #taken: AsidMap;
   /** Where the search for a free one goes on. */
   #next = 1;
   readonly #lock = new RawSpinLock('cpu_asid_lock');
   readonly #readGeneration: SchedPoint;
 
   /** @throws RangeError when there are no more ASIDs than CPUs: rollover would find none */
-  constructor({ cpus, bits, pairs = false }: AsidAllocatorOptions) {
+  constructor({ cpus, bits, pairs = false, parts = new SpareParts() }: AsidAllocatorOptions) {
     this.#count = 2 ** bits;
     this.#pairs = pairs;
     if ((pairs ? this.#count / 2 : this.#count) - 1 <= cpus) {
       throw new RangeError(`${bits} bits of ASID for ${cpus} cpus`);
     }
     this.generation = this.#count;
-    this.#taken = new Uint8Array(this.#count);
+    const makeMap = (): AsidMap => new AsidMap(this.#count);
+    this.#taken = parts.take('asid map', makeMap, (map) => map.clear());
     this.cpus = Array.from({ length: cpus }, (_, cpu) => new AsidCpu(cpu));
     this.#reservePairs();
     const shared = new SharedObject('asid_generation');
@@ -156,36 +189,32 @@ export class AsidAllocator {
       const asid = old % this.#count;
       const same = this.generation + asid;
       if (this.#updateReserved(old, same)) return same;
-      if (this.#taken[asid] === 0) {
-        this.#taken[asid] = 1;
+      if (!this.#taken.has(asid)) {
+        this.#taken.add(asid);
         return same;
       }
     }
-    let asid = this.#findFree(this.#next);
+    let asid = this.#taken.findFree(this.#next);
     if (asid < 0) {
       this.generation += this.#count;
       this.#flushContext();
-      asid = this.#findFree(1);
+      asid = this.#taken.findFree(1);
     }
     if (asid < 0) throw new Error('no free ASID at the beginning of a generation');
-    this.#taken[asid] = 1;
+    this.#taken.add(asid);
     this.#next = asid;
     return this.generation + asid;
   }
 
-  #findFree(from: number): number {
-    return this.#taken.indexOf(0, from);
-  }
-
   /** The new generation: what runs keeps its ASID. @see `flush_context` */
   #flushContext(): void {
-    this.#taken.fill(0);
+    this.#taken.clear();
     this.#reservePairs();
     for (const cpu of this.cpus) {
       // 0: it has switched to nothing since the last new generation, and still runs what it ran then.
       const id = cpu.active === 0 ? cpu.reserved : cpu.active;
       cpu.active = 0;
-      this.#taken[id % this.#count] = 1;
+      this.#taken.add(id % this.#count);
       cpu.reserved = id;
       cpu.flushPending = true;
     }
@@ -204,6 +233,6 @@ export class AsidAllocator {
 
   #reservePairs(): void {
     if (!this.#pairs) return;
-    for (let asid = 1; asid < this.#count; asid += 2) this.#taken[asid] = 1;
+    for (let asid = 1; asid < this.#count; asid += 2) this.#taken.add(asid);
   }
 }

@@ -158,7 +158,8 @@ export class X86KernelArch implements KernelArch, X86KernelCpus {
     this.mmus = machine.cpus.map(() => {
       const mmuOptions =
         tlbProfile === undefined ? { features, retention } : { features, retention, profile: tlbProfile };
-      return new X86Mmu(machine.memory, mmuOptions);
+      const make = (): X86Mmu => new X86Mmu(machine.memory, mmuOptions);
+      return machine.parts.take('x86_64 mmu', make, (mmu) => mmu.renew());
     });
     this.cpus = machine.cpus.map((cpu, id) => {
       const mmu = this.mmus[id] as X86Mmu;
