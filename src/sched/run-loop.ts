@@ -170,6 +170,7 @@ export class RunLoop implements RunView {
     } finally {
       this.#running = false;
       this.#stepping = null;
+      this.#footprint.enabled = false;
     }
   }
 
@@ -197,6 +198,7 @@ export class RunLoop implements RunView {
       const count = this.#collect();
       if (count === 0) return this.#deadlock();
       const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
+      if (choice === 'redundant') return { kind: 'redundant', steps: this.steps };
       if (typeof choice !== 'number') return this.#impossible(choice, count);
       this.#make(this.#candidates[choice] as Candidate, count, afterStep === undefined, limit);
       if (this.#stopping || afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };

@@ -46,6 +46,8 @@ export type RunResult =
   | ({ readonly kind: 'step-limit' } & Unfinished)
   /** The observer of the run stopped it. */
   | ({ readonly kind: 'stopped' } & Unfinished)
+  /** The search that chose its schedule has no use for the rest. Not a finding. */
+  | { readonly kind: 'redundant'; readonly steps: number }
   /** The policy wanted what is not possible: the schedule belongs to another run. */
   | ({
       readonly kind: 'impossible-choice';
@@ -133,6 +135,7 @@ export function findCycle(waits: readonly WaitReport[]): string[] {
 /** Several lines for people; the first says what happened, the last how to see it again. */
 export function describeResult(result: RunResult): string {
   if (result.kind === 'finished') return `finished after ${result.steps} steps`;
+  if (result.kind === 'redundant') return `given up after ${result.steps} steps: other runs show the rest`;
   return [
     headline(result),
     ...result.waits.map(describeWait),
@@ -143,7 +146,7 @@ export function describeResult(result: RunResult): string {
   ].join('\n');
 }
 
-function headline(result: Exclude<RunResult, { readonly kind: 'finished' }>): string {
+function headline(result: Exclude<RunResult, { readonly kind: 'finished' | 'redundant' }>): string {
   switch (result.kind) {
     case 'deadlock': {
       const ring = result.cycle.length === 0 ? '' : `: ${[...result.cycle, result.cycle[0]].join(' → ')}`;

@@ -125,6 +125,9 @@ export interface ImpossibleChoice {
   readonly wanted: number | null;
 }
 
+/** A search knows that whatever this run could still show, another run shows: it ends here, without a finding. */
+export type Redundant = 'redundant';
+
 export interface Policy {
   /** As the command line names it. */
   readonly name: string;
@@ -134,7 +137,7 @@ export interface Policy {
    * Picks one of the first `count` candidates (2 or more) by its index. Their order is by CPU: its interrupt, its
    * current task, its other tasks by id; after all of them what the hardware and the outside could do, by code.
    */
-  choose(candidates: readonly Candidate[], count: number, run: RunView): number | ImpossibleChoice;
+  choose(candidates: readonly Candidate[], count: number, run: RunView): number | ImpossibleChoice | Redundant;
   /** Told of every step just before it is made, also where there was no choice. A policy that has it runs slower. */
   beforeStep?(candidate: Candidate, run: RunView): void;
 }

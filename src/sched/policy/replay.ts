@@ -4,7 +4,7 @@
  * candidates means that the schedule belongs to another run; it is reported and nothing is guessed.
  */
 import { type Schedule, ScheduleReader } from '../schedule-text.ts';
-import type { Candidate, ImpossibleChoice, Policy, RunView } from './policy.ts';
+import type { Candidate, ImpossibleChoice, Policy, Redundant, RunView } from './policy.ts';
 
 export class ReplayPolicy implements Policy {
   readonly name = 'replay';
@@ -17,7 +17,11 @@ export class ReplayPolicy implements Policy {
     this.#afterEnd = afterEnd;
   }
 
-  choose(candidates: readonly Candidate[], count: number, run: RunView): number | ImpossibleChoice {
+  choose(
+    candidates: readonly Candidate[],
+    count: number,
+    run: RunView,
+  ): number | ImpossibleChoice | Redundant {
     const position = this.#reader.position;
     const wanted = this.#reader.next();
     if (wanted === null) {

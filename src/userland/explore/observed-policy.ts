@@ -1,5 +1,5 @@
 /** Lets a policy choose and tells of every step, forced ones too, what it was and whether it cut another one short. */
-import type { Candidate, ImpossibleChoice, Policy, RunView } from '../../sched/policy/policy.ts';
+import type { Candidate, Policy, RunView } from '../../sched/policy/policy.ts';
 import { indexOfCode } from './guided-policy.ts';
 
 /** Called just before a step. `preempts`: whoever made the step before could have gone on. */
@@ -19,12 +19,12 @@ export class ObservedPolicy implements Policy {
     this.#observe = observe;
   }
 
-  choose(candidates: readonly Candidate[], count: number, run: RunView): number | ImpossibleChoice {
+  choose(candidates: readonly Candidate[], count: number, run: RunView): ReturnType<Policy['choose']> {
     const { lastCode } = run;
     const couldGoOn = lastCode !== null && indexOfCode(candidates, count, lastCode) >= 0;
     const chosen = this.#policy.choose(candidates, count, run);
-    if (typeof chosen !== 'number') this.impossible = true;
-    else this.#preempts = couldGoOn && (candidates[chosen] as Candidate).code !== lastCode;
+    if (typeof chosen === 'object') this.impossible = true;
+    else if (chosen !== 'redundant') this.#preempts = couldGoOn && (candidates[chosen] as Candidate).code !== lastCode;
     return chosen;
   }
 
