@@ -4,6 +4,7 @@
  * @see Linux mm/rmap.c `__anon_vma_prepare`, mm/vma.c `find_mergeable_anon_vma`
  */
 import type { Task } from '../../base/task.ts';
+import { mmapAssertLocked } from '../lock/mmap-lock.ts';
 import type { TaskStruct } from '../task-struct.ts';
 import { type AnonVma, attachAnonVma, attachNewAnonVma } from './anon-vma.ts';
 import type { VmArea } from './vma.ts';
@@ -40,9 +41,22 @@ function findMergeableAnonVma(vma: VmArea): AnonVma | null {
  */
 export function* anonVmaPrepare(current: TaskStruct, vma: VmArea): Task<void> {
   if (vma.anonVma !== null) return;
+  mmapAssertLocked(current, vma.mm);
+  yield* prepare(current, vma, findMergeableAnonVma(vma));
+}
+
+/** As `anonVmaPrepare` without mmap_lock, when neighbours come and go while they are looked at: a bug put in on purpose. */
+export function* anonVmaPrepareUnlocked(current: TaskStruct, vma: VmArea): Task<void> {
   const { mm } = vma;
-  const found = findMergeableAnonVma(vma);
+  yield mm.treeLoad;
+  yield* prepare(current, vma, findMergeableAnonVma(vma));
+}
+
+function* prepare(current: TaskStruct, vma: VmArea, found: AnonVma | null): Task<void> {
+  const { mm } = vma;
   if (found !== null) yield* found.rwsem.downWrite(current);
+  if (found?.freed === true)
+    current.kernel.watcher?.usedAfterFree(current, `anon_vma ${found.id}`, 'anon_vma_prepare');
   yield* mm.pageTableLock.lock(current);
   if (vma.anonVma === null) {
     if (found === null) attachNewAnonVma(vma, mm.kernel.nextSerial('anon_vma'));

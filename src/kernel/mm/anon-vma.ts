@@ -27,6 +27,8 @@ export class AnonVma {
   numActiveVmas = 0;
   /** One entry per VMA that may map pages of this anon_vma (`rb_root`). Under the family's lock. */
   readonly chains = new IntervalTree<AnonVmaChain>();
+  /** The last VMA has left it (`put_anon_vma`): a VMA may no longer be given it. */
+  freed = false;
   #rwsem: RwSemaphore | null = null;
 
   constructor(id: number, parent: AnonVma | null) {
@@ -141,7 +143,10 @@ export function* unlinkAnonVmas(current: TaskStruct, vma: VmArea): Task<void> {
   for (const chain of vma.anonVmaChain) {
     const { anonVma } = chain;
     anonVma.chains.remove(chain);
-    if (anonVma.chains.size === 0) anonVma.parent.numChildren--;
+    if (anonVma.chains.size > 0) continue;
+    anonVma.parent.numChildren--;
+    // Whoever is chained to a descendant is chained to this one: it has none either.
+    anonVma.freed = true;
   }
   vma.anonVmaChain.length = 0;
   if (vma.anonVma !== null) {

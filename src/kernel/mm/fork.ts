@@ -60,7 +60,8 @@ function copyLayout(child: MmStruct, parent: MmStruct): void {
 /** 0, -EINTR or -ENOMEM. A child that is not complete is marked unstable: whoever finds it must not rely on its contents. */
 function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<number> {
   if ((yield* mmapWriteLockKillable(current, parent)) !== 0) return -EINTR;
-  current.kernel.uprobes?.dupMmap(parent, child);
+  const { bugs, uprobes } = current.kernel;
+  uprobes?.dupMmap(parent, child);
   // Nobody else can know the child: the second lock of the same class cannot deadlock.
   yield* mmapWriteLockNested(current, child, SINGLE_DEPTH_NESTING);
   child.totalVm = parent.totalVm;
@@ -70,7 +71,7 @@ function* dupMmap(current: TaskStruct, child: MmStruct, parent: MmStruct): Task<
   const events: PendingEvent[] = [];
   let error = 0;
   for (const vma of parent.vmas.snapshot()) {
-    yield* vmaStartWrite(current, parent, vma);
+    if (!bugs.forkWithoutVmaWriteLock) yield* vmaStartWrite(current, parent, vma);
     if ((vma.flags & VM_DONTCOPY) !== 0) {
       vmStatAccount(child, vma.flags, -vma.pages);
       continue;

@@ -66,6 +66,8 @@ export function* lockVmaUnderRcu(current: TaskStruct, mm: MmStruct, page: number
 /** The step after `mm.treeLoad`: why the VMA that was found is not one to lock, as far as can be seen; or null. */
 export function failureSeen(mm: MmStruct, vma: VmArea | null): VmaLockFailure | null {
   if (vma === null) return VmaLockFailure.Hole;
+  if (mm.kernel.bugs.lockVmaAnonVmaCheck && vma.anonymous && vma.anonVma === null)
+    return VmaLockFailure.NoAnonVma;
   return isSeenWriteLocked(mm, vma) ? VmaLockFailure.WriteLocked : null;
 }
 

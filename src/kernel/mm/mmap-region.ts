@@ -24,7 +24,7 @@ import { shmemVmOperations, shmemZeroSetup } from './shmem.ts';
 import { khugepagedEnterVma } from './thp/khugepaged-list.ts';
 import { type VmArea, type VmOperations, vmaClose } from './vma.ts';
 import { VM_ACCOUNT, VM_LOCKED, VM_LOCKED_MASK, VM_SHARED, VM_SPECIAL, VMH_DROPPABLE } from './vma-flags.ts';
-import { vmaInitWriteLocked, vmaMarkAttached } from './vma-lock.ts';
+import { vmaInitWriteLocked, vmaMarkAttached, vmaMarkAttachedUnlocked, vmaStartWrite } from './vma-lock.ts';
 import { vmaMergeNewRange } from './vma-merge.ts';
 import { vmAreaAlloc, vmAreaFree } from './vma-slab.ts';
 
@@ -124,11 +124,13 @@ function* insertNewVma(
     vma.file = shmemZeroSetup(mm.kernel, mapping.end - mapping.start);
     vma.ops = shmemVmOperations;
   }
-  vmaInitWriteLocked(mm, vma);
+  const { newVmaVisibleBeforeLocked } = mm.kernel.bugs;
+  if (!newVmaVisibleBeforeLocked) vmaInitWriteLocked(mm, vma);
   yield mm.treeStore;
   for (const replaced of old.vmas) mm.vmas.remove(replaced.start);
   mm.vmas.insert(vma);
-  vmaMarkAttached(vma);
+  if (newVmaVisibleBeforeLocked) vmaMarkAttachedUnlocked(vma);
+  else vmaMarkAttached(vma);
   mm.mapCount++;
   yield* vmaLinkFile(current, vma);
   if (!vma.anonymous) yield* khugepagedEnterVma(vma);
@@ -202,7 +204,10 @@ function* mapRange(current: TaskStruct, mm: MmStruct, mapping: NewMapping): Task
   vmStatAccount(mm, vma.flags, end - start);
   if ((flags & VM_LOCKED) !== 0) {
     if (supportsMlock(vma)) mm.lockedVm += end - start;
-    else vma.flags &= ~VM_LOCKED_MASK;
+    else {
+      yield* vmaStartWrite(current, mm, vma);
+      vma.flags &= ~VM_LOCKED_MASK;
+    }
   }
   if (mm.kernel.uprobes !== null) yield* mm.kernel.uprobes.mmap(current, vma);
   return 0;

@@ -55,13 +55,22 @@ export function* expandDownwards(current: TaskStruct, vma: VmArea, page: number)
   const refused = mayExpand(vma, page);
   if (refused !== 0) return refused;
   yield* anonVmaPrepare(current, vma);
-  yield* vmaStartWrite(current, mm, vma);
+  if (!mm.kernel.bugs.stackrot) yield* vmaStartWrite(current, mm, vma);
   const { anonVma } = vma;
   if (anonVma === null) throw new Error(`${vma.name} has no anon_vma after it was given one`);
   yield* anonVma.rwsem.downWrite(current);
+  const { stackrot } = mm.kernel.bugs;
+  // Two faults may come here at once where mmap_lock is held for reading.
+  if (stackrot) yield* mm.pageTableLock.lock(current);
   const error = yield* growDown(current, vma, page);
+  if (stackrot) yield* mm.pageTableLock.unlock(current);
   yield* anonVma.rwsem.upWrite(current);
   return error;
+}
+
+/** Then only a number in a node changes, where Linux 6.1 to 6.4 did this with readers inside: in place. */
+function leavesGap(vma: VmArea, page: number): boolean {
+  return vma.mm.vmas.findPrevious(vma.start)?.end !== page;
 }
 
 /** With the VMA write-locked, and its anon_vma too, in whose trees its range changes. 0 or -ENOMEM. */
@@ -77,7 +86,7 @@ function* growDown(current: TaskStruct, vma: VmArea, page: number): Task<number>
   vmStatAccount(mm, vma.flags, grow);
   anonVmaPreUpdate(vma);
   yield mm.treeStore;
-  mm.vmas.resize(vma.start, page, vma.end);
+  mm.vmas.resize(vma.start, page, vma.end, mm.kernel.bugs.stackrot && leavesGap(vma, page));
   vma.start = page;
   vma.pgoff -= grow;
   anonVmaPostUpdate(vma);
@@ -114,5 +123,14 @@ export function* lockMmAndFindVma(current: TaskStruct, mm: MmStruct, page: numbe
     yield* mmapReadUnlock(current, mm);
     return null;
   }
+  if (mm.kernel.bugs.stackrot) return yield* expandUnderReadLock(current, vma, page);
   return yield* expandStack(current, mm, page);
+}
+
+/** As Linux 6.1 to 6.4 did it. Null: it could not be, and the lock is not held. @see v6.4 mm/mmap.c, `find_extend_vma` */
+function* expandUnderReadLock(current: TaskStruct, vma: VmArea, page: number): Task<VmArea | null> {
+  const error = yield* expandDownwards(current, vma, page);
+  if (error === 0) return vma;
+  yield* mmapReadUnlock(current, vma.mm);
+  return null;
 }

@@ -20,6 +20,8 @@ export const VmaLockFailure = {
   WriteLockedMeanwhile: 'write-locked meanwhile',
   /** The VMA does not hold the address any more. */
   RangeChanged: 'range changed',
+  /** It has no anon_vma yet: no reason any more (`lock-vma-anon-vma-check` of the bugs put in on purpose). */
+  NoAnonVma: 'no anon_vma',
   /** It left the tree: looked up again, so not an end. */
   Detached: 'detached',
 } as const;

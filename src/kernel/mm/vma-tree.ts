@@ -430,14 +430,15 @@ export class VmaTree extends VmaTreeView {
   /**
    * The VMA whose range in the tree starts at `from` has the range [start, end) from now on. Its place in the order
    * must stay the same; VMAs in the way are taken out first.
+   * @param inPlace no node is replaced
    */
-  resize(from: number, start: number, end: number): void {
+  resize(from: number, start: number, end: number, inPlace = false): void {
     const before = this.findPrevious(from);
     if (before !== null && before.end > start)
       throw new Error(`page 0x${start.toString(16)} is taken by ${before.name}`);
     if (this.onChange !== null) this.#tell('resize', from, start, end);
     this.root = resized(this.root, from, start, end);
-    this.#changed();
+    if (!inPlace) this.#changed();
   }
 
   #tell(change: TreeChange, at: number, start: number, end: number): void {

@@ -287,6 +287,10 @@ export class VmArea extends SharedObject {
     this.#moreReaders?.splice(at, 1);
   }
 
+  isReadBy(task: SchedTask): boolean {
+    return this.#reader === task || this.#moreReaders?.includes(task) === true;
+  }
+
   get readers(): readonly SchedTask[] {
     return this.#reader === null ? [] : [this.#reader, ...(this.#moreReaders ?? [])];
   }

@@ -18,6 +18,7 @@ import { mmgetNotZero, mmput } from '../mm/mm-lifetime.ts';
 import type { TablePage } from '../mm/page-table.ts';
 import { type MapsEntry, mapsEntry, type SmapsEntry, SmapsGather } from '../mm/smaps.ts';
 import type { VmArea } from '../mm/vma.ts';
+import { VmaIterator } from '../mm/vma-iterator.ts';
 import { vmaEndRead } from '../mm/vma-lock.ts';
 import { HugeVerdict, type PageTableVisitor, walkPageTables } from '../mm/walk-page-tables.ts';
 import { PTRACE_MODE_READ } from '../process/ptrace-access.ts';
@@ -87,13 +88,14 @@ function* showSmaps(current: TaskStruct, mm: MmStruct): Task<SmapsEntry[] | numb
   const entries: SmapsEntry[] = [];
   for (let vma: VmArea | null, from = 0; ; ) {
     if ((yield* mmapReadLockKillable(current, mm)) !== 0) return -EINTR;
-    for (let count = 0; count < VMAS_PER_READ; count++) {
-      vma = mm.vmas.find(from);
-      if (vma === null) break;
+    const iterator = new VmaIterator(current, mm, from);
+    vma = iterator.next();
+    for (let count = 0; count < VMAS_PER_READ && vma !== null; count++) {
       entries.push(yield* gather(current, vma, vma.start));
       from = vma.end;
+      vma = iterator.next();
     }
-    vma = mm.vmas.find(from);
+    iterator.end();
     yield* mmapReadUnlock(current, mm);
     if (vma === null) return entries;
   }
@@ -109,15 +111,19 @@ function* showSmapsRollup(current: TaskStruct, mm: MmStruct): Task<SmapsRollup |
   const parts: SmapsEntry[] = [];
   let end = 0;
   let relocked = false;
-  for (let vma = mm.vmas.find(0); vma !== null; vma = mm.vmas.find(end)) {
+  let iterator = new VmaIterator(current, mm, 0);
+  for (let vma = iterator.next(); vma !== null; vma = iterator.next()) {
     // What was before `end` has been counted; a VMA that was put together meanwhile may begin there.
     parts.push(yield* gather(current, vma, Math.max(vma.start, end)));
     end = vma.end;
     relocked = !relocked && mm.mmapLock.isContended();
     if (!relocked) continue;
+    iterator.end();
     yield* mmapReadUnlock(current, mm);
     if ((yield* mmapReadLockKillable(current, mm)) !== 0) return -EINTR;
+    iterator = new VmaIterator(current, mm, end);
   }
+  iterator.end();
   yield* mmapReadUnlock(current, mm);
   const sum = (name: (typeof SUMMED)[number]): number => parts.reduce((total, part) => total + part[name], 0);
   return {
