@@ -113,6 +113,14 @@ export class PinUser extends GupUser {
   }
 
   /**
+   * That driver takes mmap_lock of the caller's memory again and says what the VMA of its `slot`-th page is now: it looks it up.
+   * @errors EBADF (no such descriptor or slot), EFAULT (the page is not mapped any more)
+   */
+  legacyVmaAgain(fd: number, slot: number): Task<Outcome<VmaContentView>> {
+    return this.#context.made('legacyVmaAgain', legacy.legacyVmaAgain(this.#context, fd, slot));
+  }
+
+  /**
    * The same driver as it is written today: one page and its VMA by `get_user_page_vma_remote`, what the VMA says copied
    * before the lock is let go.
    * @errors EFAULT, ESRCH. @see Linux include/linux/mm.h, `get_user_page_vma_remote`

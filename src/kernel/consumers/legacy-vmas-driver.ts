@@ -10,6 +10,7 @@ import { EFAULT } from '../errno.ts';
 import { FOLL_FORCE, FOLL_WRITE, type MmapLocked } from '../gup/foll-flags.ts';
 import { getUserPageVmaRemote, type UserPageAndVma } from '../gup/get-user-page-vma-remote.ts';
 import {
+  contentOf,
   legacyGetUserPagesRemote,
   legacyPinUserPagesRemote,
   VmaArray,
@@ -41,8 +42,8 @@ export class LegacyPins {
   readonly pin: boolean;
   /** Pages got. */
   count = 0;
-  /** What the VMAs said while the lock was still held; empty when GUP came back without it. */
-  readonly underLock: VmaUse[] = [];
+  /** What the VMAs said when the driver looked, while the lock was still held; empty when GUP came back without it. */
+  readonly seen: VmaUse[] = [];
 
   constructor(pin: boolean) {
     this.pin = pin;
@@ -70,11 +71,43 @@ export function* legacyDriverPin(
     ? yield* legacyPinUserPagesRemote(current, mm, startPage, count, flags, pages, vmas, pass, { guard })
     : yield* legacyGetUserPagesRemote(current, mm, startPage, count, flags, pages, vmas, pass, { guard });
   if (got > 0) into.count = got;
-  if (!locked.held) return got;
-  for (let slot = 0; slot < into.count; slot++) into.underLock.push(yield* vmas.use(current, slot));
+  const { bugs } = mm.kernel;
+  if (!locked.held) {
+    // `vmas` are refused to such calls; who is given them believes them.
+    if (bugs.vmasDroppedLock) yield* lookAtAll(current, into);
+    return got;
+  }
+  if (!bugs.vmasAfterUnlock) yield* lookAtAll(current, into);
   vmas.lockDropped();
   yield* mmapReadUnlock(current, mm);
+  if (bugs.vmasAfterUnlock) yield* lookAtAll(current, into);
   return got;
+}
+
+function* lookAtAll(current: TaskStruct, { vmas, count, seen }: LegacyPins): Task<void> {
+  for (let slot = 0; slot < count; slot++) seen.push(yield* vmas.use(current, slot));
+}
+
+/**
+ * Looks at the VMA of a page once more, by a hold of mmap_lock of its own: it looks it up; with `kernel.bugs.vmasAfterSplit` it
+ * takes the one that it was given before.
+ * @returns -EFAULT: the page is not mapped any more, or the task was killed
+ */
+export function* legacyDriverLookAgain(
+  current: TaskStruct,
+  mm: MmStruct,
+  { vmas }: LegacyPins,
+  slot: number,
+): Task<VmaContent | number> {
+  if ((yield* mmapReadLockKillable(current, mm)) !== 0) return -EFAULT;
+  let content: VmaContent | number = -EFAULT;
+  if (mm.kernel.bugs.vmasAfterSplit) content = (yield* vmas.use(current, slot)).read;
+  else {
+    const vma = mm.vmas.lookup(vmas.pageOf(slot));
+    if (vma !== null) content = contentOf(vma);
+  }
+  yield* mmapReadUnlock(current, mm);
+  return content;
 }
 
 /** Gives the pages back. */
@@ -102,8 +135,7 @@ export function* pageVmaContent(
   const error = yield* getUserPageVmaRemote(current, mm, page, flags, out);
   let content: VmaContent | number = error;
   if (error === 0 && out.vma !== null) {
-    const { name, start, end, flags: vmFlags } = out.vma;
-    content = { name, mm: out.vma.mm.name, start, end, flags: vmFlags };
+    content = contentOf(out.vma);
     yield* putUserPage(current, out.pages[0]);
   }
   yield* mmapReadUnlock(current, mm);

@@ -76,7 +76,8 @@ interface VmaSlot {
   afterUnlock: boolean;
 }
 
-const contentOf = (vma: VmArea): VmaContent => ({
+/** What a VMA says of itself now. */
+export const contentOf = (vma: VmArea): VmaContent => ({
   name: vma.name,
   mm: vma.mm.name,
   start: vma.start,
@@ -91,6 +92,17 @@ export class VmaArray {
   /** Slots that were filled. */
   get filled(): number {
     return this.#slots.length;
+  }
+
+  /** The page for which the slot was filled. */
+  pageOf(slot: number): number {
+    return this.#slot(slot).page;
+  }
+
+  #slot(slot: number): VmaSlot {
+    const entry = this.#slots[slot];
+    if (entry === undefined) throw new Error(`vmas[${slot}] was never filled`);
+    return entry;
   }
 
   /** `vmas[slot] = vma`, by GUP. */
@@ -108,8 +120,7 @@ export class VmaArray {
    * warning of the kernel, as a sanitizer would.
    */
   *use(current: TaskStruct, slot: number): Task<VmaUse> {
-    const entry = this.#slots[slot];
-    if (entry === undefined) throw new Error(`vmas[${slot}] was never filled`);
+    const entry = this.#slot(slot);
     yield new SchedPoint(PointKind.Read, entry.vma, 'vmas[i]', StepCost.SharedLoad);
     const read = contentOf(entry.vma);
     const { page, filled, afterUnlock } = entry;
@@ -233,7 +244,8 @@ function* entry(
   const flags = validGupFlags(current, pages, locked, gupFlags, toSet);
   if (flags === INVALID_GUP_ARGS) return refused;
   if ((flags & FOLL_LONGTERM) !== 0) throw new Error('the GUP of old is modelled without FOLL_LONGTERM');
-  if (guard && vmas !== null && (flags & FOLL_UNLOCKABLE) !== 0) {
+  const guarded = guard && !mm.kernel.bugs.vmasDroppedLock;
+  if (guarded && vmas !== null && (flags & FOLL_UNLOCKABLE) !== 0) {
     current.kernel.warnings.once(current, 'is_valid_gup_args', 'vmas of a call that may drop mmap_lock');
     return refused;
   }

@@ -4,6 +4,7 @@ import { hexAddress } from '../../base/u64.ts';
 import {
   type LegacyPinRequest,
   LegacyPins,
+  legacyDriverLookAgain,
   legacyDriverPin,
   legacyDriverRelease,
   pageVmaContent,
@@ -66,7 +67,7 @@ export function legacyPinUserPages(
     if (got < 0) return errnoFailure(got);
     const release = (current: TaskStruct): Task<void> => legacyDriverRelease(current, pins);
     const fd = task.files.install(new OpenFile('legacy pins', pins, release));
-    return success({ fd, pages: got, vmas: pins.underLock.map(useView) });
+    return success({ fd, pages: got, vmas: pins.seen.map(useView) });
   });
 }
 
@@ -79,6 +80,22 @@ export function legacyVma(context: ProcessContext, fd: number, slot: number): Ta
       : atomically(() => -EBADF);
   return systemCall(context, 'vmas[i]', [`${fd}`, `${slot}`], call, (use) =>
     typeof use === 'number' ? errnoFailure(use) : success(useView(use)),
+  );
+}
+
+export function legacyVmaAgain(
+  context: ProcessContext,
+  fd: number,
+  slot: number,
+): Task<Outcome<VmaContentView>> {
+  const { task } = context;
+  const pins = openFileOf(context, fd)?.value;
+  const call: Task<VmaContent | number> =
+    pins instanceof LegacyPins && slot >= 0 && slot < pins.vmas.filled
+      ? onMemory(context, undefined, (mm) => legacyDriverLookAgain(task, mm, pins, slot))
+      : atomically(() => -EBADF);
+  return systemCall(context, 'the VMA of a page again', [`${fd}`, `${slot}`], call, (content) =>
+    typeof content === 'number' ? errnoFailure(content) : success(contentView(content)),
   );
 }
 
