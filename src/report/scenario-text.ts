@@ -100,6 +100,8 @@ function outcomeWords({ outcome, assertions }: ScenarioResult): string {
       return assertions === 0 ? 'finished' : 'finished, every assertion holds';
     case 'assertion failed':
       return `ASSERTION FAILED: "${outcome.name}": ${outcome.text}`;
+    case 'check failed':
+      return `CHECK FAILED: ${outcome.name}: ${outcome.text}\n  rule: ${outcome.rule}\n  source: ${outcome.source}`;
     case 'unsupported':
       return `unsupported: ${outcome.what}`;
     case 'interrupted':

@@ -9,6 +9,7 @@ import { RandomPolicy } from '../sched/policy/random.ts';
 import { ReplayPolicy } from '../sched/policy/replay.ts';
 import { RoundRobinPolicy } from '../sched/policy/round-robin.ts';
 import { StallingPolicy } from '../sched/policy/stalling.ts';
+import { StraightPolicy } from '../sched/policy/straight.ts';
 import { VirtualTimePolicy } from '../sched/policy/virtual-time.ts';
 import { parseSchedule } from '../sched/schedule-text.ts';
 import { MACHINE_SETTINGS, type MachineSettings } from './machine-settings.ts';
@@ -27,14 +28,19 @@ export interface RunConfig extends ProcessorOptions, MachineSettings {
   /** Default: the scenario's, else 1. */
   readonly cpus?: number;
   /**
-   * Default: `virtual-time`. `schedule` overrides it. `stalling` draws as `random` does, and now and then lets one CPU do
+   * Default: `virtual-time`. `schedule` goes before it. `stalling` draws as `random` does, and now and then lets one CPU do
    * nothing for a long while.
    */
   readonly policy?: PolicyName | Policy;
   /** For the policies that draw, and for random memory tags; default 1. */
   readonly seed?: number;
-  /** Replays the choices of another run: the text it printed. */
+  /**
+   * Makes the choices of another run: the text it printed. Past its end `policy` goes on, or, where none is given, whoever
+   * made the last step as long as it can.
+   */
   readonly schedule?: string;
+  /** Watches the run with the checks of src/check/races, all or those named; the first finding ends it. Default: none. */
+  readonly checks?: boolean | readonly string[];
   /** Default: the scenario's, else `profile`. */
   readonly retention?: 'profile' | 'adversarial' | 'none';
   /**
@@ -69,6 +75,7 @@ const RUN_KEYS: readonly string[] = [
   'policy',
   'seed',
   'schedule',
+  'checks',
   'retention',
   'speculation',
   'profile',
@@ -130,8 +137,13 @@ function settleSpeculation(
   return { retention: settled, speculation: true };
 }
 
-function policyOf({ policy = 'virtual-time', seed = 1, schedule }: RunConfig): Policy {
-  if (schedule !== undefined) return new ReplayPolicy(parseSchedule(schedule));
+function policyOf({ policy, seed = 1, schedule }: RunConfig): Policy {
+  if (schedule === undefined) return policyNamed(policy ?? 'virtual-time', seed);
+  const after = policy === undefined ? new StraightPolicy() : policyNamed(policy, seed);
+  return new ReplayPolicy(parseSchedule(schedule), after);
+}
+
+function policyNamed(policy: PolicyName | Policy, seed: number): Policy {
   if (typeof policy !== 'string') return policy;
   switch (policy) {
     case 'virtual-time':

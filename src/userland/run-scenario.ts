@@ -10,6 +10,7 @@ import type { ScenarioProcesses } from './scenario-processes.ts';
 import type { ReportSection } from './scenario-report.ts';
 import { FIRST_SLICE, ScenarioRunner } from './scenario-runner.ts';
 import type { SharedValue } from './share.ts';
+import { WatchingChecks } from './watching-checks.ts';
 import type { ProcessView, WorldView } from './world-view.ts';
 
 /** How one program ended. */
@@ -93,10 +94,12 @@ export function* runScenarioInSlices(
 ): Generator<number, ScenarioResult, boolean | undefined> {
   const runner = new ScenarioRunner(scenario, config);
   const { settings } = runner;
+  const checks = config.checks === undefined ? null : new WatchingChecks(config.checks);
   const run = yield* runner.runInSlices(
     settings.policy,
     {
       keepEvents: config.maxEvents ?? DEFAULT_MAX_EVENTS,
+      ...(checks === null ? {} : { attach: checks.attach }),
       ...(config.atEnd === undefined ? {} : { atEnd: config.atEnd }),
     },
     firstSlice,
@@ -105,7 +108,7 @@ export function* runScenarioInSlices(
   const cyclesByCpu = system.machine.cpus.map((cpu) => cpu.time);
   return {
     title: scenario.title,
-    outcome: outcomeOf(run.end),
+    outcome: checks?.failure(run.end) ?? outcomeOf(run.end),
     assertions: Object.keys(scenario.always ?? {}).length + Object.keys(scenario.finally ?? {}).length,
     config: {
       arch: config.architecture.name,

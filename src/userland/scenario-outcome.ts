@@ -13,6 +13,14 @@ export type ScenarioOutcome =
   | { readonly kind: 'finished' }
   /** `name` is the assertion's sentence, or the program whose own check failed. */
   | { readonly kind: 'assertion failed'; readonly name: string; readonly text: string }
+  /** A check that watched the run found something: `rule` is what must hold, `source` where that is said. */
+  | {
+      readonly kind: 'check failed';
+      readonly name: string;
+      readonly text: string;
+      readonly rule: string;
+      readonly source: string;
+    }
   | {
       readonly kind: 'deadlock';
       readonly text: string;

@@ -132,12 +132,12 @@ class Explorer {
     schedule: string,
     run: number,
   ): Generator<ExploreProgress, Finding, boolean | undefined> {
-    const original = traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule)));
+    const original = traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule)), 'replay');
     mustBeSame(original.problem, problem, schedule);
     const shrinking = shrinkPlan(this.#runs, problem, original.stretches, this.#settings.shrinkRuns);
     let step = shrinking.next();
     while (!step.done) step = shrinking.next(yield this.#progress('shortening'));
-    const simple = traceRun(this.#runs, new GuidedPolicy(step.value));
+    const simple = traceRun(this.#runs, new GuidedPolicy(step.value), 'run');
     const same = simple.problem !== null && problemKey(simple.problem) === problemKey(problem);
     const traced = same ? simple : original;
     return {

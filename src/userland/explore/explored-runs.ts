@@ -5,7 +5,7 @@
  */
 import { InputError } from '../../base/input-error.ts';
 import type { CheckFinding } from '../../check/races/check.ts';
-import { type AttachedChecks, attachChecks, CHECK_NAMES, CHECKS } from '../../check/races/registry.ts';
+import { CHECK_NAMES } from '../../check/races/registry.ts';
 import type { MachineEvent } from '../../hardware/event-sink.ts';
 import type { Policy } from '../../sched/policy/policy.ts';
 import { ReplayPolicy } from '../../sched/policy/replay.ts';
@@ -15,8 +15,9 @@ import { formatSchedule, parseSchedule } from '../../sched/schedule-text.ts';
 import type { RunConfig } from '../run-config.ts';
 import type { Scenario } from '../scenario.ts';
 import type { RunEnd } from '../scenario-outcome.ts';
-import { ScenarioRunner } from '../scenario-runner.ts';
+import { type ExitManner, ScenarioRunner } from '../scenario-runner.ts';
 import type { System } from '../system.ts';
+import { checkedNames, ruleOf, WatchingChecks } from '../watching-checks.ts';
 import { ObservedPolicy } from './observed-policy.ts';
 import type { Problem } from './problem.ts';
 
@@ -42,7 +43,7 @@ export interface ExploredRunsOptions {
 export class ExploredRuns {
   readonly #runner: ScenarioRunner;
   readonly #maxSteps: number;
-  readonly #checks: readonly string[];
+  readonly #checks: WatchingChecks;
   /** A program that throws is something found, not a mistake of the scenario: it does not under every schedule. */
   mistakesAreProblems = false;
 
@@ -50,36 +51,49 @@ export class ExploredRuns {
   constructor(scenario: Scenario, config: RunConfig, { maxSteps, checksOff }: ExploredRunsOptions) {
     this.#runner = new ScenarioRunner(scenario, config);
     this.#maxSteps = maxSteps;
-    this.#checks = CHECK_NAMES.filter((name) => !checksOff.includes(name));
+    const off = checkedNames(checksOff);
+    this.#checks = new WatchingChecks(CHECK_NAMES.filter((name) => !off.includes(name)));
   }
 
-  /** @throws InputError for a mistake of a program in the first run, or a schedule that does not fit */
+  /** @throws InputError for a mistake of a program, until `mistakesAreProblems` */
   run(policy: Policy, keepEvents?: number): ExploredRun {
-    const first = this.#once(policy, this.#maxSteps, keepEvents);
+    return this.#twice(policy, { exit: 'in a row', keepEvents });
+  }
+
+  /**
+   * What a schedule gives, whoever recorded it; past its end `after` goes on.
+   * @throws InputError for a schedule that does not fit
+   */
+  replay(policy: ObservedPolicy, keepEvents?: number): ExploredRun {
+    return this.#twice(policy, { exit: 'chosen', keepEvents });
+  }
+
+  #twice(policy: Policy, options: Options): ExploredRun {
+    const first = this.#once(policy, this.#maxSteps, options);
     if (first.end !== 'step bound') return first.run;
     const again = new ReplayPolicy(parseSchedule(first.run.schedule()), new StraightPolicy());
-    return { ...this.#once(again, 2 * this.#maxSteps, keepEvents).run, slow: true };
+    return { ...this.#once(again, 2 * this.#maxSteps, { ...options, exit: 'chosen' }).run, slow: true };
   }
 
   #once(
     policy: Policy,
     maxSteps: number,
-    keepEvents: number | undefined,
+    { exit, keepEvents }: Options,
   ): { readonly run: ExploredRun; readonly end: RunEnd['kind'] } {
-    let watched: Watched | null = null;
-    const attach = (system: System): void => {
-      watched = { system, checks: attachChecks(system, this.#checks) };
+    let system: System | null = null;
+    const attach = (begun: System): void => {
+      system = begun;
+      this.#checks.attach(begun);
     };
     const kept = keepEvents === undefined ? {} : { keepEvents };
     try {
-      const outcome = this.#runner.run(policy, { exit: 'in a row', maxSteps, attach, ...kept });
-      const { end, system, counter } = outcome;
+      const { end, system, counter } = this.#runner.run(policy, { exit, maxSteps, attach, ...kept });
       const unsupported = end.kind === 'unsupported' ? end.what : null;
-      const problem = problemOf(end, (watched as Watched | null)?.checks ?? null);
+      const found = this.#checks.finding(end);
+      const problem = found === null ? problemOf(end) : problemOfCheck(found);
       return { run: exploredRun(system, problem, unsupported, counter.events), end: end.kind };
     } catch (error) {
-      const { system } = (watched as Watched | null) ?? {};
-      if (system === undefined || !this.#isProblem(error, policy)) throw error;
+      if (system === null || !this.#isProblem(error, policy)) throw error;
       return { run: exploredRun(system, programError(error as InputError), null, []), end: 'thrown' };
     }
   }
@@ -90,9 +104,9 @@ export class ExploredRuns {
   }
 }
 
-interface Watched {
-  readonly system: System;
-  readonly checks: AttachedChecks;
+interface Options {
+  readonly exit: ExitManner;
+  readonly keepEvents: number | undefined;
 }
 
 function exploredRun(
@@ -105,10 +119,7 @@ function exploredRun(
   return { problem, unsupported, steps, slow: false, schedule: () => formatSchedule(schedule), events };
 }
 
-function problemOf(end: RunEnd, checks: AttachedChecks | null): Problem | null {
-  if (end.kind === 'finished') checks?.finish();
-  const found = checks?.findings[0];
-  if (found !== undefined) return problemOfCheck(found);
+function problemOf(end: RunEnd): Problem | null {
   const plain = { rule: null, source: null, objects: [], task: null };
   switch (end.kind) {
     case 'assertion failed':
@@ -126,6 +137,7 @@ function problemOf(end: RunEnd, checks: AttachedChecks | null): Problem | null {
     case 'thrown':
       return thrown(end.error);
     case 'finished':
+    case 'check failed':
     case 'stopped':
     case 'interrupted':
     case 'unsupported':
@@ -134,9 +146,7 @@ function problemOf(end: RunEnd, checks: AttachedChecks | null): Problem | null {
 }
 
 function problemOfCheck({ check, text, objects, task }: CheckFinding): Problem {
-  const definition = CHECKS.find(({ name }) => name === check);
-  const { rule = null, source = null } = definition ?? {};
-  return { kind: 'check', name: check, text, rule, source, objects, task };
+  return { kind: 'check', name: check, text, ...ruleOf(check), objects, task };
 }
 
 function programError(error: InputError): Problem {

@@ -24,7 +24,8 @@ export class ObservedPolicy implements Policy {
     const couldGoOn = lastCode !== null && indexOfCode(candidates, count, lastCode) >= 0;
     const chosen = this.#policy.choose(candidates, count, run);
     if (typeof chosen === 'object') this.impossible = true;
-    else if (chosen !== 'redundant') this.#preempts = couldGoOn && (candidates[chosen] as Candidate).code !== lastCode;
+    else if (chosen !== 'redundant')
+      this.#preempts = couldGoOn && (candidates[chosen] as Candidate).code !== lastCode;
     return chosen;
   }
 

@@ -37,15 +37,18 @@ export interface TracedRun extends ExploredRun {
 const MOST_EVENTS = 1_000_000;
 const ACCESS = { [PointKind.Read]: 'read', [PointKind.Write]: 'write', [PointKind.Wait]: 'wait' } as const;
 
-/** @throws InputError for a schedule that does not fit */
-export function traceRun(runs: ExploredRuns, policy: Policy): TracedRun {
+/**
+ * @param way `run`: any policy; `replay`: a schedule that a run has recorded, whatever it was
+ * @throws InputError for a schedule that does not fit
+ */
+export function traceRun(runs: ExploredRuns, policy: Policy, way: 'run' | 'replay'): TracedRun {
   const trace: TracedStep[] = [];
   const recorder = new StretchRecorder();
   const observed = new ObservedPolicy(policy, (candidate, preempts, run) => {
     recorder.add(candidate.code);
     trace.push(tracedStep(candidate, preempts, eventsSoFar(run)));
   });
-  const run = runs.run(observed, MOST_EVENTS);
+  const run = way === 'run' ? runs.run(observed, MOST_EVENTS) : runs.replay(observed, MOST_EVENTS);
   return { ...run, trace, stretches: recorder.stretches };
 }
 
