@@ -23,6 +23,7 @@ import {
   fanOfTables,
   fanOfVmas,
 } from './fans.ts';
+import { type ChangeListener, TableChanges } from './table-changes.ts';
 
 /** What is watched: a `System`, or what a test has put together. */
 export interface WatchedSystem {
@@ -36,6 +37,7 @@ export class Watch {
   readonly loop: RunLoop;
   readonly tlbView: TlbView;
   readonly findings: CheckFinding[] = [];
+  #changes: TableChanges | null = null;
   readonly #tables: Partial<TableWatcher>[] = [];
   readonly #frames: Partial<FrameObserver>[] = [];
   readonly #references: Partial<FrameWatcher>[] = [];
@@ -50,6 +52,18 @@ export class Watch {
     this.kernel = kernel;
     this.loop = loop;
     this.tlbView = tlbView;
+  }
+
+  /** A check is looking at VMAs itself: what it reads is nobody's access. */
+  quiet = false;
+
+  /** For listeners that read fields of VMAs, which would be told of as accesses of the task that makes the step. */
+  unwatched<T>(look: () => T): T {
+    const before = this.quiet;
+    this.quiet = true;
+    const seen = look();
+    this.quiet = before;
+    return seen;
   }
 
   /** The task in whose context the step is made, an interrupt's too; null between steps and for idle CPUs. */
@@ -68,6 +82,20 @@ export class Watch {
   /** Page tables: added to those in use, taken out, just before an entry changes, read after they were freed. */
   onTables(listener: Partial<TableWatcher>): void {
     this.#tables.push(listener);
+  }
+
+  /** Entries of page tables, just before they change: decoded, with the place that they stand at. */
+  onTableChange(listener: ChangeListener): void {
+    this.tableChanges().onChange(listener);
+  }
+
+  /** Where each table is used. Kept from when the first check asks for it. */
+  tableChanges(): TableChanges {
+    if (this.#changes === null) {
+      this.#changes = new TableChanges(this.kernel);
+      this.onTables(this.#changes);
+    }
+    return this.#changes;
   }
 
   /** Blocks of frames, when they have left the allocator or have gone back. */
