@@ -22,6 +22,7 @@ import {
   CandidateKind,
   type ImpossibleChoice,
   type Policy,
+  type Redundant,
   type RunView,
 } from './policy/policy.ts';
 import { VirtualTimePolicy } from './policy/virtual-time.ts';
@@ -198,9 +199,10 @@ export class RunLoop implements RunView {
       const count = this.#collect();
       if (count === 0) return this.#deadlock();
       const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
-      if (choice === 'redundant') return { kind: 'redundant', steps: this.steps };
-      if (typeof choice !== 'number') return this.#impossible(choice, count);
+      if (typeof choice !== 'number') return this.#notChosen(choice, count);
       this.#make(this.#candidates[choice] as Candidate, count, afterStep === undefined, limit);
+      // Who looks on after a step is no task.
+      if (afterStep !== undefined) this.#stepping = null;
       if (this.#stopping || afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };
     }
     return { kind: 'finished', steps: this.steps };
@@ -391,7 +393,9 @@ export class RunLoop implements RunView {
     return { kind: 'deadlock', cycle: findCycle(unfinished.waits), ...unfinished };
   }
 
-  #impossible({ position, wanted }: ImpossibleChoice, count: number): RunResult {
+  #notChosen(choice: ImpossibleChoice | Redundant, count: number): RunResult {
+    if (choice === 'redundant') return { kind: 'redundant', steps: this.steps };
+    const { position, wanted } = choice;
     return {
       kind: 'impossible-choice',
       position,

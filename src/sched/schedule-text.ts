@@ -123,7 +123,11 @@ export function parseSchedule(text: string): Schedule {
 }
 
 /** Null when the letter and the numbers do not go together. */
-function codeOf(prefix: string | undefined, first: string | undefined, second: string | undefined): number | null {
+function codeOf(
+  prefix: string | undefined,
+  first: string | undefined,
+  second: string | undefined,
+): number | null {
   if (prefix === 'g' || prefix === 'a') {
     if (first !== undefined || second !== undefined) return null;
     return prefix === 'g' ? GRACE_PERIOD_CODE : ALLOCATION_FAILURE_CODE;

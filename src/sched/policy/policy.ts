@@ -137,7 +137,11 @@ export interface Policy {
    * Picks one of the first `count` candidates (2 or more) by its index. Their order is by CPU: its interrupt, its
    * current task, its other tasks by id; after all of them what the hardware and the outside could do, by code.
    */
-  choose(candidates: readonly Candidate[], count: number, run: RunView): number | ImpossibleChoice | Redundant;
+  choose(
+    candidates: readonly Candidate[],
+    count: number,
+    run: RunView,
+  ): number | ImpossibleChoice | Redundant;
   /** Told of every step just before it is made, also where there was no choice. A policy that has it runs slower. */
   beforeStep?(candidate: Candidate, run: RunView): void;
 }
