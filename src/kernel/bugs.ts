@@ -14,6 +14,12 @@ export interface BugDescription {
 
 /** By the name of their switch, sorted. */
 export const BUGS = {
+  anonVmaReuse: {
+    name: 'anon-vma-reuse',
+    title:
+      'Children of an anon_vma and the VMAs that use it are counted as one number, by which two VMAs may come to share it.',
+    source: 'CVE-2022-42703; Linux commit 2555283eb40d (2022)',
+  },
   bpfIteratorHoldsMmapLock: {
     name: 'bpf-iterator-holds-mmap-lock',
     title:
@@ -118,10 +124,10 @@ export const BUGS = {
       'get_user_pages gives VMAs to a caller that lets it drop mmap_lock: those of before the drop may be gone on return.',
     source: 'Lorenzo Stoakes, “remove the vmas parameter from GUP APIs”, April 2023',
   },
-  wpPageCopyNoFlush: {
-    name: 'wp-page-copy-no-flush',
+  wpPageCopyLateFlush: {
+    name: 'wp-page-copy-late-flush',
     title: 'A copy on write is mapped while other CPUs still have the old page in their TLBs.',
-    source: 'Linux mm/memory.c, wp_page_copy, before ptep_clear_flush (commit 4ce072f1faf2)',
+    source: 'Suresh Siddha, “mm: fix a race condition under SMC + COW”, September 2006; do_wp_page',
   },
   vmspliceCowLeak: {
     name: 'vmsplice-cow-leak',

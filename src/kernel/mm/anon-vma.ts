@@ -102,17 +102,23 @@ export function* anonVmaClone(current: TaskStruct, target: VmArea, source: VmAre
   for (let i = source.anonVmaChain.length - 1; i >= 0; i--) {
     const { anonVma } = source.anonVmaChain[i] as AnonVmaChain;
     anonVmaChainLink(target, anonVma);
-    if (
-      target.anonVma === null &&
-      source.anonVma !== null &&
-      anonVma.numChildren < 2 &&
-      anonVma.numActiveVmas === 0
-    ) {
+    if (target.anonVma === null && source.anonVma !== null && isReusable(current, anonVma, source)) {
       target.anonVma = anonVma;
     }
   }
   if (target.anonVma !== null) target.anonVma.numActiveVmas++;
   if (family !== null) yield* family.rwsem.upWrite(current);
+}
+
+/**
+ * Has nobody but others' pages of long ago an interest in it? One counter was not enough to tell.
+ * @see Linux v5.19 mm/rmap.c, `anon_vma_clone`; commit 2555283eb40d, "mm/rmap: Fix anon_vma->degree ambiguity leading to
+ *   double-reuse" (2022)
+ */
+function isReusable({ kernel }: TaskStruct, anonVma: AnonVma, source: VmArea): boolean {
+  const { numChildren, numActiveVmas } = anonVma;
+  if (kernel.bugs.anonVmaReuse) return anonVma !== source.anonVma && numChildren + numActiveVmas < 2;
+  return numChildren < 2 && numActiveVmas === 0;
 }
 
 /**
