@@ -229,9 +229,12 @@ function* replaceByCopy(fault: VmFault, table: TablePage, old: number, copy: num
   if (inRun(kernel, table, index)) yield* unfoldRun(current, mm, table, page);
   yield table.setEntry;
   pageTables.getAndClear(table, index);
-  if ((pageTables.flags(table.level) & EntryFlag.Protnone) === 0) yield* flushTlbPage(current, mm, page);
+  const cached = (pageTables.flags(table.level) & EntryFlag.Protnone) === 0;
+  const late = kernel.bugs.wpPageCopyLateFlush;
+  if (cached && !late) yield* flushTlbPage(current, mm, page);
   addNewAnonRmap(frames, copy, vma, page);
   yield table.setEntry;
   pageTables.setLeaf(table, index, copy, flags);
+  if (cached && late) yield* flushTlbPage(current, mm, page);
   if (old !== -1) removeRmap(frames, old, mm);
 }
