@@ -53,7 +53,7 @@ function eventLines(event: MachineEvent, options: TimelineOptions, columns: numb
   const named = columns === 1 && options.cpus > 1;
   const cpu = named ? `${String(event.cpu).padStart(CPU_WIDTH - 2)}  ` : '';
   const head = `${String(event.time).padStart(TIME_WIDTH)}${GAP}${cpu}`;
-  return textOf(event, options)
+  return eventText(event, options)
     .flatMap((text) => wrapped(text, width - cpu.length))
     .map((text, index) => {
       const padding = ' '.repeat(Math.max(0, width - text.length));
@@ -66,7 +66,7 @@ function eventLines(event: MachineEvent, options: TimelineOptions, columns: numb
 }
 
 /** Words of `text` on as many lines as it takes, the further ones indented. A word that is too long is a list, as a rule. */
-function wrapped(text: string, width: number): string[] {
+export function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   let rest = text.trimEnd();
   const indent = `${/^ */.exec(text)?.[0] ?? ''}    `;
@@ -135,7 +135,11 @@ const words: Words = {
   note: ({ text }) => text,
 };
 
-function textOf(event: MachineEvent, { all = false, arch }: TimelineOptions): string[] {
+/** What an event says, without place and time; a few kinds take several lines. */
+export function eventText(
+  event: MachineEvent,
+  { all = false, arch }: Pick<TimelineOptions, 'all' | 'arch'>,
+): string[] {
   const line = (words[event.kind] as (event: MachineEvent, context: string) => string)(
     event,
     contextName(arch),

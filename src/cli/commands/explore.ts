@@ -52,7 +52,7 @@ async function explore(file: string, options: Options, session: Session): Promis
   const { scenario, config } = await machineChoice(options, () => loadScenario(file));
   const result = await explored(scenario, { ...config, ...choices }, seconds, session);
   const { exploreText } = await import('../../report/explore-text.ts');
-  session.print(exploreText(result));
+  session.print(exploreText(result, { width: session.width }));
   if (result.unsupported !== null) session.nothingChecked(`${file}: ${result.unsupported} is not built`);
   else if (result.findings.length > 0) session.checkFailed();
 }

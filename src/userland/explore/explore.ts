@@ -39,6 +39,7 @@ export interface ExploreProgress {
 export interface ExploreResult {
   readonly title: string;
   readonly settings: ExploreSettings;
+  readonly cpus: number;
   /** Why it ended: a finding, everything seen, the bound on runs, or its caller. */
   readonly ended: 'finding' | 'exhausted' | 'runs' | 'stopped' | 'unsupported';
   readonly runs: number;
@@ -103,6 +104,7 @@ class Explorer {
     return {
       title,
       settings: this.#settings,
+      cpus: this.#runs.settings.cpus,
       ended,
       runs,
       distinctStates,

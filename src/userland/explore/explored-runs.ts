@@ -10,9 +10,9 @@ import type { MachineEvent } from '../../hardware/event-sink.ts';
 import type { Policy } from '../../sched/policy/policy.ts';
 import { ReplayPolicy } from '../../sched/policy/replay.ts';
 import { StraightPolicy } from '../../sched/policy/straight.ts';
-import { TaskFailure } from '../../sched/run-result.ts';
+import { TaskFailure, type WaitReport } from '../../sched/run-result.ts';
 import { formatSchedule, parseSchedule } from '../../sched/schedule-text.ts';
-import type { RunConfig } from '../run-config.ts';
+import type { RunConfig, Settings } from '../run-config.ts';
 import type { Scenario } from '../scenario.ts';
 import type { RunEnd } from '../scenario-outcome.ts';
 import { type ExitManner, ScenarioRunner } from '../scenario-runner.ts';
@@ -53,6 +53,11 @@ export class ExploredRuns {
     this.#maxSteps = maxSteps;
     const off = checkedNames(checksOff);
     this.#checks = new WatchingChecks(CHECK_NAMES.filter((name) => !off.includes(name)));
+  }
+
+  /** What every run has. */
+  get settings(): Settings {
+    return this.#runner.settings;
   }
 
   /** @throws InputError for a mistake of a program, until `mistakesAreProblems` */
@@ -120,7 +125,7 @@ function exploredRun(
 }
 
 function problemOf(end: RunEnd): Problem | null {
-  const plain = { rule: null, source: null, objects: [], task: null };
+  const plain = { rule: null, source: null, objects: [], task: null, waits: [] };
   switch (end.kind) {
     case 'assertion failed':
       return { ...plain, kind: 'assertion', name: end.name, text: end.text };
@@ -130,7 +135,7 @@ function problemOf(end: RunEnd): Problem | null {
         kind: 'deadlock',
         name: 'deadlock',
         text: end.text,
-        objects: [...new Set(end.waits.filter(({ blocked }) => blocked).map(({ object }) => object))],
+        ...blockedOn(end.waits),
       };
     case 'step bound':
       return { ...plain, kind: 'livelock', name: 'livelock', text: end.text };
@@ -145,13 +150,36 @@ function problemOf(end: RunEnd): Problem | null {
   }
 }
 
+function blockedOn(waits: readonly WaitReport[]): Pick<Problem, 'objects' | 'waits'> {
+  const blocked = waits.filter((wait) => wait.blocked);
+  return {
+    objects: [...new Set(blocked.map(({ object }) => object))],
+    waits: blocked.map(({ task, cpu, operation, object, holders }) => ({
+      task,
+      cpu,
+      operation,
+      object,
+      holders: holders.map(({ name, mode }) => ({ name, mode })),
+    })),
+  };
+}
+
 function problemOfCheck({ check, text, objects, task }: CheckFinding): Problem {
-  return { kind: 'check', name: check, text, ...ruleOf(check), objects, task };
+  return { kind: 'check', name: check, text, ...ruleOf(check), objects, task, waits: [] };
 }
 
 function programError(error: InputError): Problem {
   const name = 'program error';
-  return { kind: name, name, text: error.message, rule: null, source: null, objects: [], task: null };
+  return {
+    kind: name,
+    name,
+    text: error.message,
+    rule: null,
+    source: null,
+    objects: [],
+    task: null,
+    waits: [],
+  };
 }
 
 function thrown(error: unknown): Problem {
@@ -164,5 +192,6 @@ function thrown(error: unknown): Problem {
     source: null,
     objects: [],
     task: error instanceof TaskFailure ? error.task : null,
+    waits: [],
   };
 }

@@ -2,6 +2,7 @@
  * What can be wrong with one run, and whether two runs have the same thing wrong with them. A run that only reached
  * its bound on steps is a problem when its tasks do not end though all of them get their turn.
  */
+import type { WaitReport } from '../../sched/run-result.ts';
 
 export type ProblemKind =
   /** A check of src/check/races found something. */
@@ -28,7 +29,12 @@ export interface Problem {
   readonly objects: readonly string[];
   /** Whose step it was, as far as that is known. */
   readonly task: string | null;
+  /** Who waits for what: of a deadlock. */
+  readonly waits: readonly ProblemWait[];
 }
+
+/** Who waits at the end of a deadlock, and for what. */
+export type ProblemWait = Pick<WaitReport, 'task' | 'cpu' | 'operation' | 'object' | 'holders'>;
 
 /** Two problems with the same key are the same finding, found on two ways. */
 export function problemKey({ kind, name, text }: Problem): string {
