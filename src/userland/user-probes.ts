@@ -68,6 +68,15 @@ export interface TomoyoPage {
   readonly data: Uint8Array;
 }
 
+/** One mapping that a BPF program has come by (`bpfIterTaskVma`). */
+export interface TaskVmaRead {
+  /** Bytes; `end` is the one after the last. */
+  readonly start: bigint;
+  readonly end: bigint;
+  /** What it read there; null: it could not. */
+  readonly data: Uint8Array | null;
+}
+
 export class ProbeUser extends DeviceUser {
   readonly #context: ProcessContext;
 
@@ -148,6 +157,15 @@ export class ProbeUser extends DeviceUser {
   ): Task<Outcome<KernelString>> {
     const call = probes.bpfCopyFromUserTaskStr(this.#context, pid, address, destination, flags);
     return this.#context.made('bpfCopyFromUserTaskStr', call);
+  }
+
+  /**
+   * A BPF program on this CPU that goes over the mappings of `pid` (bpf_for_each(task_vma, …)) and reads so many bytes at the
+   * beginning of each by bpf_copy_from_user_task. A mapping that is being changed is passed over.
+   * @errors ENOENT (no memory), ESRCH. @see Linux kernel/bpf/task_iter.c, `bpf_iter_task_vma_next`
+   */
+  bpfIterTaskVma(pid: number, bytes: Word): Task<Outcome<readonly TaskVmaRead[]>> {
+    return this.#context.made('bpfIterTaskVma', probes.bpfIterTaskVma(this.#context, pid, bytes));
   }
 
   /**

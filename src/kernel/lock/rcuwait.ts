@@ -16,7 +16,8 @@ export class RcuWait {
 
   /**
    * Sleeps until `condition` holds at a time when it is looked at, or, if `killable`, until a fatal signal comes.
-   * Looking needs no point: the caller's last step was a write to `object`, on which the condition depends.
+   * Between showing itself and looking is a point: somebody who makes the condition true there finds a task to wake that
+   * does not sleep.
    * @param object what reports say is waited for
    * @returns 0 or -EINTR
    */
@@ -34,6 +35,7 @@ export class RcuWait {
     lockWait(current, object, operation);
     const ready = killable ? () => this.#woken || current.fatalSignalPending() : () => this.#woken;
     const sleep = new SchedPoint(PointKind.Wait, object, operation, StepCost.ContextSwitch, ready);
+    yield new SchedPoint(PointKind.Read, object, operation, StepCost.SharedLoad);
     while (!condition()) {
       if (killable && current.fatalSignalPending()) {
         this.#task = null;

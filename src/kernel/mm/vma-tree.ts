@@ -284,6 +284,17 @@ export class VmaTreeView {
     }
   }
 
+  /** The range of what `find` finds, as the nodes have it: the VMA itself is not looked at. */
+  rangeFrom(page: number): { readonly start: number; readonly end: number } | null {
+    let node = this.root;
+    for (;;) {
+      const at = firstEndingAbove(node.ends, page);
+      if (at === node.ends.length) return null;
+      if (node.leaf) return { start: node.starts[at] as number, end: node.ends[at] as number };
+      node = node.children[at] as Node;
+    }
+  }
+
   /** The leaf that says what is at `page`: to be compared, nothing else. */
   leafAt(page: number): object {
     let node = this.root;

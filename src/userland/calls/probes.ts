@@ -1,6 +1,7 @@
 /** The calls of `User` by which the kernel itself, or a program in it, looks into processes. What they mean is said there. */
 import { atomically, type Task } from '../../base/task.ts';
 import { hex, hexAddress } from '../../base/u64.ts';
+import { bpfForEachTaskVma } from '../../kernel/consumers/bpf-task-vma-iter.ts';
 import { type CoreDump, coreDump as dumpCore } from '../../kernel/consumers/core-dump.ts';
 import {
   tomoyoDumpPage as dumpArgumentPage,
@@ -27,6 +28,7 @@ import type {
   CoreMapping,
   FollName,
   KernelString,
+  TaskVmaRead,
   TomoyoArguments,
   TomoyoPage,
 } from '../user-probes.ts';
@@ -157,6 +159,27 @@ export function bpfCopyFromUserTaskStr(
   const call = onTask(context, pid, (target) => bpfCopyStr(context.task, buffer, at, target, bits));
   const shown = [`${pid}`, hexAddress(at), `${buffer.length}`, hex(bits)];
   return systemCall(context, 'bpf_copy_from_user_task_str', shown, call, stringOrErrno(buffer));
+}
+
+export function bpfIterTaskVma(
+  context: ProcessContext,
+  pid: number,
+  bytes: Word,
+): Task<Outcome<readonly TaskVmaRead[]>> {
+  const { task } = context;
+  const length = byteCount(bytes, 'bpfIterTaskVma: bytes');
+  const found: TaskVmaRead[] = [];
+  const call = onTask(context, pid, (target) =>
+    bpfForEachTaskVma(task, target, function* ({ start, end }) {
+      const data = new Uint8Array(length);
+      const address = BigInt(start) * PAGE_SIZE;
+      const error = yield* bpfCopy(task, data, address, target, 0n);
+      found.push({ start: address, end: BigInt(end) * PAGE_SIZE, data: error === 0 ? data : null });
+    }),
+  );
+  return systemCall(context, 'bpf_iter_task_vma', [`${pid}`, `${length}`], call, (result) =>
+    result < 0 ? errnoFailure(result) : success(found),
+  );
 }
 
 export function getCmdline(context: ProcessContext, pid: number, bytes: Word): Task<Outcome<Uint8Array>> {
