@@ -61,6 +61,8 @@ export interface WaitingCpu {
 
 export class Lockdep implements LockWatcher {
   readonly reports: LockdepReport[] = [];
+  /** Told of each report as it is made. */
+  onReport: ((report: LockdepReport) => void) | null = null;
   readonly #held = new Map<SchedTask, HeldLock[]>();
   readonly #graph = new LockGraph<LockStack>();
   readonly #told = new Set<string>();
@@ -212,6 +214,7 @@ export class Lockdep implements LockWatcher {
     this.#told.add(told);
     const report = { problem, summary, stacks };
     this.reports.push(report);
+    this.onReport?.(report);
     const events = task.machine?.events;
     if (events === undefined || !events.enabled) return;
     const time = task.processor?.time ?? 0;

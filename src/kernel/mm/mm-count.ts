@@ -9,12 +9,14 @@ import { freeTable, rootTable } from './page-table-alloc.ts';
 /** Keeps the structure, not the contents. */
 export function* mmgrab(mm: MmStruct): Task<void> {
   yield mm.usersWrite;
+  mm.onCount?.();
   mm.mmCount++;
 }
 
 /** With the last reference the root table goes. No CPU may have it loaded. */
 export function* mmdrop(mm: MmStruct): Task<void> {
   yield mm.usersWrite;
+  mm.onCount?.();
   mm.mmCount--;
   if (mm.mmCount < 0) throw new Error(`${mm.name} is dropped once too often`);
   if (mm.mmCount > 0) return;

@@ -35,12 +35,14 @@ export function mmAlloc(kernel: Kernel, owner: string, mmapBasePage: number): Mm
 /** One more user, by somebody who knows there is one. */
 export function* mmget(mm: MmStruct): Task<void> {
   yield mm.usersWrite;
+  mm.onCount?.();
   mm.mmUsers++;
 }
 
 /** One more user, unless the last one has gone. */
 export function* mmgetNotZero(mm: MmStruct): Task<boolean> {
   yield mm.usersWrite;
+  mm.onCount?.();
   if (mm.mmUsers === 0) return false;
   mm.mmUsers++;
   return true;
@@ -49,6 +51,7 @@ export function* mmgetNotZero(mm: MmStruct): Task<boolean> {
 /** One user less; the last one tears the address space down. May sleep. */
 export function* mmput(current: TaskStruct, mm: MmStruct): Task<void> {
   yield mm.usersWrite;
+  mm.onCount?.();
   mm.mmUsers--;
   if (mm.mmUsers < 0) throw new Error(`${mm.name} is put once too often`);
   if (mm.mmUsers > 0) return;

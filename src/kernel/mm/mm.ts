@@ -70,6 +70,8 @@ export class MmStruct {
   mmCount = 1;
   /** Just before `mmUsers` or `mmCount` changes. */
   readonly usersWrite: SchedPoint;
+  /** Called when a reference is counted; set, for checks, when there is nothing left to refer to. */
+  onCount: (() => void) | null = null;
 
   readonly mmapLock: RwSemaphore;
   /** `mm->mm_lock_seq`: odd while mmap_lock is held for writing. Moved by the functions of `lock/mmap-lock.ts` only. */

@@ -9,7 +9,14 @@ export interface RemoteWatcher {
    * Bytes of a page were just moved between `frame` (-1: the zero page) and `buffer`, from `at` on: the transfer's own
    * buffer, a part of it, or one like it that a design copies aside to.
    */
-  copied(current: TaskStruct, frame: number, offset: number, buffer: Uint8Array, at: number, bytes: number): void;
+  copied(
+    current: TaskStruct,
+    frame: number,
+    offset: number,
+    buffer: Uint8Array,
+    at: number,
+    bytes: number,
+  ): void;
   /** It is over; `moved` bytes count. */
   ends(current: TaskStruct, moved: number): void;
 }
