@@ -56,6 +56,11 @@ export const BUGS = {
       'A fault looks for the anon_vma of a VMA before it has the VMA’s lock, and relies on it afterwards.',
     source: 'Linux commit 657b5146955e, lock_vma_under_rcu',
   },
+  gupFastFork: {
+    name: 'gup-fast-fork',
+    title: 'gup-fast keeps a pin although fork was sharing the pages of the address space meanwhile.',
+    source: 'Linux commit 57efa1fe5957, mm/gup: prevent gup_fast from racing with COW during fork (2020)',
+  },
   gupFastThpCollapse: {
     name: 'gup-fast-thp-collapse',
     title:

@@ -28,8 +28,9 @@ export function* gupFast(
   gupFlags: number,
   pages: PageArray,
 ): Task<number> {
-  const pin = (gupFlags & FOLL_PIN) !== 0;
-  const sequence = pin ? yield* mm.writeProtectSeq.tryBegin() : 0;
+  // Until Linux 5.11 nobody looked at what fork does.
+  const watch = (gupFlags & FOLL_PIN) !== 0 && !current.kernel.bugs.gupFastFork;
+  const sequence = watch ? yield* mm.writeProtectSeq.tryBegin() : 0;
   if (sequence === null || count === 0) return 0;
   const walk = new FastWalk(current, mm, gupFlags, pages);
   localIrqSave(current);
@@ -37,7 +38,7 @@ export function* gupFast(
   for (let point = walk.begin(startPage, end) as SchedPoint | null; point !== null; point = walk.next())
     yield point;
   localIrqRestore(current);
-  if (!pin) return walk.taken;
+  if (!watch) return walk.taken;
   if (!(yield* mm.writeProtectSeq.retry(sequence))) {
     checkPinnedPages(current, pages, walk.taken);
     return walk.taken;
