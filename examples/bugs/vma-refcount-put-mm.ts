@@ -6,7 +6,7 @@
  * wakes a writer that waits for the readers, in the mm of that process. But once it was counted off nothing kept that mm: the
  * process could unmap its memory, exit, and free the mm before the wake-up. Found by Jann Horn in 2025.
  *
- * Here: a fault of one thread beside munmap of another; a second process gets the VMA that was freed, and exits.
+ * Here: a fault of one thread beside munmap of another, which then forks: the child gets the VMA that was freed, and exits.
  *
  * Source: commit 9bbffee67ffd ("mm: fix a UAF when vma->mm is freed after vma->vm_refcnt got dropped"), 2025, vma_start_read.
  * Switch: vma-refcount-put-mm. No reference on the other mm is taken before the VMA's count is given back.
@@ -20,35 +20,25 @@ import { defineScenario } from 'tablewalk';
 const PAGE = 4096;
 
 export default defineScenario({
-  title: 'a fault counts itself off a VMA that has become another process’, which exits',
+  title: 'a fault counts itself off a VMA that has become a child’s, which exits',
   kernelBugs: ['vma-refcount-put-mm'],
-  cpus: 3,
-  placement: { unmapper: 0, toucher: 1, other: 2, 'short-lived': 2 },
+  cpus: 2,
+  placement: { parent: 0, child: 0, toucher: 1 },
   programs: {
-    *unmapper(u, share) {
+    *parent(u, share) {
       const page = yield* u.must(u.mmap({ bytes: PAGE, prot: 'rw' }));
+      yield* u.must(u.mmap({ bytes: PAGE, prot: 'r' }));
       const toucher = yield* u.must(
         u.cloneVm(function* (t, shared) {
-          shared.set('touching', true);
+          shared.set('ready', true);
           yield* t.attempt(t.load(page));
         }, 'toucher'),
       );
-      yield* share.wait('touching');
-      yield* share.wait('child');
+      yield* share.wait('ready');
       yield* u.must(u.munmap(page, PAGE));
-      share.set('unmapped', true);
-      yield* u.must(u.wait(toucher));
-    },
-    *other(u, share) {
-      const child = yield* u.must(
-        u.fork(function* (c, shared) {
-          shared.set('child', true);
-          yield* shared.wait('unmapped');
-          yield* c.must(c.mmap({ bytes: PAGE, prot: 'rw' }));
-        }, 'short-lived'),
-      );
-      yield* share.wait('child');
+      const child = yield* u.must(u.fork(function* () {}, 'child'));
       yield* u.must(u.wait(child));
+      yield* u.must(u.wait(toucher));
     },
   },
 });
