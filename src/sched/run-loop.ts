@@ -74,6 +74,8 @@ export class RunLoop implements RunView {
   readonly #candidates: Candidate[] = [];
   readonly #costs: LineCosts;
   readonly #footprint: Footprint;
+  /** The policy of this run looks at it. */
+  #wantsFootprints = false;
   #hasHardware = false;
   /** Live tasks, and those of them that are not in the background. */
   #live = 0;
@@ -163,7 +165,7 @@ export class RunLoop implements RunView {
     this.#running = true;
     this.#stopping = false;
     this.#hasHardware = this.hardware.any;
-    this.#footprint.enabled = this.policy.footprints === true;
+    this.#wantsFootprints = this.policy.footprints === true;
     try {
       return this.#loop(options);
     } catch (error) {
@@ -201,6 +203,8 @@ export class RunLoop implements RunView {
       const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
       if (typeof choice !== 'number') return this.#notChosen(choice, count);
       this.#make(this.#candidates[choice] as Candidate, count, afterStep === undefined, limit);
+      // What waits, policies and checks look at between steps is no part of a step.
+      this.#footprint.enabled = false;
       // Who looks on after a step is no task.
       if (afterStep !== undefined) this.#stepping = null;
       if (this.#stopping || afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };
@@ -245,7 +249,7 @@ export class RunLoop implements RunView {
     const slot = this.#slot(chosen.cpu);
     this.policy.beforeStep?.(chosen, this);
     this.steps++;
-    if (this.#footprint.enabled) this.#beginFootprint(chosen);
+    if (this.#wantsFootprints) this.#beginFootprint(chosen);
     if (chosen.kind >= CandidateKind.Fill) {
       this.#stepping = null;
       this.hardware.make(chosen);
@@ -264,6 +268,7 @@ export class RunLoop implements RunView {
 
   #beginFootprint({ kind, point }: Candidate): void {
     this.#footprint.clear();
+    this.#footprint.enabled = true;
     this.#footprint.addPoint(point);
     if (kind >= CandidateKind.GracePeriod) this.#footprint.everything = true;
   }

@@ -1,0 +1,169 @@
+/**
+ * What happened in one run, step by step, as a search needs it to tell which steps commute: who made each step, on which
+ * CPU, at which choice, what it touched, and which step before it let it happen or kept it from happening. Arrays of
+ * numbers that are used again for each run.
+ */
+import type { Footprint } from '../../base/footprint.ts';
+import {
+  type Candidate,
+  CandidateKind,
+  evictionCode,
+  evictionOf,
+  fillOf,
+  type RunView,
+} from '../policy/policy.ts';
+
+const FIRST_STEPS = 256;
+const FIRST_TOUCHES = 1024;
+
+/**
+ * Who makes a step, by the code of its candidate. What a CPU's hardware does is all of one actor: which of the
+ * translations has which index changes from state to state.
+ */
+export function actorCode(code: number): number {
+  if (code >= -0x8000_0000) return code;
+  const which = fillOf(code) ?? evictionOf(code);
+  return which === null ? code : evictionCode(which.cpu, 0);
+}
+
+export class Trace {
+  /** Steps so far. */
+  count = 0;
+  /** Of each step: index of its actor, CPU, index of the choice that led to it (-1: there was none). */
+  actors = new Int32Array(FIRST_STEPS);
+  cpus = new Int32Array(FIRST_STEPS);
+  branches = new Int32Array(FIRST_STEPS);
+  /** The last step that made this one possible, where it was not so before; -1: it was. */
+  enabledBy = new Int32Array(FIRST_STEPS);
+  /** The last step that made this one impossible for a while; -1: none. */
+  disabledBy = new Int32Array(FIRST_STEPS);
+  /** 1: it conflicts with every other. */
+  everything = new Uint8Array(FIRST_STEPS);
+  /** Where what it touched begins in `keys` and `writes`; ends where that of the next step begins. */
+  starts = new Int32Array(FIRST_STEPS + 1);
+  keys = new Int32Array(FIRST_TOUCHES);
+  writes = new Uint8Array(FIRST_TOUCHES);
+  /** Actors of all runs so far, by index. */
+  readonly actorCodes: number[] = [];
+  readonly #indices = new Map<number, number>();
+  /** By actor: the step before which it was a candidate last; what is to become `enabledBy` and `disabledBy`. */
+  readonly #offered: number[] = [];
+  readonly #enabled: number[] = [];
+  readonly #disabled: number[] = [];
+  /** By actor: a task whose end the run waits for. */
+  readonly #awaited: boolean[] = [];
+  #open = false;
+
+  /** A run begins. */
+  reset(): void {
+    this.count = 0;
+    this.#open = false;
+    this.#offered.fill(-1);
+    this.#enabled.fill(-1);
+    this.#disabled.fill(-1);
+  }
+
+  /** What a choice offers before the step that comes next. The footprint of the step before is complete. */
+  offer(candidates: readonly Candidate[], count: number): void {
+    for (let index = 0; index < count; index++) this.#offer(candidates[index] as Candidate);
+  }
+
+  /** A step is about to be made. @param branch the choice that led to it, or -1 */
+  begin(candidate: Candidate, branch: number): void {
+    const { code, cpu } = candidate;
+    const at = this.count;
+    if (at + 1 >= this.starts.length) this.#growSteps();
+    if (branch < 0) this.#offer(candidate);
+    const actor = this.index(code);
+    this.actors[at] = actor;
+    this.cpus[at] = cpu;
+    this.branches[at] = branch;
+    this.enabledBy[at] = this.#enabled[actor] as number;
+    this.disabledBy[at] = this.#disabled[actor] as number;
+    this.#enabled[actor] = -1;
+    this.#disabled[actor] = -1;
+    this.#open = true;
+  }
+
+  /** The step that was begun is made; `footprint` is what it touched. Once for each step. */
+  end({ footprint }: RunView): boolean {
+    if (!this.#open) return false;
+    this.#open = false;
+    this.#close(footprint);
+    return true;
+  }
+
+  index(code: number): number {
+    const actor = actorCode(code);
+    let index = this.#indices.get(actor);
+    if (index === undefined) {
+      index = this.actorCodes.length;
+      this.#indices.set(actor, index);
+      this.actorCodes.push(actor);
+      this.#offered.push(-1);
+      this.#enabled.push(-1);
+      this.#disabled.push(-1);
+      this.#awaited.push(false);
+    }
+    return index;
+  }
+
+  /**
+   * At the end of a run: the step that keeps this actor from going on, though it could go on for a while; -1: there is
+   * none. What the last step did counts for tasks that the run would have waited for.
+   */
+  disablerOf(actor: number): number {
+    const last = this.#offered[actor] as number;
+    if (last < 0 || this.actors[last] === actor) return -1;
+    return last < this.count - 1 || this.#awaited[actor] === true ? last : -1;
+  }
+
+  #offer({ code, kind, task }: Candidate): void {
+    const at = this.count;
+    const actor = this.index(code);
+    this.#awaited[actor] = kind === CandidateKind.Step && task !== null && !task.background;
+    const last = this.#offered[actor] as number;
+    this.#offered[actor] = at;
+    if (last === at - 1 || at === 0) return;
+    this.#enabled[actor] = at - 1;
+    if (last >= 0 && this.actors[last] !== actor) this.#disabled[actor] = last;
+  }
+
+  #close({ keys, writes, count, everything }: Footprint): void {
+    const at = this.count++;
+    let next = this.starts[at] as number;
+    while (next + count > this.keys.length) this.#growTouches();
+    for (let index = 0; index < count; index++) {
+      this.keys[next] = keys[index] as number;
+      this.writes[next++] = writes[index] as number;
+    }
+    this.starts[at + 1] = next;
+    this.everything[at] = everything ? 1 : 0;
+  }
+
+  #growSteps(): void {
+    const length = 2 * this.starts.length;
+    this.actors = grown(this.actors, length);
+    this.cpus = grown(this.cpus, length);
+    this.branches = grown(this.branches, length);
+    this.enabledBy = grown(this.enabledBy, length);
+    this.disabledBy = grown(this.disabledBy, length);
+    this.starts = grown(this.starts, length);
+    const everything = new Uint8Array(length);
+    everything.set(this.everything);
+    this.everything = everything;
+  }
+
+  #growTouches(): void {
+    this.keys = grown(this.keys, 2 * this.keys.length);
+    const writes = new Uint8Array(this.keys.length);
+    writes.set(this.writes);
+    this.writes = writes;
+  }
+}
+
+function grown(from: Int32Array, length: number): Int32Array<ArrayBuffer> {
+  const to = new Int32Array(length);
+  to.set(from);
+  return to;
+}
