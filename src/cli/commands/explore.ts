@@ -1,8 +1,8 @@
 /** `tablewalk explore`: many schedules of one scenario, until something is wrong. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { SEARCH_POLICIES } from '../../sched/search/search.ts';
 import type { ExploreConfig } from '../../userland/explore/config.ts';
-import { SEARCH_POLICIES } from '../../userland/explore/config.ts';
 import type { ExploreProgress, ExploreResult } from '../../userland/explore/explore.ts';
 import type { Scenario } from '../../userland/scenario.ts';
 import {

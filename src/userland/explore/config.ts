@@ -1,15 +1,7 @@
 /** What an exploration may be told: which search, how far, which hardware choices, which checks. */
 import { InputError } from '../../base/input-error.ts';
+import { SEARCH_POLICIES, type SearchOptions, type SearchPolicy } from '../../sched/search/search.ts';
 import type { RunConfig } from '../run-config.ts';
-
-export const SEARCH_POLICIES = ['auto', 'dfs', 'pct', 'random', 'stalling'] as const;
-export type SearchPolicy = (typeof SEARCH_POLICIES)[number];
-
-/** One of `count` equal parts of the search, by its index from 0. */
-export interface Shard {
-  readonly index: number;
-  readonly count: number;
-}
 
 export interface ExploreOptions {
   /** Default: `auto`, several searches by turns. */
@@ -18,13 +10,14 @@ export interface ExploreOptions {
   readonly seed?: number;
   /** Most runs; default none: the search ends when it has seen everything, or its caller ends it. */
   readonly runs?: number;
-  /** Preemptions in a run, at most: of `dfs`; default 2. */
-  readonly preemptions?: number;
+  /** Preemptions in a run, at most: of `dfs`; null: any number. Default 2. */
+  readonly preemptions?: number | null;
   /** Depth of `pct`: the number of places that have to be in a certain order for the bug; default 3. */
   readonly depth?: number;
   /** Partial-order reduction of `dfs`; default true. */
   readonly reduction?: boolean;
-  readonly shard?: Shard;
+  /** One of `count` parts of the search, by its index from 0. */
+  readonly shard?: SearchOptions['shard'];
   /** Steps of one run after which the tasks must come to their end by turns; default 100,000. */
   readonly maxSteps?: number;
   /** Checks that are off, by name; default none. */

@@ -6,12 +6,13 @@ import { InputError } from '../../base/input-error.ts';
 import { ReplayPolicy } from '../../sched/policy/replay.ts';
 import { VirtualTimePolicy } from '../../sched/policy/virtual-time.ts';
 import { parseSchedule } from '../../sched/schedule-text.ts';
+import { createSearch } from '../../sched/search/create-search.ts';
+import type { Search } from '../../sched/search/search.ts';
 import type { Scenario } from '../scenario.ts';
 import { type ExploreConfig, type ExploreSettings, settleExploration } from './config.ts';
 import { type ExploredRun, ExploredRuns } from './explored-runs.ts';
 import { GuidedPolicy } from './guided-policy.ts';
 import { type Problem, problemKey } from './problem.ts';
-import { createSearch, type Search } from './search.ts';
 import { shrinkPlan } from './shrink.ts';
 import { type TracedRun, traceRun } from './traced-run.ts';
 
@@ -77,7 +78,8 @@ class Explorer {
   constructor(scenario: Scenario, settings: ExploreSettings) {
     this.#settings = settings;
     this.#runs = new ExploredRuns(scenario, settings.run, settings);
-    this.#search = createSearch(settings);
+    const { policy, seed, preemptions, depth, reduction, shard } = settings;
+    this.#search = createSearch({ policy, seed, preemptions, depth, reduction, shard });
   }
 
   *explore(): Generator<ExploreProgress, ExploreResult['ended'], boolean | undefined> {

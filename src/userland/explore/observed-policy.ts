@@ -9,12 +9,14 @@ export class ObservedPolicy implements Policy {
   readonly name: string;
   /** The policy wanted what cannot be chosen: the schedule belongs to another run. */
   impossible = false;
+  readonly footprints: boolean;
   readonly #policy: Policy;
   readonly #observe: StepObserver;
   #preempts = false;
 
   constructor(policy: Policy, observe: StepObserver) {
     this.name = policy.name;
+    this.footprints = policy.footprints ?? false;
     this.#policy = policy;
     this.#observe = observe;
   }
