@@ -3,7 +3,10 @@
  * What it translates with (registers, TLB) belongs to the architecture's MMU; which task it runs, to the run loop.
  * Left out: interrupt priorities and NMIs, frequency changes, SMT siblings.
  */
+import type { Footprint } from '../base/footprint.ts';
 import { SharedObject, type Task } from '../base/task.ts';
+
+import { INTERRUPTS_OFF } from './footprint-keys.ts';
 
 /** An interrupt that was sent and not yet taken. */
 export interface Interrupt {
@@ -37,17 +40,22 @@ export class Cpu {
   /** The interrupt line, as schedules and reports name it. */
   readonly interruptLine: SharedObject;
 
-  constructor(id: number) {
+  readonly #footprint: Footprint | null;
+
+  constructor(id: number, footprint: Footprint | null = null) {
     this.id = id;
+    this.#footprint = footprint;
     this.interruptLine = new SharedObject(`interrupts of cpu ${id}`);
   }
 
   disableInterrupts(): void {
     this.interruptsDisabled++;
+    if (this.#footprint?.enabled === true) this.#footprint.read(INTERRUPTS_OFF);
   }
 
   enableInterrupts(): void {
     this.interruptsDisabled--;
+    if (this.#footprint?.enabled === true) this.#footprint.read(INTERRUPTS_OFF);
     if (this.onInterruptsEnabled !== null && this.interruptsDisabled === 0) this.onInterruptsEnabled();
   }
 

@@ -3,6 +3,7 @@
  * Sending is one atomic step; the sender yields its `InterruptSend` point just before. Left out: topology (every CPU
  * is equally far), lost or merged interrupts, shortcuts and broadcast hardware (INVLPGB, TLBI).
  */
+import type { Footprint } from '../base/footprint.ts';
 import type { Task } from '../base/task.ts';
 import type { CostProfile } from './cost-profile.ts';
 import type { Cpu } from './cpu.ts';
@@ -14,8 +15,15 @@ export class Interconnect {
   readonly #cpus: readonly Cpu[];
   readonly #profile: CostProfile;
   readonly #events: EventSink;
+  readonly #footprint: Footprint | null;
 
-  constructor(cpus: readonly Cpu[], profile: CostProfile, events: EventSink) {
+  constructor(
+    cpus: readonly Cpu[],
+    profile: CostProfile,
+    events: EventSink,
+    footprint: Footprint | null = null,
+  ) {
+    this.#footprint = footprint;
     this.#cpus = cpus;
     this.#profile = profile;
     this.#events = events;
@@ -35,6 +43,7 @@ export class Interconnect {
     const arrivesAt = sender.time + this.#profile.interruptLatency;
     target.pendingInterrupts.push({ name, from: sender.id, arrivesAt, handler });
     this.pending++;
+    if (this.#footprint?.enabled === true) this.#footprint.writeObject(target.interruptLine);
     if (this.#events.enabled) {
       this.#events.emit({ kind: 'interrupt-send', time: sender.time, cpu: sender.id, to: target.id, name });
     }

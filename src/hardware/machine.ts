@@ -43,9 +43,10 @@ export class Machine {
     this.events = options.events ?? new EventSink();
     this.parts = options.parts ?? new SpareParts();
     this.footprint = this.parts.take('footprint', newFootprint, renewFootprint);
+    this.memory.footprint = this.footprint;
     this.seed = options.seed ?? 1;
-    this.cpus = Array.from({ length: cpus }, (_, id) => new Cpu(id));
-    this.interconnect = new Interconnect(this.cpus, this.profile, this.events);
+    this.cpus = Array.from({ length: cpus }, (_, id) => new Cpu(id, this.footprint));
+    this.interconnect = new Interconnect(this.cpus, this.profile, this.events, this.footprint);
   }
 
   /** @throws Error when there is no such CPU */

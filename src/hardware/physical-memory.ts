@@ -4,7 +4,9 @@
  * Allocation Tags (arm64 MTE) are in `tags`, apart from the data: nothing here changes them but `clear`.
  * Left out: memory-mapped devices, ECC, the cache hierarchy (costs are elsewhere).
  */
+import type { Footprint } from '../base/footprint.ts';
 import { fromHalves, highHalf, lowHalf } from '../base/u64.ts';
+import { frameDataKey } from './footprint-keys.ts';
 import type { TagMemory } from './tag-memory.ts';
 
 /** log2 of the bytes of a chunk. */
@@ -42,6 +44,8 @@ export class PhysicalMemory {
    * keeps the tags it has, as in hardware, where the kernel clears and copies them by instructions of their own.
    */
   tags: TagMemory | null = null;
+  /** Told of every frame that is read or written by a method of this class; MMUs go past them to entries of tables. */
+  footprint: Footprint | null = null;
   /** Result of `read64`. */
   hi = 0;
   lo = 0;
@@ -181,6 +185,7 @@ export class PhysicalMemory {
     const index = (lo >>> 2) & (CHUNK_WORDS - 2);
     this.lo = this.dataChunk[index] as number;
     this.hi = this.dataChunk[index + 1] as number;
+    if (this.footprint?.enabled === true) this.footprint.read(frameDataKey(hi * 0x100000 + (lo >>> 12)));
     return true;
   }
 
@@ -196,6 +201,7 @@ export class PhysicalMemory {
     const index = (lo >>> 2) & (CHUNK_WORDS - 2);
     this.dataChunk[index] = valueLo;
     this.dataChunk[index + 1] = valueHi;
+    if (this.footprint?.enabled === true) this.footprint.write(frameDataKey(frame));
     return true;
   }
 
@@ -227,6 +233,7 @@ export class PhysicalMemory {
     const chunk = this.chunks.get(Math.floor(frame / CHUNK_FRAMES));
     if (chunk === undefined) target.fill(0);
     else copyBytes(chunk.bytes, (frame % CHUNK_FRAMES) * 4096 + offset, target);
+    if (this.footprint?.enabled === true) this.footprint.read(frameDataKey(frame));
     return true;
   }
 
@@ -235,6 +242,7 @@ export class PhysicalMemory {
     checkWithinFrame(offset, source.length);
     if (!this.hasFrame(frame)) return false;
     this.forWriting(frame).bytes.set(source, (frame % CHUNK_FRAMES) * 4096 + offset);
+    if (this.footprint?.enabled === true) this.footprint.write(frameDataKey(frame));
     return true;
   }
 
@@ -246,9 +254,11 @@ export class PhysicalMemory {
   /** Copies a frame. @returns false when either is outside memory */
   copyFrame(from: number, to: number): boolean {
     if (!this.hasFrame(from) || !this.hasFrame(to)) return false;
+    if (this.footprint?.enabled === true) this.footprint.read(frameDataKey(from));
     const source = this.chunks.get(Math.floor(from / CHUNK_FRAMES));
     const index = from % CHUNK_FRAMES;
     if (source === undefined || source.written[index] === 0) return this.releaseFrame(to);
+    if (this.footprint?.enabled === true) this.footprint.write(frameDataKey(to));
     const words = source.words.subarray(index * FRAME_WORDS, (index + 1) * FRAME_WORDS);
     this.forWriting(to).words.set(words, (to % CHUNK_FRAMES) * FRAME_WORDS);
     return true;
@@ -257,6 +267,7 @@ export class PhysicalMemory {
   /** Forgets a frame's contents: it reads as zeros. An empty chunk is given back. Its tags stay. */
   releaseFrame(frame: number): boolean {
     if (!this.hasFrame(frame)) return false;
+    if (this.footprint?.enabled === true) this.footprint.write(frameDataKey(frame));
     const key = Math.floor(frame / CHUNK_FRAMES);
     const chunk = this.chunks.get(key);
     const index = frame % CHUNK_FRAMES;

@@ -197,7 +197,7 @@ export class Kernel {
     this.events = machine.events;
     const { profile } = machine;
     this.lookUpCycles = { vma: profile.cycles('vmaLookup'), walk: profile.cycles('tableWalk') };
-    this.rcu = new Rcu(machine.cpus);
+    this.rcu = new Rcu(machine.cpus, machine.footprint);
     this.lockdep = config.lockdep ? new Lockdep(machine.cpus) : null;
     this.lockWatcher = this.lockdep;
   }

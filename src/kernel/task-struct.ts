@@ -137,22 +137,34 @@ export class TaskStruct extends SchedTask {
   sendSignal(info: SignalInfo): void {
     // Ignored by default, and a signal that is ignored is not queued (`sig_ignored`); whoever waits sees the child.
     if (info.signal === SIGCHLD) return;
+    const { footprint } = this.kernel.machine;
+    if (footprint.enabled) footprint.writeObject(this.object);
     this.pendingSignals.push(info);
     if (info.signal === SIGKILL) this.#fatalSignal = true;
   }
 
   /** @see Linux include/linux/sched/signal.h, `fatal_signal_pending` */
   override fatalSignalPending(): boolean {
+    this.#lookedAt();
     return this.#fatalSignal;
   }
 
   /** Any signal pending, fatal or not. */
   override signalPending(): boolean {
+    this.#lookedAt();
     return this.pendingSignals.length > 0;
+  }
+
+  /** A wait that a signal ends depends on it. */
+  #lookedAt(): void {
+    const { footprint } = this.kernel.machine;
+    if (footprint.enabled) footprint.readObject(this.object);
   }
 
   /** Takes the signal that has been pending longest, to deliver it; null when there is none. */
   dequeueSignal(): SignalInfo | null {
+    const { footprint } = this.kernel.machine;
+    if (footprint.enabled) footprint.writeObject(this.object);
     return this.pendingSignals.shift() ?? null;
   }
 }

@@ -12,6 +12,7 @@
  * What an outcome refers to (system, world) is that run's own, until the next `run` of the same runner.
  */
 import { SpareParts } from '../hardware/spare-parts.ts';
+import { VmaFootprint } from '../kernel/mm/vma-footprint.ts';
 import type { Candidate, Policy, RunView } from '../sched/policy/policy.ts';
 import { ReplayPolicy } from '../sched/policy/replay.ts';
 import type { RunResult } from '../sched/run-result.ts';
@@ -141,7 +142,10 @@ export class ScenarioRunner {
     this.#parts.putBack();
     const system = createSystem({ ...this.#system, policy, events: counter, parts: this.#parts });
     options.attach?.(system);
-    const share = new Share();
+    const { kernel, machine } = system;
+    if (policy.footprints === true)
+      kernel.vmaWatcher = new VmaFootprint(machine.footprint, kernel.vmaWatcher);
+    const share = new Share(system.machine.footprint);
     const world = new WorldView(system, share, counter);
     const processes = new ScenarioProcesses(system, share, world, this.scenario);
     startTasks(this.scenario, this.#machine, system, processes);
@@ -172,9 +176,13 @@ class ResumedPolicy implements Policy {
     const parsed = parseSchedule(schedule);
     this.name = policy.name;
     this.#replay = new ReplayPolicy(parsed);
-    this.#choices = parsed.codes.length;
+    this.#choices = parsed.repeats.reduce((sum, repeats) => sum + repeats, 0);
     this.#steps = steps;
     this.#policy = policy;
+  }
+
+  get footprints(): boolean {
+    return this.#policy.footprints === true;
   }
 
   /** The policy was told of the steps that are made again. */

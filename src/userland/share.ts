@@ -3,6 +3,7 @@
  * they tell each other, and the signals "go on now" between them. `set` and `get` take no time and are atomic with the
  * step before them; `wait` is a point where the scheduler decides.
  */
+import type { Footprint } from '../base/footprint.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../base/task.ts';
 
 /** What a shared variable may hold: plain values only, so that results can be compared and printed. */
@@ -11,14 +12,22 @@ export type SharedValue = bigint | number | string | boolean;
 export class Share {
   readonly #values = new Map<string, SharedValue>();
   readonly #objects = new Map<string, SharedObject>();
+  readonly #footprint: Footprint | null;
+
+  /** @param footprint of the steps in which variables are set and read */
+  constructor(footprint: Footprint | null = null) {
+    this.#footprint = footprint;
+  }
 
   /** Sets a variable and lets those who wait for it go on. */
   set(name: string, value: SharedValue): void {
+    if (this.#footprint?.enabled === true) this.#footprint.writeObject(this.#object(name));
     this.#values.set(name, value);
   }
 
   /** The value, or `undefined` while nobody has set it. */
   get(name: string): SharedValue | undefined {
+    if (this.#footprint?.enabled === true) this.#footprint.readObject(this.#object(name));
     return this.#values.get(name);
   }
 

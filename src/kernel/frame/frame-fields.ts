@@ -4,6 +4,7 @@
  * each frame's own. Counting is `frame-table.ts`.
  * @see Linux include/linux/mm_types.h `struct page`, include/linux/page-flags.h
  */
+import { type Footprint, numberKey } from '../../base/footprint.ts';
 import { PointKind, SchedPoint, SharedObject, StepCost } from '../../base/task.ts';
 import type { SpareParts } from '../../hardware/spare-parts.ts';
 import { NO_FRAME } from './buddy.ts';
@@ -18,6 +19,8 @@ export interface FrameMapping {
 const HUGE_ZERO_FRAMES = 512;
 
 const INITIAL_CAPACITY = 256;
+/** Keys of footprints: what is known of a frame. */
+const FRAME_SPACE = 3;
 
 function grown<A extends Int32Array | Float64Array | Uint8Array>(old: A, bigger: A): A {
   bigger.set(old);
@@ -81,7 +84,11 @@ export abstract class FrameFields {
   /** By name. */
   protected readonly folioLocks = new Map<string, SharedObject>();
 
-  protected constructor(firstFrame: number, parts: SpareParts) {
+  /** Told of what steps look at and change of a frame; null: nobody ever asks. */
+  protected readonly footprint: Footprint | null;
+
+  protected constructor(firstFrame: number, parts: SpareParts, footprint: Footprint | null) {
+    this.footprint = footprint;
     this.firstFrame = firstFrame;
     const arrays = parts.take('fields of frames', newArrays, renewArrays);
     this.#arrays = arrays;
@@ -109,6 +116,7 @@ export abstract class FrameFields {
   flags(frame: number): number {
     const own = this.flagWords[this.at(frame)] as number;
     if ((own & FrameFlag.Tail) === 0) return own;
+    this.#read(this.indexes[this.at(frame)] as number);
     const head = this.flagWords[this.indexes[this.at(frame)] as number] as number;
     return (own & PER_FRAME_FLAGS) | (head & ~(PER_FRAME_FLAGS | FrameFlag.Head));
   }
@@ -119,25 +127,27 @@ export abstract class FrameFields {
   }
 
   setFlags(frame: number, flags: number): void {
-    const at = this.at(frame);
+    const at = this.changed(frame);
     const own = this.flagWords[at] as number;
     if ((own & FrameFlag.Tail) === 0) {
       this.flagWords[at] = own | flags;
       return;
     }
     const head = this.indexes[at] as number;
+    this.changed(head + this.firstFrame);
     this.flagWords[at] = own | (flags & PER_FRAME_FLAGS);
     this.flagWords[head] = (this.flagWords[head] as number) | (flags & ~PER_FRAME_FLAGS);
   }
 
   clearFlags(frame: number, flags: number): void {
-    const at = this.at(frame);
+    const at = this.changed(frame);
     const own = this.flagWords[at] as number;
     if ((own & FrameFlag.Tail) === 0) {
       this.flagWords[at] = own & ~flags;
       return;
     }
     const head = this.indexes[at] as number;
+    this.changed(head + this.firstFrame);
     this.flagWords[at] = own & ~(flags & PER_FRAME_FLAGS);
     this.flagWords[head] = (this.flagWords[head] as number) & ~(flags & ~PER_FRAME_FLAGS);
   }
@@ -164,7 +174,7 @@ export abstract class FrameFields {
   }
 
   setMapping(frame: number, mapping: FrameMapping | null, index: number): void {
-    const at = this.at(this.head(frame));
+    const at = this.changed(this.head(frame));
     this.mappings[at] = mapping;
     this.indexes[at] = index;
   }
@@ -209,6 +219,18 @@ export abstract class FrameFields {
   protected at(frame: number): number {
     const at = frame - this.firstFrame;
     if (at < 0 || at >= this.capacity) throw new Error(`frame 0x${frame.toString(16)} was never handed out`);
+    this.#read(at);
+    return at;
+  }
+
+  #read(at: number): void {
+    if (this.footprint?.enabled === true) this.footprint.read(numberKey(FRAME_SPACE, at));
+  }
+
+  /** As `at`, of a frame of which something is about to change. */
+  protected changed(frame: number): number {
+    const at = this.at(frame);
+    if (this.footprint?.enabled === true) this.footprint.write(numberKey(FRAME_SPACE, at));
     return at;
   }
 

@@ -7,6 +7,7 @@
  * Left out: NUMA nodes, memory control groups; the table covers one contiguous range of frames.
  * @see Linux include/linux/mm_types.h `struct page`, include/linux/page_ref.h, mm/gup.c `try_grab_folio`
  */
+import { hashText } from '../../base/footprint.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { SpareParts } from '../../hardware/spare-parts.ts';
 import { NO_FRAME } from './buddy.ts';
@@ -47,6 +48,10 @@ const renewLists = (lru: LruLists): void => lru.renew();
 
 /** Points kept of frames that are free: a schedule names few frames, a large process has many. */
 const MOST_POINTS = 4096;
+/** Free frames with which an allocation cannot fail. */
+const MANY_FREE = 4096;
+/** Key of footprints. The schedule's failing allocation is at an object of this name. */
+const ALLOCATOR = hashText('allocator');
 /** @see Linux include/linux/poison.h, `PAGE_POISON` */
 const PAGE_POISON = 0xaa;
 
@@ -62,6 +67,8 @@ export class FrameTable extends FrameFields {
   /** The lists of reclaim; a folio that is freed leaves its list. */
   readonly lru: LruLists;
   observer: FrameObserver | null = null;
+  /** Somebody looks at how much is in use, or fails allocations: their order counts. */
+  scarce = false;
   watcher: FrameWatcher | null = null;
   /** Told of a huge page whose last reference is gone; its pool sets it (`free_huge_folio`). */
   freeHugetlb: ((frame: number, order: number) => void) | null = null;
@@ -73,7 +80,7 @@ export class FrameTable extends FrameFields {
   /** Takes one frame at once, for the zero page. */
   constructor(init: FrameTableInit) {
     const { parts = new SpareParts() } = init;
-    super(init.firstFrame, parts);
+    super(init.firstFrame, parts, init.memory.footprint);
     this.frameCount = init.frameCount;
     this.#memory = init.memory;
     this.#poison = init.poisonFreed === true ? new Uint8Array(4096).fill(PAGE_POISON) : null;
@@ -123,11 +130,13 @@ export class FrameTable extends FrameFields {
    * @param movable for user space: the kernel can move it, so it may lie in any part of memory
    */
   allocate(order = 0, movable = false): number {
+    this.#noteAllocation(false);
     const frame = this.#zones.allocate(order, movable);
     if (frame === NO_FRAME) return NO_FRAME;
     const at = frame - this.firstFrame;
     const count = 2 ** order;
     this.grow(at + count);
+    this.changed(frame);
     this.refcounts[at] = 1;
     this.orders[at] = order;
     this.flagWords[at] = order > 0 ? FrameFlag.Head : 0;
@@ -166,7 +175,7 @@ export class FrameTable extends FrameFields {
 
   /** A huge page leaves its pool, with one reference. */
   useHugetlb(frame: number): void {
-    const at = this.at(frame);
+    const at = this.changed(frame);
     if (this.refcounts[at] !== 0 || !this.hasFlag(frame, FrameFlag.Hugetlb)) {
       throw new Error(`frame 0x${frame.toString(16)} is no free huge page`);
     }
@@ -191,7 +200,7 @@ export class FrameTable extends FrameFields {
 
   /** `folio_get`: one more reference, which needs one that is held. Where others can see it, yield at `refPoint` first. */
   get(frame: number): void {
-    const at = this.at(this.head(frame));
+    const at = this.changed(this.head(frame));
     if ((this.refcounts[at] as number) <= 0) {
       throw new Error(`reference taken on free frame 0x${frame.toString(16)}`);
     }
@@ -201,7 +210,7 @@ export class FrameTable extends FrameFields {
 
   /** `folio_try_get`, `refs` times: like `get`, but false when the frame is free or its count has overflown. */
   tryGet(frame: number, refs = 1): boolean {
-    const at = this.at(this.head(frame));
+    const at = this.changed(this.head(frame));
     const references = this.refcounts[at] as number;
     if (references <= 0) return false;
     this.refcounts[at] = references + refs;
@@ -224,7 +233,7 @@ export class FrameTable extends FrameFields {
   tryPin(frame: number, pins = 1): boolean {
     const head = this.head(frame);
     if (this.isZeroFrame(head)) return true;
-    const at = this.at(head);
+    const at = this.changed(head);
     if ((this.refcounts[at] as number) <= 0) return false;
     this.#addPins(at, pins);
     this.pinsAcquired += pins;
@@ -234,7 +243,7 @@ export class FrameTable extends FrameFields {
   /** A pin more on a folio that is pinned, which no statistics know of. @see Linux mm/gup.c, `folio_add_pin` */
   addPin(frame: number): void {
     const head = this.head(frame);
-    if (!this.isZeroFrame(head)) this.#addPins(this.at(head), 1);
+    if (!this.isZeroFrame(head)) this.#addPins(this.changed(head), 1);
   }
 
   #addPins(at: number, pins: number): void {
@@ -251,7 +260,7 @@ export class FrameTable extends FrameFields {
   unpin(frame: number, pins = 1): boolean {
     const head = this.head(frame);
     if (this.isZeroFrame(head)) return false;
-    const at = this.at(head);
+    const at = this.changed(head);
     this.pinsReleased += pins;
     if ((this.orders[at] as number) === 0) {
       const references = this.refcounts[at] as number;
@@ -284,9 +293,10 @@ export class FrameTable extends FrameFields {
     return alone + this.large(frame).entire;
   }
 
-  /** Map counts of the folio of more than one frame that `frame` belongs to. */
-  large(frame: number): LargeMapcount {
-    const large = this.#large.get(this.at(this.head(frame)));
+  /** Map counts of the folio of more than one frame that `frame` belongs to. @param changes the caller changes them */
+  large(frame: number, changes = false): LargeMapcount {
+    const head = this.head(frame);
+    const large = this.#large.get(changes ? this.changed(head) : this.at(head));
     if (large === undefined) throw new Error(`frame 0x${frame.toString(16)} is no large folio's`);
     return large;
   }
@@ -320,7 +330,7 @@ export class FrameTable extends FrameFields {
    * @param mm whose pte it is; of a large folio it must be known
    */
   addMap(frame: number, mm: object | null = null): void {
-    const at = this.at(frame);
+    const at = this.changed(frame);
     if (this.isZeroFrame(frame)) throw new Error('the zero page has no map count');
     const count = (this.mapcounts[at] as number) + 1;
     this.mapcounts[at] = count;
@@ -328,14 +338,14 @@ export class FrameTable extends FrameFields {
     if (!this.isLarge(frame)) return;
     if (mm === null)
       throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, mapped by no mm`);
-    const large = this.large(frame);
+    const large = this.large(frame, true);
     if (count === 1) large.pagesMapped++;
     large.add(mm, 1);
   }
 
   /** One pte less maps the frame. */
   removeMap(frame: number, mm: object | null = null): void {
-    const at = this.at(frame);
+    const at = this.changed(frame);
     const count = (this.mapcounts[at] as number) - 1;
     if (count < 0) throw new Error(`frame 0x${frame.toString(16)} is unmapped more often than mapped`);
     this.mapcounts[at] = count;
@@ -343,14 +353,14 @@ export class FrameTable extends FrameFields {
     if (!this.isLarge(frame)) return;
     if (mm === null)
       throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, unmapped by no mm`);
-    const large = this.large(frame);
+    const large = this.large(frame, true);
     if (count === 0) large.pagesMapped--;
     large.remove(mm, 1);
   }
 
   /** One more entry above the last level maps the whole folio. */
   addEntireMap(head: number, mm: object): void {
-    const large = this.large(head);
+    const large = this.large(head, true);
     large.entire++;
     large.add(mm, 1);
     if (this.watcher !== null) this.watcher.mapped(head, 1);
@@ -358,7 +368,7 @@ export class FrameTable extends FrameFields {
 
   /** One entry less maps the whole folio. */
   removeEntireMap(head: number, mm: object): void {
-    const large = this.large(head);
+    const large = this.large(head, true);
     large.remove(mm, 1);
     large.entire--;
     if (this.watcher !== null) this.watcher.mapped(head, -1);
@@ -370,7 +380,7 @@ export class FrameTable extends FrameFields {
    * it, and nobody but the caller have a reference. @see Linux mm/huge_memory.c, `__split_unmapped_folio`
    */
   splitLarge(head: number, references: number): void {
-    const at = this.at(head);
+    const at = this.changed(head);
     const count = 2 ** (this.orders[at] as number);
     const index = this.indexes[at] as number;
     const folioFlags = (this.flagWords[at] as number) & ~PER_FRAME_FLAGS;
@@ -393,7 +403,7 @@ export class FrameTable extends FrameFields {
 
   /** `references` off, which were plain ones, or were `pins` pins. */
   #drop(head: number, references: number, pins: number): boolean {
-    const at = this.at(head);
+    const at = this.changed(head);
     const before = this.refcounts[at] as number;
     const left = before - references;
     if (before < 0) {
@@ -403,13 +413,25 @@ export class FrameTable extends FrameFields {
       return false;
     }
     if (left < 0) throw new Error(`reference count of frame 0x${head.toString(16)} falls to ${left}`);
-    if (left === 0) this.#free(head, at);
-    else this.refcounts[at] = left;
+    this.refcounts[at] = left;
     if (this.watcher !== null) this.watcher.counted(head, pins === 0 ? -references : 0, -pins);
+    if (left === 0) this.#free(head, at);
     return left === 0;
   }
 
+  /**
+   * Two allocations may change places: each gets another frame, and nothing else is different. An allocation and a free may
+   * not, as what is freed is given out next; nor may two allocations when memory is scarce.
+   */
+  #noteAllocation(freed: boolean): void {
+    const { footprint } = this;
+    if (footprint?.enabled !== true) return;
+    if (freed || this.scarce || this.freeFrames < MANY_FREE) footprint.write(ALLOCATOR);
+    else footprint.read(ALLOCATOR);
+  }
+
   #free(head: number, at: number): void {
+    this.#noteAllocation(true);
     const order = this.orders[at] as number;
     const count = 2 ** order;
     if (((this.flagWords[at] as number) & FrameFlag.Reserved) !== 0) {

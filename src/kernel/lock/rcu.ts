@@ -9,6 +9,7 @@
  * callbacks spread over time by softirqs, expedited grace periods, SRCU, stall warnings.
  * @see Linux kernel/rcu/tree.c, `call_rcu`, `synchronize_rcu`; kernel/rcu/tree_plugin.h, `__rcu_read_lock`
  */
+import type { Footprint } from '../../base/footprint.ts';
 import { type Holder, PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../../base/task.ts';
 import { mightSleep, type SchedTask } from '../../sched/task.ts';
 
@@ -64,8 +65,11 @@ export class Rcu extends SharedObject {
   gracePeriods = 0;
   readonly synchronize: SchedPoint;
 
-  constructor(cpus: readonly InterruptGate[]) {
+  readonly #footprint: Footprint | null;
+
+  constructor(cpus: readonly InterruptGate[], footprint: Footprint | null = null) {
     super('rcu');
+    this.#footprint = footprint;
     this.#cpus = cpus;
     this.synchronize = new SchedPoint(PointKind.Write, this, 'synchronize_rcu', StepCost.AtomicUpdate);
   }
@@ -76,6 +80,7 @@ export class Rcu extends SharedObject {
   }
 
   enter(task: SchedTask): void {
+    if (this.#footprint?.enabled === true) this.#footprint.readObject(this);
     this.#readers.push(task);
     this.#sections++;
   }
@@ -83,6 +88,10 @@ export class Rcu extends SharedObject {
   leave(task: SchedTask): void {
     if (this.#readers[this.#readers.length - 1] === task) this.#readers.pop();
     else this.#readers.splice(this.#readers.indexOf(task), 1);
+    if (this.#footprint?.enabled === true) {
+      if (this.#pending.length === 0) this.#footprint.readObject(this);
+      else this.#footprint.writeObject(this);
+    }
     if (this.#pending.length === 0) return;
     for (const period of this.#pending) period.taskLeft(task);
     this.#endPeriods();
@@ -90,6 +99,8 @@ export class Rcu extends SharedObject {
 
   /** A grace period that begins now, shared with others that began at the same time; null: nobody reads. */
   begin(): GracePeriod | null {
+    // Sections that begin and end do not mind each other; here all of them are looked at.
+    if (this.#footprint?.enabled === true) this.#footprint.writeObject(this);
     const closed = this.#cpus.filter((cpu) => cpu.interruptsDisabled > 0);
     if (this.#readers.length === 0 && closed.length === 0) return null;
     const last = this.#pending.at(-1);
@@ -108,6 +119,7 @@ export class Rcu extends SharedObject {
   #watch(cpu: InterruptGate): void {
     cpu.onInterruptsEnabled = () => {
       cpu.onInterruptsEnabled = null;
+      if (this.#footprint?.enabled === true) this.#footprint.writeObject(this);
       for (const period of this.#pending) period.cpuLeft(cpu);
       this.#endPeriods();
     };

@@ -48,6 +48,7 @@ import { handleMmFault } from './fault/handle-mm-fault.ts';
 import { lockVmaUnderRcu, noteVmaLockRetry } from './lock-vma-under-rcu.ts';
 import type { MmStruct } from './mm.ts';
 import { lockMmAndFindVma } from './stack.ts';
+import { noteAccess } from './translation-footprint.ts';
 import type { VmArea } from './vma.ts';
 import { pkeyOf } from './vma-flags.ts';
 import { vmaEndRead } from './vma-lock.ts';
@@ -323,6 +324,7 @@ function mmuOf(current: TaskStruct): Mmu {
 function copyPart(current: TaskStruct, at: bigint, part: Uint8Array, access: number): boolean {
   const { arch } = current.kernel;
   const mmu = mmuOf(current);
+  noteAccess(current, at, access === Access.Write);
   arch.beginUserAccess(current.cpu);
   const fault =
     access === Access.Write

@@ -10,7 +10,9 @@ import type { Mmu } from '../../arch/mmu.ts';
 import { EntryFlag } from '../../arch/paging-format.ts';
 import type { Task } from '../../base/task.ts';
 import { fromHalves, hex, highHalf, lowHalf } from '../../base/u64.ts';
+import { frameDataKey } from '../../hardware/footprint-keys.ts';
 import { rootTable } from '../../kernel/mm/page-table-alloc.ts';
+import { noteAccess } from '../../kernel/mm/translation-footprint.ts';
 import { handleUserFault } from '../../kernel/mm/user-access.ts';
 import type { SignalInfo } from '../../kernel/signal.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
@@ -80,10 +82,14 @@ export function* userAtomic(
   const mmu = mmuOf(task);
   const access = Access.Write | Access.Atomic | Access.User;
   const [hi, lo] = [highHalf(address), lowHalf(address)];
+  noteAccess(task, address, true);
   while (mmu.read64(hi, lo, access) !== 0) {
     const signal = yield* faultSignal(task, mmu);
     if (signal !== null) return signal;
+    noteAccess(task, address, true);
   }
+  const { footprint } = task.kernel.machine;
+  if (footprint.enabled) footprint.read(frameDataKey(mmu.paHi * 0x10_0000 + (mmu.paLo >>> 12)));
   const value = update(fromHalves(mmu.valueHi, mmu.valueLo));
   if (value !== null) mmu.write64(hi, lo, access, highHalf(value), lowHalf(value));
   return null;
@@ -109,16 +115,26 @@ function* translateBoth(
 ): Task<SignalInfo | null> {
   const split = firstPart(address, length);
   const mmu = mmuOf(task);
-  while (faults(mmu, address, length, split, access)) {
+  while (faults(task, mmu, address, length, split, access)) {
     const signal = yield* faultSignal(task, mmu);
     if (signal !== null) return signal;
   }
   return null;
 }
 
-function faults(mmu: Mmu, address: bigint, length: number, split: number, access: number): boolean {
+function faults(
+  task: TaskStruct,
+  mmu: Mmu,
+  address: bigint,
+  length: number,
+  split: number,
+  access: number,
+): boolean {
+  const write = (access & Access.Write) !== 0;
+  noteAccess(task, address, write);
   if (split >= length) return mmu.translateBytes(highHalf(address), lowHalf(address), access, split) !== 0;
   const second = BigInt.asUintN(64, address + BigInt(split));
+  noteAccess(task, second, write);
   // Both pages are translated before the tags of the first one are looked at.
   if (mmu.translate(highHalf(address), lowHalf(address), access) !== 0) return true;
   if (mmu.translate(highHalf(second), lowHalf(second), access) !== 0) return true;

@@ -5,6 +5,7 @@
  * guarded control stacks, PAN without hardware support.
  */
 import type { Task } from '../../../base/task.ts';
+import { tlbKey } from '../../../hardware/footprint-keys.ts';
 import type { Machine } from '../../../hardware/machine.ts';
 import type { Retention, TlbProfile } from '../../../hardware/retention.ts';
 import { Access } from '../../access.ts';
@@ -64,17 +65,28 @@ const MAP_WINDOW_PAGES = 2 ** (48 - PAGE_SHIFT);
 /** The instructions as the CPUs' domain executes them: features were asked for before they are used. */
 class DomainMaintenance implements TlbMaintenance {
   readonly #domain: ShareabilityDomain;
+  readonly #machine: Machine;
 
-  constructor(domain: ShareabilityDomain) {
+  constructor(domain: ShareabilityDomain, machine: Machine) {
     this.#domain = domain;
+    this.#machine = machine;
+  }
+
+  /** Of every CPU: what reaches fewer is rare. */
+  #noteTlbs(): void {
+    const { footprint, cpus } = this.#machine;
+    if (!footprint.enabled) return;
+    for (const { id } of cpus) footprint.write(tlbKey(id));
   }
 
   tlbi(cpu: number, operation: TlbiOperation, xt: bigint): void {
+    this.#noteTlbs();
     const refused = this.#domain.tlbi(cpu, operation, xt);
     if (refused !== null) throw new Error(refused);
   }
 
   dsbIsh(cpu: number): void {
+    this.#noteTlbs();
     this.#domain.dsb(cpu, 'ISH');
   }
 }
@@ -147,7 +159,7 @@ export class Arm64KernelArch implements KernelArch {
         charge: (cpu, cycles) => machine.cpu(cpu).advance(cycles),
       },
     });
-    this.#flush = new TlbFlush(new DomainMaintenance(this.domain), {
+    this.#flush = new TlbFlush(new DomainMaintenance(this.domain, machine), {
       granule: PAGE_SHIFT,
       lpa2: levels === 5,
       range: features.tlbiRange,
