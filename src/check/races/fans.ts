@@ -149,8 +149,8 @@ export function fanOfVmas(listeners: readonly Partial<VmaWatcher>[]): VmaWatcher
   const speculationAsked = heard<VmaWatcher, 'speculationAsked'>(listeners, null, 'speculationAsked');
   const mmFreed = heard<VmaWatcher, 'mmFreed'>(listeners, null, 'mmFreed');
   return {
-    made(vma) {
-      for (const listener of made) listener(vma);
+    made(vma, mm) {
+      for (const listener of made) listener(vma, mm);
     },
     freed(vma) {
       for (const listener of freed) listener(vma);

@@ -4,7 +4,7 @@
  * - the VMA's own lock, for reading, as long as no writer has marked the VMA since;
  * - to read: the lock of its file's mappings, or of its anon_vmas, as walks from pages to VMAs do;
  * - that nobody else can know the VMA: its maker until it is attached, and who has detached it, until it is freed;
- * - that nobody else can know the address space: who makes it, in execve, until it is a process's;
+ * - who makes the address space, in execve, until a program runs in it: nobody else changes its mappings;
  * - to read: an RCU section and a number from mmap_lock_speculate_try_begin that is asked about afterwards.
  * Under RCU alone only the mm, the reference count and the lock's sequence may be read: those are not watched.
  * Left out: whether a pointer was looked up under the lock that is held now or under an earlier one. If the VMA has gone
@@ -27,7 +27,7 @@ export const vmaWithoutLock: CheckDefinition = {
   attach(watch) {
     const accesses = new Accesses(watch);
     watch.onVmas({
-      made: (vma) => accesses.made(vma),
+      made: (vma, mm) => accesses.made(vma, mm),
       freed: (vma) => accesses.freed(vma),
       attached: (vma) => accesses.attached(vma),
       detached: (vma) => accesses.detached(vma),
@@ -55,7 +55,9 @@ class Accesses {
   /** Who made a VMA that is not attached yet, or has detached it. */
   readonly #owners = new Map<VmArea, TaskStruct>();
   readonly #freed = new Set<VmArea>();
-  /** Address spaces that are, or have been, some process's. */
+  /** Who made the first VMA of an address space. */
+  readonly #makers = new Map<MmStruct, TaskStruct>();
+  /** Address spaces in which a program has run. */
   readonly #known = new Set<MmStruct>();
   readonly #speculations = new Map<TaskStruct, Speculation>();
 
@@ -63,9 +65,12 @@ class Accesses {
     this.#watch = watch;
   }
 
-  made(vma: VmArea): void {
+  made(vma: VmArea, mm: MmStruct): void {
     this.#freed.delete(vma);
-    this.detached(vma);
+    const task = this.#watch.stepping();
+    if (task === null) return;
+    this.#owners.set(vma, task);
+    if (!this.#makers.has(mm)) this.#makers.set(mm, task);
   }
 
   freed(vma: VmArea): void {
@@ -143,7 +148,8 @@ class Accesses {
       return 'whose lock it took for reading, and which a writer has write-locked since';
     }
     if (write) return 'and holds neither mmap_lock nor the lock of the VMA';
-    if (this.#holdsRmapLock(vma, task) || this.#speculates(vma, task) || this.#isBeingMade(mm)) return null;
+    if (this.#holdsRmapLock(vma, task) || this.#speculates(vma, task) || this.#isBeingMade(mm, task))
+      return null;
     return 'and holds neither mmap_lock nor the lock of the VMA';
   }
 
@@ -154,10 +160,14 @@ class Accesses {
     return vma.anonVmaChain.some(({ anonVma }) => anonVma.rwsem.isHeldBy(task));
   }
 
-  /** @see Linux fs/exec.c, `bprm_mm_init`: until `exec_mmap` nobody but the task that makes it has the mm */
-  #isBeingMade(mm: MmStruct): boolean {
-    if (mm.mmUsers !== 1 || this.#known.has(mm)) return false;
-    for (const task of this.#watch.kernel.tasks.values()) if (task.mm === mm) return false;
+  /**
+   * execve: until the new program has run, nobody changes the mappings but the task that makes them.
+   * @see Linux fs/exec.c, `bprm_mm_init`, `setup_arg_pages`
+   */
+  #isBeingMade(mm: MmStruct, task: TaskStruct): boolean {
+    if (this.#makers.get(mm) !== task || this.#known.has(mm)) return false;
+    for (const other of this.#watch.kernel.tasks.values())
+      if (other !== task && other.mm === mm) return false;
     return true;
   }
 

@@ -40,7 +40,7 @@ export function vmAreaAlloc(
   const fresh = new VmArea(mm, start, end, flags, flagsHigh, pgoff);
   const used = mm.kernel.vmAreas.take();
   const { vmaWatcher } = mm.kernel;
-  if (vmaWatcher !== null) vmaWatcher.made(used ?? fresh);
+  if (vmaWatcher !== null) vmaWatcher.made(used ?? fresh, mm);
   if (used === null) return fresh;
   // Whatever a new VMA begins with, one made of an old object begins with as well.
   const fields = { anonVma: null, file: null, ops: null, userfaultfd: null, privateData: null };

@@ -21,8 +21,8 @@ export type VmaField =
 export type TreeChange = 'insert' | 'remove' | 'resize';
 
 export interface VmaWatcher {
-  /** The slab has given the object out: before its fields are set. */
-  made(vma: VmArea): void;
+  /** The slab has given the object out for a VMA of `mm`: before its fields are set. */
+  made(vma: VmArea, mm: MmStruct): void;
   /** It has gone back to the slab. */
   freed(vma: VmArea): void;
   /** A field is about to be read, or written. */
