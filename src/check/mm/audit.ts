@@ -29,6 +29,11 @@ export interface AuditOptions {
    * and a split or mprotect that has read the flags before it waits for readers writes them back without it, as in 6.18.
    */
   readonly guardFlagMayBeLost?: boolean;
+  /**
+   * `hugetlb_usage` may be of pages that another address space has unmapped: where a table was shared, Linux counts a page for
+   * whoever faulted it in, and takes it off for whoever has the table last.
+   */
+  readonly hugetlbUsageMayDiffer?: boolean;
 }
 
 export class Audit {

@@ -1,11 +1,51 @@
 /** All checks of a run, and how they are put on a system. */
+
+import { audit } from './audit.ts';
+import { breakBeforeMake } from './break-before-make.ts';
 import type { CheckDefinition, CheckFinding } from './check.ts';
+import { forkUnlockedVma } from './fork-unlocked-vma.ts';
+import { frameFreedInUse } from './frame-freed-in-use.ts';
+import { lockHeldAtReturn } from './lock-held-at-return.ts';
+import { lockOrder } from './lock-order.ts';
+import { mmUseAfterFree } from './mm-use-after-free.ts';
+import { pageTableUseAfterFree } from './page-table-use-after-free.ts';
+import { pteOverwritten } from './pte-overwritten.ts';
 import { pteWithoutLock } from './pte-without-lock.ts';
+import { refcountRules } from './refcount.ts';
+import { rightsAfterCall } from './rights-after-call.ts';
+import { staleRemoteAccess } from './stale-remote-access.ts';
+import { staleTlbEntry } from './stale-tlb-entry.ts';
+import { tornRemoteRead } from './torn-remote-read.ts';
 import { useAfterFree } from './use-after-free.ts';
+import { vmaLockCount } from './vma-lock-count.ts';
+import { vmaTreeChange } from './vma-tree-change.ts';
+import { vmaWithoutLock } from './vma-without-lock.ts';
 import { Watch, type WatchedSystem } from './watch.ts';
+import { writableEntry } from './writable-entry.ts';
 
 /** Every check there is, by name. All are on unless a run leaves them out by name. */
-export const CHECKS: readonly CheckDefinition[] = [pteWithoutLock, useAfterFree];
+export const CHECKS: readonly CheckDefinition[] = [
+  audit,
+  breakBeforeMake,
+  forkUnlockedVma,
+  frameFreedInUse,
+  lockHeldAtReturn,
+  lockOrder,
+  mmUseAfterFree,
+  pageTableUseAfterFree,
+  pteOverwritten,
+  pteWithoutLock,
+  refcountRules,
+  rightsAfterCall,
+  staleRemoteAccess,
+  staleTlbEntry,
+  tornRemoteRead,
+  useAfterFree,
+  vmaLockCount,
+  vmaTreeChange,
+  vmaWithoutLock,
+  writableEntry,
+];
 
 export const CHECK_NAMES: readonly string[] = CHECKS.map(({ name }) => name);
 

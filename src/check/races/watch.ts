@@ -13,6 +13,7 @@ import type { RemoteWatcher } from '../../kernel/remote/remote-watcher.ts';
 import { TaskStruct } from '../../kernel/task-struct.ts';
 import type { RunLoop } from '../../sched/run-loop.ts';
 import type { LockWatcher } from '../../sched/task.ts';
+import type { BreakBeforeMake } from '../break-before-make.ts';
 import type { CheckFinding } from './check.ts';
 import {
   fanOfFrames,
@@ -23,6 +24,8 @@ import {
   fanOfTables,
   fanOfVmas,
 } from './fans.ts';
+import { MappingCounts } from './mapping-counts.ts';
+import { PinCounts } from './pin-counts.ts';
 import { type ChangeListener, TableChanges } from './table-changes.ts';
 
 /** What is watched: a `System`, or what a test has put together. */
@@ -30,14 +33,19 @@ export interface WatchedSystem {
   readonly kernel: Kernel;
   readonly loop: RunLoop;
   readonly tlbView: TlbView;
+  /** Null where nobody watches for it. */
+  readonly breakBeforeMake?: BreakBeforeMake | null;
 }
 
 export class Watch {
   readonly kernel: Kernel;
   readonly loop: RunLoop;
   readonly tlbView: TlbView;
+  readonly breakBeforeMake: BreakBeforeMake | null;
   readonly findings: CheckFinding[] = [];
   #changes: TableChanges | null = null;
+  #mappings: MappingCounts | null = null;
+  #pins: PinCounts | null = null;
   readonly #tables: Partial<TableWatcher>[] = [];
   readonly #frames: Partial<FrameObserver>[] = [];
   readonly #references: Partial<FrameWatcher>[] = [];
@@ -48,10 +56,11 @@ export class Watch {
   readonly #steps: (() => void)[] = [];
   readonly #ends: (() => void)[] = [];
 
-  constructor({ kernel, loop, tlbView }: WatchedSystem) {
+  constructor({ kernel, loop, tlbView, breakBeforeMake = null }: WatchedSystem) {
     this.kernel = kernel;
     this.loop = loop;
     this.tlbView = tlbView;
+    this.breakBeforeMake = breakBeforeMake;
   }
 
   /** A check is looking at VMAs itself: what it reads is nobody's access. */
@@ -96,6 +105,25 @@ export class Watch {
       this.onTables(this.#changes);
     }
     return this.#changes;
+  }
+
+  /** How many entries map each frame. Kept from when the first check asks for it. */
+  mappings(): MappingCounts {
+    if (this.#mappings === null) {
+      const mappings = new MappingCounts(this.kernel);
+      this.#mappings = mappings;
+      this.onTableChange((change) => mappings.changed(change));
+    }
+    return this.#mappings;
+  }
+
+  /** The pins of each folio. Kept from when the first check asks for it. */
+  pins(): PinCounts {
+    if (this.#pins === null) {
+      this.#pins = new PinCounts();
+      this.onReferences(this.#pins);
+    }
+    return this.#pins;
   }
 
   /** Blocks of frames, when they have left the allocator or have gone back. */
