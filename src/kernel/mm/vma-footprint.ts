@@ -32,9 +32,9 @@ export class VmaFootprint implements VmaWatcher {
     this.#next?.treeChanges(mm, vma, change, start, end);
   }
 
-  made(vma: VmArea): void {
+  made(vma: VmArea, mm: MmStruct): void {
     this.#changes(vma);
-    this.#next?.made(vma);
+    this.#next?.made(vma, mm);
   }
 
   freed(vma: VmArea): void {
