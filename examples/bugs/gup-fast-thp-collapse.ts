@@ -25,7 +25,8 @@ export default defineScenario({
   programs: {
     *driver(u, share) {
       const memory = yield* u.must(u.mmap({ address: 0x4000_0000n, fixed: true, bytes: HUGE, prot: 'rw' }));
-      yield* u.must(u.store(memory, 1n));
+      // More than one, so that the first is not copied as soon as it is looked at.
+      for (let page = 0n; page < 8n; page++) yield* u.must(u.store(memory + page * 4096n, 1n));
       const thread = yield* u.must(
         u.cloneVm(function* (t) {
           // EAGAIN where the page is pinned already.
