@@ -2,6 +2,7 @@
 import { InputError } from '../base/input-error.ts';
 import type { Machine } from '../hardware/machine.ts';
 import type { Retention } from '../hardware/retention.ts';
+import type { Tlb } from '../hardware/tlb.ts';
 import type { LiveTables } from './break-before-make.ts';
 import type { ExplainedWalk } from './explained-walk.ts';
 import type { KernelArch, MmContext } from './kernel-arch.ts';
@@ -30,6 +31,8 @@ export interface KernelArchitecture {
   createKernelArch(options: ArchOptions): KernelArch;
   /** What the CPUs' TLBs hold. `arch` is one that `createKernelArch` made. */
   createTlbView(arch: KernelArch): TlbView;
+  /** By CPU: everything that holds translations and upper entries. */
+  tlbsOf(arch: KernelArch): readonly (readonly Tlb[])[];
   /** Fills of translations that no access asked for. */
   createSpeculativeFills(arch: KernelArch): SpeculativeFills;
   /** What a check of break-before-make has to know; null where the architecture has no such rule. */

@@ -147,6 +147,18 @@ export class Tlb {
     return (start + (oldest & (this.stampStep - 1))) * STRIDE;
   }
 
+  /** Drops the `index`-th valid entry, in place order. @throws RangeError when there are fewer */
+  evict(index: number): void {
+    const { entries } = this;
+    let left = index;
+    for (let at = 0; at < entries.length; at += STRIDE) {
+      if (((entries[at + 1] as number) & VALID) === 0 || left-- > 0) continue;
+      this.clear(at);
+      return;
+    }
+    throw new RangeError(`no entry ${index} in a cache of ${this.count()}`);
+  }
+
   /** Drops the entry with this tag. @returns how many were dropped */
   drop(tagLo: number, tagHi: number, set: number): number {
     const at = this.ways === 0 ? -1 : this.find(tagLo, tagHi, set);

@@ -155,6 +155,15 @@ export class TaskStruct extends SchedTask {
     return this.pendingSignals.length > 0;
   }
 
+  /** Would SIGKILL end this wait, which is not over? */
+  endedByKill(ready: () => boolean): boolean {
+    if (this.#fatalSignal || ready()) return false;
+    this.#fatalSignal = true;
+    const ends = ready();
+    this.#fatalSignal = false;
+    return ends;
+  }
+
   /** A wait that a signal ends depends on it. */
   #lookedAt(): void {
     const { footprint } = this.kernel.machine;

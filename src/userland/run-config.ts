@@ -12,6 +12,7 @@ import { StallingPolicy } from '../sched/policy/stalling.ts';
 import { StraightPolicy } from '../sched/policy/straight.ts';
 import { VirtualTimePolicy } from '../sched/policy/virtual-time.ts';
 import { parseSchedule } from '../sched/schedule-text.ts';
+import type { HardwareSettings } from './hardware-choices.ts';
 import { MACHINE_SETTINGS, type MachineSettings } from './machine-settings.ts';
 import type { Scenario } from './scenario.ts';
 import type { System, SystemArchitecture } from './system.ts';
@@ -49,6 +50,8 @@ export interface RunConfig extends ProcessorOptions, MachineSettings {
    * schedule of a run with speculation needs it in the replay too.
    */
   readonly speculation?: boolean;
+  /** What else the schedule may let happen: docs/explore.md. Default: nothing. */
+  readonly hardware?: HardwareSettings;
   /** What steps cost; default: one cycle each. */
   readonly profile?: CostProfile;
   /** Bound on steps; default 10 million. */
@@ -78,6 +81,7 @@ const RUN_KEYS: readonly string[] = [
   'checks',
   'retention',
   'speculation',
+  'hardware',
   'profile',
   'maxSteps',
   'maxEvents',

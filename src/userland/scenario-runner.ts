@@ -49,6 +49,10 @@ export interface ScenarioRunOptions {
   readonly attach?: (system: System) => void;
   /** Called once, when the programs have ended or the run was stopped, while the processes still have their memory. */
   readonly atEnd?: (system: System) => void;
+  /** As `atEnd`, only when every program has come to its end. */
+  readonly whenEnded?: (system: System) => void;
+  /** Looks on after every step; it may ask the run loop to stop. A run with it is slower. */
+  readonly afterStep?: () => void;
   /** Default: `chosen`. */
   readonly exit?: ExitManner;
   /** Bound on steps; default: the configuration's, else 10 million. */
@@ -102,6 +106,7 @@ export class ScenarioRunner {
       speculation: this.settings.speculation,
       seed: config.seed ?? 1,
       ...systemSettings(this.#machine),
+      ...(config.hardware === undefined ? {} : { hardware: config.hardware }),
       ...(config.profile === undefined ? {} : { profile: config.profile }),
       ...(scenario.omitTlbFlushes === undefined ? {} : { omitTlbFlushes: scenario.omitTlbFlushes }),
     };
@@ -216,7 +221,12 @@ class Run {
   constructor(parts: RunParts) {
     this.system = parts.system;
     this.#parts = parts;
-    this.#observer = parts.always.length === 0 ? {} : { afterStep: () => this.#holds() };
+    const { afterStep } = parts.options;
+    const holds = (): boolean => {
+      afterStep?.();
+      return this.#holds();
+    };
+    this.#observer = parts.always.length === 0 && afterStep === undefined ? {} : { afterStep: holds };
   }
 
   *toEnd(firstSlice: number): Slices<RunOutcome> {
@@ -240,14 +250,18 @@ class Run {
       if (options.exit === 'left out') return { kind: 'finished' };
       if (options.exit === 'in a row') system.loop.policy = new ExitPolicy();
       processes.release();
-      return (yield* this.#runOn(firstSlice)) ?? { kind: 'finished' };
+      const unfinished = yield* this.#runOn(firstSlice);
+      if (unfinished !== null) return unfinished;
+      system.kernel.rcu.endAll();
+      return { kind: 'finished' };
     } catch (error) {
       return endOfError(error, scenario);
     }
   }
 
   #programsEnded(): void {
-    const { processes, scenario, world, counter } = this.#parts;
+    const { processes, scenario, world, counter, options, system } = this.#parts;
+    options.whenEnded?.(system);
     this.#remarks = processes.remarks();
     if (counter.enabled) this.#report = reportSections(scenario, world);
   }

@@ -17,6 +17,7 @@ import { Machine } from '../hardware/machine.ts';
 import { PhysicalMemory } from '../hardware/physical-memory.ts';
 import type { Retention } from '../hardware/retention.ts';
 import { SpareParts } from '../hardware/spare-parts.ts';
+import type { Tlb } from '../hardware/tlb.ts';
 import { FrameFlag } from '../kernel/frame/frame-flags.ts';
 import { FrameTable } from '../kernel/frame/frame-table.ts';
 import { gupPopulate } from '../kernel/gup/populate.ts';
@@ -33,6 +34,7 @@ import { designNamed } from '../kernel/remote/designs/registry.ts';
 import type { TaskStruct } from '../kernel/task-struct.ts';
 import type { Policy } from '../sched/policy/policy.ts';
 import { RunLoop } from '../sched/run-loop.ts';
+import { type HardwareSettings, offerChoices } from './hardware-choices.ts';
 import { type FlushOperation, withoutFlushes } from './omit-flushes.ts';
 import { PageTableSpeculation } from './page-table-speculation.ts';
 
@@ -50,6 +52,7 @@ export interface SystemArchitecture {
   ) => KernelArch;
   readonly createTlbView: (arch: KernelArch) => TlbView;
   readonly createLiveTables: (arch: KernelArch) => LiveTables | null;
+  readonly tlbsOf: (arch: KernelArch) => readonly (readonly Tlb[])[];
   readonly createSpeculativeFills: (arch: KernelArch) => SpeculativeFills;
   readonly observeMmus: (arch: KernelArch, options: MmuEventOptions) => void;
 }
@@ -77,6 +80,8 @@ export interface SystemOptions extends ProcessorOptions {
   readonly design?: DesignName;
   /** CPUs may fill translations ahead of any access, where the policy chooses it. Default: they do not. */
   readonly speculation?: boolean;
+  /** What else the policy may let happen. Default: nothing. */
+  readonly hardware?: HardwareSettings;
   /** Flushes that the kernel leaves out: a bug put in on purpose. */
   readonly omitTlbFlushes?: readonly FlushOperation[];
 }
@@ -110,6 +115,18 @@ function boardMemory(bytes: number): PhysicalMemory {
   const memory = new PhysicalMemory();
   memory.addRegion(BigInt(MEMORY_BASE), BigInt(bytes));
   return memory;
+}
+
+function offerHardware(
+  { architecture, speculation, hardware }: SystemOptions,
+  loop: RunLoop,
+  kernel: Kernel,
+  arch: KernelArch,
+): void {
+  if (speculation === true) {
+    loop.speculation = new PageTableSpeculation(kernel, architecture.createSpeculativeFills(arch));
+  }
+  if (hardware !== undefined) offerChoices(loop.hardware, hardware, kernel, architecture.tlbsOf(arch));
 }
 
 const clearMemory = (memory: PhysicalMemory): void => memory.clear();
@@ -158,12 +175,7 @@ export function createSystem(options: SystemOptions): System {
   }
   const live = options.retention === 'adversarial' ? options.architecture.createLiveTables(hardware) : null;
   const breakBeforeMake = live === null ? null : watchBreakBeforeMake(kernel, live);
-  if (options.speculation === true) {
-    loop.speculation = new PageTableSpeculation(
-      kernel,
-      options.architecture.createSpeculativeFills(hardware),
-    );
-  }
+  offerHardware(options, loop, kernel, hardware);
   loop.onSwitch = (_cpu, _previous, next) => contextSwitch(next as TaskStruct);
   return {
     machine,

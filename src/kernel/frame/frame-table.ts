@@ -69,6 +69,8 @@ export class FrameTable extends FrameFields {
   observer: FrameObserver | null = null;
   /** Somebody looks at how much is in use, or fails allocations: their order counts. */
   scarce = false;
+  /** The next allocation fails, as if there were no memory. */
+  failsNext = false;
   watcher: FrameWatcher | null = null;
   /** Told of a huge page whose last reference is gone; its pool sets it (`free_huge_folio`). */
   freeHugetlb: ((frame: number, order: number) => void) | null = null;
@@ -131,8 +133,11 @@ export class FrameTable extends FrameFields {
    */
   allocate(order = 0, movable = false): number {
     this.#noteAllocation(false);
-    const frame = this.#zones.allocate(order, movable);
-    if (frame === NO_FRAME) return NO_FRAME;
+    const frame = this.failsNext ? NO_FRAME : this.#zones.allocate(order, movable);
+    if (frame === NO_FRAME) {
+      this.failsNext = false;
+      return NO_FRAME;
+    }
     const at = frame - this.firstFrame;
     const count = 2 ** order;
     this.grow(at + count);

@@ -61,6 +61,11 @@ export class Rcu extends SharedObject {
   #sections = 0;
   /** Not over yet, oldest first; an older one is over no later than a younger. */
   readonly #pending: GracePeriod[] = [];
+  /**
+   * A grace period ends when the schedule says so (`endOldest`), not in the step that makes it possible; then there is one
+   * also where nobody reads.
+   */
+  endsByChoice = false;
   /** Grace periods that somebody had to wait for. */
   gracePeriods = 0;
   readonly synchronize: SchedPoint;
@@ -102,7 +107,7 @@ export class Rcu extends SharedObject {
     // Sections that begin and end do not mind each other; here all of them are looked at.
     if (this.#footprint?.enabled === true) this.#footprint.writeObject(this);
     const closed = this.#cpus.filter((cpu) => cpu.interruptsDisabled > 0);
-    if (this.#readers.length === 0 && closed.length === 0) return null;
+    if (this.#readers.length === 0 && closed.length === 0 && !this.endsByChoice) return null;
     const last = this.#pending.at(-1);
     if (last !== undefined && last.sections === this.#sections && closed.length === 0) return last;
     const period = new GracePeriod(this.#readers, closed, this.#sections);
@@ -110,6 +115,24 @@ export class Rcu extends SharedObject {
     this.#pending.push(period);
     this.gracePeriods++;
     return period;
+  }
+
+  /** Has every section that the oldest grace period must outlast come to its end? */
+  get canEnd(): boolean {
+    return this.#pending[0]?.waiting === false;
+  }
+
+  /** The oldest grace period is over. */
+  endOldest(): void {
+    const period = this.#pending.shift();
+    if (period === undefined || period.waiting) throw new Error('no grace period can end');
+    period.over = true;
+    for (const callback of period.callbacks) callback();
+  }
+
+  /** Everybody is gone: what still waits for the schedule's word happens. */
+  endAll(): void {
+    while (this.canEnd) this.endOldest();
   }
 
   override holders(): readonly Holder[] {
@@ -126,11 +149,7 @@ export class Rcu extends SharedObject {
   }
 
   #endPeriods(): void {
-    for (let first = this.#pending[0]; first !== undefined && !first.waiting; first = this.#pending[0]) {
-      this.#pending.shift();
-      first.over = true;
-      for (const callback of first.callbacks) callback();
-    }
+    if (!this.endsByChoice) this.endAll();
   }
 }
 

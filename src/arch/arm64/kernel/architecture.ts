@@ -53,6 +53,7 @@ export const ARM64: KernelArchitecture = {
   createKernelArch,
   createLiveTables: (arch) => new Arm64LiveTables(own(arch)),
   createTlbView: (arch) => new Arm64TlbView(own(arch)),
+  tlbsOf: (arch) => own(arch).mmus.map(({ tlbs, pagingStructure }) => [...tlbs, ...pagingStructure.levels]),
   createSpeculativeFills: (arch) => new Arm64SpeculativeFills(own(arch).mmus),
   observeMmus(arch, options) {
     own(arch).mmus.forEach((mmu, cpu) => {

@@ -49,6 +49,7 @@ export const X86_64: KernelArchitecture = {
   createKernelArch,
   createLiveTables: () => null,
   createTlbView: (arch) => new X86TlbView(own(arch)),
+  tlbsOf: (arch) => own(arch).mmus.map(({ tlbs, pagingStructure }) => [...tlbs, ...pagingStructure.levels]),
   createSpeculativeFills: (arch) => new X86SpeculativeFills(own(arch).mmus),
   observeMmus(arch, options) {
     own(arch).mmus.forEach((mmu, cpu) => {
