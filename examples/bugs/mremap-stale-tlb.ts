@@ -33,27 +33,28 @@ export default defineScenario({
       yield* u.must(u.ftruncate(fd, PAGE));
       const from = yield* u.must(u.mmap({ fd, bytes: PAGE, prot: 'rw', shared: true }));
       const to = yield* u.must(u.mmap({ bytes: PAGE, prot: 'none' }));
+      share.set('file', true);
       const reader = yield* u.must(
         u.cloneVm(function* (t, shared) {
           yield* t.must(t.load(from));
-          shared.set('ready', true);
+          shared.set('read', true);
           yield* shared.wait('written');
           const seen = yield* t.attempt(t.load(from));
           return seen.ok ? seen.value : 'a signal';
         }, 'reader'),
       );
-      yield* share.wait('ready');
-      yield* u.must(
-        u.mremap({ address: from, bytes: PAGE, newBytes: PAGE, mayMove: true, fixed: true, newAddress: to }),
-      );
+      yield* share.wait('read');
+      const move = { mayMove: true, fixed: true, newAddress: to };
+      yield* u.must(u.mremap({ address: from, bytes: PAGE, newBytes: PAGE, ...move }));
       yield* u.must(u.wait(reader));
     },
     *stranger(u, share) {
       const memory = yield* u.must(u.mmap({ bytes: 2 * PAGE, prot: 'rw' }));
       // Its tables are there: what it takes next is a page.
       yield* u.must(u.store(memory, 0));
-      yield* share.wait('ready');
+      yield* share.wait('file');
       const fd = yield* u.must(u.open(FILE));
+      yield* share.wait('read');
       yield* u.must(u.ftruncate(fd, 0));
       yield* u.must(u.store(memory + BigInt(PAGE), SECRET));
       share.set('written', true);
