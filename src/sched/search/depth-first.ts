@@ -193,12 +193,11 @@ export class DepthFirst implements Strategy, Policy {
     return this.#continuity.exhausted && lastStep(candidates[index]) < lastStep(candidates[best]);
   }
 
-  /** A race: `second` should come without `first`, too. */
-  readonly #turn = (first: number, second: number, initials: readonly number[]): void => {
-    const { branches, actors, actorCodes } = this.#trace;
+  /** A race: the actor should get on without step `first`, too. */
+  readonly #turn = (first: number, actor: number, initials: readonly number[]): void => {
+    const { branches, actorCodes } = this.#trace;
     const choice = branches[first] as number;
     if (this.#bound < Number.POSITIVE_INFINITY) {
-      const actor = second < this.#trace.count ? (actors[second] as number) : (initials[0] as number);
       const alone = initials.length === 1 && initials[0] === actor;
       if (choice >= 0) this.#ask(choice, actorCodes[actor] as number, alone);
       const begin = this.#beginOfStretch(first);

@@ -8,14 +8,15 @@
  * @see Flanagan, Godefroid, "Dynamic partial-order reduction for model checking software", POPL 2005; Abdulla, Aronis,
  * Jonsson, Sagonas, "Optimal dynamic partial order reduction", POPL 2014: source sets
  */
+import { objectKey } from '../../base/footprint.ts';
 import { Touches } from './touches.ts';
 import type { Trace } from './trace.ts';
 
 /**
- * Told of a race: `first` and `second` are steps of the trace; `initials` the actors that could begin a run in which the
- * second comes without the first, the one that does in this run first.
+ * Told of a race: `first` is a step of the trace, `actor` whose step should come without it; `initials` the actors that
+ * could begin a run in which it does, the one that does in this run first.
  */
-export type RaceVisitor = (first: number, second: number, initials: readonly number[]) => void;
+export type RaceVisitor = (first: number, actor: number, initials: readonly number[]) => void;
 
 export class Races {
   readonly #trace: Trace;
@@ -40,7 +41,7 @@ export class Races {
     this.#reset();
     const { count } = this.#trace;
     for (let step = 0; step < count; step++) this.#addStep(step, step >= from ? visit : null);
-    this.#addDisabled(visit);
+    this.#addWaiting(visit);
   }
 
   #reset(): void {
@@ -62,12 +63,17 @@ export class Races {
     this.#collect(step, actor);
     const enabledBy = trace.enabledBy[step] as number;
     if (enabledBy >= 0) this.#touches.add(enabledBy);
-    if (visit !== null) this.#turnDisabler(step, actor, visit);
+    if (visit !== null) {
+      this.#turnDisabler(step, actor, visit);
+      if (trace.waits[step] === 1) {
+        this.#turnWait(step, actor, trace.keys[trace.starts[step] as number] as number, visit);
+      }
+    }
     const { found, foundCount } = this.#touches;
     for (let index = 0; index < foundCount; index++) {
       const other = found[index] as number;
       if (this.#before(other, step)) continue;
-      if (visit !== null && other !== enabledBy) visit(other, step, this.#initialsOf(other, step, actor));
+      if (visit !== null && other !== enabledBy) visit(other, actor, this.#initialsOf(other, step, actor));
       this.#join(step, other);
     }
     this.#clocks[step * this.#stride + actor] = step + 1;
@@ -102,19 +108,37 @@ export class Races {
   #turnDisabler(step: number, actor: number, visit: RaceVisitor): void {
     const disabler = this.#trace.disabledBy[step] as number;
     if (disabler >= 0 && !this.#before(disabler, step)) {
-      visit(disabler, step, this.#initialsOf(disabler, step, actor));
+      visit(disabler, actor, this.#initialsOf(disabler, step, actor));
     }
   }
 
-  /** Actors that wait to the end though they could once go on: the step that stopped them, the other way round. */
-  #addDisabled(visit: RaceVisitor): void {
-    const { actorCodes } = this.#trace;
-    for (let actor = 0; actor < actorCodes.length; actor++) {
-      const step = this.#trace.disablerOf(actor);
-      if (step < 0) continue;
-      this.#initials.length = 0;
-      this.#initials.push(actor);
-      visit(step, this.#trace.count, this.#initials);
+  /**
+   * A wait could have ended before any of the steps that changed what it waits for: one of them may have undone what would
+   * have ended it, and others after that stand between the two.
+   */
+  #turnWait(step: number, actor: number, key: number, visit: RaceVisitor): void {
+    const { starts, keys, writes, enabledBy } = this.#trace;
+    const enabler = step < this.#trace.count ? (enabledBy[step] as number) : -1;
+    for (let other = step - 1; other >= 0; other--) {
+      if (other === enabler || this.#before(other, step)) continue;
+      for (let at = starts[other] as number; at < (starts[other + 1] as number); at++) {
+        if (keys[at] !== key || writes[at] !== 1) continue;
+        visit(other, actor, this.#initialsOf(other, step, actor));
+        break;
+      }
+    }
+  }
+
+  /** Actors that do not go on though they could once, or that wait in vain: the steps that kept them, the other way round. */
+  #addWaiting(visit: RaceVisitor): void {
+    const trace = this.#trace;
+    const end = trace.count;
+    for (let actor = 0; actor < trace.actorCodes.length; actor++) {
+      const disabler = trace.disablerOf(actor);
+      this.#startClock(end, this.#lastOfActor[actor] as number);
+      if (disabler >= 0) visit(disabler, actor, this.#initialsOf(disabler, end, actor));
+      const wait = trace.waitOf(actor);
+      if (wait !== null) this.#turnWait(end, actor, objectKey(wait.object), visit);
     }
   }
 

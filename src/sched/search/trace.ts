@@ -4,6 +4,8 @@
  * numbers that are used again for each run.
  */
 import type { Footprint } from '../../base/footprint.ts';
+import { PointKind, type SchedPoint } from '../../base/task.ts';
+import type { SchedTask } from '../task.ts';
 import {
   type Candidate,
   CandidateKind,
@@ -39,6 +41,8 @@ export class Trace {
   disabledBy = new Int32Array(FIRST_STEPS);
   /** 1: it conflicts with every other. */
   everything = new Uint8Array(FIRST_STEPS);
+  /** 1: it ended a wait. The first thing it touched is what was waited for. */
+  waits = new Uint8Array(FIRST_STEPS);
   /** Where what it touched begins in `keys` and `writes`; ends where that of the next step begins. */
   starts = new Int32Array(FIRST_STEPS + 1);
   keys = new Int32Array(FIRST_TOUCHES);
@@ -50,8 +54,8 @@ export class Trace {
   readonly #offered: number[] = [];
   readonly #enabled: number[] = [];
   readonly #disabled: number[] = [];
-  /** By actor: a task whose end the run waits for. */
-  readonly #awaited: boolean[] = [];
+  /** By actor, if it is one in this run. */
+  readonly #tasks: (SchedTask | null)[] = [];
   #open = false;
 
   /** A run begins. */
@@ -61,6 +65,7 @@ export class Trace {
     this.#offered.fill(-1);
     this.#enabled.fill(-1);
     this.#disabled.fill(-1);
+    this.#tasks.fill(null);
   }
 
   /** What a choice offers before the step that comes next. The footprint of the step before is complete. */
@@ -82,6 +87,7 @@ export class Trace {
     this.disabledBy[at] = this.#disabled[actor] as number;
     this.#enabled[actor] = -1;
     this.#disabled[actor] = -1;
+    this.waits[at] = candidate.point.kind === PointKind.Wait ? 1 : 0;
     this.#open = true;
   }
 
@@ -103,25 +109,32 @@ export class Trace {
       this.#offered.push(-1);
       this.#enabled.push(-1);
       this.#disabled.push(-1);
-      this.#awaited.push(false);
+      this.#tasks.push(null);
     }
     return index;
   }
 
   /**
-   * At the end of a run: the step that keeps this actor from going on, though it could go on for a while; -1: there is
-   * none. What the last step did counts for tasks that the run would have waited for.
+   * At the end of a run: the step that this actor could have gone on before, and did not at all after it; -1: there is
+   * none. The last step keeps whoever did not get on any more: an interrupt that nobody waited for, a task in a deadlock.
+   * A task in the background goes on for ever, and need not.
    */
   disablerOf(actor: number): number {
     const last = this.#offered[actor] as number;
-    if (last < 0 || this.actors[last] === actor) return -1;
-    return last < this.count - 1 || this.#awaited[actor] === true ? last : -1;
+    if (last < 0 || last >= this.count || this.actors[last] === actor) return -1;
+    return last < this.count - 1 || this.#tasks[actor]?.background !== true ? last : -1;
+  }
+
+  /** At the end of a run: the point at which this actor waits in vain; null: it does not. */
+  waitOf(actor: number): SchedPoint | null {
+    const point = this.#tasks[actor]?.pendingPoint() ?? null;
+    return point === null || point.ready === null || point.ready() ? null : point;
   }
 
   #offer({ code, kind, task }: Candidate): void {
     const at = this.count;
     const actor = this.index(code);
-    this.#awaited[actor] = kind === CandidateKind.Step && task !== null && !task.background;
+    this.#tasks[actor] = kind === CandidateKind.Step ? task : null;
     const last = this.#offered[actor] as number;
     this.#offered[actor] = at;
     if (last === at - 1 || at === 0) return;
@@ -149,21 +162,24 @@ export class Trace {
     this.enabledBy = grown(this.enabledBy, length);
     this.disabledBy = grown(this.disabledBy, length);
     this.starts = grown(this.starts, length);
-    const everything = new Uint8Array(length);
-    everything.set(this.everything);
-    this.everything = everything;
+    this.everything = grownBytes(this.everything, length);
+    this.waits = grownBytes(this.waits, length);
   }
 
   #growTouches(): void {
     this.keys = grown(this.keys, 2 * this.keys.length);
-    const writes = new Uint8Array(this.keys.length);
-    writes.set(this.writes);
-    this.writes = writes;
+    this.writes = grownBytes(this.writes, this.keys.length);
   }
 }
 
 function grown(from: Int32Array, length: number): Int32Array<ArrayBuffer> {
   const to = new Int32Array(length);
+  to.set(from);
+  return to;
+}
+
+function grownBytes(from: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  const to = new Uint8Array(length);
   to.set(from);
   return to;
 }
