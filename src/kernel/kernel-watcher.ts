@@ -3,6 +3,7 @@
  * nobody watches pays one comparison at each of these places. A watcher changes nothing.
  */
 import type { MmStruct } from './mm/mm.ts';
+import type { VmArea } from './mm/vma.ts';
 import type { TaskStruct } from './task-struct.ts';
 
 export interface KernelWatcher {
@@ -26,8 +27,18 @@ export interface KernelWatcher {
     endPage: number,
     freedTables: boolean,
   ): void;
-  /** GUP has the frame of a page and gives it to its caller; with which FOLL_ flags. */
-  grabbed(current: TaskStruct, mm: MmStruct, page: number, frame: number, gupFlags: number): void;
+  /**
+   * GUP gives its caller the frame of a page. `vma`: the mapping it was got by, null without a look at one (gup-fast);
+   * `gupFlags`: the FOLL_ flags that the caller has given, with FOLL_GET or FOLL_PIN.
+   */
+  grabbed(
+    current: TaskStruct,
+    mm: MmStruct,
+    vma: VmArea | null,
+    page: number,
+    frame: number,
+    gupFlags: number,
+  ): void;
   /** The kernel uses something that it has freed, or that a grace period has freed: its name, and what for. */
   usedAfterFree(current: TaskStruct, object: string, operation: string): void;
   /** The kernel itself reads or writes bytes of a frame for `current`, by an address of its own. */

@@ -99,8 +99,8 @@ export function fanOfKernel(listeners: readonly Partial<KernelWatcher>[]): Kerne
     flushEnds(current, mm, startPage, endPage, freedTables) {
       for (const listener of flushEnds) listener(current, mm, startPage, endPage, freedTables);
     },
-    grabbed(current, mm, page, frame, gupFlags) {
-      for (const listener of grabbed) listener(current, mm, page, frame, gupFlags);
+    grabbed(current, mm, vma, page, frame, gupFlags) {
+      for (const listener of grabbed) listener(current, mm, vma, page, frame, gupFlags);
     },
     copied(current, frame, offset, bytes, write) {
       for (const listener of copied) listener(current, frame, offset, bytes, write);

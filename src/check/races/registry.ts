@@ -3,8 +3,10 @@
 import { audit } from './audit.ts';
 import { breakBeforeMake } from './break-before-make.ts';
 import type { CheckDefinition, CheckFinding } from './check.ts';
+import { foreignData } from './foreign-data.ts';
 import { forkUnlockedVma } from './fork-unlocked-vma.ts';
 import { frameFreedInUse } from './frame-freed-in-use.ts';
+import { gupPage } from './gup-page.ts';
 import { lockHeldAtReturn } from './lock-held-at-return.ts';
 import { lockOrder } from './lock-order.ts';
 import { mmUseAfterFree } from './mm-use-after-free.ts';
@@ -27,8 +29,10 @@ import { writableEntry } from './writable-entry.ts';
 export const CHECKS: readonly CheckDefinition[] = [
   audit,
   breakBeforeMake,
+  foreignData,
   forkUnlockedVma,
   frameFreedInUse,
+  gupPage,
   lockHeldAtReturn,
   lockOrder,
   mmUseAfterFree,

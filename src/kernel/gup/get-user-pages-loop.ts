@@ -15,7 +15,9 @@ import type { TaskStruct } from '../task-struct.ts';
 import { checkVmaFlags } from './check-vma-flags.ts';
 import { faultinPage } from './faultin-page.ts';
 import {
+  FOLL_GET,
   FOLL_MADV_POPULATE,
+  FOLL_PIN,
   FOLL_REMOTE,
   FOLL_VMA_LOCKED,
   type MmapLocked,
@@ -105,6 +107,7 @@ export function* getUserPagesLoop(
     if (run > 1) walk.error = yield* grabFollowingPages(current, frame, run - 1, gupFlags);
     if (walk.error === 0) {
       walk.flags = gupFlags;
+      tell(current, walk, frame, run, gupFlags);
       accept(walk, frame, run, pages, firstSlot);
     }
   }
@@ -141,6 +144,13 @@ function noteLookup(current: TaskStruct, last: VmArea | null, gupFlags: number):
     throw new Error(`${current.name} goes on beyond ${last?.name ?? 'a VMA'}, whose lock alone it holds`);
   }
   countVmaLookup(current);
+}
+
+/** Told before `walk` goes on. */
+function tell(current: TaskStruct, { vma, page }: Walk, frame: number, run: number, gupFlags: number): void {
+  const { watcher } = current.kernel;
+  if (watcher === null || vma === null || frame < 0 || (gupFlags & (FOLL_GET | FOLL_PIN)) === 0) return;
+  for (let i = 0; i < run; i++) watcher.grabbed(current, vma.mm, vma, page + i, frame + i, gupFlags);
 }
 
 /** Takes what was followed. Memory without frames (-EEXIST) is skipped by callers that want no pages. */

@@ -38,10 +38,10 @@ export function* gupFast(
   for (let point = walk.begin(startPage, end) as SchedPoint | null; point !== null; point = walk.next())
     yield point;
   localIrqRestore(current);
-  if (!watch) return walk.taken;
+  if (!watch) return told(current, mm, startPage, walk.taken, gupFlags, pages);
   if (!(yield* mm.writeProtectSeq.retry(sequence))) {
     checkPinnedPages(current, pages, walk.taken);
-    return walk.taken;
+    return told(current, mm, startPage, walk.taken, gupFlags, pages);
   }
   const { frames } = current.kernel;
   for (let i = 0; i < walk.taken; i++) {
@@ -50,4 +50,21 @@ export function* gupFast(
     frames.unpin(frame);
   }
   return 0;
+}
+
+/** `taken`, with whoever watches told of the pages. */
+function told(
+  current: TaskStruct,
+  mm: MmStruct,
+  startPage: number,
+  taken: number,
+  gupFlags: number,
+  pages: PageArray,
+): number {
+  const { watcher } = current.kernel;
+  if (watcher === null) return taken;
+  for (let i = 0; i < taken; i++) {
+    watcher.grabbed(current, mm, null, startPage + i, pages[i] as number, gupFlags);
+  }
+  return taken;
 }

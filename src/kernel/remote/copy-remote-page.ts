@@ -28,6 +28,7 @@ export function copyRemotePage(
     if (!write) part.fill(0);
     return;
   }
+  if (current.kernel.watcher !== null) current.kernel.watcher.copied(current, frame, offset, bytes, write);
   const present = write ? memory.writeBytes(frame, offset, part) : memory.readBytes(frame, offset, part);
   if (!present) throw new Error(`frame 0x${frame.toString(16)} of the allocator has no memory`);
   remoteCounters.bytes += bytes;

@@ -148,7 +148,7 @@ function* copyPages(
   iterator: IovIterator,
   write: boolean,
 ): Task<number> {
-  const { machine, copyPoints, remoteCounters } = current.kernel;
+  const { machine, copyPoints, remoteCounters, watcher } = current.kernel;
   const { memory } = machine;
   const bounce = new Uint8Array(PAGE_SIZE);
   let offset = firstOffset;
@@ -160,9 +160,11 @@ function* copyPages(
     if (write) {
       copied = yield* iterator.copyFrom(current, part);
       yield copyPoints.of(frame, copied, true);
+      if (watcher !== null) watcher.copied(current, frame, offset, copied, true);
       memory.writeBytes(frame, offset, part.subarray(0, copied));
     } else {
       yield copyPoints.of(frame, part.length, false);
+      if (watcher !== null) watcher.copied(current, frame, offset, part.length, false);
       memory.readBytes(frame, offset, part);
       copied = yield* iterator.copyTo(current, part);
     }
