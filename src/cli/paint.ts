@@ -1,5 +1,6 @@
 /** Colours of a timeline by kind of event. */
 import type { EventKind } from '../hardware/event-sink.ts';
+import type { SchedulePaintKind } from '../report/schedule-timeline.ts';
 import type { Colours } from './session.ts';
 
 const colourOf: { readonly [K in EventKind]?: 'yellow' | 'red' | 'cyan' | 'dim' | 'magenta' | 'bold' } = {
@@ -27,6 +28,29 @@ const colourOf: { readonly [K in EventKind]?: 'yellow' | 'red' | 'cyan' | 'dim' 
 export function eventPaint(colours: Colours): (kind: EventKind, text: string) => string {
   return (kind, text) => {
     const colour = colourOf[kind];
+    return colour === undefined ? text : colours[colour](text);
+  };
+}
+
+const colourOfLine: { readonly [K in SchedulePaintKind]?: 'yellow' | 'red' | 'dim' | 'bold' | 'magenta' } = {
+  switch: 'yellow',
+  found: 'red',
+  wait: 'red',
+  elided: 'dim',
+  rule: 'dim',
+  head: 'bold',
+  task: 'bold',
+  hardware: 'magenta',
+};
+
+/** Colours of the picture of a schedule: events as in timelines. */
+export function schedulePaint(
+  colours: Colours,
+): (kind: SchedulePaintKind, text: string, event: EventKind | null) => string {
+  const events = eventPaint(colours);
+  return (kind, text, event) => {
+    if (event !== null) return events(event, text);
+    const colour = colourOfLine[kind];
     return colour === undefined ? text : colours[colour](text);
   };
 }

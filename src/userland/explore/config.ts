@@ -1,5 +1,7 @@
 /** What an exploration may be told: which search, how far, which hardware choices, which checks. */
 import { InputError } from '../../base/input-error.ts';
+import { fillOf } from '../../sched/policy/policy.ts';
+import { parseSchedule } from '../../sched/schedule-text.ts';
 import { SEARCH_POLICIES, type SearchOptions, type SearchPolicy } from '../../sched/search/search.ts';
 import type { RunConfig } from '../run-config.ts';
 
@@ -20,10 +22,17 @@ export interface ExploreOptions {
   readonly shard?: SearchOptions['shard'];
   /** Steps of one run after which the tasks must come to their end by turns; default 100,000. */
   readonly maxSteps?: number;
+  /**
+   * Choices that every run begins with. Where `policy` is given it searches among what can come after; else one run is
+   * made, and goes on past the end of the schedule with as few context switches as there can be.
+   */
+  readonly schedule?: string;
   /** Checks that are off, by name; default none. */
   readonly checksOff?: readonly string[];
   /** Goes on after a finding and collects those that differ; default false. */
   readonly keepGoing?: boolean;
+  /** Goes on where another exploration with the same scenario and configuration was: what its `save` gave. */
+  readonly resume?: unknown;
   /** Runs that the shortening of one finding's schedule may take; default 2000. */
   readonly shrinkRuns?: number;
 }
@@ -33,13 +42,17 @@ export interface ExploreConfig
   extends Omit<RunConfig, 'policy' | 'schedule' | 'atEnd' | 'maxEvents' | 'seed' | 'maxSteps'>,
     ExploreOptions {}
 
-export interface ExploreSettings extends Required<Omit<ExploreOptions, 'runs'>> {
+export interface ExploreSettings extends Required<Omit<ExploreOptions, 'runs' | 'schedule' | 'resume'>> {
   readonly runs: number;
+  readonly resume: unknown;
+  readonly schedule: string | null;
+  /** One run, of `schedule`. */
+  readonly replays: boolean;
   /** What every run is made with. */
   readonly run: RunConfig;
 }
 
-const DEFAULTS: Required<Omit<ExploreOptions, 'runs'>> = {
+const DEFAULTS: Required<Omit<ExploreOptions, 'runs' | 'schedule' | 'resume'>> = {
   policy: 'auto',
   seed: 1,
   preemptions: 2,
@@ -55,7 +68,7 @@ const DEFAULTS: Required<Omit<ExploreOptions, 'runs'>> = {
 /** @throws InputError for a policy or shard that is not there */
 export function settleExploration(config: ExploreConfig): ExploreSettings {
   const { policy, seed, runs, preemptions, depth, reduction, shard, ...rest } = config;
-  const { maxSteps, checksOff, keepGoing, shrinkRuns, ...run } = rest;
+  const { schedule, resume, maxSteps, checksOff, keepGoing, shrinkRuns, ...run } = rest;
   const given = {
     policy,
     seed,
@@ -72,7 +85,10 @@ export function settleExploration(config: ExploreConfig): ExploreSettings {
     ...DEFAULTS,
     ...withoutUndefined(given),
     runs: runs ?? Number.POSITIVE_INFINITY,
-    run: { ...run, seed: seed ?? DEFAULTS.seed },
+    schedule: schedule ?? null,
+    resume: resume ?? null,
+    replays: schedule !== undefined && policy === undefined,
+    run: { ...run, seed: seed ?? DEFAULTS.seed, ...forSchedule(schedule) },
   };
   check(settings);
   return settings;
@@ -89,6 +105,12 @@ function check({ policy, shard }: ExploreSettings): void {
       found: `${index} of ${count}`,
     });
   }
+}
+
+/** A schedule with fills needs a machine that offers them. */
+function forSchedule(schedule: string | undefined): Pick<RunConfig, 'speculation'> {
+  const fills = schedule !== undefined && parseSchedule(schedule).codes.some((code) => fillOf(code) !== null);
+  return fills ? { speculation: true } : {};
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

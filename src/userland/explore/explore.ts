@@ -3,15 +3,19 @@
  * what it finds simple, and tells it with a schedule that gives the same run again in any process.
  */
 import { InputError } from '../../base/input-error.ts';
+import type { Policy } from '../../sched/policy/policy.ts';
 import { ReplayPolicy } from '../../sched/policy/replay.ts';
+import { StraightPolicy } from '../../sched/policy/straight.ts';
 import { VirtualTimePolicy } from '../../sched/policy/virtual-time.ts';
-import { parseSchedule } from '../../sched/schedule-text.ts';
+import { parseSchedule, type Schedule } from '../../sched/schedule-text.ts';
 import { createSearch } from '../../sched/search/create-search.ts';
 import type { Search } from '../../sched/search/search.ts';
 import type { Scenario } from '../scenario.ts';
+import { checkCheckpoint, type ExploreCheckpoint, identityOf, makeCheckpoint } from './checkpoint.ts';
 import { type ExploreConfig, type ExploreSettings, settleExploration } from './config.ts';
 import { type ExploredRun, ExploredRuns } from './explored-runs.ts';
 import { GuidedPolicy } from './guided-policy.ts';
+import { PrefixedPolicy } from './prefixed-policy.ts';
 import { type Problem, problemKey } from './problem.ts';
 import { shrinkPlan } from './shrink.ts';
 import { type TracedRun, traceRun } from './traced-run.ts';
@@ -35,15 +39,20 @@ export interface ExploreProgress {
   readonly findings: number;
   /** What it is at. */
   readonly phase: 'searching' | 'shortening';
+  /** All that `ExploreConfig.resume` needs to go on from here. To be called before the generator is resumed. */
+  readonly save: () => ExploreCheckpoint;
 }
 
 export interface ExploreResult {
   readonly title: string;
   readonly settings: ExploreSettings;
   readonly cpus: number;
-  /** Why it ended: a finding, everything seen, the bound on runs, or its caller. */
-  readonly ended: 'finding' | 'exhausted' | 'runs' | 'stopped' | 'unsupported';
+  /** Why it ended: a finding, everything seen, the bound on runs, its caller; or only a schedule was replayed. */
+  readonly ended: 'finding' | 'exhausted' | 'runs' | 'stopped' | 'replayed' | 'unsupported';
+  /** Runs made to their ends. */
   readonly runs: number;
+  /** Runs given up because others show the same. */
+  readonly redundant: number;
   readonly distinctStates: number;
   readonly deepest: number;
   /** Runs whose tasks came to their ends only after the bound on steps, by turns. */
@@ -51,6 +60,11 @@ export interface ExploreResult {
   /** What the scenario asks for and is not built. */
   readonly unsupported: string | null;
   readonly findings: readonly Finding[];
+  /** Names of the checks that watched, and of those that did not. */
+  readonly checks: { readonly on: readonly string[]; readonly off: readonly string[] };
+  /** The run that was asked for, where a schedule was replayed and nothing is wrong with it. */
+  readonly replayed: TracedRun | null;
+  readonly save: () => ExploreCheckpoint;
 }
 
 export type Exploration = Generator<ExploreProgress, ExploreResult, boolean | undefined>;
@@ -66,6 +80,8 @@ export function* exploreScenario(scenario: Scenario, config: ExploreConfig): Exp
   return explorer.result(scenario.title, ended);
 }
 
+type Ending = Generator<ExploreProgress, ExploreResult['ended'], boolean | undefined>;
+
 class Explorer {
   readonly #settings: ExploreSettings;
   readonly #runs: ExploredRuns;
@@ -74,61 +90,120 @@ class Explorer {
   #deepest = 0;
   #slow = 0;
   #unsupported: string | null = null;
+  readonly #prefix: Schedule | null;
+  readonly #identity: ExploreCheckpoint['of'];
+  readonly #before: ExploreCheckpoint | null;
+  #replayed: TracedRun | null = null;
 
   constructor(scenario: Scenario, settings: ExploreSettings) {
     this.#settings = settings;
     this.#runs = new ExploredRuns(scenario, settings.run, settings);
+    this.#prefix = settings.schedule === null ? null : parseSchedule(settings.schedule);
     const { policy, seed, preemptions, depth, reduction, shard } = settings;
-    this.#search = createSearch({ policy, seed, preemptions, depth, reduction, shard });
+    this.#identity = identityOf(scenario, settings);
+    this.#before = settings.resume === null ? null : checkCheckpoint(settings.resume, this.#identity);
+    this.#deepest = this.#before?.deepest ?? 0;
+    this.#slow = this.#before?.slow ?? 0;
+    this.#search = createSearch({ policy, seed, preemptions, depth, reduction, shard }, this.#before?.search);
   }
 
-  *explore(): Generator<ExploreProgress, ExploreResult['ended'], boolean | undefined> {
-    const { runs, keepGoing } = this.#settings;
+  *explore(): Ending {
+    const { keepGoing, replays } = this.#settings;
+    if (replays) return this.#replay();
+    yield* this.#resume();
+    if (this.#findings.size > 0 && !keepGoing) return 'finding';
     // What is wrong whatever the schedule needs no search, and a mistake of a program that shows here is no finding.
-    const first = this.#runs.run(new VirtualTimePolicy());
+    const first = this.#runs.run(this.#prefixed(new VirtualTimePolicy()));
     this.#runs.mistakesAreProblems = true;
-    if (yield* this.#judge(first, 0)) return this.#unsupported === null ? 'finding' : 'unsupported';
-    while (this.#search.progress.runs < runs) {
+    return (yield* this.#judge(first, 0)) ?? (yield* this.#searchOn());
+  }
+
+  *#searchOn(): Ending {
+    while (this.#search.progress.runs < this.#settings.runs) {
       const policy = this.#search.next();
       if (policy === null) return 'exhausted';
-      const run = this.#runs.run(policy);
+      const run = this.#runs.run(this.#prefixed(policy));
       this.#search.ended();
-      const over = yield* this.#judge(run, this.#search.progress.runs);
-      if (over && this.#unsupported !== null) return 'unsupported';
-      if (over && !keepGoing) return 'finding';
+      const ended = yield* this.#judge(run, this.#search.progress.runs);
+      if (ended !== null) return ended;
       if (yield this.#progress('searching')) return 'stopped';
     }
     return 'runs';
   }
 
+  /** What was found before the checkpoint is shown again. */
+  *#resume(): Generator<ExploreProgress, void, boolean | undefined> {
+    for (const { run, schedule, key } of this.#before?.findings ?? []) {
+      const traced = traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule)), 'replay');
+      if (traced.problem === null || problemKey(traced.problem) !== key) {
+        throw new InputError('the checkpoint is of another version of scenario or kernel', {
+          expected: `${key}, with the schedule ${schedule.slice(0, 60)}…`,
+          found: traced.problem === null ? 'nothing wrong' : problemKey(traced.problem),
+        });
+      }
+      this.#findings.set(key, finding(traced.problem, traced, run));
+      yield this.#progress('shortening');
+    }
+  }
+
+  #save(): ExploreCheckpoint {
+    const findings = [...this.#findings].map(([key, { run, schedule }]) => ({ run, schedule, key }));
+    const search = this.#search.save();
+    return makeCheckpoint(this.#identity, { search, deepest: this.#deepest, slow: this.#slow, findings });
+  }
+
+  #prefixed(policy: Policy): Policy {
+    return this.#prefix === null ? policy : new PrefixedPolicy(this.#prefix, policy);
+  }
+
+  #replay(): ExploreResult['ended'] {
+    const policy = new ReplayPolicy(this.#prefix as Schedule, new StraightPolicy());
+    this.#runs.mistakesAreProblems = true;
+    const traced = traceRun(this.#runs, policy, 'replay');
+    this.#deepest = traced.steps;
+    this.#unsupported = traced.unsupported;
+    if (traced.unsupported !== null) return 'unsupported';
+    if (traced.problem === null) this.#replayed = traced;
+    else this.#findings.set('', finding(traced.problem, traced, 0));
+    return 'replayed';
+  }
+
   result(title: string, ended: ExploreResult['ended']): ExploreResult {
-    const { runs, distinctStates } = this.#search.progress;
+    const { runs, redundant, distinctStates } = this.#search.progress;
     return {
       title,
       settings: this.#settings,
       cpus: this.#runs.settings.cpus,
       ended,
       runs,
+      redundant,
       distinctStates,
       deepest: this.#deepest,
       slow: this.#slow,
       unsupported: this.#unsupported,
       findings: [...this.#findings.values()],
+      checks: { on: this.#runs.checks, off: this.#settings.checksOff },
+      replayed: this.#replayed,
+      save: () => this.#save(),
     };
   }
 
-  /** Is there something new to tell? */
-  *#judge(run: ExploredRun, number: number): Generator<ExploreProgress, boolean, boolean | undefined> {
+  /** What the run means for the exploration: why it ends, or null when it does not. */
+  *#judge(
+    run: ExploredRun,
+    number: number,
+  ): Generator<ExploreProgress, ExploreResult['ended'] | null, boolean | undefined> {
     this.#deepest = Math.max(this.#deepest, run.steps);
     if (run.slow) this.#slow++;
     this.#unsupported = run.unsupported;
-    if (run.unsupported !== null) return true;
+    if (run.unsupported !== null) return 'unsupported';
     const { problem } = run;
-    if (problem === null) return false;
+    if (problem === null) return null;
     const key = problemKey(problem);
-    if (this.#findings.has(key)) return false;
-    this.#findings.set(key, yield* this.#finding(problem, run.schedule(), number));
-    return true;
+    if (!this.#findings.has(key)) {
+      this.#findings.set(key, yield* this.#finding(problem, run.schedule(), number));
+    }
+    return this.#settings.keepGoing ? null : 'finding';
   }
 
   *#finding(
@@ -143,21 +218,31 @@ class Explorer {
     while (!step.done) step = shrinking.next(yield this.#progress('shortening'));
     const simple = traceRun(this.#runs, new GuidedPolicy(step.value), 'run');
     const same = simple.problem !== null && problemKey(simple.problem) === problemKey(problem);
-    const traced = same ? simple : original;
-    return {
-      ...(traced.problem as Problem),
-      run,
-      schedule: traced.schedule(),
-      steps: traced.steps,
-      preemptions: traced.trace.filter(({ preempts }) => preempts).length,
-      traced,
-    };
+    return finding(problem, same ? simple : original, run);
   }
 
   #progress(phase: ExploreProgress['phase']): ExploreProgress {
     const { runs, distinctStates } = this.#search.progress;
-    return { runs, distinctStates, deepest: this.#deepest, findings: this.#findings.size, phase };
+    return {
+      runs,
+      distinctStates,
+      deepest: this.#deepest,
+      findings: this.#findings.size,
+      phase,
+      save: () => this.#save(),
+    };
   }
+}
+
+function finding(problem: Problem, traced: TracedRun, run: number): Finding {
+  return {
+    ...(traced.problem ?? problem),
+    run,
+    schedule: traced.schedule(),
+    steps: traced.steps,
+    preemptions: traced.trace.filter(({ preempts }) => preempts).length,
+    traced,
+  };
 }
 
 /** @throws InputError when the same schedule has given another run */

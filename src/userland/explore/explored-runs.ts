@@ -44,6 +44,8 @@ export class ExploredRuns {
   readonly #runner: ScenarioRunner;
   readonly #maxSteps: number;
   readonly #checks: WatchingChecks;
+  /** Names of the checks that watch. */
+  readonly checks: readonly string[];
   /** A program that throws is something found, not a mistake of the scenario: it does not under every schedule. */
   mistakesAreProblems = false;
 
@@ -52,7 +54,8 @@ export class ExploredRuns {
     this.#runner = new ScenarioRunner(scenario, config);
     this.#maxSteps = maxSteps;
     const off = checkedNames(checksOff);
-    this.#checks = new WatchingChecks(CHECK_NAMES.filter((name) => !off.includes(name)));
+    this.checks = CHECK_NAMES.filter((name) => !off.includes(name));
+    this.#checks = new WatchingChecks(this.checks);
   }
 
   /** What every run has. */
