@@ -21,14 +21,156 @@ export interface Exhibit {
 }
 
 const BOTH = ['x86_64', 'arm64'] as const;
+/** There a TLB flush waits for no CPU, so nothing but an RCU grace period or an interrupt keeps a lockless walker apart. */
+const ARM64 = ['arm64'] as const;
 
 /** By name of the file. */
 export const EXHIBITS: readonly Exhibit[] = [
   {
+    file: 'anon-vma-reuse.ts',
+    bug: 'anon-vma-reuse',
+    architectures: BOTH,
+    finding: ['assertion'],
+    text: /./,
+  },
+  {
+    file: 'bpf-iterator-mmap-lock.ts',
+    bug: 'bpf-iterator-holds-mmap-lock',
+    architectures: BOTH,
+    finding: ['lock-order', 'deadlock'],
+    text: /mmap_lock mm of target/,
+  },
+  {
+    file: 'bpf-iterator-vma-lock.ts',
+    bug: 'bpf-iterator-holds-vma-lock',
+    architectures: BOTH,
+    finding: ['lock-order', 'deadlock'],
+    text: /waits for mmap_lock mm of target/,
+  },
+  {
+    file: 'dirty-cow.ts',
+    bug: 'dirty-cow',
+    architectures: BOTH,
+    finding: ['assertion'],
+    text: /./,
+  },
+  {
+    file: 'fork-without-vma-write-lock.ts',
+    bug: 'fork-without-vma-write-lock',
+    architectures: BOTH,
+    finding: ['fork-unlocked-vma'],
+    text: /not write-locked/,
+  },
+  {
+    file: 'gup-fast-fork.ts',
+    bug: 'gup-fast-fork',
+    architectures: BOTH,
+    finding: ['assertion'],
+    text: /./,
+  },
+  {
+    file: 'gup-fast-thp-collapse.ts',
+    bug: 'gup-fast-thp-collapse',
+    architectures: ARM64,
+    finding: ['assertion'],
+    text: /./,
+  },
+  {
+    file: 'huge-pmd-unshare-gup-fast.ts',
+    bug: 'huge-pmd-unshare-gup-fast',
+    architectures: ARM64,
+    finding: ['assertion'],
+    text: /the page with the secret/,
+  },
+  {
+    file: 'lock-vma-anon-vma-check.ts',
+    bug: 'lock-vma-anon-vma-check',
+    architectures: BOTH,
+    finding: ['vma-without-lock'],
+    text: /holds neither mmap_lock nor the lock of the VMA/,
+  },
+  {
     file: 'mremap-stale-tlb.ts',
     bug: 'mremap-stale-tlb',
     architectures: BOTH,
+    finding: ['stale-tlb-entry'],
+    text: /still translates page .* when the frame is freed/,
+  },
+  {
+    file: 'nested-tlb-gather.ts',
+    bug: 'nested-tlb-gather',
+    architectures: BOTH,
     finding: ['assertion'],
+    text: /it read 1/,
+  },
+  {
+    file: 'new-vma-visible-before-locked.ts',
+    bug: 'new-vma-visible-before-locked',
+    architectures: BOTH,
+    finding: ['vma-tree-change'],
+    text: /not write-locked/,
+  },
+  {
+    file: 'pfnmap-stale-tlb.ts',
+    bug: 'pfnmap-stale-tlb',
+    architectures: BOTH,
+    finding: ['stale-tlb-entry'],
+    text: /still translates page .* when the frame is freed/,
+  },
+  {
+    file: 'shmem-dirty-cow.ts',
+    bug: 'shmem-dirty-cow',
+    architectures: BOTH,
+    finding: ['assertion'],
+    text: /./,
+  },
+  {
+    file: 'stackrot.ts',
+    bug: 'stackrot',
+    architectures: BOTH,
+    finding: ['vma-tree-change'],
+    text: /does not hold its mmap_lock for writing/,
+  },
+  {
+    file: 'vma-refcount-put-mm.ts',
+    bug: 'vma-refcount-put-mm',
+    architectures: BOTH,
+    finding: ['mm-use-after-free', 'use-after-free'],
+    text: /mm/,
+  },
+  {
+    file: 'vmas-after-split.ts',
+    bug: 'vmas-after-split',
+    architectures: BOTH,
+    finding: ['assertion'],
+    text: /believes the page writable/,
+  },
+  {
+    file: 'vmas-after-unlock.ts',
+    bug: 'vmas-after-unlock',
+    architectures: BOTH,
+    finding: ['vma-without-lock'],
+    text: /holds neither mmap_lock nor the lock of the VMA/,
+  },
+  {
+    file: 'vmas-dropped-lock.ts',
+    bug: 'vmas-dropped-lock',
+    architectures: BOTH,
+    finding: ['vma-without-lock'],
+    text: /holds neither mmap_lock nor the lock of the VMA/,
+  },
+  {
+    file: 'vmsplice-cow-leak.ts',
+    bug: 'vmsplice-cow-leak',
+    architectures: BOTH,
+    finding: ['assertion'],
+    text: /./,
+  },
+  {
+    file: 'wp-page-copy-late-flush.ts',
+    bug: 'wp-page-copy-late-flush',
+    architectures: BOTH,
+    finding: ['assertion', 'break-before-make'],
     text: /./,
   },
 ];
