@@ -142,3 +142,76 @@ describe('the helpers', () => {
     expect(value(program)).toEqual([3, 100, false]);
   });
 });
+
+describe('vmsplice', () => {
+  it('shows in the pipe what the page holds when it is read, not when it was put there', () => {
+    const program: Program = function* (u) {
+      const at = yield* u.must(u.mmap({ bytes: 2 * PAGE, prot: 'rw' }));
+      yield* u.must(u.storeBytes(at + BigInt(PAGE) - 2n, Uint8Array.of(1, 2, 3, 4)));
+      const pipe = yield* u.must(u.pipe());
+      const put = yield* u.must(u.vmsplice(pipe.write, at + BigInt(PAGE) - 2n, 4));
+      yield* u.must(u.storeBytes(at + BigInt(PAGE) - 1n, Uint8Array.of(9)));
+      const first = yield* u.must(u.pipeRead(pipe.read, 1));
+      yield* u.must(u.munmap(at, 2 * PAGE));
+      const rest = yield* u.must(u.pipeRead(pipe.read, 100));
+      return [put, [...first], [...rest]];
+    };
+    expect(value(program)).toEqual([4, [1], [9, 3, 4]]);
+  });
+
+  it('puts in 16 pages, waits for room, and ends where a page cannot be had', () => {
+    const program: Program = function* (u) {
+      const at = yield* u.must(u.mmap({ bytes: 20 * PAGE, prot: 'rw' }));
+      yield* u.must(u.munmap(at + BigInt(18 * PAGE), 2 * PAGE));
+      const pipe = yield* u.must(u.pipe());
+      const full = yield* u.must(u.vmsplice(pipe.write, at, 17 * PAGE));
+      const more = yield* u.vmsplice(pipe.write, at, 1, { nonblock: true });
+      yield* u.must(
+        u.fork(function* (child) {
+          yield* child.must(child.pipeRead(pipe.read, 2 * PAGE));
+        }, 'child'),
+      );
+      const waited = yield* u.must(u.vmsplice(pipe.write, at + BigInt(17 * PAGE), 2 * PAGE));
+      const hole = yield* u.vmsplice(pipe.write, at + BigInt(18 * PAGE), 1);
+      yield* u.must(u.wait());
+      return [full / PAGE, more, waited / PAGE, hole];
+    };
+    expect(value(program)).toEqual([16, errno('EAGAIN'), 1, errno('EFAULT')]);
+  });
+
+  it('tells of the end that is closed, and of descriptors that are not this end of a pipe', () => {
+    const program: Program = function* (u) {
+      const at = yield* u.must(u.mmap({ bytes: PAGE, prot: 'rw' }));
+      const unread = yield* u.must(u.pipe());
+      yield* u.must(u.vmsplice(unread.write, at, 8));
+      const wrongEnd = [yield* u.vmsplice(unread.read, at, 8), yield* u.pipeRead(unread.write, 8)];
+      yield* u.must(u.close(unread.read));
+      const unwritten = yield* u.must(u.pipe());
+      yield* u.must(u.vmsplice(unwritten.write, at, 8));
+      yield* u.must(u.close(unwritten.write));
+      const left = yield* u.must(u.pipeRead(unwritten.read, 100));
+      const end = yield* u.must(u.pipeRead(unwritten.read, 100));
+      return [...wrongEnd, yield* u.vmsplice(unread.write, at, 8), left.length, end.length];
+    };
+    const bad = errno('EBADF');
+    expect(value(program)).toEqual([bad, bad, errno('EPIPE'), 8, 0]);
+  });
+
+  it('leaves no reference behind when both ends are closed', () => {
+    const program: Program = function* (u) {
+      const at = yield* u.must(u.mmap({ bytes: PAGE, prot: 'rw' }));
+      yield* u.must(u.store(at, 1n));
+      const pipe = yield* u.must(u.pipe());
+      yield* u.must(u.vmsplice(pipe.write, at, PAGE));
+      yield* u.must(u.close(pipe.write));
+      yield* u.must(u.close(pipe.read));
+      return at;
+    };
+    let address = 0n;
+    const at = value(program, {}, (world) => {
+      address = world.value('program') as bigint;
+      expect(world.process('program')?.pageAt(address)?.refcount ?? 1).toBe(1);
+    });
+    expect(at).toBe(address);
+  });
+});

@@ -1,7 +1,7 @@
 /**
  * The FOLL_ flags of get_user_pages: what a caller may ask for and what GUP adds for itself.
  * Values are Linux's bit numbers, `include/linux/mm_types.h` and `mm/internal.h` (v7); names that older kernels had
- * and lost (FOLL_NUMA, FOLL_POPULATE, FOLL_MIGRATION) are not defined, but FOLL_COW, for the bug that came with it.
+ * and lost (FOLL_COW, FOLL_NUMA, FOLL_POPULATE, FOLL_MIGRATION) are not defined.
  */
 
 /** The page must be writable, or FOLL_FORCE must allow the write. */
@@ -46,9 +46,6 @@ export const FOLL_MADV_POPULATE = 1 << 22;
  */
 export const FOLL_VMA_LOCKED = 1 << 23;
 
-/** Up to Linux 6.1: a forced write whose page was copied already. @see `forced-write-flags.ts` */
-export const FOLL_COW = 1 << 24;
-
 export const INTERNAL_GUP_FLAGS =
   FOLL_TOUCH |
   FOLL_TRIED |
@@ -57,8 +54,7 @@ export const INTERNAL_GUP_FLAGS =
   FOLL_FAST_ONLY |
   FOLL_UNLOCKABLE |
   FOLL_MADV_POPULATE |
-  FOLL_VMA_LOCKED |
-  FOLL_COW;
+  FOLL_VMA_LOCKED;
 
 /**
  * `int *locked`: true says the mmap lock is held. GUP sets it false when it has dropped the lock, and then it is

@@ -10,7 +10,10 @@ import type { KernelBugs } from '../bugs.ts';
 import { VM_FAULT_WRITE } from '../mm/fault/fault-flags.ts';
 import type { VmArea } from '../mm/vma.ts';
 import { VM_WRITE } from '../mm/vma-flags.ts';
-import { FOLL_COW, FOLL_FORCE, FOLL_WRITE } from './foll-flags.ts';
+import { FOLL_FORCE, FOLL_WRITE } from './foll-flags.ts';
+
+/** A forced write whose page was copied already. No caller may pass it; not one of today's bits. */
+const FOLL_COW = 1 << 24;
 
 /** Of `faultin_page`: done, and the page that the entry maps was the mm's own at that time. */
 export const COW_IS_BROKEN = 1;
