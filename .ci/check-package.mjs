@@ -31,11 +31,12 @@ const WANTED = [
   'examples/remote-read.ts',
   'examples/mm/vma-locks.ts',
   'examples/remote/s01-cmdline-during-mprotect.ts',
+  'examples/bugs/mremap-stale-tlb.ts',
   'examples/complaints/smaps-stall.ts',
   'examples/mte/detection-rate.ts',
   'examples/mte/lib/allocator.ts',
 ];
-const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(mm\/|remote\/|complaints\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
+const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(bugs\/|mm\/|remote\/|complaints\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
 
 const JAVASCRIPT_SCENARIO = `
 import { defineScenario } from 'tablewalk';
