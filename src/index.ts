@@ -37,11 +37,22 @@ export type { SmapsRollup } from './kernel/remote/proc-pid-smaps.ts';
 export type { KernelWarning } from './kernel/warnings.ts';
 // Reports.
 export { decodeText } from './report/decode-text.ts';
+// Exploring.
+export { exploreText } from './report/explore-text.ts';
 export { scenarioSummary, scenarioText } from './report/scenario-text.ts';
+export { type ScheduleTimeline, scheduleTimelineText } from './report/schedule-timeline.ts';
 export { timelineText } from './report/timeline-text.ts';
 export { walkText } from './report/walk-text.ts';
 // Scenarios.
 export type { Candidate, Policy, RunView } from './sched/policy/policy.ts';
+export type { ExploreCheckpoint } from './userland/explore/checkpoint.ts';
+export type { ExploreConfig } from './userland/explore/config.ts';
+export {
+  type ExploreProgress,
+  type ExploreResult,
+  exploreScenario,
+  type Finding,
+} from './userland/explore/explore.ts';
 export type { ByteSize, KernelBug, MachineSettings } from './userland/machine-settings.ts';
 export type { HugePagePoolView, PageView, SwapView } from './userland/memory-view.ts';
 export type { ErrnoFailure, Failure, Outcome, SignalFailure, Success } from './userland/outcome.ts';

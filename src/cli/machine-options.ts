@@ -27,6 +27,10 @@ export interface MachineOptions {
   readonly vmaLocks?: boolean;
   readonly design?: string;
   readonly bug?: readonly string[];
+  readonly evictions?: boolean;
+  readonly gracePeriods?: boolean;
+  readonly failAllocations?: string;
+  readonly kill?: boolean;
   /** False: `--no-bugs`. */
   readonly bugs?: boolean;
 }
@@ -58,6 +62,30 @@ export function addKernelOptions(command: Command): Command {
     .option('--design <name>', `how remote accesses lock: ${DESIGN_NAMES.join(', ')}`)
     .option('--bug <name>', 'a bug of an old kernel, beside those of the scenario; may be repeated', collect)
     .option('--no-bugs', 'without the bugs that the scenario puts in');
+}
+
+/** What may happen beside the steps of tasks, where the schedule chooses it. A replay needs what the run had. */
+export function addHardwareOptions(command: Command): Command {
+  return command
+    .option('--evictions', 'CPUs may forget a TLB entry at any time')
+    .option('--grace-periods', 'grace periods of RCU end when the schedule says so, not as soon as they can')
+    .option('--fail-allocations <n>', 'so many allocations may fail')
+    .option('--kill', 'who waits in a way that a fatal signal ends may get SIGKILL');
+}
+
+function hardwareSettings(options: MachineOptions): Pick<RunConfig, 'hardware'> {
+  const { evictions, gracePeriods, failAllocations, kill } = options;
+  const failures =
+    failAllocations === undefined ? 0 : wholeNumber('option --fail-allocations', failAllocations, 1, 1000);
+  if (evictions !== true && gracePeriods !== true && kill !== true && failures === 0) return {};
+  return {
+    hardware: {
+      evictions: evictions === true,
+      gracePeriods: gracePeriods === true,
+      kills: kill === true,
+      failAllocations: failures,
+    },
+  };
 }
 
 const collect = (name: string, before: readonly string[] = []): readonly string[] => [...before, name];
@@ -111,6 +139,7 @@ function machineConfig(options: MachineOptions): Omit<MachineConfig, 'architectu
     ...(options.tlb === undefined ? {} : { tlbProfile: options.tlb }),
     ...machineSettings(options),
     ...costProfile(options.profile),
+    ...hardwareSettings(options),
   };
 }
 

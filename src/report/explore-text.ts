@@ -152,7 +152,8 @@ export function exploreJson(result: ExploreResult, command: (schedule: string) =
 function timelineJson({ trace, events }: TracedRun): object[] {
   return trace.map(({ firstEvent, ...step }, index) => ({
     ...step,
-    events: events.slice(firstEvent, trace[index + 1]?.firstEvent),
+    // What happened before the first step, the start of tasks, is told with it.
+    events: events.slice(index === 0 ? 0 : firstEvent, trace[index + 1]?.firstEvent),
   }));
 }
 

@@ -15,6 +15,8 @@ import { wrapped } from './timeline-text.ts';
 /** What a piece of text is, for colours. */
 export type SchedulePaintKind = RowKind | 'switch' | 'found' | 'head' | 'rule';
 
+export type { ScheduleTimeline } from './schedule-timeline-rows.ts';
+
 export interface ScheduleTimelineOptions {
   /** Characters a line may have; default 120. */
   readonly width?: number;
@@ -25,6 +27,8 @@ export interface ScheduleTimelineOptions {
 const DEFAULT_WIDTH = 120;
 /** Less, and a column holds no line of a function and an object. */
 const LEAST_COLUMN = 34;
+/** Columns of this width have room for a column of objects. */
+const ROOMY = 48;
 const STEP_WIDTH = 5;
 const GAP = '  ';
 const BORDER = ' │ ';
@@ -82,7 +86,9 @@ class Picture {
   #line(row: LineRow): string[] {
     const lane = this.#lanes ? `${String(row.cpu).padStart(3)}  ` : '';
     const text = row.kind === 'task' ? `▸ ${row.text}` : row.kind === 'event' ? row.text : `  ${row.text}`;
-    return wrapped(text, this.#column - lane.length).map((line, index) => {
+    // Where there is little room, objects need not stand below each other.
+    const fitted = this.#column < ROOMY ? text.replace(/(\S) {2,}/, '$1  ') : text;
+    return wrapped(fitted, this.#column - lane.length).map((line, index) => {
       const number = index === 0 && row.step !== null ? String(row.step) : '';
       const lead = `${number.padStart(STEP_WIDTH)}${GAP}${index === 0 ? lane : ' '.repeat(lane.length)}`;
       const painted = this.#paint(row.kind, line, row.event);

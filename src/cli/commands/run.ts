@@ -7,6 +7,7 @@ import type { ScenarioResult } from '../../userland/run-scenario.ts';
 import type { Scenario } from '../../userland/scenario.ts';
 import { jsonText } from '../json.ts';
 import {
+  addHardwareOptions,
   addKernelOptions,
   addProcessorOptions,
   type MachineOptions,
@@ -22,6 +23,7 @@ interface Options extends MachineOptions {
   readonly seed?: string;
   readonly seeds?: string;
   readonly schedule?: string;
+  readonly checks?: boolean;
   readonly speculate?: boolean;
   readonly steps?: string;
   readonly all?: boolean;
@@ -29,7 +31,7 @@ interface Options extends MachineOptions {
   readonly json?: boolean;
 }
 
-type RunChoices = Pick<RunConfig, 'policy' | 'seed' | 'schedule' | 'speculation' | 'maxSteps'>;
+type RunChoices = Pick<RunConfig, 'policy' | 'seed' | 'schedule' | 'checks' | 'speculation' | 'maxSteps'>;
 
 const MAX_SEED = 2 ** 31 - 1;
 const policies = ['virtual-time', 'round-robin', 'random', 'stalling'] as const;
@@ -63,12 +65,14 @@ export function addRunCommand(program: Command, session: Session): void {
       '--schedule <text>',
       'make the choices another run printed, then those of --policy; default: with few context switches',
     )
+    .option('--checks', 'watch the run with all checks; the default with --schedule')
+    .option('--no-checks', 'without')
     .option(
       '--speculate',
       'CPUs may fill TLB entries ahead of any access, where the random policy chooses it',
     )
     .option('--steps <n>', 'stop after this many steps');
-  addKernelOptions(addProcessorOptions(command))
+  addHardwareOptions(addKernelOptions(addProcessorOptions(command)))
     .option('--all', 'show every event: free locks, and each level of each walk')
     .option('--quiet', 'only the summary')
     .option('--json', 'print one JSON object')
@@ -184,6 +188,8 @@ async function runChoices(options: Options): Promise<RunChoices> {
     ...(policy === undefined ? {} : { policy: oneOf('option --policy', policy, policies) }),
     ...(seed === undefined ? {} : { seed: wholeNumber('option --seed', seed, 0, MAX_SEED) }),
     ...(schedule === undefined ? {} : { schedule: await scheduleText(schedule) }),
+    // A schedule is there to show what an exploration has found.
+    ...((options.checks ?? schedule !== undefined) ? { checks: true } : {}),
     ...(options.speculate === true ? speculation(options) : {}),
     ...(steps === undefined
       ? {}

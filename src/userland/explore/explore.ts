@@ -161,6 +161,7 @@ class Explorer {
     this.#runs.mistakesAreProblems = true;
     const traced = traceRun(this.#runs, policy, 'replay');
     this.#deepest = traced.steps;
+    this.#slow = traced.slow ? 1 : 0;
     this.#unsupported = traced.unsupported;
     if (traced.unsupported !== null) return 'unsupported';
     if (traced.problem === null) this.#replayed = traced;

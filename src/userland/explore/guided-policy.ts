@@ -32,8 +32,8 @@ export class GuidedPolicy implements Policy {
   readonly name = 'guided';
   /** What the run did, forced steps too. */
   readonly recorder = new StretchRecorder();
-  /** Choices made before the plan was at its end. */
-  planned = 0;
+  /** How often somebody else was chosen than who made the last step and could have gone on. */
+  preemptions = 0;
   readonly #plan: readonly Stretch[];
   readonly #after = new StraightPolicy();
   #at = 0;
@@ -43,13 +43,19 @@ export class GuidedPolicy implements Policy {
   }
 
   choose(candidates: readonly Candidate[], count: number, run: RunView): number {
+    const chosen = this.#pick(candidates, count, run);
+    const { lastCode } = run;
+    const other = lastCode !== null && (candidates[chosen] as Candidate).code !== lastCode;
+    if (other && indexOfCode(candidates, count, lastCode) >= 0) this.preemptions++;
+    return chosen;
+  }
+
+  #pick(candidates: readonly Candidate[], count: number, run: RunView): number {
     for (; this.#at < this.#plan.length; this.#at++) {
       const { code, until } = this.#plan[this.#at] as Stretch;
       if ((this.recorder.counts.get(code) ?? 0) >= until) continue;
       const index = indexOfCode(candidates, count, code);
-      if (index < 0) continue;
-      this.planned++;
-      return index;
+      if (index >= 0) return index;
     }
     return this.#after.choose(candidates, count, run);
   }

@@ -1,7 +1,7 @@
 /**
  * Makes a failing run simple: few context switches, and then few steps, with the same thing wrong. The run is taken as
- * stretches (who goes on until when); stretches are left out, alone and in blocks, or put together with an earlier one
- * of the same task, and what the rest of the plan makes of it is tried. Delta debugging on plans that always run.
+ * stretches (who goes on until when); stretches are left out, alone and in blocks, put together with an earlier one
+ * of the same task, or made to end elsewhere, and what the rest of the plan makes of it is tried. Delta debugging on plans that always run.
  * @see Zeller, Hildebrandt: "Simplifying and Isolating Failure-Inducing Input", IEEE TSE 2002
  */
 import type { ExploredRuns } from './explored-runs.ts';
@@ -33,7 +33,8 @@ class Attempts {
   /** The end of a livelock is no part of its plan. */
   readonly #endless: boolean;
   readonly #tried = new Set<string>();
-  #steps = Number.POSITIVE_INFINITY;
+  /** Turns taken away, stretches, steps. */
+  #score: readonly number[] = [Number.POSITIVE_INFINITY, 0, 0];
 
   constructor(runs: ExploredRuns, problem: Problem, start: Plan) {
     this.#runs = runs;
@@ -52,13 +53,18 @@ class Attempts {
     const { problem, steps } = this.#runs.run(policy);
     if (problem === null || problemKey(problem) !== this.#key) return false;
     const found = this.#endless ? plan : policy.recorder.stretches;
-    const simpler =
-      found.length < this.best.length || (found.length === this.best.length && steps < this.#steps);
-    if (!simpler) return false;
+    const score = [policy.preemptions, found.length, steps];
+    if (!isLess(score, this.#score)) return false;
     this.best = found;
-    this.#steps = steps;
+    this.#score = score;
     return true;
   }
+}
+
+/** The first number that differs decides. */
+function isLess(one: readonly number[], other: readonly number[]): boolean {
+  const at = one.findIndex((number, index) => number !== other[index]);
+  return at >= 0 && (one[at] as number) < (other[at] as number);
 }
 
 type Pass = Generator<void, boolean, void>;
@@ -78,7 +84,8 @@ function* untilNothingHelps(attempts: Attempts): Pass {
   while (better) {
     const fewer = yield* leaveOut(attempts);
     const earlier = yield* putTogether(attempts);
-    better = fewer || earlier;
+    const elsewhere = yield* switchElsewhere(attempts);
+    better = fewer || earlier || elsewhere;
   }
   return false;
 }
@@ -110,4 +117,31 @@ function* putTogether(attempts: Attempts): Pass {
     if (attempts.try(plan.filter((_, index) => index !== later))) better = true;
   }
   return better;
+}
+
+/** Places at which a switch is tried. */
+const PLACES = 200;
+/** Plans of more stretches are no simple ones, whatever is done to one switch. */
+const MOST_STRETCHES = 16;
+
+/** A task goes on until somewhere else, and who comes after it then as long as it can: two switches may become one. */
+function* switchElsewhere(attempts: Attempts): Pass {
+  const { best } = attempts;
+  if (best.length > MOST_STRETCHES) return false;
+  for (let at = 0; at + 1 < best.length; at++) {
+    const { code } = best[at] as Stretch;
+    const next = { code: (best[at + 1] as Stretch).code, until: Number.POSITIVE_INFINITY };
+    const last = Math.max(...best.filter((other) => other.code === code).map(({ until }) => until));
+    for (const until of placesBelow(last)) {
+      yield;
+      if (attempts.try([...best.slice(0, at), { code, until }, next])) return true;
+    }
+  }
+  return false;
+}
+
+/** Numbers of steps below `last`, all or evenly spread, the late ones first. */
+function placesBelow(last: number): number[] {
+  const count = Math.min(PLACES, last - 1);
+  return Array.from({ length: count }, (_, index) => Math.round(((count - index) * last) / (count + 1)));
 }
