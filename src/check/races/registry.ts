@@ -18,6 +18,7 @@ import { rightsAfterCall } from './rights-after-call.ts';
 import { staleRemoteAccess } from './stale-remote-access.ts';
 import { staleTlbEntry } from './stale-tlb-entry.ts';
 import { tornRemoteRead } from './torn-remote-read.ts';
+import { unpinnedMm } from './unpinned-mm.ts';
 import { useAfterFree } from './use-after-free.ts';
 import { vmaLockCount } from './vma-lock-count.ts';
 import { vmaTreeChange } from './vma-tree-change.ts';
@@ -44,6 +45,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   staleRemoteAccess,
   staleTlbEntry,
   tornRemoteRead,
+  unpinnedMm,
   useAfterFree,
   vmaLockCount,
   vmaTreeChange,
