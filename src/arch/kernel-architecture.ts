@@ -70,13 +70,14 @@ export function namedIn<Value>(what: string, values: Readonly<Record<string, Val
 export function checkedLevels(
   levels: number,
   cpuModel: string,
-  models: readonly (readonly [name: string, hasFive: boolean])[],
+  models: () => readonly (readonly [name: string, hasFive: boolean])[],
 ): 4 | 5 {
   if (levels !== 4 && levels !== 5) {
     throw new InputError('levels of the page tables', { expected: '4 or 5', found: `${levels}` });
   }
-  const able = models.flatMap(([name, hasFive]) => (hasFive ? [name] : []));
-  if (levels === 5 && !able.includes(cpuModel)) {
+  if (levels === 4) return levels;
+  const able = models().flatMap(([name, hasFive]) => (hasFive ? [name] : []));
+  if (!able.includes(cpuModel)) {
     throw new InputError(`CPU model ${cpuModel} has no page tables of 5 levels`, {
       expected: `one of ${able.join(', ')}`,
     });

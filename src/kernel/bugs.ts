@@ -152,6 +152,12 @@ export const BUG_NAMES: readonly BugName[] = SWITCHES.map((key) => BUGS[key].nam
 
 /** A kernel with the named bugs and no others. */
 export function kernelBugs(names: readonly BugName[]): KernelBugs {
+  return names.length === 0 ? NO_BUGS : switchesOf(names);
+}
+
+function switchesOf(names: readonly BugName[]): KernelBugs {
   const has = (key: BugSwitch): boolean => names.includes(BUGS[key].name);
   return Object.fromEntries(SWITCHES.map((key) => [key, has(key)])) as Record<BugSwitch, boolean>;
 }
+
+const NO_BUGS = switchesOf([]);

@@ -55,6 +55,31 @@ export interface RwsemEvents {
   handoffs: number;
 }
 
+class RwsemPoints {
+  readonly downRead: SchedPoint;
+  readonly downWrite: SchedPoint;
+  readonly upRead: SchedPoint;
+  readonly upWrite: SchedPoint;
+  readonly downgrade: SchedPoint;
+  readonly wake: SchedPoint;
+  readonly endWriteAll: SchedPoint;
+  readonly speculate: SchedPoint;
+
+  constructor(lock: SharedObject) {
+    this.downRead = updates(lock, 'down_read');
+    this.downWrite = updates(lock, 'down_write');
+    this.upRead = updates(lock, 'up_read');
+    this.upWrite = updates(lock, 'up_write');
+    this.downgrade = updates(lock, 'downgrade_write');
+    this.wake = updates(lock, 'rwsem_wake');
+    this.endWriteAll = new SchedPoint(PointKind.Write, lock, 'vma_end_write_all', StepCost.SharedLoad);
+    this.speculate = new SchedPoint(PointKind.Read, lock, 'mmap_lock_speculate', StepCost.SharedLoad);
+  }
+}
+
+const updates = (lock: SharedObject, operation: string): SchedPoint =>
+  new SchedPoint(PointKind.Write, lock, operation, StepCost.AtomicUpdate);
+
 export class RwSemaphore extends SharedObject {
   /** Tasks that hold it for reading; a task that holds it twice is there twice. */
   readonly #readers: SchedTask[] = [];
@@ -63,44 +88,37 @@ export class RwSemaphore extends SharedObject {
   #handoff = false;
   readonly #queue: Waiter[] = [];
   readonly events: RwsemEvents = { readSteals: 0, writeSteals: 0, handoffs: 0 };
-  readonly #downRead: SchedPoint;
-  readonly #downWrite: SchedPoint;
-  readonly #upRead: SchedPoint;
-  readonly #upWrite: SchedPoint;
-  readonly #downgrade: SchedPoint;
-  readonly #wakePoint: SchedPoint;
-  /** Just before a writer of mmap_lock ends its section, which comes before the release (`vma_end_write_all`). */
-  readonly endWriteAll: SchedPoint;
-  /** Of an mmap_lock: just before the sequence number is read without it. */
-  readonly speculate: SchedPoint;
+  /** Made when the lock is first taken: most locks never are. */
+  #madePoints: RwsemPoints | null = null;
   /** Of an mmap_lock: told of speculation that begins, and of asking whether it holds. Null unless somebody watches. */
   onSpeculation: ((asked: boolean) => void) | null = null;
 
-  constructor(name: string) {
-    super(name);
-    const point = (operation: string) =>
-      new SchedPoint(PointKind.Write, this, operation, StepCost.AtomicUpdate);
-    this.#downRead = point('down_read');
-    this.#downWrite = point('down_write');
-    this.#upRead = point('up_read');
-    this.#upWrite = point('up_write');
-    this.#downgrade = point('downgrade_write');
-    this.#wakePoint = point('rwsem_wake');
-    this.endWriteAll = new SchedPoint(PointKind.Write, this, 'vma_end_write_all', StepCost.SharedLoad);
-    this.speculate = new SchedPoint(PointKind.Read, this, 'mmap_lock_speculate', StepCost.SharedLoad);
+  get #points(): RwsemPoints {
+    this.#madePoints ??= new RwsemPoints(this);
+    return this.#madePoints;
+  }
+
+  /** Just before a writer of mmap_lock ends its section, which comes before the release (`vma_end_write_all`). */
+  get endWriteAll(): SchedPoint {
+    return this.#points.endWriteAll;
+  }
+
+  /** Of an mmap_lock: just before the sequence number is read without it. */
+  get speculate(): SchedPoint {
+    return this.#points.speculate;
   }
 
   /** Takes it for reading; sleeps, and not even SIGKILL ends that. */
   *downRead(current: SchedTask, subclass = 0): Task<void> {
     this.#begin(current, LockMode.Read, 'down_read', subclass);
-    yield this.#downRead;
+    yield this.#points.downRead;
     if (!this.#tryRead(current)) yield* this.#sleep(current, false, Wait.Uninterruptible, 'down_read');
   }
 
   /** As `downRead`, but a fatal signal ends the wait. @returns 0 or -EINTR */
   *downReadKillable(current: SchedTask): Task<number> {
     this.#begin(current, LockMode.Read, 'down_read_killable', 0);
-    yield this.#downRead;
+    yield this.#points.downRead;
     if (this.#tryRead(current)) return 0;
     return yield* this.#sleep(current, false, Wait.Killable, 'down_read_killable');
   }
@@ -108,7 +126,7 @@ export class RwSemaphore extends SharedObject {
   /** As `downRead`, but any signal ends the wait. @returns 0 or -EINTR */
   *downReadInterruptible(current: SchedTask): Task<number> {
     this.#begin(current, LockMode.Read, 'down_read_interruptible', 0);
-    yield this.#downRead;
+    yield this.#points.downRead;
     if (this.#tryRead(current)) return 0;
     return yield* this.#sleep(current, false, Wait.Interruptible, 'down_read_interruptible');
   }
@@ -116,21 +134,21 @@ export class RwSemaphore extends SharedObject {
   /** Takes it for writing. */
   *downWrite(current: SchedTask, subclass = 0): Task<void> {
     this.#begin(current, LockMode.Write, 'down_write', subclass);
-    yield this.#downWrite;
+    yield this.#points.downWrite;
     if (!this.#tryWrite(current)) yield* this.#sleep(current, true, Wait.Uninterruptible, 'down_write');
   }
 
   /** As `downWrite`, but a fatal signal ends the wait. @returns 0 or -EINTR */
   *downWriteKillable(current: SchedTask): Task<number> {
     this.#begin(current, LockMode.Write, 'down_write_killable', 0);
-    yield this.#downWrite;
+    yield this.#points.downWrite;
     if (this.#tryWrite(current)) return 0;
     return yield* this.#sleep(current, true, Wait.Killable, 'down_write_killable');
   }
 
   /** Takes it for reading if no writer holds it and nobody is queued. @returns whether it did */
   *downReadTrylock(current: SchedTask): Task<boolean> {
-    yield this.#downRead;
+    yield this.#points.downRead;
     if (this.#writer !== null || this.#queue.length > 0) return false;
     this.#readers.push(current);
     current.lockWatcher?.acquired(current, this, LockMode.Read, 'down_read_trylock');
@@ -139,7 +157,7 @@ export class RwSemaphore extends SharedObject {
 
   /** Takes it for writing if nobody holds it and nobody is queued. @returns whether it did */
   *downWriteTrylock(current: SchedTask): Task<boolean> {
-    yield this.#downWrite;
+    yield this.#points.downWrite;
     if (!this.#free || this.#queue.length > 0) return false;
     this.#writer = current;
     current.lockWatcher?.acquired(current, this, LockMode.Write, 'down_write_trylock');
@@ -148,7 +166,7 @@ export class RwSemaphore extends SharedObject {
 
   /** @throws Error when `current` does not hold it for reading */
   *upRead(current: SchedTask): Task<void> {
-    yield this.#upRead;
+    yield this.#points.upRead;
     const at = this.#readers.lastIndexOf(current);
     if (at < 0) throw new Error(`${current.name} releases ${this.name}, which it does not hold for reading`);
     // `splice` makes an array of what it takes out.
@@ -160,7 +178,7 @@ export class RwSemaphore extends SharedObject {
 
   /** @throws Error when `current` does not hold it for writing */
   *upWrite(current: SchedTask): Task<void> {
-    yield this.#upWrite;
+    yield this.#points.upWrite;
     this.#assertWriter(current, 'up_write');
     this.#writer = null;
     if (current.lockWatcher !== null) current.lockWatcher.release(current, this);
@@ -169,7 +187,7 @@ export class RwSemaphore extends SharedObject {
 
   /** From writing to reading without a gap; readers at the head of the queue come in, a writer there does not. */
   *downgradeWrite(current: SchedTask): Task<void> {
-    yield this.#downgrade;
+    yield this.#points.downgrade;
     this.#assertWriter(current, 'downgrade_write');
     this.#writer = null;
     this.#readers.push(current);
@@ -301,7 +319,7 @@ export class RwSemaphore extends SharedObject {
 
   /** The lock is free and somebody queues: a step of its own, before which others may steal it. */
   *#wakeUp(current: SchedTask): Task<void> {
-    yield this.#wakePoint;
+    yield this.#points.wake;
     this.#markWake(current, Wake.Any);
   }
 

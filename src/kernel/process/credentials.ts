@@ -33,8 +33,11 @@ export interface Credentials {
 
 const NO_CAPABILITIES: ReadonlySet<number> = new Set<number>();
 
+const ALL_CAPABILITIES: ReadonlySet<number> = new Set(Array.from({ length: CAP_LAST_CAP + 1 }, (_, n) => n));
+
 /** Credentials of root: every capability but `without`. */
 export function rootCredentials(without: readonly number[] = []): Credentials {
+  if (without.length === 0) return credentials(GLOBAL_ROOT_UID, GLOBAL_ROOT_UID, ALL_CAPABILITIES);
   const all = new Set<number>();
   for (let capability = 0; capability <= CAP_LAST_CAP; capability++) {
     if (!without.includes(capability)) all.add(capability);

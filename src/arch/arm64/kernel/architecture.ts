@@ -20,14 +20,14 @@ import { Arm64TlbView } from './tlb-view.ts';
 /** The machine of the recorded traces. */
 const DEFAULT_MODEL: CpuModelName = 'qemu-10.0-max';
 
+const modelsByLevels = () =>
+  Object.entries(CPU_MODELS).map(([name, { lpa2Granule4k }]) => [name, lpa2Granule4k] as const);
+
 function processor(options: ProcessorOptions): Required<ProcessorOptions> {
   const { cpuModel = DEFAULT_MODEL, tlbProfile = NEOVERSE_V2.name } = options;
   namedIn('CPU model', CPU_MODELS, cpuModel);
   namedIn('TLB profile', TLB_PROFILES, tlbProfile);
-  const models = Object.entries(CPU_MODELS).map(
-    ([name, { lpa2Granule4k }]) => [name, lpa2Granule4k] as const,
-  );
-  return { cpuModel, levels: checkedLevels(options.levels ?? 4, cpuModel, models), tlbProfile };
+  return { cpuModel, levels: checkedLevels(options.levels ?? 4, cpuModel, modelsByLevels), tlbProfile };
 }
 
 function createKernelArch({ machine, initRootFrame, retention, ...options }: ArchOptions): KernelArch {

@@ -18,12 +18,13 @@ import { X86KernelArch } from './x86-kernel-arch.ts';
 
 const DEFAULT_MODEL: CpuModelName = 'intel-broadwell';
 
+const modelsByLevels = () => Object.entries(CPU_MODELS).map(([name, { la57 }]) => [name, la57] as const);
+
 function processor(options: ProcessorOptions): Required<ProcessorOptions> {
   const { cpuModel = DEFAULT_MODEL, tlbProfile = GOLDEN_COVE.name } = options;
   namedIn('CPU model', CPU_MODELS, cpuModel);
   namedIn('TLB profile', TLB_PROFILES, tlbProfile);
-  const models = Object.entries(CPU_MODELS).map(([name, { la57 }]) => [name, la57] as const);
-  return { cpuModel, levels: checkedLevels(options.levels ?? 4, cpuModel, models), tlbProfile };
+  return { cpuModel, levels: checkedLevels(options.levels ?? 4, cpuModel, modelsByLevels), tlbProfile };
 }
 
 function createKernelArch({ machine, initRootFrame, retention, ...options }: ArchOptions): KernelArch {

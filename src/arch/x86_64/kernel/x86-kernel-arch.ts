@@ -64,21 +64,28 @@ const KNOWN_PROT = 0xf;
 const MAP_32BIT = 0x40;
 const MAP_ABOVE4G = 0x80;
 
-type Cr4Name = (typeof CR4.names)[number];
+const bit = (name: (typeof CR4.names)[number]): number => CR4.half(name).lo;
+const PAE = bit('PAE');
+const PGE = bit('PGE');
+const PCIDE = bit('PCIDE');
+const SMEP = bit('SMEP');
+const SMAP = bit('SMAP');
+const PKE = bit('PKE');
+const CET = bit('CET');
+const LA57 = bit('LA57');
 
 /** What the kernel sets in CR4 on a CPU with these features. */
 function kernelCr4(features: CpuFeatures, options: X86KernelArchOptions): number {
-  const bits: readonly (readonly [Cr4Name, boolean])[] = [
-    ['PAE', true],
-    ['PGE', features.pge],
-    ['PCIDE', usesPcid(features, options)],
-    ['SMEP', features.smep],
-    ['SMAP', features.smap],
-    ['PKE', usesKeys(features, options)],
-    ['CET', features.cetSs || features.cetIbt],
-    ['LA57', options.levels === 5],
-  ];
-  return CR4.half(...bits.filter(([, set]) => set).map(([name]) => name)).lo;
+  return (
+    PAE |
+    (features.pge ? PGE : 0) |
+    (usesPcid(features, options) ? PCIDE : 0) |
+    (features.smep ? SMEP : 0) |
+    (features.smap ? SMAP : 0) |
+    (usesKeys(features, options) ? PKE : 0) |
+    (features.cetSs || features.cetIbt ? CET : 0) |
+    (options.levels === 5 ? LA57 : 0)
+  );
 }
 
 const usesPcid = (features: CpuFeatures, options: X86KernelArchOptions): boolean =>
