@@ -1,5 +1,6 @@
 /** All checks of a run, and how they are put on a system. */
 
+import { anonPageReachable } from './anon-page-reachable.ts';
 import { audit } from './audit.ts';
 import { breakBeforeMake } from './break-before-make.ts';
 import type { CheckDefinition, CheckFinding } from './check.ts';
@@ -13,6 +14,7 @@ import { mmUseAfterFree } from './mm-use-after-free.ts';
 import { pageTableUseAfterFree } from './page-table-use-after-free.ts';
 import { pteOverwritten } from './pte-overwritten.ts';
 import { pteWithoutLock } from './pte-without-lock.ts';
+import { pteWithoutMappingLock } from './pte-without-mapping-lock.ts';
 import { refcountRules } from './refcount.ts';
 import { rightsAfterCall } from './rights-after-call.ts';
 import { staleRemoteAccess } from './stale-remote-access.ts';
@@ -28,6 +30,7 @@ import { writableEntry } from './writable-entry.ts';
 
 /** Every check there is, by name. All are on unless a run leaves them out by name. */
 export const CHECKS: readonly CheckDefinition[] = [
+  anonPageReachable,
   audit,
   breakBeforeMake,
   foreignData,
@@ -40,6 +43,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   pageTableUseAfterFree,
   pteOverwritten,
   pteWithoutLock,
+  pteWithoutMappingLock,
   refcountRules,
   rightsAfterCall,
   staleRemoteAccess,

@@ -36,7 +36,7 @@ function writeLocked(watch: Watch, vma: VmArea): void {
   const task = watch.stepping();
   if (task !== null && !vma.mm.mmapLock.isWrittenBy(task)) {
     tell(watch, vma, `write-locks ${vma.name} and does not hold mmap_lock for writing`);
-  } else if (vma.refcount !== 0 && vma.refcount !== EXCLUDED) {
+  } else if (vma.refcount !== 0 && (vma.refcount !== EXCLUDED || vma.readers.length > 0)) {
     const inside = vma.readers.map(({ name }) => name).join(', ');
     tell(
       watch,

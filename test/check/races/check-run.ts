@@ -1,0 +1,43 @@
+/** Runs scenarios with checks, until one finds something. */
+import { inject } from 'vitest';
+import { architectureNamed } from '../../../src/arch/registry.ts';
+import type { CheckFinding } from '../../../src/check/races/check.ts';
+import { attachChecks } from '../../../src/check/races/registry.ts';
+import type { BugName } from '../../../src/kernel/bugs.ts';
+import type { DesignName } from '../../../src/kernel/remote/design-names.ts';
+import { RandomPolicy } from '../../../src/sched/policy/random.ts';
+import { StallingPolicy } from '../../../src/sched/policy/stalling.ts';
+import type { Scenario } from '../../../src/userland/scenario.ts';
+import { ScenarioRunner } from '../../../src/userland/scenario-runner.ts';
+import type { System } from '../../../src/userland/system.ts';
+
+export interface CheckRun {
+  readonly design?: DesignName;
+  readonly bugs?: readonly BugName[];
+  /** Seeds from 1 on, each with the policies that draw and that stall. */
+  readonly seeds: number;
+  /** Breaks something in the kernel before anything runs. */
+  readonly spoil?: (system: System) => void;
+}
+
+/** What the named checks find in the first run in which they find anything. */
+export function firstFindings(
+  scenario: Scenario,
+  checks: readonly string[],
+  { design = 'v0', bugs = [], seeds, spoil }: CheckRun,
+): readonly CheckFinding[] {
+  const architecture = architectureNamed(inject('architecture'));
+  const runner = new ScenarioRunner(scenario, { architecture, design, kernelBugs: bugs, maxSteps: 100_000 });
+  for (let seed = 1; seed <= seeds; seed++) {
+    for (const policy of [new RandomPolicy(seed), new StallingPolicy(seed)]) {
+      let findings: readonly CheckFinding[] = [];
+      const attach = (system: System): void => {
+        ({ findings } = attachChecks(system, checks));
+        spoil?.(system);
+      };
+      runner.run(policy, { attach });
+      if (findings.length > 0) return findings;
+    }
+  }
+  return [];
+}
