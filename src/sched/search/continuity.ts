@@ -39,18 +39,19 @@ export class Continuity {
   current(candidates: readonly Candidate[], count: number): number {
     if (this.exhausted) return -1;
     for (let index = 0; index < count; index++) {
-      const candidate = candidates[index] as Candidate;
-      if (candidate.kind !== CandidateKind.Step || candidate.switches) continue;
-      if (this.#handlerOn < 0 ? candidate.code === this.#code : this.#isHandler(candidate)) return index;
+      if (this.goesOn(candidates[index] as Candidate)) return index;
     }
     return -1;
   }
 
-  #isHandler(candidate: Candidate): boolean {
+  /** Does whoever made the last step go on with this one? */
+  goesOn(candidate: Candidate): boolean {
+    if (candidate.kind !== CandidateKind.Step || candidate.switches) return false;
+    if (this.#handlerOn < 0) return candidate.code === this.#code;
     return candidate.cpu === this.#handlerOn && isNested(candidate);
   }
 }
 
 /** Is the next step one of an interrupt handler or a context switch, not of the task's own path? */
-const isNested = ({ task }: Candidate): boolean =>
+export const isNested = ({ task }: Candidate): boolean =>
   task !== null && task.frames.length > (task.id < 0 ? 0 : 1);

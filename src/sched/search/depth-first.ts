@@ -97,11 +97,12 @@ export class DepthFirst implements Strategy, Policy {
   }
 
   beforeStep(candidate: Candidate, run: RunView): void {
+    const continues = this.#continuity.goesOn(candidate);
     this.#continuity.step(candidate);
     if (!this.#reduction) return;
     this.#endStep(run);
     if (this.#branch < 0 && this.#sleepers.length > 0) this.#meetForced(candidate);
-    this.#trace.begin(candidate, this.#branch);
+    this.#trace.begin(candidate, this.#branch, continues);
     this.#branch = -1;
     this.#lastRun = run;
   }
@@ -228,11 +229,11 @@ export class DepthFirst implements Strategy, Policy {
     else if (initials.length > 1) branch.wantAll();
   }
 
-  /** The choice at which the actor of this step began to go on without a break; -1: there was none. */
+  /** The choice at which the stretch of steps that this one goes on with began; -1: there was none. */
   #beginOfStretch(step: number): number {
-    const { actors, branches } = this.#trace;
+    const { continues, branches } = this.#trace;
     let begin = step;
-    while (begin > 0 && actors[begin - 1] === actors[step]) begin--;
+    while (begin > 0 && continues[begin] === 1) begin--;
     return branches[begin] as number;
   }
 

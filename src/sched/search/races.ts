@@ -119,6 +119,7 @@ export class Races {
   #turnWait(step: number, actor: number, key: number, visit: RaceVisitor): void {
     const { starts, keys, writes, enabledBy } = this.#trace;
     const enabler = step < this.#trace.count ? (enabledBy[step] as number) : -1;
+    this.#turnInterrupts(step, actor, visit);
     for (let other = step - 1; other >= 0; other--) {
       if (other === enabler || this.#before(other, step)) continue;
       for (let at = starts[other] as number; at < (starts[other + 1] as number); at++) {
@@ -126,6 +127,19 @@ export class Races {
         visit(other, actor, this.#initialsOf(other, step, actor));
         break;
       }
+    }
+  }
+
+  /** A wait could have ended before interrupts that were taken over it, though it could not when they were. */
+  #turnInterrupts(step: number, actor: number, visit: RaceVisitor): void {
+    const { actors, cpus, nested } = this.#trace;
+    const last = this.#lastOfActor[actor] as number;
+    if (last < 0 || nested[last] === 0) return;
+    const cpu = cpus[last] as number;
+    for (let other = last; other >= 0; other--) {
+      if (cpus[other] !== cpu) continue;
+      if (nested[other] === 0) return;
+      if (actors[other] !== actor) visit(other, actor, this.#initialsOf(other, step, actor));
     }
   }
 

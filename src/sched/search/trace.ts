@@ -5,7 +5,6 @@
  */
 import type { Footprint } from '../../base/footprint.ts';
 import { PointKind, type SchedPoint } from '../../base/task.ts';
-import type { SchedTask } from '../task.ts';
 import {
   type Candidate,
   CandidateKind,
@@ -14,6 +13,8 @@ import {
   fillOf,
   type RunView,
 } from '../policy/policy.ts';
+import type { SchedTask } from '../task.ts';
+import { isNested } from './continuity.ts';
 
 const FIRST_STEPS = 256;
 const FIRST_TOUCHES = 1024;
@@ -43,6 +44,10 @@ export class Trace {
   everything = new Uint8Array(FIRST_STEPS);
   /** 1: it ended a wait. The first thing it touched is what was waited for. */
   waits = new Uint8Array(FIRST_STEPS);
+  /** 1: an interrupt was taken, or it was a step of its handler. */
+  nested = new Uint8Array(FIRST_STEPS);
+  /** 1: whoever made it only went on. */
+  continues = new Uint8Array(FIRST_STEPS);
   /** Where what it touched begins in `keys` and `writes`; ends where that of the next step begins. */
   starts = new Int32Array(FIRST_STEPS + 1);
   keys = new Int32Array(FIRST_TOUCHES);
@@ -73,8 +78,12 @@ export class Trace {
     for (let index = 0; index < count; index++) this.#offer(candidates[index] as Candidate);
   }
 
-  /** A step is about to be made. @param branch the choice that led to it, or -1 */
-  begin(candidate: Candidate, branch: number): void {
+  /**
+   * A step is about to be made.
+   * @param branch the choice that led to it, or -1
+   * @param continues whether whoever makes it goes on, or takes somebody else's turn
+   */
+  begin(candidate: Candidate, branch: number, continues: boolean): void {
     const { code, cpu } = candidate;
     const at = this.count;
     if (at + 1 >= this.starts.length) this.#growSteps();
@@ -88,6 +97,8 @@ export class Trace {
     this.#enabled[actor] = -1;
     this.#disabled[actor] = -1;
     this.waits[at] = candidate.point.kind === PointKind.Wait ? 1 : 0;
+    this.nested[at] = candidate.kind === CandidateKind.Interrupt || isNested(candidate) ? 1 : 0;
+    this.continues[at] = continues ? 1 : 0;
     this.#open = true;
   }
 
@@ -164,6 +175,8 @@ export class Trace {
     this.starts = grown(this.starts, length);
     this.everything = grownBytes(this.everything, length);
     this.waits = grownBytes(this.waits, length);
+    this.continues = grownBytes(this.continues, length);
+    this.nested = grownBytes(this.nested, length);
   }
 
   #growTouches(): void {

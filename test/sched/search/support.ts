@@ -58,15 +58,20 @@ export function exploreWith(search: Search, build: Build, options: Exploring = {
     if (search.progress.runs === before) continue;
     const end = `${kind} ${state()}`;
     ends.set(end, (ends.get(end) ?? 0) + 1);
-    schedules.push(world.loop.schedule.codes.map((code, at) => `${code}*${world.loop.schedule.repeats[at]}`).join(' '));
+    schedules.push(
+      world.loop.schedule.codes.map((code, at) => `${code}*${world.loop.schedule.repeats[at]}`).join(' '),
+    );
   }
   const { runs, redundant, distinctStates } = search.progress;
   return { ends, runs, redundant, distinctStates, schedules, steps };
 }
 
 /** Every schedule that the options ask for. */
-export const explore = (build: Build, options: Partial<SearchOptions> = {}, exploring: Exploring = {}): Explored =>
-  exploreWith(createSearch({ ...DEFAULTS, ...options }), build, exploring);
+export const explore = (
+  build: Build,
+  options: Partial<SearchOptions> = {},
+  exploring: Exploring = {},
+): Explored => exploreWith(createSearch({ ...DEFAULTS, ...options }), build, exploring);
 
 /** One thing that a toy program does. */
 export type Op =
@@ -112,18 +117,26 @@ class ToyMemory {
   readonly world: World;
   readonly objects = [0, 1, 2].map((index) => new SharedObject(`object ${index}`));
   readonly values = ['', '', ''];
-  readonly locks: ToyLock[] = [0, 1].map((index) => ({ object: new SharedObject(`lock ${index}`), holder: null }));
+  readonly locks: ToyLock[] = [0, 1].map((index) => ({
+    object: new SharedObject(`lock ${index}`),
+    holder: null,
+  }));
   readonly flags = [0, 1].map((index) => ({ object: new SharedObject(`flag ${index}`), raised: false }));
   readonly seen: Record<string, string[]> = {};
   /** By task: interrupts whose handlers have not ended. */
   readonly outstanding: number[] = [];
+  readonly calls = [0, 1, 2].map((task) => new SharedObject(`calls of ${task}`));
 
   constructor(world: World) {
     this.world = world;
   }
 
   tell(): string {
-    return JSON.stringify([this.values, Object.entries(this.seen).sort(), this.flags.map(({ raised }) => raised)]);
+    return JSON.stringify([
+      this.values,
+      Object.entries(this.seen).sort(),
+      this.flags.map(({ raised }) => raised),
+    ]);
   }
 
   note(task: SchedTask, value: string): void {
@@ -135,7 +148,7 @@ function* runOps(memory: ToyMemory, task: SchedTask, ops: readonly Op[]): Task<v
   for (const op of ops) yield* runOp(memory, task, op);
   if (memory.outstanding[task.id] === undefined) return;
   // A run that ended before its interrupts are taken would be the beginning of another one, and nothing new.
-  const calls = new SharedObject(`calls of ${task.name}`);
+  const calls = memory.calls[task.id] as SharedObject;
   yield new SchedPoint(PointKind.Wait, calls, 'wait', 0, () => memory.outstanding[task.id] === 0);
 }
 
@@ -177,6 +190,7 @@ function* runOp(memory: ToyMemory, task: SchedTask, op: Op): Task<void> {
 function* handler(memory: ToyMemory, from: SchedTask, object: number): Task<void> {
   yield* write(memory, `i${from.name}`, object);
   (memory.outstanding[from.id] as number)--;
+  memory.world.machine.footprint.writeObject(memory.calls[from.id] as SharedObject);
 }
 
 function* write(memory: ToyMemory, mark: string, object: number): Task<void> {
