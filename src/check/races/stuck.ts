@@ -1,0 +1,42 @@
+/**
+ * What a run that came to a stop with tasks waiting is to be called. Where tasks wait for each other in a circle it is a
+ * deadlock. Where somebody waits for what nobody holds, or what only tasks hold that are at their end, nobody is left who
+ * would wake it: a wake-up was lost, or a lock never released.
+ */
+import type { WaitReport } from '../../sched/run-result.ts';
+
+export interface StuckFinding {
+  readonly name: 'deadlock' | 'lost-wake-up';
+  readonly text: string;
+  readonly rule: string;
+  readonly source: string;
+}
+
+/** @param cycle tasks each of which waits for the next; empty: none was found */
+export function nameOfStuck(waits: readonly WaitReport[], cycle: readonly string[]): StuckFinding {
+  const blocked = waits.filter((wait) => wait.blocked);
+  const lost = cycle.length > 0 ? undefined : blocked.find((wait) => isAbandoned(wait, waits));
+  if (lost === undefined) {
+    const ring =
+      cycle.length === 0 ? blocked.map(({ task }) => task).join(', ') : [...cycle, cycle[0]].join(' → ');
+    return {
+      name: 'deadlock',
+      text: `nobody can go on: ${ring}`,
+      rule: 'Tasks never wait for each other in a circle.',
+      source: 'Linux Documentation/locking/lockdep-design.rst',
+    };
+  }
+  const holders = lost.holders.map(({ name }) => name).join(', ');
+  const why = holders === '' ? 'which nobody holds' : `which ${holders} holds, at an end and never let go`;
+  return {
+    name: 'lost-wake-up',
+    text: `${lost.task} waits in ${lost.operation} for ${lost.object}, ${why}: nobody is left to wake it`,
+    rule: 'Whoever makes the condition of a waiter true wakes it, and what was taken is released.',
+    source: 'Linux include/linux/rcuwait.h; kernel/sched/wait.c; kernel/locking/rwsem.c, rwsem_wake',
+  };
+}
+
+/** Does it wait for nobody who could still do something? */
+function isAbandoned(wait: WaitReport, waits: readonly WaitReport[]): boolean {
+  return wait.holders.every(({ name }) => waits.every(({ task }) => task !== name));
+}
