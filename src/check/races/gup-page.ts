@@ -22,15 +22,27 @@ export const gupPage: CheckDefinition = {
   source:
     'Linux mm/gup.c, `can_follow_write_pte`, `sanity_check_pinned_pages`; CVE-2016-5195, CVE-2020-29374, CVE-2022-2590',
   attach(watch) {
+    watch.mappings();
+    watch.pins();
     const references = new ForeignReferences(watch);
+    const pinned = new PinnedPages(watch);
     watch.onKernel({
       grabbed: (_current, mm, vma, page, frame, gupFlags) => {
         look(watch, vma, page, frame, gupFlags);
         references.grabbed(mm, frame);
+        if ((gupFlags & FOLL_PIN) !== 0) pinned.grabbed(frame);
       },
     });
-    watch.onTableChange((change) => references.changed(change));
-    watch.onReferences({ counted: (head) => references.counted(head) });
+    watch.onTableChange((change) => {
+      references.changed(change);
+      pinned.changed(change);
+    });
+    watch.onReferences({
+      counted: (head, _references, pins) => {
+        references.counted(head);
+        if (pins < 0) pinned.unpinned(head);
+      },
+    });
   },
 };
 
@@ -98,5 +110,39 @@ class ForeignReferences {
       `${where}: ${name} becomes writable while a reference taken by ${other.name} is held`,
       [name],
     );
+  }
+}
+
+/** Pins that GUP has given to somebody: not those that it takes, looks again, and gives back itself. */
+class PinnedPages {
+  readonly #watch: Watch;
+  readonly #pins = new Map<number, number>();
+
+  constructor(watch: Watch) {
+    this.#watch = watch;
+  }
+
+  grabbed(frame: number): void {
+    const { frames } = this.#watch.kernel;
+    if (!frames.owns(frame) || frames.isLarge(frame) || !frames.hasFlag(frame, FrameFlag.Anon)) return;
+    this.#pins.set(frame, (this.#pins.get(frame) ?? 0) + 1);
+  }
+
+  unpinned(head: number): void {
+    const given = this.#pins.get(head);
+    if (given === undefined) return;
+    const left = Math.min(given, this.#watch.pins().pins(head));
+    if (left <= 0) this.#pins.delete(head);
+    else this.#pins.set(head, left);
+  }
+
+  /** A second entry would make the page one that its owner copies at the next write, and the pin would be of the old one. */
+  changed({ old, next, place, page }: TableChange): void {
+    if (this.#pins.size === 0 || next.kind !== EntryKind.Leaf || !this.#pins.has(next.frame)) return;
+    if ((old.kind === EntryKind.Leaf && old.frame === next.frame) || place.mm === null) return;
+    if (this.#watch.mappings().ptes(next.frame) < 2) return;
+    const name = `frame 0x${next.frame.toString(16)}`;
+    const where = `page 0x${page.toString(16)} of ${place.mm.name}`;
+    this.#watch.report(NAME, `${where} shares ${name}, which is pinned`, [name]);
   }
 }

@@ -10,6 +10,7 @@ import { frameFreedInUse } from './frame-freed-in-use.ts';
 import { gupPage } from './gup-page.ts';
 import { lockHeldAtReturn } from './lock-held-at-return.ts';
 import { lockOrder } from './lock-order.ts';
+import { lostDirty } from './lost-dirty.ts';
 import { mmUseAfterFree } from './mm-use-after-free.ts';
 import { pageTableUseAfterFree } from './page-table-use-after-free.ts';
 import { pteOverwritten } from './pte-overwritten.ts';
@@ -39,6 +40,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   gupPage,
   lockHeldAtReturn,
   lockOrder,
+  lostDirty,
   mmUseAfterFree,
   pageTableUseAfterFree,
   pteOverwritten,

@@ -41,7 +41,9 @@ interface Debt {
   readonly pages: number;
   readonly frame: number;
   /** Rights that are gone; 0: all of it. */
-  readonly rights: number;
+  rights: number;
+  /** Rights that there were. */
+  readonly had: number;
   readonly task: TaskStruct | null;
 }
 
@@ -87,6 +89,7 @@ class TlbDebts {
       pages,
       frame: old.frame,
       rights,
+      had: old.flags & RIGHTS,
       task: this.#watch.stepping(),
     };
     const debts = this.#debts.get(old.frame);
@@ -116,15 +119,15 @@ class TlbDebts {
     pageTables.lo = lo;
   }
 
-  /** The entry gives back what was taken: a TLB that has kept it is right again. */
+  /** The page is there again: of what a TLB has kept, what goes beyond the new entry is still owed. */
   #settle({ next, place, page }: TableChange): void {
     const debts = this.#debts.get(next.frame);
     if (debts === undefined) return;
-    this.#keep(
-      next.frame,
-      debts,
-      (debt) => debt.mm !== place.mm || debt.page !== page || (debt.rights & ~next.flags) !== 0,
-    );
+    this.#keep(next.frame, debts, (debt) => {
+      if (debt.mm !== place.mm || debt.page !== page) return true;
+      debt.rights = debt.had & ~next.flags;
+      return debt.rights !== 0;
+    });
   }
 
   #keep(frame: number, debts: readonly Debt[], isKept: (debt: Debt) => boolean): void {

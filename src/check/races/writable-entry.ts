@@ -61,16 +61,24 @@ function whyNotPrivate(watch: Watch, change: TableChange, vma: VmArea): string |
   const flags = frames.flags(frame);
   if ((flags & FrameFlag.Anon) === 0) return `for writing: a page of a file, and ${vma.name} is private`;
   if ((flags & FrameFlag.AnonExclusive) === 0) return 'for writing: it is not exclusive';
-  return null;
+  return isShared(watch, change) ? 'for writing: another entry maps it, too' : null;
 }
 
-/** Somebody else may map it for writing. */
-function whyNotShared(watch: Watch, { next, pages }: TableChange): string | null {
+/** With the entry that is made, which is counted already. */
+function isShared(watch: Watch, { next, pages }: TableChange): boolean {
+  const mappings = watch.mappings();
+  return (pages > 1 ? mappings.wholes(next.frame) : mappings.ptes(next.frame)) > 1;
+}
+
+/** Somebody else may map it for writing, or may soon. */
+function whyNotShared(watch: Watch, change: TableChange): string | null {
+  const { next, pages } = change;
   const { frames } = watch.kernel;
-  if (!frames.hasFlag(next.frame, FrameFlag.Anon)) return null;
+  if (!frames.hasFlag(next.frame, FrameFlag.Anon) || !isShared(watch, change)) return null;
   const mappings = watch.mappings();
   const others = pages > 1 ? mappings.writableWholes(next.frame) : mappings.writablePtes(next.frame);
-  return others > 0 ? 'a second time while another entry allows writing to it' : null;
+  if (others > 0) return 'a second time while another entry allows writing to it';
+  return frames.hasFlag(next.frame, FrameFlag.AnonExclusive) ? 'a second time, and it is exclusive' : null;
 }
 
 /** Entries of a run of contiguous ones are taken out and put back, one by one, where a single one is to change. */
