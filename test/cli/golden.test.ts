@@ -57,7 +57,7 @@ interface Row {
 
 const rows: readonly Row[] = [
   { name: 'help', args: ['--help'] },
-  ...['run', 'verify', 'replay', 'walk', 'maps', 'decode'].map((command) => ({
+  ...['run', 'explore', 'verify', 'replay', 'walk', 'maps', 'decode'].map((command) => ({
     name: `help-${command}`,
     args: [command, '--help'],
   })),

@@ -78,6 +78,72 @@ const missingTable = z.strictObject({
   entryAddress: word.nullable(),
 });
 
+const timeline = z.array(
+  z.strictObject({
+    kind: z.enum(['step', 'interrupt', 'hardware']),
+    cpu: count,
+    task: z.string().nullable(),
+    operation: z.string(),
+    object: z.string(),
+    access: z.enum(['read', 'write', 'wait']),
+    inside: z.string().nullable(),
+    switches: z.boolean(),
+    preempts: z.boolean(),
+    events: z.array(z.looseObject({ kind: z.string() })),
+  }),
+);
+
+export const explore = z.strictObject({
+  title: z.string(),
+  arch: z.string(),
+  cpus: count,
+  search: z.strictObject({
+    policy: z.enum(['auto', 'dfs', 'pct', 'random', 'stalling']),
+    seed: count,
+    preemptions: count.nullable(),
+    depth: count,
+    reduction: z.boolean(),
+    shard: z.strictObject({ index: count, count }),
+    maxSteps: count,
+    schedule: z.string().nullable(),
+  }),
+  ended: z.enum(['finding', 'exhausted', 'runs', 'stopped', 'replayed', 'unsupported']),
+  runs: count,
+  redundant: count,
+  distinctStates: count,
+  deepest: count,
+  slow: count,
+  unsupported: z.string().nullable(),
+  checks: z.strictObject({ on: lines, off: lines }),
+  findings: z.array(
+    z.strictObject({
+      kind: z.enum(['check', 'assertion', 'deadlock', 'broken invariant', 'livelock', 'program error']),
+      name: z.string(),
+      text: z.string(),
+      rule: z.string().nullable(),
+      source: z.string().nullable(),
+      objects: lines,
+      task: z.string().nullable(),
+      waits: z.array(
+        z.strictObject({
+          task: z.string(),
+          cpu: count,
+          operation: z.string(),
+          object: z.string(),
+          holders: z.array(z.strictObject({ name: z.string(), mode: z.string() })),
+        }),
+      ),
+      run: count,
+      schedule: z.string(),
+      command: z.string(),
+      steps: count,
+      preemptions: count,
+      timeline,
+    }),
+  ),
+  replayed: z.strictObject({ schedule: z.string(), timeline }).nullable(),
+});
+
 export const run = z.strictObject({
   title: z.string(),
   outcome,

@@ -60,7 +60,7 @@ const OF_THE_SEARCH = [
 
 const examples = `
 Exit status: 1 something was found; 0 nothing was, within the bounds; 2 bad usage or input.
-What is found is shown as a timeline, in the simplest run that has it, with the schedule that replays that run.
+What is found is shown as a timeline, in the simplest run that has it, with the schedule that replays it.
 
 Examples:
   tablewalk explore examples/bugs/dirty-cow.ts

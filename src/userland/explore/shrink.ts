@@ -121,6 +121,7 @@ function* putTogether(attempts: Attempts): Pass {
 
 /** Places at which a switch is tried. */
 const PLACES = 200;
+const LONGER = 1.5;
 /** Plans of more stretches are no simple ones, whatever is done to one switch. */
 const MOST_STRETCHES = 16;
 
@@ -131,8 +132,9 @@ function* switchElsewhere(attempts: Attempts): Pass {
   for (let at = 0; at + 1 < best.length; at++) {
     const { code } = best[at] as Stretch;
     const next = { code: (best[at + 1] as Stretch).code, until: Number.POSITIVE_INFINITY };
-    const last = Math.max(...best.filter((other) => other.code === code).map(({ until }) => until));
-    for (const until of placesBelow(last)) {
+    const steps = Math.max(...best.filter((other) => other.code === code).map(({ until }) => until));
+    // Its way may be longer when it comes first: it then does what the other one did for both.
+    for (const until of placesBelow(Math.ceil(steps * LONGER))) {
       yield;
       if (attempts.try([...best.slice(0, at), { code, until }, next])) return true;
     }

@@ -371,10 +371,6 @@ export const options: Rows = {
       says: "option --steps: expected a whole number from 1 to 9007199254740991, found 'many'",
     },
     {
-      command: 'run loop.yaml --schedule 0 --policy random',
-      says: 'options --schedule and --policy exclude each other: expected one of them',
-    },
-    {
       command: 'run loop.yaml --quiet --json',
       says: 'options --quiet and --json exclude each other: expected one of them',
     },
