@@ -1,11 +1,13 @@
 /**
- * Finds a reader of a VMA that wakes a writer in an address space which nothing keeps for it: once the reader has counted itself
- * off, the writer may go on without being woken, exit, and free what the reader is about to use.
+ * Finds a reader that gives back a VMA of an address space which nothing keeps for it, and where it may have to wake a writer
+ * afterwards: once the reader is counted off, the writer may go on without being woken, exit, and free what the reader is
+ * about to use.
  * A reference is nobody's by name. What is not accounted for by tasks, and by CPUs that have the address space loaded, counts
  * as the reader's: a reference of somebody else can hide a missing one, and none is missed that is there.
  */
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { MmStruct } from '../../kernel/mm/mm.ts';
+import { VmArea } from '../../kernel/mm/vma.ts';
 import type { CheckDefinition } from './check.ts';
 import type { Watch } from './watch.ts';
 
@@ -16,9 +18,9 @@ export const unpinnedMm: CheckDefinition = {
   rule: 'Who gives back a VMA of another address space has a reference to that until the writer there is woken.',
   source: 'Linux mm/mmap_lock.c, vma_start_read; commit 9bbffee67ffd (2025)',
   attach(watch) {
-    watch.onVmas({
-      attached: ({ mm }) => {
-        mm.vmaWriterWait.onUse ??= () => look(watch, mm);
+    watch.onLocks({
+      release: (_task, lock) => {
+        if (lock instanceof VmArea) look(watch, lock.mm);
       },
     });
   },
@@ -27,7 +29,7 @@ export const unpinnedMm: CheckDefinition = {
 function look(watch: Watch, mm: MmStruct): void {
   const task = watch.stepping();
   if (task === null || task.mm === mm || isKept(watch.kernel, mm)) return;
-  const text = `${task.name} wakes who waits for readers of a VMA of ${mm.name} and has no reference to that`;
+  const text = `${task.name} gives back a VMA of ${mm.name}, where a writer may wait, and has no reference to that`;
   watch.report(NAME, text, [mm.mmapLock.name]);
 }
 
