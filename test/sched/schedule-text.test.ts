@@ -1,7 +1,16 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/base/input-error.ts';
-import { fillCode, idleCode, interruptCode, stepCode } from '../../src/sched/policy/policy.ts';
+import {
+  ALLOCATION_FAILURE_CODE,
+  evictionCode,
+  fillCode,
+  GRACE_PERIOD_CODE,
+  idleCode,
+  interruptCode,
+  killCode,
+  stepCode,
+} from '../../src/sched/policy/policy.ts';
 import {
   formatSchedule,
   parseSchedule,
@@ -25,7 +34,14 @@ function expand(schedule: Schedule): number[] {
 
 const id = fc.oneof(fc.nat(3), fc.nat(999_999_999));
 const fill = fc.tuple(id, fc.nat(31)).map(([cpu, index]) => fillCode(cpu, index));
-const code = fc.oneof(id.map(stepCode), id.map(interruptCode), id.map(idleCode), fill);
+const eviction = fc.tuple(id, fc.nat(1023)).map(([cpu, index]) => evictionCode(cpu, index));
+const others = fc.oneof(
+  fill,
+  eviction,
+  id.map(killCode),
+  fc.constantFrom(GRACE_PERIOD_CODE, ALLOCATION_FAILURE_CODE),
+);
+const code = fc.oneof(id.map(stepCode), id.map(interruptCode), id.map(idleCode), others);
 
 describe('a schedule as text', () => {
   it('parses back to the same choices', () => {
@@ -41,6 +57,7 @@ describe('a schedule as text', () => {
     [[stepCode(0)], '0'],
     [[stepCode(0), stepCode(0), stepCode(12)], '0*2 12'],
     [[fillCode(0, 0), fillCode(1, 31), fillCode(1, 31)], 'f0:0 f1:31*2'],
+    [[evictionCode(1, 40), GRACE_PERIOD_CODE, ALLOCATION_FAILURE_CODE, killCode(3)], 'e1:40 g a k3'],
     [[interruptCode(1), idleCode(1), idleCode(1), stepCode(1)], 'i1 idle1*2 1'],
   ])('of %j is %s', (codes, text) => {
     expect(formatSchedule(record(codes))).toBe(text);
@@ -56,6 +73,12 @@ describe('a schedule as text', () => {
     ['0 x', 1, 3, 'x'],
     ['0 1*', 1, 3, '1*'],
     ['f1', 1, 1, 'f1'],
+    ['0 e1', 1, 3, 'e1'],
+    ['e0:1024', 1, 1, 'e0:1024'],
+    ['g1', 1, 1, 'g1'],
+    ['a0', 1, 1, 'a0'],
+    ['k', 1, 1, 'k'],
+    ['k1:0', 1, 1, 'k1:0'],
     ['0 1:2', 1, 3, '1:2'],
     ['i1:2', 1, 1, 'i1:2'],
     ['f1:32', 1, 1, 'f1:32'],
