@@ -69,20 +69,27 @@ placement: { first: 0, second: 1 }
 
 const scheduleOf = (text: string): string => /^schedule: (.*)$/m.exec(text)?.[1] as string;
 
+/** What is counted in steps, runs and checks changes with every step that a kernel path gains, and with every check. */
+const masked = (text: string): string =>
+  text
+    .replaceAll(folder, 'FOLDER')
+    .replace(/^ *\d+(?= {2})/gm, (number) => '#'.padStart(number.length))
+    .replace(/… \d+ steps alone …/g, '… # steps alone …')
+    .replace(/[\d,]+ (steps|distinct states?|checks|runs?)\b/g, '# $1')
+    .replace(/(in run|--schedule|^schedule:) .*$/gm, '$1 #');
+
 describe('explore', () => {
   it('says 1 and shows the simplest run of what it finds', async () => {
     const { status, stdout, stderr } = await runCommand(['explore', race, '--runs', '200']);
     expect({ status, stderr }).toEqual({ status: 1, stderr: '' });
     expect(stdout).toContain('FOUND: assertion "the second comes last"');
-    await expect(stdout.replaceAll(folder, 'FOLDER')).toMatchFileSnapshot('../golden/cli-explore-race.txt');
+    await expect(masked(stdout)).toMatchFileSnapshot('../golden/cli-explore-race.txt');
   });
 
   it('says 1 and shows who waits for what in a deadlock', async () => {
     const { status, stdout } = await runCommand(['explore', deadlock, '--runs', '10']);
     expect(status).toBe(1);
-    await expect(stdout.replaceAll(folder, 'FOLDER')).toMatchFileSnapshot(
-      '../golden/cli-explore-deadlock.txt',
-    );
+    await expect(masked(stdout)).toMatchFileSnapshot('../golden/cli-explore-deadlock.txt');
   });
 
   it('says 0 and how far it went when nothing is found', async () => {
