@@ -2,7 +2,7 @@
 import { inject } from 'vitest';
 import { architectureNamed } from '../../../src/arch/registry.ts';
 import type { CheckFinding } from '../../../src/check/races/check.ts';
-import { attachChecks } from '../../../src/check/races/registry.ts';
+import { type AttachedChecks, attachChecks } from '../../../src/check/races/registry.ts';
 import type { BugName } from '../../../src/kernel/bugs.ts';
 import type { DesignName } from '../../../src/kernel/remote/design-names.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
@@ -30,13 +30,16 @@ export function firstFindings(
   const runner = new ScenarioRunner(scenario, { architecture, design, kernelBugs: bugs, maxSteps: 100_000 });
   for (let seed = 1; seed <= seeds; seed++) {
     for (const policy of [new RandomPolicy(seed), new StallingPolicy(seed)]) {
-      let findings: readonly CheckFinding[] = [];
+      const all: AttachedChecks[] = [];
       const attach = (system: System): void => {
-        ({ findings } = attachChecks(system, checks));
+        all.push(attachChecks(system, checks));
         spoil?.(system);
       };
-      runner.run(policy, { attach });
-      if (findings.length > 0) return findings;
+      const { end } = runner.run(policy, { attach });
+      for (const { findings, finish } of all) {
+        if (end.kind === 'finished' && findings.length === 0) finish();
+        if (findings.length > 0) return findings;
+      }
     }
   }
   return [];
