@@ -44,7 +44,7 @@ const found = (run: number, { ended }: ExploreResult): string => {
 
 /** A check has a name; what is no check says what it is. */
 export const findingName = ({ kind, name }: Finding): string =>
-  kind === 'check' || kind === name ? name : `${kind} "${name}"`;
+  kind === 'assertion' ? `${kind} "${name}"` : name;
 
 function pictureOf(
   { cpus, settings }: ExploreResult,

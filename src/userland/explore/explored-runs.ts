@@ -6,6 +6,7 @@
 import { InputError } from '../../base/input-error.ts';
 import type { CheckFinding } from '../../check/races/check.ts';
 import { CHECK_NAMES } from '../../check/races/registry.ts';
+import { nameOfStuck } from '../../check/races/stuck.ts';
 import type { MachineEvent } from '../../hardware/event-sink.ts';
 import type { Policy } from '../../sched/policy/policy.ts';
 import { ReplayPolicy } from '../../sched/policy/replay.ts';
@@ -63,9 +64,15 @@ export class ExploredRuns {
     return this.#runner.settings;
   }
 
-  /** @throws InputError for a mistake of a program, until `mistakesAreProblems` */
-  run(policy: Policy, keepEvents?: number): ExploredRun {
-    return this.#twice(policy, { exit: 'in a row', keepEvents });
+  /**
+   * @param atMost steps after which the run is given up, with nothing found; default: that bound and what it means
+   * @throws InputError for a mistake of a program, until `mistakesAreProblems`
+   */
+  run(policy: Policy, keepEvents?: number, atMost?: number): ExploredRun {
+    const options: Options = { exit: 'in a row', keepEvents };
+    if (atMost === undefined || atMost >= this.#maxSteps) return this.#twice(policy, options);
+    const { run, end } = this.#once(policy, atMost, options);
+    return end === 'step bound' ? { ...run, problem: null } : run;
   }
 
   /**
@@ -132,14 +139,17 @@ function problemOf(end: RunEnd): Problem | null {
   switch (end.kind) {
     case 'assertion failed':
       return { ...plain, kind: 'assertion', name: end.name, text: end.text };
-    case 'deadlock':
+    case 'deadlock': {
+      const { text, ...stuck } = nameOfStuck(end.waits, end.cycle);
+      const waits = end.text.split('\n').slice(1);
       return {
         ...plain,
+        ...stuck,
         kind: 'deadlock',
-        name: 'deadlock',
-        text: end.text,
+        text: [text, ...waits].join('\n'),
         ...blockedOn(end.waits),
       };
+    }
     case 'step bound':
       return { ...plain, kind: 'livelock', name: 'livelock', text: end.text };
     case 'thrown':

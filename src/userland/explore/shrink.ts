@@ -25,6 +25,9 @@ export function* shrinkPlan(runs: ExploredRuns, problem: Problem, start: Plan, b
   return attempts.best;
 }
 
+/** Steps that an attempt may take beyond twice those of the run that is made simple. */
+const MOST_STEPS_MORE = 1000;
+
 class Attempts {
   best: Plan;
   made = 0;
@@ -33,6 +36,7 @@ class Attempts {
   /** The end of a livelock is no part of its plan. */
   readonly #endless: boolean;
   readonly #tried = new Set<string>();
+  readonly #longest: number;
   /** Turns taken away, stretches, steps. */
   #score: readonly number[] = [Number.POSITIVE_INFINITY, 0, 0];
 
@@ -41,6 +45,10 @@ class Attempts {
     this.#key = problemKey(problem);
     this.#endless = problem.kind === 'livelock';
     this.best = start;
+    this.#longest = [...new Set(start.map(({ code }) => code))].reduce(
+      (sum, code) => sum + stepsOf(start, code),
+      0,
+    );
   }
 
   /** Does the plan lead to the same problem, on a simpler way than any before? Then it is the best one. */
@@ -50,7 +58,10 @@ class Attempts {
     this.#tried.add(text);
     this.made++;
     const policy = new GuidedPolicy(plan);
-    const { problem, steps } = this.#runs.run(policy);
+    // A plan that lets a task spin while it waits for another is no way to anything simple.
+    const { problem, steps } = this.#endless
+      ? this.#runs.run(policy)
+      : this.#runs.run(policy, undefined, MOST_STEPS_MORE + 2 * this.#longest);
     if (problem === null || problemKey(problem) !== this.#key) return false;
     const found = this.#endless ? plan : policy.recorder.stretches;
     const score = [policy.preemptions, found.length, steps];
@@ -131,16 +142,19 @@ function* switchElsewhere(attempts: Attempts): Pass {
   if (best.length > MOST_STRETCHES) return false;
   for (let at = 0; at + 1 < best.length; at++) {
     const { code } = best[at] as Stretch;
-    const next = { code: (best[at + 1] as Stretch).code, until: Number.POSITIVE_INFINITY };
-    const steps = Math.max(...best.filter((other) => other.code === code).map(({ until }) => until));
-    // Its way may be longer when it comes first: it then does what the other one did for both.
-    for (const until of placesBelow(Math.ceil(steps * LONGER))) {
+    const other = (best[at + 1] as Stretch).code;
+    // A way may be longer when it comes first: it then does what the other one did for both.
+    const next = { code: other, until: Math.ceil(stepsOf(best, other) * LONGER) };
+    for (const until of placesBelow(Math.ceil(stepsOf(best, code) * LONGER))) {
       yield;
       if (attempts.try([...best.slice(0, at), { code, until }, next])) return true;
     }
   }
   return false;
 }
+
+const stepsOf = (plan: Plan, code: number): number =>
+  Math.max(...plan.filter((stretch) => stretch.code === code).map(({ until }) => until));
 
 /** Numbers of steps below `last`, all or evenly spread, the late ones first. */
 function placesBelow(last: number): number[] {
