@@ -16,7 +16,7 @@ import { endDigest } from './end-digest.ts';
  */
 const FOLDERS = ['remote', 'questions', 'mm', 'complaints'];
 const RUNS = Number(process.env['FOOTPRINT_RUNS'] ?? 2);
-const SWAPS = 3;
+const SWAPS = Number(process.env['FOOTPRINT_SWAPS'] ?? 3);
 const MOST_STEPS = 3000;
 
 interface Step {

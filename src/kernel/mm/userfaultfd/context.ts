@@ -61,12 +61,9 @@ export class UserfaultfdContext extends SharedObject {
   /** Held for reading while pages are filled in, for writing while `mmapChanging` is raised. */
   readonly mapChangingLock: RwSemaphore;
 
-  /** `fault_pending_wqh`: faults nobody has read, the newest first. */
-  readonly pending: FaultWaiter[] = [];
-  /** `fault_wqh`: faults that were read, the newest first. */
-  readonly faults: FaultWaiter[] = [];
-  /** `event_wqh`, the newest first. */
-  readonly events: EventWaiter[] = [];
+  readonly #pending: FaultWaiter[] = [];
+  readonly #faults: FaultWaiter[] = [];
+  readonly #events: EventWaiter[] = [];
   /** Each queue's lock. Taken in the order reader, pending, faults; reader, events. */
   readonly pendingLock: SpinLock;
   readonly faultsLock: SpinLock;
@@ -93,6 +90,30 @@ export class UserfaultfdContext extends SharedObject {
     this.refile = new SeqCount(`refile_seq ${this.name}`);
     this.peek = new SchedPoint(PointKind.Read, this, 'waitqueue_active', StepCost.SharedLoad);
     this.change = new SchedPoint(PointKind.Write, this, 'userfaultfd_ctx', StepCost.AtomicUpdate);
+  }
+
+  /** `fault_pending_wqh`: faults nobody has read, the newest first. */
+  get pending(): FaultWaiter[] {
+    this.#queueTouched();
+    return this.#pending;
+  }
+
+  /** `fault_wqh`: faults that were read, the newest first. */
+  get faults(): FaultWaiter[] {
+    this.#queueTouched();
+    return this.#faults;
+  }
+
+  /** `event_wqh`, the newest first. */
+  get events(): EventWaiter[] {
+    this.#queueTouched();
+    return this.#events;
+  }
+
+  /** Whoever is at a queue may wake its waiters, who stand before a point of this object. */
+  #queueTouched(): void {
+    const { footprint } = this.mm.kernel.machine;
+    if (footprint.enabled) footprint.writeObject(this);
   }
 
   /** Was this feature asked for? */
