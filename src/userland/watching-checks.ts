@@ -1,21 +1,21 @@
 /** The checks of src/check/races on one run after another, and what they found as the outcome of a run. */
 import { InputError } from '../base/input-error.ts';
 import type { CheckFinding } from '../check/races/check.ts';
-import { type AttachedChecks, attachChecks, CHECK_NAMES, CHECKS } from '../check/races/registry.ts';
+import { type AttachedChecks, CHECK_NAMES, CHECKS, RunChecks } from '../check/races/registry.ts';
 import type { RunEnd, ScenarioOutcome } from './scenario-outcome.ts';
 import type { System } from './system.ts';
 
 export class WatchingChecks {
   /** For `ScenarioRunOptions.attach`. */
   readonly attach: (system: System) => void;
-  readonly #names: readonly string[];
   #checks: AttachedChecks | null = null;
 
   /** @throws InputError for a name that no check has */
   constructor(wanted: boolean | readonly string[]) {
-    this.#names = wanted === true ? CHECK_NAMES : wanted === false ? [] : checkedNames(wanted);
+    const names = wanted === true ? CHECK_NAMES : wanted === false ? [] : checkedNames(wanted);
+    const checks = new RunChecks(names);
     this.attach = (system) => {
-      this.#checks = attachChecks(system, this.#names);
+      this.#checks = checks.attach(system);
     };
   }
 

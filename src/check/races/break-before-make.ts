@@ -14,17 +14,16 @@ export const breakBeforeMake: CheckDefinition = {
   source:
     'Arm ARM, "TLB maintenance requirements" and "Using break-before-make when updating translation table entries"',
   attach(watch) {
-    const noted = watch.breakBeforeMake;
-    if (noted === null) return;
     let told = 0;
-    watch.onTables({
-      written: () => {
-        told = tell(watch, noted, told);
-      },
+    const look = (): void => {
+      const noted = watch.breakBeforeMake;
+      if (noted !== null && noted.violations.length > told) told = tell(watch, noted, told);
+    };
+    watch.onRun(() => {
+      told = 0;
     });
-    watch.atEnd(() => {
-      told = tell(watch, noted, told);
-    });
+    watch.onTables({ written: look });
+    watch.atEnd(look);
   },
 };
 

@@ -8,7 +8,7 @@ export interface CheckDefinition {
   readonly rule: string;
   /** Where that is said: Linux file and function, manual, CVE, commit. */
   readonly source: string;
-  /** Puts its listeners on a system in which no task runs yet. Must be cheap: it is called for every run. */
+  /** Puts its listeners in, once for many runs: what it remembers of a run it forgets in `watch.onRun`. */
   readonly attach: (watch: Watch) => void;
 }
 

@@ -1,206 +1,333 @@
-/** Objects that pass on to many listeners what the kernel tells one; of a single listener that hears all, itself. */
+/**
+ * Objects that pass on to many listeners what the kernel tells one. They are made once and serve one run after another; who
+ * was there already in a run is told first.
+ */
+import type { SharedObject } from '../../base/task.ts';
 import type { FrameObserver, FrameWatcher } from '../../kernel/frame/frame-table.ts';
 import type { KernelWatcher } from '../../kernel/kernel-watcher.ts';
-import type { TableWatcher } from '../../kernel/mm/page-table.ts';
-import type { VmaWatcher } from '../../kernel/mm/vma-watcher.ts';
+import type { MmStruct } from '../../kernel/mm/mm.ts';
+import type { TablePage, TableWatcher } from '../../kernel/mm/page-table.ts';
+import type { VmArea } from '../../kernel/mm/vma.ts';
+import type { TreeChange, VmaField, VmaWatcher } from '../../kernel/mm/vma-watcher.ts';
+import type { RemoteTransfer } from '../../kernel/remote/design.ts';
 import type { RemoteWatcher } from '../../kernel/remote/remote-watcher.ts';
-import type { LockWatcher } from '../../sched/task.ts';
+import type { TaskStruct } from '../../kernel/task-struct.ts';
+import type { LockMode, LockWatcher, SchedTask } from '../../sched/task.ts';
 
 type Method = (...args: never[]) => void;
 
 /** The listeners' functions for one kind of event. */
 function heard<L extends object, K extends keyof L>(
   listeners: readonly Partial<L>[],
-  before: L | null,
   name: K,
 ): readonly Extract<L[K], Method>[] {
   const found: Extract<L[K], Method>[] = [];
-  const add = (listener: Partial<L>): void => {
+  for (const listener of listeners) {
     const method = listener[name];
     if (typeof method === 'function') found.push(method.bind(listener) as Extract<L[K], Method>);
-  };
-  if (before !== null) add(before);
-  for (const listener of listeners) add(listener);
+  }
   return found;
 }
 
-/** @param before who was there already and is told first; null: nobody */
-export function fanOfTables(
-  listeners: readonly Partial<TableWatcher>[],
-  before: TableWatcher | null,
-): TableWatcher {
-  const added = heard<TableWatcher, 'added'>(listeners, before, 'added');
-  const removed = heard<TableWatcher, 'removed'>(listeners, before, 'removed');
-  const written = heard<TableWatcher, 'written'>(listeners, before, 'written');
-  const usedAfterFree = heard<TableWatcher, 'usedAfterFree'>(listeners, before, 'usedAfterFree');
-  return {
-    added(table) {
-      for (const listener of added) listener(table);
-    },
-    removed(table) {
-      for (const listener of removed) listener(table);
-    },
-    written(table, index, oldHi, oldLo, hi, lo) {
-      for (const listener of written) listener(table, index, oldHi, oldLo, hi, lo);
-    },
-    usedAfterFree(table, index, write) {
-      for (const listener of usedAfterFree) listener(table, index, write);
-    },
-  };
+export class TableFan implements TableWatcher {
+  #before: TableWatcher | null = null;
+  readonly #added: readonly TableWatcher['added'][];
+  readonly #removed: readonly TableWatcher['removed'][];
+  readonly #written: readonly TableWatcher['written'][];
+  readonly #usedAfterFree: readonly Required<TableWatcher>['usedAfterFree'][];
+
+  constructor(listeners: readonly Partial<TableWatcher>[]) {
+    this.#added = heard<TableWatcher, 'added'>(listeners, 'added');
+    this.#removed = heard<TableWatcher, 'removed'>(listeners, 'removed');
+    this.#written = heard<TableWatcher, 'written'>(listeners, 'written');
+    this.#usedAfterFree = heard<Required<TableWatcher>, 'usedAfterFree'>(listeners, 'usedAfterFree');
+  }
+
+  /** For the next run. @param before who is told first; null: nobody */
+  after(before: TableWatcher | null): this {
+    this.#before = before;
+    return this;
+  }
+
+  added(table: TablePage): void {
+    this.#before?.added(table);
+    for (const listener of this.#added) listener(table);
+  }
+
+  removed(table: TablePage): void {
+    this.#before?.removed(table);
+    for (const listener of this.#removed) listener(table);
+  }
+
+  written(table: TablePage, index: number, oldHi: number, oldLo: number, hi: number, lo: number): void {
+    this.#before?.written(table, index, oldHi, oldLo, hi, lo);
+    for (const listener of this.#written) listener(table, index, oldHi, oldLo, hi, lo);
+  }
+
+  usedAfterFree(table: TablePage, index: number, write: boolean): void {
+    this.#before?.usedAfterFree?.(table, index, write);
+    for (const listener of this.#usedAfterFree) listener(table, index, write);
+  }
 }
 
-export function fanOfFrames(
-  listeners: readonly Partial<FrameObserver>[],
-  before: FrameObserver | null,
-): FrameObserver {
-  const allocated = heard<FrameObserver, 'allocated'>(listeners, before, 'allocated');
-  const freed = heard<FrameObserver, 'freed'>(listeners, before, 'freed');
-  return {
-    allocated(frame, order) {
-      for (const listener of allocated) listener(frame, order);
-    },
-    freed(frame, order) {
-      for (const listener of freed) listener(frame, order);
-    },
-  };
+export class FrameFan implements FrameObserver {
+  #before: FrameObserver | null = null;
+  readonly #allocated: readonly FrameObserver['allocated'][];
+  readonly #freed: readonly FrameObserver['freed'][];
+
+  constructor(listeners: readonly Partial<FrameObserver>[]) {
+    this.#allocated = heard<FrameObserver, 'allocated'>(listeners, 'allocated');
+    this.#freed = heard<FrameObserver, 'freed'>(listeners, 'freed');
+  }
+
+  /** For the next run. @param before who is told first; null: nobody */
+  after(before: FrameObserver | null): this {
+    this.#before = before;
+    return this;
+  }
+
+  allocated(frame: number, order: number): void {
+    this.#before?.allocated(frame, order);
+    for (const listener of this.#allocated) listener(frame, order);
+  }
+
+  freed(frame: number, order: number): void {
+    this.#before?.freed(frame, order);
+    for (const listener of this.#freed) listener(frame, order);
+  }
 }
 
-export function fanOfReferences(listeners: readonly Partial<FrameWatcher>[]): FrameWatcher {
-  const counted = heard<FrameWatcher, 'counted'>(listeners, null, 'counted');
-  const mapped = heard<FrameWatcher, 'mapped'>(listeners, null, 'mapped');
-  return {
-    counted(head, references, pins) {
-      for (const listener of counted) listener(head, references, pins);
-    },
-    mapped(frame, entries) {
-      for (const listener of mapped) listener(frame, entries);
-    },
-  };
+export class ReferenceFan implements FrameWatcher {
+  readonly #counted: readonly FrameWatcher['counted'][];
+  readonly #mapped: readonly FrameWatcher['mapped'][];
+
+  constructor(listeners: readonly Partial<FrameWatcher>[]) {
+    this.#counted = heard<FrameWatcher, 'counted'>(listeners, 'counted');
+    this.#mapped = heard<FrameWatcher, 'mapped'>(listeners, 'mapped');
+  }
+
+  counted(head: number, references: number, pins: number): void {
+    for (const listener of this.#counted) listener(head, references, pins);
+  }
+
+  mapped(frame: number, entries: number): void {
+    for (const listener of this.#mapped) listener(frame, entries);
+  }
 }
 
-export function fanOfKernel(listeners: readonly Partial<KernelWatcher>[]): KernelWatcher {
-  const entered = heard<KernelWatcher, 'entered'>(listeners, null, 'entered');
-  const left = heard<KernelWatcher, 'left'>(listeners, null, 'left');
-  const flushBegins = heard<KernelWatcher, 'flushBegins'>(listeners, null, 'flushBegins');
-  const flushEnds = heard<KernelWatcher, 'flushEnds'>(listeners, null, 'flushEnds');
-  const grabbed = heard<KernelWatcher, 'grabbed'>(listeners, null, 'grabbed');
-  const copied = heard<KernelWatcher, 'copied'>(listeners, null, 'copied');
-  const usedAfterFree = heard<KernelWatcher, 'usedAfterFree'>(listeners, null, 'usedAfterFree');
-  return {
-    entered(current) {
-      for (const listener of entered) listener(current);
-    },
-    left(current) {
-      for (const listener of left) listener(current);
-    },
-    flushBegins(current, mm, startPage, endPage, freedTables) {
-      for (const listener of flushBegins) listener(current, mm, startPage, endPage, freedTables);
-    },
-    flushEnds(current, mm, startPage, endPage, freedTables) {
-      for (const listener of flushEnds) listener(current, mm, startPage, endPage, freedTables);
-    },
-    grabbed(current, mm, vma, page, frame, gupFlags) {
-      for (const listener of grabbed) listener(current, mm, vma, page, frame, gupFlags);
-    },
-    copied(current, frame, offset, bytes, write) {
-      for (const listener of copied) listener(current, frame, offset, bytes, write);
-    },
-    usedAfterFree(current, object, operation) {
-      for (const listener of usedAfterFree) listener(current, object, operation);
-    },
-  };
+export class KernelFan implements KernelWatcher {
+  readonly #entered: readonly KernelWatcher['entered'][];
+  readonly #left: readonly KernelWatcher['left'][];
+  readonly #flushBegins: readonly KernelWatcher['flushBegins'][];
+  readonly #flushEnds: readonly KernelWatcher['flushEnds'][];
+  readonly #grabbed: readonly KernelWatcher['grabbed'][];
+  readonly #copied: readonly KernelWatcher['copied'][];
+  readonly #usedAfterFree: readonly KernelWatcher['usedAfterFree'][];
+
+  constructor(listeners: readonly Partial<KernelWatcher>[]) {
+    this.#entered = heard<KernelWatcher, 'entered'>(listeners, 'entered');
+    this.#left = heard<KernelWatcher, 'left'>(listeners, 'left');
+    this.#flushBegins = heard<KernelWatcher, 'flushBegins'>(listeners, 'flushBegins');
+    this.#flushEnds = heard<KernelWatcher, 'flushEnds'>(listeners, 'flushEnds');
+    this.#grabbed = heard<KernelWatcher, 'grabbed'>(listeners, 'grabbed');
+    this.#copied = heard<KernelWatcher, 'copied'>(listeners, 'copied');
+    this.#usedAfterFree = heard<KernelWatcher, 'usedAfterFree'>(listeners, 'usedAfterFree');
+  }
+
+  entered(current: TaskStruct): void {
+    for (const listener of this.#entered) listener(current);
+  }
+
+  left(current: TaskStruct): void {
+    for (const listener of this.#left) listener(current);
+  }
+
+  flushBegins(
+    current: TaskStruct,
+    mm: MmStruct,
+    startPage: number,
+    endPage: number,
+    freedTables: boolean,
+  ): void {
+    for (const listener of this.#flushBegins) listener(current, mm, startPage, endPage, freedTables);
+  }
+
+  flushEnds(
+    current: TaskStruct,
+    mm: MmStruct,
+    startPage: number,
+    endPage: number,
+    freedTables: boolean,
+  ): void {
+    for (const listener of this.#flushEnds) listener(current, mm, startPage, endPage, freedTables);
+  }
+
+  grabbed(
+    current: TaskStruct,
+    mm: MmStruct,
+    vma: VmArea | null,
+    page: number,
+    frame: number,
+    gupFlags: number,
+  ): void {
+    for (const listener of this.#grabbed) listener(current, mm, vma, page, frame, gupFlags);
+  }
+
+  copied(current: TaskStruct, frame: number, offset: number, bytes: number, write: boolean): void {
+    for (const listener of this.#copied) listener(current, frame, offset, bytes, write);
+  }
+
+  usedAfterFree(current: TaskStruct, object: string, operation: string): void {
+    for (const listener of this.#usedAfterFree) listener(current, object, operation);
+  }
 }
 
-export function fanOfLocks(
-  listeners: readonly Partial<LockWatcher>[],
-  before: LockWatcher | null,
-): LockWatcher {
-  const acquire = heard<LockWatcher, 'acquire'>(listeners, before, 'acquire');
-  const acquired = heard<LockWatcher, 'acquired'>(listeners, before, 'acquired');
-  const release = heard<LockWatcher, 'release'>(listeners, before, 'release');
-  const downgrade = heard<LockWatcher, 'downgrade'>(listeners, before, 'downgrade');
-  return {
-    acquire(task, lock, mode, subclass, operation) {
-      for (const listener of acquire) listener(task, lock, mode, subclass, operation);
-    },
-    acquired(task, lock, mode, operation) {
-      for (const listener of acquired) listener(task, lock, mode, operation);
-    },
-    release(task, lock) {
-      for (const listener of release) listener(task, lock);
-    },
-    downgrade(task, lock) {
-      for (const listener of downgrade) listener(task, lock);
-    },
-  };
+export class LockFan implements LockWatcher {
+  #before: LockWatcher | null = null;
+  readonly #acquire: readonly LockWatcher['acquire'][];
+  readonly #acquired: readonly LockWatcher['acquired'][];
+  readonly #release: readonly LockWatcher['release'][];
+  readonly #downgrade: readonly LockWatcher['downgrade'][];
+
+  constructor(listeners: readonly Partial<LockWatcher>[]) {
+    this.#acquire = heard<LockWatcher, 'acquire'>(listeners, 'acquire');
+    this.#acquired = heard<LockWatcher, 'acquired'>(listeners, 'acquired');
+    this.#release = heard<LockWatcher, 'release'>(listeners, 'release');
+    this.#downgrade = heard<LockWatcher, 'downgrade'>(listeners, 'downgrade');
+  }
+
+  /** For the next run. @param before who is told first; null: nobody */
+  after(before: LockWatcher | null): this {
+    this.#before = before;
+    return this;
+  }
+
+  acquire(task: SchedTask, lock: SharedObject, mode: LockMode, subclass: number, operation: string): void {
+    this.#before?.acquire(task, lock, mode, subclass, operation);
+    for (const listener of this.#acquire) listener(task, lock, mode, subclass, operation);
+  }
+
+  acquired(task: SchedTask, lock: SharedObject, mode: LockMode, operation: string): void {
+    this.#before?.acquired(task, lock, mode, operation);
+    for (const listener of this.#acquired) listener(task, lock, mode, operation);
+  }
+
+  release(task: SchedTask, lock: SharedObject): void {
+    this.#before?.release(task, lock);
+    for (const listener of this.#release) listener(task, lock);
+  }
+
+  downgrade(task: SchedTask, lock: SharedObject): void {
+    this.#before?.downgrade(task, lock);
+    for (const listener of this.#downgrade) listener(task, lock);
+  }
 }
 
-export function fanOfVmas(listeners: readonly Partial<VmaWatcher>[]): VmaWatcher {
-  const made = heard<VmaWatcher, 'made'>(listeners, null, 'made');
-  const freed = heard<VmaWatcher, 'freed'>(listeners, null, 'freed');
-  const touched = heard<VmaWatcher, 'touched'>(listeners, null, 'touched');
-  const readerCounted = heard<VmaWatcher, 'readerCounted'>(listeners, null, 'readerCounted');
-  const writeLocked = heard<VmaWatcher, 'writeLocked'>(listeners, null, 'writeLocked');
-  const attached = heard<VmaWatcher, 'attached'>(listeners, null, 'attached');
-  const detached = heard<VmaWatcher, 'detached'>(listeners, null, 'detached');
-  const treeChanges = heard<VmaWatcher, 'treeChanges'>(listeners, null, 'treeChanges');
-  const forked = heard<VmaWatcher, 'forked'>(listeners, null, 'forked');
-  const speculationBegun = heard<VmaWatcher, 'speculationBegun'>(listeners, null, 'speculationBegun');
-  const speculationAsked = heard<VmaWatcher, 'speculationAsked'>(listeners, null, 'speculationAsked');
-  const mmFreed = heard<VmaWatcher, 'mmFreed'>(listeners, null, 'mmFreed');
-  return {
-    made(vma, mm) {
-      for (const listener of made) listener(vma, mm);
-    },
-    freed(vma) {
-      for (const listener of freed) listener(vma);
-    },
-    touched(vma, field, write) {
-      for (const listener of touched) listener(vma, field, write);
-    },
-    readerCounted(vma, before) {
-      for (const listener of readerCounted) listener(vma, before);
-    },
-    writeLocked(vma) {
-      for (const listener of writeLocked) listener(vma);
-    },
-    attached(vma) {
-      for (const listener of attached) listener(vma);
-    },
-    detached(vma) {
-      for (const listener of detached) listener(vma);
-    },
-    treeChanges(mm, vma, change, start, end) {
-      for (const listener of treeChanges) listener(mm, vma, change, start, end);
-    },
-    forked(copy, source) {
-      for (const listener of forked) listener(copy, source);
-    },
-    speculationBegun(mm) {
-      for (const listener of speculationBegun) listener(mm);
-    },
-    speculationAsked(mm) {
-      for (const listener of speculationAsked) listener(mm);
-    },
-    mmFreed(mm) {
-      for (const listener of mmFreed) listener(mm);
-    },
-  };
+export class VmaFan implements VmaWatcher {
+  readonly #made: readonly VmaWatcher['made'][];
+  readonly #freed: readonly VmaWatcher['freed'][];
+  readonly #touched: readonly VmaWatcher['touched'][];
+  readonly #readerCounted: readonly VmaWatcher['readerCounted'][];
+  readonly #writeLocked: readonly VmaWatcher['writeLocked'][];
+  readonly #attached: readonly VmaWatcher['attached'][];
+  readonly #detached: readonly VmaWatcher['detached'][];
+  readonly #treeChanges: readonly VmaWatcher['treeChanges'][];
+  readonly #forked: readonly VmaWatcher['forked'][];
+  readonly #speculationBegun: readonly VmaWatcher['speculationBegun'][];
+  readonly #speculationAsked: readonly VmaWatcher['speculationAsked'][];
+  readonly #mmFreed: readonly VmaWatcher['mmFreed'][];
+
+  constructor(listeners: readonly Partial<VmaWatcher>[]) {
+    this.#made = heard<VmaWatcher, 'made'>(listeners, 'made');
+    this.#freed = heard<VmaWatcher, 'freed'>(listeners, 'freed');
+    this.#touched = heard<VmaWatcher, 'touched'>(listeners, 'touched');
+    this.#readerCounted = heard<VmaWatcher, 'readerCounted'>(listeners, 'readerCounted');
+    this.#writeLocked = heard<VmaWatcher, 'writeLocked'>(listeners, 'writeLocked');
+    this.#attached = heard<VmaWatcher, 'attached'>(listeners, 'attached');
+    this.#detached = heard<VmaWatcher, 'detached'>(listeners, 'detached');
+    this.#treeChanges = heard<VmaWatcher, 'treeChanges'>(listeners, 'treeChanges');
+    this.#forked = heard<VmaWatcher, 'forked'>(listeners, 'forked');
+    this.#speculationBegun = heard<VmaWatcher, 'speculationBegun'>(listeners, 'speculationBegun');
+    this.#speculationAsked = heard<VmaWatcher, 'speculationAsked'>(listeners, 'speculationAsked');
+    this.#mmFreed = heard<VmaWatcher, 'mmFreed'>(listeners, 'mmFreed');
+  }
+
+  made(vma: VmArea, mm: MmStruct): void {
+    for (const listener of this.#made) listener(vma, mm);
+  }
+
+  freed(vma: VmArea): void {
+    for (const listener of this.#freed) listener(vma);
+  }
+
+  touched(vma: VmArea, field: VmaField, write: boolean): void {
+    for (const listener of this.#touched) listener(vma, field, write);
+  }
+
+  readerCounted(vma: VmArea, before: number): void {
+    for (const listener of this.#readerCounted) listener(vma, before);
+  }
+
+  writeLocked(vma: VmArea): void {
+    for (const listener of this.#writeLocked) listener(vma);
+  }
+
+  attached(vma: VmArea): void {
+    for (const listener of this.#attached) listener(vma);
+  }
+
+  detached(vma: VmArea): void {
+    for (const listener of this.#detached) listener(vma);
+  }
+
+  treeChanges(mm: MmStruct, vma: VmArea, change: TreeChange, start: number, end: number): void {
+    for (const listener of this.#treeChanges) listener(mm, vma, change, start, end);
+  }
+
+  forked(copy: VmArea, source: VmArea): void {
+    for (const listener of this.#forked) listener(copy, source);
+  }
+
+  speculationBegun(mm: MmStruct): void {
+    for (const listener of this.#speculationBegun) listener(mm);
+  }
+
+  speculationAsked(mm: MmStruct): void {
+    for (const listener of this.#speculationAsked) listener(mm);
+  }
+
+  mmFreed(mm: MmStruct): void {
+    for (const listener of this.#mmFreed) listener(mm);
+  }
 }
 
-export function fanOfRemote(listeners: readonly Partial<RemoteWatcher>[]): RemoteWatcher {
-  const begins = heard<RemoteWatcher, 'begins'>(listeners, null, 'begins');
-  const copied = heard<RemoteWatcher, 'copied'>(listeners, null, 'copied');
-  const ends = heard<RemoteWatcher, 'ends'>(listeners, null, 'ends');
-  return {
-    begins(current, transfer) {
-      for (const listener of begins) listener(current, transfer);
-    },
-    copied(current, frame, offset, buffer, at, bytes) {
-      for (const listener of copied) listener(current, frame, offset, buffer, at, bytes);
-    },
-    ends(current, moved) {
-      for (const listener of ends) listener(current, moved);
-    },
-  };
+export class RemoteFan implements RemoteWatcher {
+  readonly #begins: readonly RemoteWatcher['begins'][];
+  readonly #copied: readonly RemoteWatcher['copied'][];
+  readonly #ends: readonly RemoteWatcher['ends'][];
+
+  constructor(listeners: readonly Partial<RemoteWatcher>[]) {
+    this.#begins = heard<RemoteWatcher, 'begins'>(listeners, 'begins');
+    this.#copied = heard<RemoteWatcher, 'copied'>(listeners, 'copied');
+    this.#ends = heard<RemoteWatcher, 'ends'>(listeners, 'ends');
+  }
+
+  begins(current: TaskStruct, transfer: RemoteTransfer): void {
+    for (const listener of this.#begins) listener(current, transfer);
+  }
+
+  copied(
+    current: TaskStruct,
+    frame: number,
+    offset: number,
+    buffer: Uint8Array,
+    at: number,
+    bytes: number,
+  ): void {
+    for (const listener of this.#copied) listener(current, frame, offset, buffer, at, bytes);
+  }
+
+  ends(current: TaskStruct, moved: number): void {
+    for (const listener of this.#ends) listener(current, moved);
+  }
 }

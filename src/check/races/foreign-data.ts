@@ -14,6 +14,7 @@ export const foreignData: CheckDefinition = {
   source: 'Linux mm/memory.c, `__access_remote_vm`; mm/process_vm_access.c, `process_vm_rw_pages`',
   attach(watch) {
     const lookups = new Lookups(watch);
+    watch.onRun(() => lookups.forget());
     watch.onKernel({
       grabbed: (current, _mm, _vma, _page, frame) => lookups.grabbed(current, frame),
       left: (current) => lookups.left(current),
@@ -30,6 +31,10 @@ class Lookups {
 
   constructor(watch: Watch) {
     this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#frames.clear();
   }
 
   grabbed(task: TaskStruct, frame: number): void {

@@ -26,6 +26,10 @@ export const gupPage: CheckDefinition = {
     watch.pins();
     const references = new ForeignReferences(watch);
     const pinned = new PinnedPages(watch);
+    watch.onRun(() => {
+      references.forget();
+      pinned.forget();
+    });
     watch.onKernel({
       grabbed: (_current, mm, vma, page, frame, gupFlags) => {
         look(watch, vma, page, frame, gupFlags);
@@ -75,6 +79,10 @@ class ForeignReferences {
   readonly #watch: Watch;
   readonly #holders = new Map<number, MmStruct[]>();
 
+  forget(): void {
+    this.#holders.clear();
+  }
+
   constructor(watch: Watch) {
     this.#watch = watch;
   }
@@ -117,6 +125,10 @@ class ForeignReferences {
 class PinnedPages {
   readonly #watch: Watch;
   readonly #pins = new Map<number, number>();
+
+  forget(): void {
+    this.#pins.clear();
+  }
 
   constructor(watch: Watch) {
     this.#watch = watch;

@@ -17,6 +17,7 @@ export const lockHeldAtReturn: CheckDefinition = {
     'Linux kernel/locking/lockdep.c, lockdep_sys_exit; mm/memory.c on VM_FAULT_RETRY and VM_FAULT_COMPLETED',
   attach(watch) {
     const held = new Map<SchedTask, SharedObject[]>();
+    watch.onRun(() => held.clear());
     const take = (task: SchedTask, lock: SharedObject): void => {
       const locks = held.get(task);
       if (locks === undefined) held.set(task, [lock]);

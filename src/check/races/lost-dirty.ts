@@ -17,6 +17,7 @@ export const lostDirty: CheckDefinition = {
   attach(watch) {
     /** Dirty entries that have gone, by frame. */
     const owed = new Set<number>();
+    watch.onRun(() => owed.clear());
     watch.onTableChange((change) => note(watch, owed, change));
     watch.onReferences({
       mapped: (frame, entries) => {

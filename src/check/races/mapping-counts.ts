@@ -17,9 +17,11 @@ function grown(old: Int32Array<ArrayBuffer>, capacity: number): Int32Array<Array
 }
 
 export class MappingCounts {
-  readonly #frames: FrameTable;
-  readonly #firstFrame: number;
-  readonly #lastLevel: number;
+  #frames: FrameTable;
+  #firstFrame: number;
+  #lastLevel: number;
+  /** Above what has been counted in this run. */
+  #end = 0;
   /** Ptes that map a frame, and those of them that allow writing. */
   #ptes = new Int32Array(INITIAL_CAPACITY);
   #writable = new Int32Array(INITIAL_CAPACITY);
@@ -30,6 +32,17 @@ export class MappingCounts {
     this.#frames = kernel.frames;
     this.#firstFrame = kernel.frames.firstFrame;
     this.#lastLevel = kernel.pageTables.lastLevel;
+  }
+
+  /** Nothing is mapped yet, in another kernel. */
+  begin(kernel: Kernel): void {
+    this.#frames = kernel.frames;
+    this.#firstFrame = kernel.frames.firstFrame;
+    this.#lastLevel = kernel.pageTables.lastLevel;
+    this.#ptes.fill(0, 0, this.#end);
+    this.#writable.fill(0, 0, this.#end);
+    this.#end = 0;
+    if (this.#wholes.size > 0) this.#wholes.clear();
   }
 
   /** Ptes that map the frame. */
@@ -64,7 +77,7 @@ export class MappingCounts {
       return;
     }
     const at = frame - this.#firstFrame;
-    if (at >= this.#ptes.length) this.#grow(at);
+    if (at >= this.#end) this.#reach(at);
     this.#ptes[at] = (this.#ptes[at] as number) + by;
     this.#writable[at] = (this.#writable[at] as number) + writable;
   }
@@ -77,7 +90,9 @@ export class MappingCounts {
     else this.#wholes.set(frame, whole);
   }
 
-  #grow(at: number): void {
+  #reach(at: number): void {
+    this.#end = at + 1;
+    if (at < this.#ptes.length) return;
     let capacity = this.#ptes.length;
     while (capacity <= at) capacity *= 2;
     this.#ptes = grown(this.#ptes, capacity);

@@ -15,6 +15,7 @@ export const mmUseAfterFree: CheckDefinition = {
   source: 'Linux include/linux/sched/mm.h, mmgrab; mm/mmap_lock.c, vma_start_read: the mmgrab of July 2025',
   attach(watch) {
     const freed = new Map<SharedObject, MmStruct>();
+    watch.onRun(() => freed.clear());
     watch.onVmas({
       mmFreed: (mm) => {
         freed.set(mm.mmapLock, mm);

@@ -2,6 +2,10 @@
 export class PinCounts {
   readonly #pins = new Map<number, number>();
 
+  begin(): void {
+    if (this.#pins.size > 0) this.#pins.clear();
+  }
+
   /** By the folio's first frame. */
   pins(head: number): number {
     return this.#pins.size === 0 ? 0 : (this.#pins.get(head) ?? 0);

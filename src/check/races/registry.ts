@@ -70,19 +70,41 @@ export interface AttachedChecks {
   finish(): void;
 }
 
+/** Checks that look at one run after another, of systems of one make. */
+export class RunChecks {
+  readonly #checks: readonly CheckDefinition[];
+  #watch: Watch | null = null;
+
+  /** @throws Error for a name that is no check's */
+  constructor(names: readonly string[] = CHECK_NAMES) {
+    for (const name of names) if (!CHECK_NAMES.includes(name)) throw new Error(`there is no check "${name}"`);
+    this.#checks = CHECKS.filter(({ name }) => names.includes(name));
+  }
+
+  /** Puts them on a system, before any task runs. What is given ends with the next call. */
+  attach(system: WatchedSystem): AttachedChecks {
+    const watch = this.#watch ?? this.#watchOf(system);
+    watch.begin(system);
+    return {
+      findings: watch.findings,
+      afterStep: watch.stepsWanted ? () => watch.stepped() : null,
+      finish: () => watch.ended(),
+    };
+  }
+
+  #watchOf(system: WatchedSystem): Watch {
+    const watch = new Watch(system);
+    this.#watch = watch;
+    for (const check of this.#checks) check.attach(watch);
+    return watch;
+  }
+}
+
 /**
- * Puts checks on a system, before any task runs.
+ * Puts checks on a single system, before any task runs. Dear: who watches many runs makes `RunChecks`.
  * @param names which; default all
  * @throws Error for a name that is no check's
  */
 export function attachChecks(system: WatchedSystem, names: readonly string[] = CHECK_NAMES): AttachedChecks {
-  const watch = new Watch(system);
-  for (const check of CHECKS) if (names.includes(check.name)) check.attach(watch);
-  for (const name of names) if (!CHECK_NAMES.includes(name)) throw new Error(`there is no check "${name}"`);
-  watch.install();
-  return {
-    findings: watch.findings,
-    afterStep: watch.stepsWanted ? () => watch.stepped() : null,
-    finish: () => watch.ended(),
-  };
+  return new RunChecks(names).attach(system);
 }

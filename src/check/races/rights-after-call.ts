@@ -22,6 +22,7 @@ export const rightsAfterCall: CheckDefinition = {
   source: 'mprotect(2), munmap(2); Linux mm/mprotect.c, change_protection; mm/memory.c, unmap_page_range',
   attach(watch) {
     const calls = new ChangingCalls(watch);
+    watch.onRun(() => calls.forget());
     watch.onVmas({
       touched: (vma, field, write) => {
         if (write && field === 'vm_flags' && !vma.detached) calls.changes(vma.mm, vma, false);
@@ -45,6 +46,10 @@ class ChangingCalls {
 
   constructor(watch: Watch) {
     this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#ranges.clear();
   }
 
   treeChanges(mm: MmStruct, vma: VmArea, change: TreeChange, start: number, end: number): void {

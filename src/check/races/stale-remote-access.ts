@@ -32,6 +32,7 @@ export const staleRemoteAccess: CheckDefinition = {
     'Linux Documentation/mm/process_addrs.rst; munmap(2), mprotect(2); Herlihy and Wing, "Linearizability" (1990)',
   attach(watch) {
     const accesses = new RemoteAccesses(watch);
+    watch.onRun(() => accesses.forget());
     watch.onRemote({
       begins: (current, transfer) => accesses.begins(current, transfer),
       copied: (current, frame, offset, buffer, at, bytes) =>
@@ -75,6 +76,10 @@ class RemoteAccesses {
 
   constructor(watch: Watch) {
     this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#active.clear();
   }
 
   transferOf(current: TaskStruct): RemoteTransfer | null {

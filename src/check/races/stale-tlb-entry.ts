@@ -23,6 +23,7 @@ export const staleTlbEntry: CheckDefinition = {
   source: 'Linux Documentation/core-api/cachetlb.rst; mm/mmu_gather.c; CVE-2018-18281, CVE-2022-39188',
   attach(watch) {
     const debts = new TlbDebts(watch);
+    watch.onRun(() => debts.forget());
     watch.onTableChange((change) => debts.changed(change));
     watch.onFrames({ freed: (frame, order) => debts.freed(frame, order) });
     watch.onKernel({
@@ -63,6 +64,12 @@ class TlbDebts {
 
   constructor(watch: Watch) {
     this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#debts.clear();
+    this.#flushes.clear();
+    this.#made = 0;
   }
 
   /** Just before the change: the TLBs hold nothing yet that it brings. */

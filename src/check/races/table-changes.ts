@@ -55,12 +55,12 @@ export type ChangeListener = (change: TableChange) => void;
 const NOWHERE = -1;
 
 export class TableChanges {
-  readonly #pageTables: PageTables;
-  readonly #format: PagingFormat;
+  #pageTables: PageTables;
+  #format: PagingFormat;
   readonly #places = new Map<TablePage, TablePlace>();
   readonly #listeners: ChangeListener[] = [];
   readonly #change: TableChange;
-  readonly #pages: readonly number[];
+  #pages: readonly number[];
 
   constructor(kernel: Kernel) {
     this.#pageTables = kernel.pageTables;
@@ -75,6 +75,15 @@ export class TableChanges {
       old: { kind: EntryKind.None, flags: 0, frame: -1 },
       next: { kind: EntryKind.None, flags: 0, frame: -1 },
     };
+  }
+
+  /** There are no tables yet, in another kernel. */
+  begin({ pageTables, arch }: Kernel): void {
+    this.#places.clear();
+    this.#pageTables = pageTables;
+    if (arch.format === this.#format) return;
+    this.#format = arch.format;
+    this.#pages = arch.format.levels.map((_, level) => pagesPerEntry(arch.format, level));
   }
 
   onChange(listener: ChangeListener): void {

@@ -29,6 +29,7 @@ export const tornRemoteRead: CheckDefinition = {
     'Suren Baghdasaryan, 17 June 2026, and Lorenzo Stoakes, 19 June 2026, "Re: [PATCH 3/3] mm: read remote memory without the mmap lock where possible"',
   attach(watch) {
     const readings = new Readings(watch);
+    watch.onRun(() => readings.forget());
     watch.onRemote({
       begins: (current, transfer) => readings.begins(current, transfer),
       copied: (current, _frame, _offset, buffer, at) => readings.copied(current, buffer, at),
@@ -67,6 +68,11 @@ class Readings {
 
   constructor(watch: Watch) {
     this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#active.clear();
+    this.#logs.clear();
   }
 
   begins(current: TaskStruct, transfer: RemoteTransfer): void {

@@ -26,6 +26,7 @@ export const vmaWithoutLock: CheckDefinition = {
     'Linux Documentation/mm/process_addrs.rst, "VMA fields"; include/linux/mmap_lock.h, vma_assert_stabilised; mm/gup.c: the vmas array, removed in 2023',
   attach(watch) {
     const accesses = new Accesses(watch);
+    watch.onRun(() => accesses.forget());
     watch.onVmas({
       made: (vma, mm) => accesses.made(vma, mm),
       freed: (vma) => accesses.freed(vma),
@@ -63,6 +64,14 @@ class Accesses {
 
   constructor(watch: Watch) {
     this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#owners.clear();
+    this.#freed.clear();
+    this.#makers.clear();
+    this.#known.clear();
+    this.#speculations.clear();
   }
 
   made(vma: VmArea, mm: MmStruct): void {
@@ -129,6 +138,8 @@ class Accesses {
   }
 
   #ofDetached(vma: VmArea, task: TaskStruct, write: boolean): string | null {
+    // RCU keeps the memory a VMA's, whosever it is; what was read is thrown away, for whoever freed it was a writer.
+    if (!write && this.#speculates(vma, task)) return null;
     if (this.#freed.has(vma)) return 'which is freed';
     const owner = this.#owners.get(vma);
     if (owner === undefined || owner === task) return null;

@@ -1,7 +1,8 @@
 /**
- * What the checks of one run look at: one hook of the kernel is shared by all that want it, and a hook that nobody wants
- * stays empty. Listeners are called in the step in which the thing happens, while the state is as it was just before or
- * just after, as each says; they change nothing.
+ * What the checks look at: one hook of the kernel is shared by all that want it, and a hook that nobody wants stays empty.
+ * Listeners are called in the step in which the thing happens, while the state is as it was just before or just after, as
+ * each says; they change nothing. They are put together once and look at one run after another: what a check remembers is
+ * of one run, and is forgotten in `onRun`. Making all checks anew took longer than a short run.
  */
 import type { TlbView } from '../../arch/tlb-view.ts';
 import type { FrameObserver, FrameWatcher } from '../../kernel/frame/frame-table.ts';
@@ -15,15 +16,7 @@ import type { RunLoop } from '../../sched/run-loop.ts';
 import type { LockWatcher } from '../../sched/task.ts';
 import type { BreakBeforeMake } from '../break-before-make.ts';
 import type { CheckFinding } from './check.ts';
-import {
-  fanOfFrames,
-  fanOfKernel,
-  fanOfLocks,
-  fanOfReferences,
-  fanOfRemote,
-  fanOfTables,
-  fanOfVmas,
-} from './fans.ts';
+import { FrameFan, KernelFan, LockFan, ReferenceFan, RemoteFan, TableFan, VmaFan } from './fans.ts';
 import { MappingCounts } from './mapping-counts.ts';
 import { PinCounts } from './pin-counts.ts';
 import { type ChangeListener, TableChanges } from './table-changes.ts';
@@ -37,12 +30,25 @@ export interface WatchedSystem {
   readonly breakBeforeMake?: BreakBeforeMake | null;
 }
 
+/** Made once, when all listeners are there; null where there is none. */
+interface Fans {
+  readonly tables: TableFan | null;
+  readonly frames: FrameFan | null;
+  readonly references: ReferenceFan | null;
+  readonly kernel: KernelFan | null;
+  readonly vmas: VmaFan | null;
+  readonly remote: RemoteFan | null;
+  readonly locks: LockFan | null;
+}
+
 export class Watch {
-  readonly kernel: Kernel;
-  readonly loop: RunLoop;
-  readonly tlbView: TlbView;
-  readonly breakBeforeMake: BreakBeforeMake | null;
-  readonly findings: CheckFinding[] = [];
+  /** Of the run that is looked at; another in the next: to be asked for whenever it is needed. */
+  kernel: Kernel;
+  loop: RunLoop;
+  tlbView: TlbView;
+  breakBeforeMake: BreakBeforeMake | null = null;
+  /** Of this run; a new list for every run. */
+  findings: CheckFinding[] = [];
   #changes: TableChanges | null = null;
   #mappings: MappingCounts | null = null;
   #pins: PinCounts | null = null;
@@ -55,12 +61,14 @@ export class Watch {
   readonly #remote: Partial<RemoteWatcher>[] = [];
   readonly #steps: (() => void)[] = [];
   readonly #ends: (() => void)[] = [];
+  readonly #runs: (() => void)[] = [];
+  #fans: Fans | null = null;
 
-  constructor({ kernel, loop, tlbView, breakBeforeMake = null }: WatchedSystem) {
+  /** @param system of the first run; `begin` is to be called for it, too */
+  constructor({ kernel, loop, tlbView }: WatchedSystem) {
     this.kernel = kernel;
     this.loop = loop;
     this.tlbView = tlbView;
-    this.breakBeforeMake = breakBeforeMake;
   }
 
   /** A check is looking at VMAs itself: what it reads is nobody's access. */
@@ -166,20 +174,50 @@ export class Watch {
     this.#ends.push(listener);
   }
 
-  /** Puts the hooks in; to be called once, when all listeners are there. */
-  install(): void {
-    const { kernel } = this;
-    if (this.#tables.length > 0)
-      kernel.pageTables.watcher = fanOfTables(this.#tables, kernel.pageTables.watcher);
-    if (this.#frames.length > 0) kernel.frames.observer = fanOfFrames(this.#frames, kernel.frames.observer);
-    if (this.#references.length > 0) kernel.frames.watcher = fanOfReferences(this.#references);
-    if (this.#kernels.length > 0) kernel.watcher = fanOfKernel(this.#kernels);
-    if (this.#vmas.length > 0) kernel.vmaWatcher = fanOfVmas(this.#vmas);
-    if (this.#remote.length > 0) kernel.remoteWatcher = fanOfRemote(this.#remote);
-    if (this.#locks.length > 0) {
-      kernel.lockWatcher = fanOfLocks(this.#locks, kernel.lockWatcher);
-      for (const task of kernel.tasks.values()) task.lockWatcher = kernel.lockWatcher;
-    }
+  /** Before each run, the first too: what is remembered of the one before is to be forgotten. */
+  onRun(listener: () => void): void {
+    this.#runs.push(listener);
+  }
+
+  /** Looks at a system in which no task runs yet. When all listeners are there. */
+  begin({ kernel, loop, tlbView, breakBeforeMake = null }: WatchedSystem): void {
+    this.kernel = kernel;
+    this.loop = loop;
+    this.tlbView = tlbView;
+    this.breakBeforeMake = breakBeforeMake;
+    this.findings = [];
+    this.quiet = false;
+    this.#changes?.begin(kernel);
+    this.#mappings?.begin(kernel);
+    this.#pins?.begin();
+    for (const listener of this.#runs) listener();
+    this.#fans ??= this.#makeFans();
+    this.#hook(kernel, this.#fans);
+  }
+
+  #makeFans(): Fans {
+    return {
+      tables: this.#tables.length === 0 ? null : new TableFan(this.#tables),
+      frames: this.#frames.length === 0 ? null : new FrameFan(this.#frames),
+      references: this.#references.length === 0 ? null : new ReferenceFan(this.#references),
+      kernel: this.#kernels.length === 0 ? null : new KernelFan(this.#kernels),
+      vmas: this.#vmas.length === 0 ? null : new VmaFan(this.#vmas),
+      remote: this.#remote.length === 0 ? null : new RemoteFan(this.#remote),
+      locks: this.#locks.length === 0 ? null : new LockFan(this.#locks),
+    };
+  }
+
+  #hook(kernel: Kernel, { tables, frames, references, kernel: own, vmas, remote, locks }: Fans): void {
+    const { pageTables } = kernel;
+    if (tables !== null) pageTables.watcher = tables.after(pageTables.watcher);
+    if (frames !== null) kernel.frames.observer = frames.after(kernel.frames.observer);
+    if (references !== null) kernel.frames.watcher = references;
+    if (own !== null) kernel.watcher = own;
+    if (vmas !== null) kernel.vmaWatcher = vmas;
+    if (remote !== null) kernel.remoteWatcher = remote;
+    if (locks === null) return;
+    kernel.lockWatcher = locks.after(kernel.lockWatcher);
+    for (const task of kernel.tasks.values()) task.lockWatcher = kernel.lockWatcher;
   }
 
   /** Does a check want `stepped` to be called after every step? */

@@ -22,6 +22,7 @@ export const writableEntry: CheckDefinition = {
   attach(watch) {
     watch.mappings();
     const unfolded = new UnfoldedRun();
+    watch.onRun(() => unfolded.forget());
     watch.onTableChange((change) => {
       if (!unfolded.putsBack(change)) look(watch, change);
     });
@@ -85,6 +86,11 @@ function whyNotShared(watch: Watch, change: TableChange): string | null {
 class UnfoldedRun {
   readonly #frames = new Map<number, number>();
   #table: TablePage | null = null;
+
+  forget(): void {
+    this.#frames.clear();
+    this.#table = null;
+  }
 
   /** Comes back what a run has had there? */
   putsBack({ table, index, old, next }: TableChange): boolean {

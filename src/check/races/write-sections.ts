@@ -14,6 +14,7 @@ interface Section {
 
 export function afterWriteSections(watch: Watch, changed: ChangedVma): void {
   const open = new Map<SharedObject, Section>();
+  watch.onRun(() => open.clear());
   const note = (vma: VmArea): void => {
     const { mm } = vma;
     const section = open.get(mm.mmapLock);

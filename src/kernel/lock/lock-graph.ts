@@ -21,6 +21,12 @@ export class LockGraph<Stack> {
   readonly #usage = new Map<string, ClassUsage<Stack>>();
   #changed = false;
 
+  clear(): void {
+    this.#edges.clear();
+    this.#usage.clear();
+    this.#changed = false;
+  }
+
   /** `inner` was waited for while `outer` was held. */
   addEdge(outer: string, inner: string, stack: Stack): void {
     let inners = this.#edges.get(outer);

@@ -38,17 +38,30 @@ export interface LockdepReport {
   readonly stacks: readonly LockStack[];
 }
 
+/** What a lock's name says. */
+interface NamedClass {
+  readonly lockClass: string;
+  readonly number: number;
+}
+
 interface HeldLock {
   readonly lock: SharedObject;
   /** Class and subclass. */
   readonly key: string;
   readonly lockClass: string;
+  /** Tells class, subclass and mode apart from all others. */
+  variant: number;
   rank: number | null;
   mode: LockMode;
   readonly operation: string;
   /** How many interrupt handlers deep: what a handler takes does not nest in what it interrupted. */
   readonly depth: number;
 }
+
+/** Subclasses, and modes, that a variant has room for. */
+const SUBCLASSES = 8;
+const MODES = 4;
+const VARIANTS = 2 ** 20;
 
 const keyOf = (lockClass: string, subclass: number): string =>
   subclass === 0 ? lockClass : `${lockClass}/${subclass}`;
@@ -60,15 +73,36 @@ export interface WaitingCpu {
 }
 
 export class Lockdep implements LockWatcher {
-  readonly reports: LockdepReport[] = [];
+  reports: LockdepReport[] = [];
   /** Told of each report as it is made. */
   onReport: ((report: LockdepReport) => void) | null = null;
   readonly #held = new Map<SchedTask, HeldLock[]>();
   readonly #graph = new LockGraph<LockStack>();
   readonly #told = new Set<string>();
+  /** By the name of a lock. */
+  readonly #classes = new Map<string, NamedClass>();
+  readonly #numbers = new Map<string, number>();
+  /** Pairs of variants, and ways to use one, that have been looked at: what is no news takes no time. */
+  readonly #nested = new Set<number>();
+  readonly #used = new Set<number>();
 
   /** @param cpus those that tell of waiting for each other */
   constructor(cpus: readonly WaitingCpu[] = []) {
+    this.#listen(cpus);
+  }
+
+  /** Forgets all that it has heard: for another run. @param cpus that one's */
+  restart(cpus: readonly WaitingCpu[]): void {
+    this.reports = [];
+    this.#held.clear();
+    this.#graph.clear();
+    this.#told.clear();
+    this.#nested.clear();
+    this.#used.clear();
+    this.#listen(cpus);
+  }
+
+  #listen(cpus: readonly WaitingCpu[]): void {
     for (const cpu of cpus) cpu.onWaitForOthers = () => this.waitsForOthers(cpu.id);
   }
 
@@ -95,10 +129,13 @@ export class Lockdep implements LockWatcher {
     const taken = this.#entry(task, lock, mode, subclass, operation);
     const held = this.#heldOf(task);
     held.push(taken);
-    const stack = this.#stack(task, held);
-    this.#noteUsage(task, taken, stack, true);
+    this.#noteUsage(task, taken, held, true);
     for (const outer of held) {
-      if (outer !== taken && outer.depth === taken.depth) this.#nest(task, outer, taken, stack);
+      if (outer === taken || outer.depth !== taken.depth) continue;
+      const pair = outer.variant * VARIANTS + taken.variant;
+      if (this.#nested.has(pair)) continue;
+      this.#nested.add(pair);
+      this.#nest(task, outer, taken, this.#stack(task, held));
     }
     this.#checkInterrupts(task);
   }
@@ -107,19 +144,23 @@ export class Lockdep implements LockWatcher {
     const taken = this.#entry(task, lock, mode, 0, operation);
     const held = this.#heldOf(task);
     held.push(taken);
-    this.#noteUsage(task, taken, this.#stack(task, held), false);
+    this.#noteUsage(task, taken, held, false);
     this.#checkInterrupts(task);
   }
 
   release(task: SchedTask, lock: SharedObject): void {
     const held = this.#heldOf(task);
-    const at = held.findLastIndex((entry) => entry.lock === lock);
-    if (at >= 0) held.splice(at, 1);
+    let at = held.length - 1;
+    while (at >= 0 && held[at]?.lock !== lock) at--;
+    if (at === held.length - 1) held.pop();
+    else if (at >= 0) held.splice(at, 1);
   }
 
   downgrade(task: SchedTask, lock: SharedObject): void {
     const entry = this.#heldOf(task).findLast((one) => one.lock === lock);
-    if (entry !== undefined) entry.mode = LockMode.Read;
+    if (entry === undefined) return;
+    entry.variant += LockMode.Read - entry.mode;
+    entry.mode = LockMode.Read;
   }
 
   #heldOf(task: SchedTask): HeldLock[] {
@@ -132,10 +173,23 @@ export class Lockdep implements LockWatcher {
   }
 
   #entry(task: SchedTask, lock: SharedObject, mode: LockMode, subclass: number, operation: string): HeldLock {
-    const lockClass = classOf(lock.name);
-    const depth = task.frames.reduce((sum, { kind }) => sum + (kind === FrameKind.Interrupt ? 1 : 0), 0);
+    const { lockClass, number } = this.#classOf(lock.name);
+    let depth = 0;
+    for (const { kind } of task.frames) if (kind === FrameKind.Interrupt) depth++;
     const rank = rankOf(lockClass, mode === LockMode.Write);
-    return { lock, key: keyOf(lockClass, subclass), lockClass, rank, mode, operation, depth };
+    const variant = (number * SUBCLASSES + subclass) * MODES + mode;
+    return { lock, key: keyOf(lockClass, subclass), lockClass, variant, rank, mode, operation, depth };
+  }
+
+  #classOf(name: string): NamedClass {
+    const known = this.#classes.get(name);
+    if (known !== undefined) return known;
+    const lockClass = classOf(name);
+    const number = this.#numbers.get(lockClass) ?? this.#numbers.size;
+    this.#numbers.set(lockClass, number);
+    const named = { lockClass, number };
+    this.#classes.set(name, named);
+    return named;
   }
 
   /** `taken` is waited for while `outer` is held. */
@@ -171,10 +225,15 @@ export class Lockdep implements LockWatcher {
   }
 
   /** @param waits not just tried */
-  #noteUsage(task: SchedTask, taken: HeldLock, stack: LockStack, waits: boolean): void {
+  #noteUsage(task: SchedTask, taken: HeldLock, held: readonly HeldLock[], waits: boolean): void {
     if (taken.mode !== LockMode.Spin) return;
     const enabled = (task.processor?.interruptsDisabled ?? 0) === 0;
-    this.#graph.noteUsage(taken.key, taken.depth > 0, enabled, waits && !enabled, stack);
+    const inHandler = taken.depth > 0;
+    const disabled = waits && !enabled;
+    const use = taken.variant * 8 + (enabled ? 4 : 0) + (inHandler ? 2 : 0) + (disabled ? 1 : 0);
+    if (this.#used.has(use)) return;
+    this.#used.add(use);
+    this.#graph.noteUsage(taken.key, inHandler, enabled, disabled, this.#stack(task, held));
   }
 
   /** A handler may spin for ever on a lock whose holder it has interrupted, or on one that such a holder waits for. */
