@@ -26,7 +26,6 @@ export const vmaWithoutLock: CheckDefinition = {
     'Linux Documentation/mm/process_addrs.rst, "VMA fields"; include/linux/mmap_lock.h, vma_assert_stabilised; mm/gup.c: the vmas array, removed in 2023',
   attach(watch) {
     const accesses = new Accesses(watch);
-    watch.onRun(() => accesses.forget());
     watch.onVmas({
       made: (vma, mm) => accesses.made(vma, mm),
       freed: (vma) => accesses.freed(vma),
@@ -64,14 +63,6 @@ class Accesses {
 
   constructor(watch: Watch) {
     this.#watch = watch;
-  }
-
-  forget(): void {
-    this.#owners.clear();
-    this.#freed.clear();
-    this.#makers.clear();
-    this.#known.clear();
-    this.#speculations.clear();
   }
 
   made(vma: VmArea, mm: MmStruct): void {
@@ -138,7 +129,7 @@ class Accesses {
   }
 
   #ofDetached(vma: VmArea, task: TaskStruct, write: boolean): string | null {
-    // RCU keeps the memory a VMA's, whosever it is; what was read is thrown away, for whoever freed it was a writer.
+    // The slab's memory stays that of VMAs: what is read there is thrown away when the number has moved.
     if (!write && this.#speculates(vma, task)) return null;
     if (this.#freed.has(vma)) return 'which is freed';
     const owner = this.#owners.get(vma);
