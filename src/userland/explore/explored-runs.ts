@@ -9,8 +9,8 @@ import { CHECK_NAMES } from '../../check/races/registry.ts';
 import { nameOfStuck } from '../../check/races/stuck.ts';
 import type { MachineEvent } from '../../hardware/event-sink.ts';
 import type { Policy } from '../../sched/policy/policy.ts';
+import { RandomPolicy } from '../../sched/policy/random.ts';
 import { ReplayPolicy } from '../../sched/policy/replay.ts';
-import { StraightPolicy } from '../../sched/policy/straight.ts';
 import { TaskFailure, type WaitReport } from '../../sched/run-result.ts';
 import { formatSchedule, parseSchedule } from '../../sched/schedule-text.ts';
 import type { RunConfig, Settings } from '../run-config.ts';
@@ -86,7 +86,8 @@ export class ExploredRuns {
   #twice(policy: Policy, options: Options): ExploredRun {
     const first = this.#once(policy, this.#maxSteps, options);
     if (first.end !== 'step bound') return first.run;
-    const again = new ReplayPolicy(parseSchedule(first.run.schedule()), new StraightPolicy());
+    // Each task gets on as much as the others: long turns would leave one that is polled for too few steps.
+    const again = new ReplayPolicy(parseSchedule(first.run.schedule()), new RandomPolicy(1));
     return { ...this.#once(again, 2 * this.#maxSteps, { ...options, exit: 'chosen' }).run, slow: true };
   }
 
