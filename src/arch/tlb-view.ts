@@ -53,8 +53,8 @@ export interface TlbView {
   namesTable(cpu: number, frame: number): boolean;
   /** Everything CPU `cpu` has cached; the same page may stand in several caches. `contexts`: the mms there are. */
   cachedTranslations(cpu: number, contexts: readonly MmContext[]): CachedTranslation[];
-  /** Every upper entry that CPU `cpu` has cached. */
-  cachedTables(cpu: number, contexts: readonly MmContext[]): CachedTable[];
+  /** Every upper entry that CPU `cpu` has cached. @param frame only those that name it as a table */
+  cachedTables(cpu: number, contexts: readonly MmContext[], frame?: number): CachedTable[];
   /** What invalidates one page on a CPU, as the manual writes it: `INVLPG 0x1000`. */
   invalidationOf(page: number, asid: number): string;
 }

@@ -49,6 +49,7 @@ export function staleTranslations(
   const mms = new Map<string, MmStruct>();
   for (const { mm } of kernel.tasks.values()) if (mm?.context != null) mms.set(mm.context.name, mm);
   const contexts = [...mms.values()].flatMap(({ context }) => (context === null ? [] : [context]));
+  if (contexts.length === 0) return [];
   const found = new Map<string, StaleTranslation>();
   const note = (cached: CachedTranslation | CachedTable, difference: string | null): void => {
     const key = `${cached.cpu} ${cached.mm} ${cached.page} ${levelOf(cached)}`;

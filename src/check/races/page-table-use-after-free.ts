@@ -2,6 +2,7 @@
  * Finds page tables that are used when they are free: read or written by the kernel, or named by an upper entry that a CPU
  * has cached and may walk from.
  */
+import type { MmContext } from '../../arch/kernel-arch.ts';
 import type { TablePage } from '../../kernel/mm/page-table.ts';
 import type { CheckDefinition } from './check.ts';
 import type { Watch } from './watch.ts';
@@ -42,8 +43,11 @@ function lookAtCaches(watch: Watch, table: TablePage): void {
 
 /** May the CPU walk from the entry that names the table? Those of address spaces that are gone are never used. */
 function isWalkedFrom({ kernel, tlbView }: Watch, cpu: number, frame: number): boolean {
-  const contexts = [...kernel.tasks.values()].flatMap(({ mm }) => (mm?.context ? [mm.context] : []));
+  const contexts: MmContext[] = [];
+  for (const { mm } of kernel.tasks.values())
+    if (mm !== null && mm.context !== null) contexts.push(mm.context);
+  if (contexts.length === 0) return false;
   return tlbView
-    .cachedTables(cpu, contexts)
-    .some((cached) => cached.frame === frame && cached.mm !== null && (cached.trusted || cached.loaded));
+    .cachedTables(cpu, contexts, frame)
+    .some(({ mm, trusted, loaded }) => mm !== null && (trusted || loaded));
 }

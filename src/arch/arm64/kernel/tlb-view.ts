@@ -57,7 +57,7 @@ export class Arm64TlbView implements TlbView {
     return found;
   }
 
-  cachedTables(cpu: number, contexts: readonly MmContext[]): CachedTable[] {
+  cachedTables(cpu: number, contexts: readonly MmContext[], frame?: number): CachedTable[] {
     const { mmus, domain, format } = this.#arch;
     const mmu = mmus[cpu];
     if (mmu === undefined) throw new Error(`no cpu ${cpu}`);
@@ -67,6 +67,7 @@ export class Arm64TlbView implements TlbView {
     mmu.pagingStructure.levels.forEach((entries, seamLevel) => {
       entries.forEach((tagLo, tagHi, dataLo, dataHi) => {
         if ((tagHi & Tag.UPPER_RANGE) !== 0) return;
+        if (frame !== undefined && frameOf(dataLo, dataHi) !== frame) return;
         const place = placeOf(tagLo, tagHi, seamLevel - 1, false);
         const described = describe(cpu, `level ${4 - seamLevel} walk cache`, owners, pending, place);
         found.push({

@@ -41,7 +41,7 @@ export class X86TlbView implements TlbView {
     return found;
   }
 
-  cachedTables(cpu: number, contexts: readonly MmContext[]): CachedTable[] {
+  cachedTables(cpu: number, contexts: readonly MmContext[], frame?: number): CachedTable[] {
     const mmu = this.#arch.mmus[cpu];
     if (mmu === undefined) throw new Error(`no cpu ${cpu}`);
     const owners = this.#owners(cpu, contexts);
@@ -50,6 +50,7 @@ export class X86TlbView implements TlbView {
     mmu.pagingStructure.levels.forEach((entries, level) => {
       const cache = TABLE_CACHE_NAMES[level] as string;
       entries.forEach((tagLo, tagHi, dataLo, dataHi) => {
+        if (frame !== undefined && frameOf(dataLo, dataHi) !== frame) return;
         const place = placeOf(cpu, cache, owners, { tagLo, tagHi, dataLo, dataHi });
         const loaded = owners.get(place.asid)?.loaded ?? false;
         found.push({ ...place, pages: 2 ** (9 * (level - 1)), level: levels.length - level, loaded });
