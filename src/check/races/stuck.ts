@@ -1,7 +1,8 @@
 /**
  * What a run that came to a stop with tasks waiting is to be called. Where tasks wait for each other in a circle it is a
  * deadlock. Where somebody waits for what nobody holds, or what only tasks hold that are at their end, nobody is left who
- * would wake it: a wake-up was lost, or a lock never released.
+ * would wake it: a wake-up was lost, or a lock never released. While somebody spins it is a deadlock too: what he spins for,
+ * an interrupt of another CPU as well, is kept from coming by who stands still.
  */
 import type { WaitReport } from '../../sched/run-result.ts';
 
@@ -15,10 +16,13 @@ export interface StuckFinding {
 /** @param cycle tasks each of which waits for the next; empty: none was found */
 export function nameOfStuck(waits: readonly WaitReport[], cycle: readonly string[]): StuckFinding {
   const blocked = waits.filter((wait) => wait.blocked);
-  const lost = cycle.length > 0 ? undefined : blocked.find((wait) => isAbandoned(wait, waits));
+  const spinning = blocked.filter((wait) => wait.spinning);
+  const known = cycle.length > 0 || spinning.length > 0;
+  const lost = known ? undefined : blocked.find((wait) => isAbandoned(wait, waits));
   if (lost === undefined) {
+    const stuck = spinning.length > 0 ? spinning : blocked;
     const ring =
-      cycle.length === 0 ? blocked.map(({ task }) => task).join(', ') : [...cycle, cycle[0]].join(' → ');
+      cycle.length === 0 ? stuck.map(({ task }) => task).join(', ') : [...cycle, cycle[0]].join(' → ');
     return {
       name: 'deadlock',
       text: `nobody can go on: ${ring}`,
