@@ -27,14 +27,14 @@ export const foreignData: CheckDefinition = {
 class Lookups {
   readonly #watch: Watch;
   /** By task, the frames that it got, and whether each was freed since. */
-  readonly #frames = new Map<TaskStruct, Map<number, boolean>>();
+  #frames = new Map<TaskStruct, Map<number, boolean>>();
 
   constructor(watch: Watch) {
     this.#watch = watch;
   }
 
   forget(): void {
-    this.#frames.clear();
+    this.#frames = new Map();
   }
 
   grabbed(task: TaskStruct, frame: number): void {

@@ -77,10 +77,10 @@ function whyNot({ kernel }: Watch, vma: VmArea | null, frame: number, gupFlags: 
 /** References to anonymous pages that were shared when they were taken, and through which address space. */
 class ForeignReferences {
   readonly #watch: Watch;
-  readonly #holders = new Map<number, MmStruct[]>();
+  #holders = new Map<number, MmStruct[]>();
 
   forget(): void {
-    this.#holders.clear();
+    this.#holders = new Map();
   }
 
   constructor(watch: Watch) {

@@ -16,8 +16,10 @@ export const lockHeldAtReturn: CheckDefinition = {
   source:
     'Linux kernel/locking/lockdep.c, lockdep_sys_exit; mm/memory.c on VM_FAULT_RETRY and VM_FAULT_COMPLETED',
   attach(watch) {
-    const held = new Map<SchedTask, SharedObject[]>();
-    watch.onRun(() => held.clear());
+    let held = new Map<SchedTask, SharedObject[]>();
+    watch.onRun(() => {
+      held = new Map();
+    });
     const take = (task: SchedTask, lock: SharedObject): void => {
       const locks = held.get(task);
       if (locks === undefined) held.set(task, [lock]);

@@ -14,8 +14,10 @@ export const mmUseAfterFree: CheckDefinition = {
   rule: 'Nothing of an mm_struct is touched after its last mm_count is dropped.',
   source: 'Linux include/linux/sched/mm.h, mmgrab; mm/mmap_lock.c, vma_start_read: the mmgrab of July 2025',
   attach(watch) {
-    const freed = new Map<SharedObject, MmStruct>();
-    watch.onRun(() => freed.clear());
+    let freed = new Map<SharedObject, MmStruct>();
+    watch.onRun(() => {
+      freed = new Map();
+    });
     watch.onVmas({
       mmFreed: (mm) => {
         freed.set(mm.mmapLock, mm);

@@ -19,8 +19,10 @@ export const pteWithoutMappingLock: CheckDefinition = {
   source:
     'Linux Documentation/mm/process_addrs.rst, "Page tables", on installing, zapping and modifying entries',
   attach(watch) {
-    const rmapLocks = new Map<SchedTask, number>();
-    watch.onRun(() => rmapLocks.clear());
+    let rmapLocks = new Map<SchedTask, number>();
+    watch.onRun(() => {
+      rmapLocks = new Map();
+    });
     const count = (task: SchedTask, lock: SharedObject, by: number): void => {
       if (RMAP_LOCK.test(lock.name)) rmapLocks.set(task, (rmapLocks.get(task) ?? 0) + by);
     };

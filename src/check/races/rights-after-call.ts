@@ -42,14 +42,14 @@ interface Range {
 
 class ChangingCalls {
   readonly #watch: Watch;
-  readonly #ranges = new Map<TaskStruct, Range[]>();
+  #ranges = new Map<TaskStruct, Range[]>();
 
   constructor(watch: Watch) {
     this.#watch = watch;
   }
 
   forget(): void {
-    this.#ranges.clear();
+    this.#ranges = new Map();
   }
 
   treeChanges(mm: MmStruct, vma: VmArea, change: TreeChange, start: number, end: number): void {

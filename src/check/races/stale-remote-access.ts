@@ -72,14 +72,14 @@ interface RemoteAccess {
 
 class RemoteAccesses {
   readonly #watch: Watch;
-  readonly #active = new Map<TaskStruct, RemoteAccess>();
+  #active = new Map<TaskStruct, RemoteAccess>();
 
   constructor(watch: Watch) {
     this.#watch = watch;
   }
 
   forget(): void {
-    this.#active.clear();
+    this.#active = new Map();
   }
 
   transferOf(current: TaskStruct): RemoteTransfer | null {

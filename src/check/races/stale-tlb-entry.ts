@@ -53,10 +53,10 @@ const nameOf = (frame: number): string => `frame 0x${frame.toString(16)}`;
 class TlbDebts {
   readonly #watch: Watch;
   /** By frame; mostly empty. */
-  readonly #debts = new Map<number, Debt[]>();
+  #debts = new Map<number, Debt[]>();
   #made = 0;
   /** For each flush under way, how many debts there had been when it began. */
-  readonly #flushes = new Map<TaskStruct, number>();
+  #flushes = new Map<TaskStruct, number>();
   // What a CPU is asked for, and its answer: `#visit` is made once.
   #frame = 0;
   #rights = 0;
@@ -67,8 +67,8 @@ class TlbDebts {
   }
 
   forget(): void {
-    this.#debts.clear();
-    this.#flushes.clear();
+    this.#debts = new Map();
+    this.#flushes = new Map();
     this.#made = 0;
   }
 

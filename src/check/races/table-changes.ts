@@ -57,7 +57,7 @@ const NOWHERE = -1;
 export class TableChanges {
   #pageTables: PageTables;
   #format: PagingFormat;
-  readonly #places = new Map<TablePage, TablePlace>();
+  #places = new Map<TablePage, TablePlace>();
   readonly #listeners: ChangeListener[] = [];
   readonly #change: TableChange;
   #pages: readonly number[];
@@ -79,7 +79,7 @@ export class TableChanges {
 
   /** There are no tables yet, in another kernel. */
   begin({ pageTables, arch }: Kernel): void {
-    this.#places.clear();
+    this.#places = new Map();
     this.#pageTables = pageTables;
     if (arch.format === this.#format) return;
     this.#format = arch.format;

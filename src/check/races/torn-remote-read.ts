@@ -63,16 +63,16 @@ interface PageTime {
 
 class Readings {
   readonly #watch: Watch;
-  readonly #active = new Map<SchedTask, Reading>();
-  readonly #logs = new Map<MmStruct, { readonly log: LayoutLog; users: number }>();
+  #active = new Map<SchedTask, Reading>();
+  #logs = new Map<MmStruct, { readonly log: LayoutLog; users: number }>();
 
   constructor(watch: Watch) {
     this.#watch = watch;
   }
 
   forget(): void {
-    this.#active.clear();
-    this.#logs.clear();
+    this.#active = new Map();
+    this.#logs = new Map();
   }
 
   begins(current: TaskStruct, transfer: RemoteTransfer): void {

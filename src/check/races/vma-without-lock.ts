@@ -26,6 +26,7 @@ export const vmaWithoutLock: CheckDefinition = {
     'Linux Documentation/mm/process_addrs.rst, "VMA fields"; include/linux/mmap_lock.h, vma_assert_stabilised; mm/gup.c: the vmas array, removed in 2023',
   attach(watch) {
     const accesses = new Accesses(watch);
+    watch.onRun(() => accesses.forget());
     watch.onVmas({
       made: (vma, mm) => accesses.made(vma, mm),
       freed: (vma) => accesses.freed(vma),
@@ -53,16 +54,24 @@ interface Speculation {
 class Accesses {
   readonly #watch: Watch;
   /** Who made a VMA that is not attached yet, or has detached it. */
-  readonly #owners = new Map<VmArea, TaskStruct>();
-  readonly #freed = new Set<VmArea>();
+  #owners = new Map<VmArea, TaskStruct>();
+  #freed = new Set<VmArea>();
   /** Who made the first VMA of an address space. */
-  readonly #makers = new Map<MmStruct, TaskStruct>();
+  #makers = new Map<MmStruct, TaskStruct>();
   /** Address spaces in which a program has run. */
-  readonly #known = new Set<MmStruct>();
-  readonly #speculations = new Map<TaskStruct, Speculation>();
+  #known = new Set<MmStruct>();
+  #speculations = new Map<TaskStruct, Speculation>();
 
   constructor(watch: Watch) {
     this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#owners = new Map();
+    this.#freed = new Set();
+    this.#makers = new Map();
+    this.#known = new Set();
+    this.#speculations = new Map();
   }
 
   made(vma: VmArea, mm: MmStruct): void {

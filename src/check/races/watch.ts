@@ -174,7 +174,11 @@ export class Watch {
     this.#ends.push(listener);
   }
 
-  /** Before each run, the first too: what is remembered of the one before is to be forgotten. */
+  /**
+   * Before each run, the first too: what is remembered of the one before is to be forgotten. Maps of objects are made anew,
+   * not cleared: an old table of a map that V8 has moved to its old space keeps, until the next full collection, all that it
+   * once named, and with it the whole kernel of the run.
+   */
   onRun(listener: () => void): void {
     this.#runs.push(listener);
   }

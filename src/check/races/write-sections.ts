@@ -13,8 +13,10 @@ interface Section {
 }
 
 export function afterWriteSections(watch: Watch, changed: ChangedVma): void {
-  const open = new Map<SharedObject, Section>();
-  watch.onRun(() => open.clear());
+  let open = new Map<SharedObject, Section>();
+  watch.onRun(() => {
+    open = new Map();
+  });
   const note = (vma: VmArea): void => {
     const { mm } = vma;
     const section = open.get(mm.mmapLock);

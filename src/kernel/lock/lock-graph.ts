@@ -17,13 +17,13 @@ export interface ClassUsage<Stack> {
 }
 
 export class LockGraph<Stack> {
-  readonly #edges = new Map<string, Map<string, Stack>>();
-  readonly #usage = new Map<string, ClassUsage<Stack>>();
+  #edges = new Map<string, Map<string, Stack>>();
+  #usage = new Map<string, ClassUsage<Stack>>();
   #changed = false;
 
   clear(): void {
-    this.#edges.clear();
-    this.#usage.clear();
+    this.#edges = new Map();
+    this.#usage = new Map();
     this.#changed = false;
   }
 

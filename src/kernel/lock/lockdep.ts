@@ -76,7 +76,7 @@ export class Lockdep implements LockWatcher {
   reports: LockdepReport[] = [];
   /** Told of each report as it is made. */
   onReport: ((report: LockdepReport) => void) | null = null;
-  readonly #held = new Map<SchedTask, HeldLock[]>();
+  #held = new Map<SchedTask, HeldLock[]>();
   readonly #graph = new LockGraph<LockStack>();
   readonly #told = new Set<string>();
   /** By the name of a lock. */
@@ -94,7 +94,7 @@ export class Lockdep implements LockWatcher {
   /** Forgets all that it has heard: for another run. @param cpus that one's */
   restart(cpus: readonly WaitingCpu[]): void {
     this.reports = [];
-    this.#held.clear();
+    this.#held = new Map();
     this.#graph.clear();
     this.#told.clear();
     this.#nested.clear();
