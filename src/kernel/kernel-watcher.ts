@@ -39,6 +39,11 @@ export interface KernelWatcher {
     frame: number,
     gupFlags: number,
   ): void;
+  /**
+   * Pages [startPage, endPage) are about to be thrown away because the program has asked for it: when its call returns, what
+   * they map now is mapped there no more.
+   */
+  discards(current: TaskStruct, mm: MmStruct, startPage: number, endPage: number): void;
   /** The kernel uses something that it has freed, or that a grace period has freed: its name, and what for. */
   usedAfterFree(current: TaskStruct, object: string, operation: string): void;
   /** The kernel itself reads or writes bytes of a frame for `current`, by an address of its own. */

@@ -122,6 +122,7 @@ export class KernelFan implements KernelWatcher {
   readonly #flushEnds: readonly KernelWatcher['flushEnds'][];
   readonly #grabbed: readonly KernelWatcher['grabbed'][];
   readonly #copied: readonly KernelWatcher['copied'][];
+  readonly #discards: readonly KernelWatcher['discards'][];
   readonly #usedAfterFree: readonly KernelWatcher['usedAfterFree'][];
 
   constructor(listeners: readonly Partial<KernelWatcher>[]) {
@@ -131,6 +132,7 @@ export class KernelFan implements KernelWatcher {
     this.#flushEnds = heard<KernelWatcher, 'flushEnds'>(listeners, 'flushEnds');
     this.#grabbed = heard<KernelWatcher, 'grabbed'>(listeners, 'grabbed');
     this.#copied = heard<KernelWatcher, 'copied'>(listeners, 'copied');
+    this.#discards = heard<KernelWatcher, 'discards'>(listeners, 'discards');
     this.#usedAfterFree = heard<KernelWatcher, 'usedAfterFree'>(listeners, 'usedAfterFree');
   }
 
@@ -175,6 +177,10 @@ export class KernelFan implements KernelWatcher {
 
   copied(current: TaskStruct, frame: number, offset: number, bytes: number, write: boolean): void {
     for (const listener of this.#copied) listener(current, frame, offset, bytes, write);
+  }
+
+  discards(current: TaskStruct, mm: MmStruct, startPage: number, endPage: number): void {
+    for (const listener of this.#discards) listener(current, mm, startPage, endPage);
   }
 
   usedAfterFree(current: TaskStruct, object: string, operation: string): void {

@@ -8,6 +8,7 @@ import { foreignData } from './foreign-data.ts';
 import { forkUnlockedVma } from './fork-unlocked-vma.ts';
 import { frameFreedInUse } from './frame-freed-in-use.ts';
 import { gupPage } from './gup-page.ts';
+import { gupRights } from './gup-rights.ts';
 import { lockHeldAtReturn } from './lock-held-at-return.ts';
 import { lockOrder } from './lock-order.ts';
 import { lostDirty } from './lost-dirty.ts';
@@ -38,6 +39,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   forkUnlockedVma,
   frameFreedInUse,
   gupPage,
+  gupRights,
   lockHeldAtReturn,
   lockOrder,
   lostDirty,

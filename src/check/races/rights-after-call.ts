@@ -1,7 +1,7 @@
 /**
  * Finds entries of page tables that allow more than their mapping does when a call that took rights away, or the mapping
- * itself, goes back to its program: the program must be able to rely on what munmap or mprotect has answered. Looked at is
- * what the call has changed. Another CPU may still be at work there: its own call's return is looked at, too, and while one
+ * itself, goes back to its program: the program must be able to rely on what munmap or mprotect has answered. And entries
+ * that have stayed through a call which was to throw their pages away. Looked at is what the call has changed. Another CPU may still be at work there: its own call's return is looked at, too, and while one
  * unmaps in the same address space what is not mapped any more is left to it.
  */
 import { EntryFlag, pagesPerEntry } from '../../arch/paging-format.ts';
@@ -12,14 +12,18 @@ import { VM_ACCESS_FLAGS, VM_EXEC, VM_WRITE } from '../../kernel/mm/vma-flags.ts
 import type { TreeChange } from '../../kernel/mm/vma-watcher.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import type { CheckDefinition } from './check.ts';
+import { EntryKind, type TableChange } from './table-changes.ts';
 import type { Watch } from './watch.ts';
 
 const NAME = 'rights-after-call';
+/** Pages of a range that is thrown away that are looked at. */
+const LOOKED_AT = 512;
 
 export const rightsAfterCall: CheckDefinition = {
   name: NAME,
-  rule: 'When mprotect or munmap has returned, no entry of its range allows what the mapping does not.',
-  source: 'mprotect(2), munmap(2); Linux mm/mprotect.c, change_protection; mm/memory.c, unmap_page_range',
+  rule: 'When mprotect, munmap or MADV_DONTNEED has returned, no entry of its range allows what the mapping does not, or stayed.',
+  source:
+    'mprotect(2), munmap(2), madvise(2); Linux mm/mprotect.c, change_protection; mm/memory.c, unmap_page_range',
   attach(watch) {
     const calls = new ChangingCalls(watch);
     watch.onRun(() => calls.forget());
@@ -29,7 +33,16 @@ export const rightsAfterCall: CheckDefinition = {
       },
       treeChanges: (mm, vma, change, start, end) => calls.treeChanges(mm, vma, change, start, end),
     });
-    watch.onKernel({ left: (current) => calls.left(current) });
+    const discarded = new DiscardedPages(watch);
+    watch.onRun(() => discarded.forget());
+    watch.onTableChange((change) => discarded.changed(change));
+    watch.onKernel({
+      discards: (current, mm, start, end) => discarded.begins(current, mm, start, end),
+      left: (current) => {
+        calls.left(current);
+        discarded.left(current);
+      },
+    });
   },
 };
 
@@ -131,5 +144,54 @@ class ChangingCalls {
       if (ranges.some((range) => range.unmapped && range.mm === mm)) return true;
     }
     return false;
+  }
+}
+
+/** Pages that a call is to throw away, by the entries that map them. */
+class DiscardedPages {
+  readonly #watch: Watch;
+  /** By the task that throws away: the numbers of pages whose entries are still the same. */
+  readonly #left = new Map<TaskStruct, { readonly mm: MmStruct; readonly pages: Set<number> }>();
+
+  constructor(watch: Watch) {
+    this.#watch = watch;
+  }
+
+  forget(): void {
+    this.#left.clear();
+  }
+
+  begins(current: TaskStruct, mm: MmStruct, start: number, end: number): void {
+    if (mm.pgd === -1) return;
+    const { pageTables } = this.#watch.kernel;
+    const { hi, lo } = pageTables;
+    const pages = this.#left.get(current)?.pages ?? new Set<number>();
+    for (let page = start; page < Math.min(end, start + LOOKED_AT); page++) {
+      const level = pageTables.lookupLeaf(rootTable(mm), page);
+      // The entry of a huge page changes for all of its pages at once.
+      if (level === pageTables.lastLevel && (pageTables.flags(level) & EntryFlag.Present) !== 0)
+        pages.add(page);
+    }
+    this.#left.set(current, { mm, pages });
+    pageTables.hi = hi;
+    pageTables.lo = lo;
+  }
+
+  changed({ place, page, next }: TableChange): void {
+    if (this.#left.size === 0 || next.kind === EntryKind.Leaf) return;
+    for (const { mm, pages } of this.#left.values()) if (mm === place.mm) pages.delete(page);
+  }
+
+  left(current: TaskStruct): void {
+    if (this.#left.size === 0) return;
+    const left = this.#left.get(current);
+    this.#left.delete(current);
+    if (left === undefined) return;
+    for (const page of left.pages) {
+      const where = `page 0x${page.toString(16)} of ${left.mm.name}`;
+      const text = `${current.name} returns from its call, and ${where} is still mapped, which it was to throw away`;
+      this.#watch.report(NAME, text, [left.mm.name]);
+      return;
+    }
   }
 }

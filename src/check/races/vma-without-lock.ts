@@ -140,8 +140,6 @@ class Accesses {
   #ofDetached(vma: VmArea, task: TaskStruct, write: boolean): string | null {
     // The slab's memory stays that of VMAs: what is read there is thrown away when the number has moved.
     if (!write && this.#speculates(vma, task)) return null;
-    // The slab's memory stays that of VMAs: what is read there is thrown away when the number has moved.
-    if (!write && this.#speculates(vma, task)) return null;
     if (this.#freed.has(vma)) return 'which is freed';
     const owner = this.#owners.get(vma);
     if (owner === undefined || owner === task) return null;

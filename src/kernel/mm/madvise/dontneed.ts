@@ -60,6 +60,7 @@ export function* madviseDontneedFree(current: TaskStruct, state: MadviseState): 
   const { mm, vma, gather, start, end } = state;
   if (gather === null) throw new Error('pages are thrown away without an mmu_gather');
   if (state.advice === MADV_FREE) return yield* madviseFreeSingleVma(current, state, gather);
+  if (mm.kernel.watcher !== null) mm.kernel.watcher.discards(current, mm, start, end);
   const range = mmuNotifierRange(mm, start, end, 'clear');
   yield* mmuNotifierStart(current, range);
   yield* zapRange(current, mm, vma, start, end, gather, {
