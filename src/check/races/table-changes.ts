@@ -120,6 +120,7 @@ export class TableChanges {
     if (change.next.kind === EntryKind.Leaf) place.leaves++;
     for (const listener of this.#listeners) listener(change);
     if (change.next.kind === EntryKind.Table) this.#link(change.next.frame, place, change.page);
+    else if (change.old.kind === EntryKind.Table) this.#unlink(change.old.frame);
   }
 
   /** The table in `frame` is used from `page` on from now. */
@@ -129,6 +130,12 @@ export class TableChanges {
     if (place === undefined || table.sharers > 0) return;
     place.mm = upper.mm;
     place.base = page;
+  }
+
+  /** Nothing leads to the table any more: it is put by, or about to be freed, and its entries are its holder's alone. */
+  #unlink(frame: number): void {
+    const place = this.#places.get(this.#pageTables.tableAt(frame));
+    if (place !== undefined) place.mm = null;
   }
 
   #decode(hi: number, lo: number, level: number, state: EntryState): void {
