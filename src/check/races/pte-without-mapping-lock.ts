@@ -54,5 +54,5 @@ function look(watch: Watch, change: TableChange, rmapLocks: ReadonlyMap<SchedTas
 
 /** Tables with huge pages of a pool may be in several address spaces, of which a change knows one. */
 function isOfPool({ kernel: { frames } }: Watch, frame: number): boolean {
-  return frame !== -1 && frames.owns(frame) && frames.hasFlag(frame, FrameFlag.Hugetlb);
+  return frame !== -1 && frames.owns(frame) && frames.hasFlag(frames.head(frame), FrameFlag.Hugetlb);
 }
