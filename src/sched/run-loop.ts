@@ -45,7 +45,7 @@ export type SwitchHook = (cpu: Cpu, previous: SchedTask | null, next: SchedTask)
 
 export interface RunLoopOptions {
   /** Default: `VirtualTimePolicy`. */
-  readonly policy?: Policy;
+  readonly policy?: Policy | undefined;
   /** A pending interrupt is the only thing that can happen on its CPU: fewer interleavings, late delivery unseen. */
   readonly promptInterrupts?: boolean;
 }
@@ -55,6 +55,8 @@ export interface RunOptions {
   readonly maxSteps?: number;
   /** End as soon as this task is at its end, whatever the others do. */
   readonly until?: SchedTask;
+  /** Asked where nothing can happen any more: is that the end, and no deadlock? */
+  readonly mayRest?: () => boolean;
   /** Looks at the state after every step; false stops the run. A run with it is slower. */
   readonly afterStep?: () => boolean;
 }
@@ -80,6 +82,8 @@ export class RunLoop implements RunView {
   /** Live tasks, and those of them that are not in the background. */
   #live = 0;
   #foreground = 0;
+  /** Handlers and context switches under way, also those of CPUs that have no task. */
+  #nested = 0;
   /** Virtual time of the step being made or made last. */
   #now = 0;
   #stepping: SchedTask | null = null;
@@ -194,11 +198,12 @@ export class RunLoop implements RunView {
     return task.result as T;
   }
 
-  #loop({ maxSteps, until, afterStep }: RunOptions): RunResult {
+  #loop({ maxSteps, until, afterStep, mayRest }: RunOptions): RunResult {
     const limit = maxSteps === undefined ? Number.POSITIVE_INFINITY : this.steps + maxSteps;
     while (!this.#isOver(until)) {
       if (this.steps >= limit) return { kind: 'step-limit', ...this.#unfinished() };
       const count = this.#collect();
+      if (count === 0 && mayRest?.() === true) break;
       if (count === 0) return this.#deadlock();
       const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
       if (typeof choice !== 'number') return this.#notChosen(choice, count);
@@ -236,6 +241,7 @@ export class RunLoop implements RunView {
   #mayRunOn(chosen: Candidate): boolean {
     return (
       this.#live === 1 &&
+      this.#nested === 0 &&
       !this.#hasHardware &&
       chosen.kind === CandidateKind.Step &&
       !chosen.switches &&
@@ -325,6 +331,7 @@ export class RunLoop implements RunView {
     task.frames.pop();
     const { events } = this.machine;
     if (frame.kind !== FrameKind.Body) {
+      this.#nested--;
       slot.cpu.enableInterrupts();
       task.preemptDisabled--;
       if (frame.kind === FrameKind.Interrupt && events.enabled) {
@@ -387,6 +394,7 @@ export class RunLoop implements RunView {
     generator: Task<void>,
     point: SchedPoint,
   ): void {
+    this.#nested++;
     task.preemptDisabled++;
     slot.cpu.disableInterrupts();
     task.frames.push({ kind, name, generator, point });

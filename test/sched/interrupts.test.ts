@@ -5,7 +5,7 @@ import { RandomPolicy } from '../../src/sched/policy/random.ts';
 import { ReplayPolicy } from '../../src/sched/policy/replay.ts';
 import { RoundRobinPolicy } from '../../src/sched/policy/round-robin.ts';
 import { describeResult, type RunResult } from '../../src/sched/run-result.ts';
-import { parseSchedule } from '../../src/sched/schedule-text.ts';
+import { formatSchedule, parseSchedule } from '../../src/sched/schedule-text.ts';
 import type { SchedTask } from '../../src/sched/task.ts';
 import { counting, makeTasks, makeWorld, type World, waitPoint, writePoint } from './support.ts';
 
@@ -207,5 +207,37 @@ describe('delivery of an interrupt', () => {
       figures.lineTransfer.cycles;
     expect(world.machine.cpu(1).time).toBe(handled);
     expect(world.machine.cpu(0).time).toBe(handled + figures.l1Hit.cycles + figures.lineTransfer.cycles);
+  });
+});
+
+describe('a task that is alone beside a handler of a CPU without a task', () => {
+  /** The task does not wait for the handler, and the other CPU is in the middle of it. */
+  function schedule(policy: Policy): string {
+    const world = makeWorld(2, policy);
+    const [a] = makeTasks(0) as [SchedTask];
+    const long = function* (): Task<void> {
+      for (let step = 0; step < 4; step++) yield writePoint('handler');
+    };
+    world.loop.start(
+      a,
+      (function* (): Task<void> {
+        yield writePoint('line');
+        world.machine.interconnect.sendInterrupt(0, 1, long, 'flush');
+        yield* counting(world, a, 12);
+      })(),
+    );
+    world.loop.run();
+    return formatSchedule(world.loop.schedule);
+  }
+
+  it('is one choice of two at every step, whether the policy wants to be told of steps or not', () => {
+    for (let seed = 0; seed < 20; seed++) {
+      const quiet = new RandomPolicy(seed);
+      const told = new RandomPolicy(seed);
+      const telling: Policy = { name: 'told', choose: (...asked) => told.choose(...asked), beforeStep() {} };
+      const recorded = schedule(quiet);
+      expect(recorded).toBe(schedule(telling));
+      expect(schedule(new ReplayPolicy(parseSchedule(recorded)))).toBe(recorded);
+    }
   });
 });
