@@ -27,16 +27,18 @@ const WANTED = [
   'dist/cli/main.js',
   'docs/scenarios.md',
   'docs/library.md',
+  'docs/questions.md',
   'examples/peek.ts',
   'examples/remote-read.ts',
   'examples/mm/vma-locks.ts',
   'examples/remote/s01-cmdline-during-mprotect.ts',
   'examples/bugs/mremap-stale-tlb.ts',
   'examples/complaints/smaps-stall.ts',
+  'examples/questions/two-vmas.ts',
   'examples/mte/detection-rate.ts',
   'examples/mte/lib/allocator.ts',
 ];
-const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(bugs\/|mm\/|remote\/|complaints\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
+const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(bugs\/|mm\/|questions\/|remote\/|complaints\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
 
 const JAVASCRIPT_SCENARIO = `
 import { defineScenario } from 'tablewalk';

@@ -2,7 +2,8 @@
  * Another process collapses the pages of a file into a huge page, and takes the pte table out of the reader's target without any
  * lock of that address space. What the reader finds in a table that it still looks at may be memory-safe (RCU) and yet no
  * longer the process's memory: Rik van Riel's objection to RCU alone. A second look at the pmd answers it.
- * `tablewalk explore examples/questions/table-collapsed.ts --design v1`, or another design; n3 has no second look.
+ * `tablewalk explore examples/questions/table-collapsed.ts --design v1`, or another design; n3 has no second look. The reader runs
+ * where the target has run, so a flush of the target interrupts it: v2, with interrupts off, waits for ever.
  * @see Rik van Riel, 25 June 2026, "Re: [PATCH v2 2/3] mm/pagewalk: let folio_walk_start() run under the per-VMA lock"; Linux
  * mm/khugepaged.c, `retract_page_tables`, `collapse_file`
  */

@@ -61,7 +61,8 @@ async function collapsed(): Promise<string> {
 
 async function leftToMmapLock(): Promise<string> {
   let table = '| left to mmap_lock | by |\n|---|---|\n';
-  for (const design of RIGHT) {
+  // All of v0 is under mmap_lock.
+  for (const design of RIGHT.slice(1)) {
     const [section] = await reportOf({ file: 'questions/absent-page', design });
     const reasons = (section?.table?.rows ?? []).map(([reason, times]) => `${reason}, ${times} time`);
     const what = reasons.length === 0 ? 'nothing' : reasons.join('; ');
@@ -96,7 +97,7 @@ const BLOCKS: Readonly<Record<string, () => Promise<string>>> = {
   'two-vmas': () =>
     rows([
       ...depthFirst('questions/two-vmas', 2, RIGHT),
-      ...depthFirst('questions/two-vmas', 2, ['v1', 'v3', 'v4', 'v5'], { arch: 'arm64' }),
+      ...depthFirst('questions/two-vmas', 1, ['v1', 'v3', 'v4', 'v5'], { arch: 'arm64' }),
     ]),
   'neighbour-unmapped': () => rows(depthFirst('questions/neighbour-unmapped', 2, [...RIGHT, 'n3'])),
   'table-given-back': () => rows(depthFirst('questions/table-given-back', 2, [...RIGHT, 'n3'])),
@@ -105,7 +106,7 @@ const BLOCKS: Readonly<Record<string, () => Promise<string>>> = {
     rows([
       { ...own, design: 'v2' },
       { ...own, design: 'v2', checksOff: ['lock-order'] },
-      { ...own, design: 'v1', runs: 15 },
+      { ...own, design: 'v1', runs: 10 },
     ]),
   'absent-page': () => rows(depthFirst('questions/absent-page', 2, RIGHT)),
   'left to mmap_lock': leftToMmapLock,
