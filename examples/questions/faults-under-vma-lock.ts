@@ -159,7 +159,10 @@ const KINDS: readonly Kind[] = [
   { name: 'userfaultfd, missing', write: false, prepare: withUserfaultfd, before: serve },
 ];
 
-const touch = (u: User, address: bigint, write: boolean) => (write ? u.store(address, 3n) : u.load(address));
+function* touch(u: User, address: bigint, write: boolean): Task<void> {
+  if (write) yield* u.must(u.store(address, 3n));
+  else yield* u.must(u.load(address));
+}
 
 /** What the program's own access adds to the faults of its preparation: another program makes that alone. */
 function byProgram(world: WorldView, name: string): string {
@@ -205,7 +208,7 @@ export default defineScenario({
           function* (u: User): Task<void> {
             const address = yield* prepare(u);
             if (before !== undefined) yield* before(u);
-            yield* u.must(touch(u, address, write));
+            yield* touch(u, address, write);
           },
         ],
         [`${name}, prepared`, prepare],
