@@ -7,211 +7,27 @@
  * @see Linux lib/maple_tree.c, of which this has the interface that mm/vma.c uses
  */
 import type { VmArea } from './vma.ts';
+import {
+  emptyLeaf,
+  firstEndingAbove,
+  innerNode,
+  insertInto,
+  lastStartingBelow,
+  removeFrom,
+  resized,
+  type TreeNode,
+} from './vma-tree-node.ts';
 import type { TreeChange } from './vma-watcher.ts';
 
-const MAX_ENTRIES = 32;
-const MIN_ENTRIES = 10;
-
-/** Leaf or inner node. `starts` and `ends` are the ranges of the entries; both kinds have them. Never changed once linked. */
-interface Node {
-  readonly leaf: boolean;
-  readonly starts: readonly number[];
-  readonly ends: readonly number[];
-  /** VMAs of a leaf. */
-  readonly vmas: readonly VmArea[];
-  /** Children of an inner node, and the largest gap inside each of them. */
-  readonly children: readonly Node[];
-  readonly gaps: readonly number[];
-  /** Largest gap between two neighbouring entries at or below this node, in pages. */
-  readonly gap: number;
-}
-
-const noVmas: readonly VmArea[] = [];
-const noChildren: readonly Node[] = [];
-const noGaps: readonly number[] = [];
-
-function largestGap(starts: readonly number[], ends: readonly number[], gaps: readonly number[]): number {
-  let gap = 0;
-  for (let i = 1; i < starts.length; i++) {
-    const between = (starts[i] as number) - (ends[i - 1] as number);
-    if (between > gap) gap = between;
-  }
-  for (let i = 0; i < gaps.length; i++) if ((gaps[i] as number) > gap) gap = gaps[i] as number;
-  return gap;
-}
-
-function leafNode(starts: readonly number[], ends: readonly number[], vmas: readonly VmArea[]): Node {
-  const gap = largestGap(starts, ends, noGaps);
-  return { leaf: true, starts, ends, vmas, children: noChildren, gaps: noGaps, gap };
-}
-
-function innerNodeOf(
-  children: readonly Node[],
-  starts: readonly number[],
-  ends: readonly number[],
-  gaps: readonly number[],
-): Node {
-  return { leaf: false, starts, ends, vmas: noVmas, children, gaps, gap: largestGap(starts, ends, gaps) };
-}
-
-const emptyLeaf = leafNode([], [], []);
-const startOf = (node: Node): number => node.starts[0] as number;
-const endOf = (node: Node): number => node.ends[node.ends.length - 1] as number;
-
-function innerNode(children: readonly Node[]): Node {
-  const gaps = children.map((child) => child.gap);
-  return innerNodeOf(children, children.map(startOf), children.map(endOf), gaps);
-}
-
-/** `items` with the one at `at` replaced. */
-function withReplaced<T>(items: readonly T[], at: number, item: T): T[] {
-  const copy = items.slice();
-  copy[at] = item;
-  return copy;
-}
-
-/** `items` with one more before `at`. */
-function withInserted<T>(items: readonly T[], at: number, item: T): T[] {
-  const copy = items.slice(0, at);
-  copy.push(item);
-  for (let i = at; i < items.length; i++) copy.push(items[i] as T);
-  return copy;
-}
-
-/** `items` without the one at `at`. */
-function without<T>(items: readonly T[], at: number): T[] {
-  const copy = items.slice(0, at);
-  for (let i = at + 1; i < items.length; i++) copy.push(items[i] as T);
-  return copy;
-}
-
-/** `node` with the child at `at` replaced. */
-function withChild(node: Node, at: number, child: Node): Node {
-  return innerNodeOf(
-    withReplaced(node.children, at, child),
-    withReplaced(node.starts, at, startOf(child)),
-    withReplaced(node.ends, at, endOf(child)),
-    withReplaced(node.gaps, at, child.gap),
-  );
-}
-
-/** `node` with the child at `at` replaced by two. */
-function withTwoChildren(node: Node, at: number, first: Node, second: Node): Node {
-  const one = withChild(node, at, first);
-  return innerNodeOf(
-    withInserted(one.children, at + 1, second),
-    withInserted(one.starts, at + 1, startOf(second)),
-    withInserted(one.ends, at + 1, endOf(second)),
-    withInserted(one.gaps, at + 1, second.gap),
-  );
-}
-
-/** The first entry that ends above `page`; `length` when there is none. */
-function firstEndingAbove(ends: readonly number[], page: number): number {
-  let low = 0;
-  let high = ends.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((ends[middle] as number) > page) high = middle;
-    else low = middle + 1;
-  }
-  return low;
-}
-
-/** The last entry that starts below `page`; -1 when there is none. */
-function lastStartingBelow(starts: readonly number[], page: number): number {
-  let low = 0;
-  let high = starts.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((starts[middle] as number) < page) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
-}
-
-/** One node, or two when it grew too large. */
-function splitIfLarge(node: Node): readonly Node[] {
-  const count = node.starts.length;
-  if (count <= MAX_ENTRIES) return [node];
-  const half = count >> 1;
-  if (!node.leaf) return [innerNode(node.children.slice(0, half)), innerNode(node.children.slice(half))];
-  return [
-    leafNode(node.starts.slice(0, half), node.ends.slice(0, half), node.vmas.slice(0, half)),
-    leafNode(node.starts.slice(half), node.ends.slice(half), node.vmas.slice(half)),
-  ];
-}
-
-function joined(left: Node, right: Node): Node {
-  if (!left.leaf) return innerNode([...left.children, ...right.children]);
-  return leafNode(
-    [...left.starts, ...right.starts],
-    [...left.ends, ...right.ends],
-    [...left.vmas, ...right.vmas],
-  );
-}
-
-function insertInto(node: Node, start: number, end: number, vma: VmArea): readonly Node[] {
-  const at = firstEndingAbove(node.ends, start);
-  if (node.leaf) {
-    if (at < node.starts.length && (node.starts[at] as number) < end) {
-      throw new Error(`${vma.name} would overlap ${(node.vmas[at] as VmArea).name} in the tree`);
-    }
-    const starts = withInserted(node.starts, at, start);
-    return splitIfLarge(leafNode(starts, withInserted(node.ends, at, end), withInserted(node.vmas, at, vma)));
-  }
-  const child = Math.min(at, node.children.length - 1);
-  const [first, second] = insertInto(node.children[child] as Node, start, end, vma);
-  if (second === undefined) return [withChild(node, child, first as Node)];
-  return splitIfLarge(withTwoChildren(node, child, first as Node, second));
-}
-
-/** `node` after the child at `at` lost an entry: joined to a neighbour if it became too small, dropped if it is empty. */
-function rebalanced(node: Node, at: number, child: Node): Node {
-  if (child.starts.length === 0) return innerNode(without(node.children, at));
-  if (child.starts.length >= MIN_ENTRIES || node.children.length === 1) return withChild(node, at, child);
-  const children = withReplaced(node.children, at, child);
-  const left = at > 0 ? at - 1 : at;
-  const both = splitIfLarge(joined(children[left] as Node, children[left + 1] as Node));
-  children.splice(left, 2, ...both);
-  return innerNode(children);
-}
-
-function noVmaAt(page: number): Error {
-  return new Error(`no VMA starts at page 0x${page.toString(16)}`);
-}
-
-function removeFrom(node: Node, start: number): Node {
-  const at = firstEndingAbove(node.ends, start);
-  if (node.leaf) {
-    if (node.starts[at] !== start) throw noVmaAt(start);
-    return leafNode(without(node.starts, at), without(node.ends, at), without(node.vmas, at));
-  }
-  const child = node.children[at];
-  if (child === undefined) throw noVmaAt(start);
-  return rebalanced(node, at, removeFrom(child, start));
-}
-
-function resized(node: Node, from: number, start: number, end: number): Node {
-  const at = firstEndingAbove(node.ends, from);
-  if (node.leaf) {
-    if (node.starts[at] !== from) throw noVmaAt(from);
-    return leafNode(withReplaced(node.starts, at, start), withReplaced(node.ends, at, end), node.vmas);
-  }
-  const child = node.children[at];
-  if (child === undefined) throw noVmaAt(from);
-  return withChild(node, at, resized(child, from, start, end));
-}
-
 /** The end of the highest gap of `length` pages that ends at or below `high` and starts at or above `low`; -1 if none. */
-function highestGapEnd(node: Node, length: number, low: number, high: number): number {
+function highestGapEnd(node: TreeNode, length: number, low: number, high: number): number {
   for (let i = lastStartingBelow(node.starts, high); i >= 0; i--) {
     const end = node.ends[i] as number;
     const after = i + 1 < node.starts.length ? Math.min(node.starts[i + 1] as number, high) : -1;
     if (after - Math.max(end, low) >= length) return after;
     if (end <= low) return -1;
     if (!node.leaf && (node.gaps[i] as number) >= length) {
-      const found = highestGapEnd(node.children[i] as Node, length, low, high);
+      const found = highestGapEnd(node.children[i] as TreeNode, length, low, high);
       if (found !== -1) return found;
     }
   }
@@ -219,14 +35,14 @@ function highestGapEnd(node: Node, length: number, low: number, high: number): n
 }
 
 /** The start of the lowest such gap; -1 if none. */
-function lowestGapStart(node: Node, length: number, low: number, high: number): number {
+function lowestGapStart(node: TreeNode, length: number, low: number, high: number): number {
   for (let i = firstEndingAbove(node.ends, low); i < node.starts.length; i++) {
     const start = node.starts[i] as number;
     const before = i > 0 ? Math.max(node.ends[i - 1] as number, low) : -1;
     if (before !== -1 && Math.min(start, high) - before >= length) return before;
     if (start >= high) return -1;
     if (!node.leaf && (node.gaps[i] as number) >= length) {
-      const found = lowestGapStart(node.children[i] as Node, length, low, high);
+      const found = lowestGapStart(node.children[i] as TreeNode, length, low, high);
       if (found !== -1) return found;
     }
   }
@@ -234,27 +50,27 @@ function lowestGapStart(node: Node, length: number, low: number, high: number): 
 }
 
 /** Appends the VMAs of `node` with a page in [start, end). */
-function collect(node: Node, start: number, end: number, found: VmArea[]): void {
+function collect(node: TreeNode, start: number, end: number, found: VmArea[]): void {
   for (let at = firstEndingAbove(node.ends, start); at < node.starts.length; at++) {
     if ((node.starts[at] as number) >= end) return;
     if (node.leaf) found.push(node.vmas[at] as VmArea);
-    else collect(node.children[at] as Node, start, end, found);
+    else collect(node.children[at] as TreeNode, start, end, found);
   }
 }
 
 /** One version of the tree: reading only. */
 export class VmaTreeView {
   /** Of no use outside this file. */
-  protected root: Node;
+  protected root: TreeNode;
 
-  protected constructor(root: Node) {
+  protected constructor(root: TreeNode) {
     this.root = root;
   }
 
   /** Levels of nodes, 1 for a single leaf. */
   get depth(): number {
     let depth = 1;
-    for (let node = this.root; !node.leaf; node = node.children[0] as Node) depth++;
+    for (let node = this.root; !node.leaf; node = node.children[0] as TreeNode) depth++;
     return depth;
   }
 
@@ -269,7 +85,7 @@ export class VmaTreeView {
       const at = firstEndingAbove(node.ends, page);
       if (at === node.ends.length) return null;
       if (node.leaf) return node.vmas[at] as VmArea;
-      node = node.children[at] as Node;
+      node = node.children[at] as TreeNode;
     }
   }
 
@@ -280,7 +96,7 @@ export class VmaTreeView {
       const at = firstEndingAbove(node.ends, page);
       if (at === node.ends.length || (node.starts[at] as number) > page) return null;
       if (node.leaf) return node.vmas[at] as VmArea;
-      node = node.children[at] as Node;
+      node = node.children[at] as TreeNode;
     }
   }
 
@@ -291,7 +107,7 @@ export class VmaTreeView {
       const at = firstEndingAbove(node.ends, page);
       if (at === node.ends.length) return null;
       if (node.leaf) return { start: node.starts[at] as number, end: node.ends[at] as number };
-      node = node.children[at] as Node;
+      node = node.children[at] as TreeNode;
     }
   }
 
@@ -300,7 +116,7 @@ export class VmaTreeView {
     let node = this.root;
     while (!node.leaf) {
       const at = Math.min(firstEndingAbove(node.ends, page), node.children.length - 1);
-      node = node.children[at] as Node;
+      node = node.children[at] as TreeNode;
     }
     return node;
   }
@@ -312,7 +128,7 @@ export class VmaTreeView {
       const at = firstEndingAbove(node.ends, start);
       if (at === node.ends.length || (node.starts[at] as number) >= end) return null;
       if (node.leaf) return node.vmas[at] as VmArea;
-      node = node.children[at] as Node;
+      node = node.children[at] as TreeNode;
     }
   }
 
@@ -323,7 +139,7 @@ export class VmaTreeView {
       const at = lastStartingBelow(node.starts, page);
       if (at === -1) return null;
       if (node.leaf) return node.vmas[at] as VmArea;
-      node = node.children[at] as Node;
+      node = node.children[at] as TreeNode;
     }
   }
 
@@ -333,13 +149,13 @@ export class VmaTreeView {
 
   /** Every VMA, from the lowest. */
   *[Symbol.iterator](): Generator<VmArea, void, void> {
-    const stack: { readonly node: Node; at: number }[] = [{ node: this.root, at: 0 }];
+    const stack: { readonly node: TreeNode; at: number }[] = [{ node: this.root, at: 0 }];
     for (let top = stack.at(-1); top !== undefined; top = stack.at(-1)) {
       if (top.node.leaf) {
         yield* top.node.vmas;
         stack.pop();
       } else if (top.at < top.node.children.length) {
-        stack.push({ node: top.node.children[top.at++] as Node, at: 0 });
+        stack.push({ node: top.node.children[top.at++] as TreeNode, at: 0 });
       } else {
         stack.pop();
       }
@@ -424,7 +240,7 @@ export class VmaTree extends VmaTreeView {
   insert(vma: VmArea): void {
     this.onChange?.(vma, 'insert', vma.start, vma.end);
     const parts = insertInto(this.root, vma.start, vma.end, vma);
-    this.root = parts.length === 1 ? (parts[0] as Node) : innerNode(parts);
+    this.root = parts.length === 1 ? (parts[0] as TreeNode) : innerNode(parts);
     this.#changed();
   }
 
@@ -432,7 +248,7 @@ export class VmaTree extends VmaTreeView {
   remove(start: number): void {
     if (this.onChange !== null) this.#tell('remove', start, start, start);
     let root = removeFrom(this.root, start);
-    while (!root.leaf && root.children.length === 1) root = root.children[0] as Node;
+    while (!root.leaf && root.children.length === 1) root = root.children[0] as TreeNode;
     if (root.starts.length === 0) root = emptyLeaf;
     this.root = root;
     this.#changed();
