@@ -83,7 +83,7 @@ async function firstLookUp(): Promise<string> {
   const profile = COST_PROFILES['sapphire-rapids'];
   if (profile === undefined) throw new Error('no such profile');
   const file = 'questions/first-look-up';
-  const tables = [];
+  const tables: (readonly (readonly unknown[])[])[] = [];
   for (const design of RIGHT) tables.push((await reportOf({ file, design, profile }))[0]?.table?.rows ?? []);
   const names = (tables[0] ?? []).map(([name]) => String(name));
   const cells = names.map((name, row) => [name, ...tables.map((table) => String(table[row]?.[1]))]);
