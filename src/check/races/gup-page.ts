@@ -149,12 +149,24 @@ class PinnedPages {
   }
 
   /** A second entry would make the page one that its owner copies at the next write, and the pin would be of the old one. */
-  changed({ old, next, place, page }: TableChange): void {
-    if (this.#pins.size === 0 || next.kind !== EntryKind.Leaf || !this.#pins.has(next.frame)) return;
+  changed(change: TableChange): void {
+    if (this.#pins.size === 0) return;
+    const { old, next, place, page } = change;
+    this.#takenAside(change);
+    if (next.kind !== EntryKind.Leaf || !this.#pins.has(next.frame)) return;
     if ((old.kind === EntryKind.Leaf && old.frame === next.frame) || place.mm === null) return;
     if (this.#watch.mappings().ptes(next.frame) < 2) return;
     const name = `frame 0x${next.frame.toString(16)}`;
     const where = `page 0x${page.toString(16)} of ${place.mm.name}`;
     this.#watch.report(NAME, `${where} shares ${name}, which is pinned`, [name]);
+  }
+
+  /** Who empties a table that he has taken aside has copied its pages: the owner of a pin would go on with the old ones. */
+  #takenAside({ table, old, next, place }: TableChange): void {
+    if (place.mm !== null || place.base < 0 || old.kind !== EntryKind.Leaf || next.kind !== EntryKind.None)
+      return;
+    if (!this.#pins.has(old.frame)) return;
+    const name = `frame 0x${old.frame.toString(16)}`;
+    this.#watch.report(NAME, `${name}, which is pinned, is replaced with all of ${table.name}`, [name]);
   }
 }

@@ -3,6 +3,7 @@ import { inject } from 'vitest';
 import { architectureNamed } from '../../../src/arch/registry.ts';
 import type { CheckFinding } from '../../../src/check/races/check.ts';
 import { type AttachedChecks, attachChecks } from '../../../src/check/races/registry.ts';
+import type { Retention } from '../../../src/hardware/retention.ts';
 import type { BugName } from '../../../src/kernel/bugs.ts';
 import type { DesignName } from '../../../src/kernel/remote/design-names.ts';
 import { RandomPolicy } from '../../../src/sched/policy/random.ts';
@@ -14,6 +15,8 @@ import type { System } from '../../../src/userland/system.ts';
 export interface CheckRun {
   readonly design?: DesignName;
   readonly bugs?: readonly BugName[];
+  /** Default: `profile`. */
+  readonly retention?: Retention;
   /** Seeds from 1 on, each with the policies that draw and that stall. */
   readonly seeds: number;
   /** Breaks something in the kernel before anything runs. */
@@ -24,10 +27,11 @@ export interface CheckRun {
 export function firstFindings(
   scenario: Scenario,
   checks: readonly string[],
-  { design = 'v0', bugs = [], seeds, spoil }: CheckRun,
+  { design = 'v0', bugs = [], retention = 'profile', seeds, spoil }: CheckRun,
 ): readonly CheckFinding[] {
   const architecture = architectureNamed(inject('architecture'));
-  const runner = new ScenarioRunner(scenario, { architecture, design, kernelBugs: bugs, maxSteps: 100_000 });
+  const settings = { design, kernelBugs: bugs, retention, maxSteps: 100_000 };
+  const runner = new ScenarioRunner(scenario, { architecture, ...settings });
   for (let seed = 1; seed <= seeds; seed++) {
     for (const policy of [new RandomPolicy(seed), new StallingPolicy(seed)]) {
       const all: AttachedChecks[] = [];

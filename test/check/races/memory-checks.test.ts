@@ -1,13 +1,24 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, inject, it } from 'vitest';
 import { EntryFlag } from '../../../src/arch/paging-format.ts';
-import { CHECK_NAMES } from '../../../src/check/races/registry.ts';
+import { architectureNamed } from '../../../src/arch/registry.ts';
+import type { CheckFinding } from '../../../src/check/races/check.ts';
+import {
+  type AttachedChecks,
+  attachChecks,
+  CHECK_NAMES,
+  RunChecks,
+} from '../../../src/check/races/registry.ts';
 import { FrameFlag } from '../../../src/kernel/frame/frame-flags.ts';
+import { RandomPolicy } from '../../../src/sched/policy/random.ts';
 import { defineScenario, type Scenario } from '../../../src/userland/scenario.ts';
+import { ScenarioRunner } from '../../../src/userland/scenario-runner.ts';
 import type { System } from '../../../src/userland/system.ts';
 import { firstFindings } from './check-run.ts';
 
 const PAGE = 4096;
 const BASE = 0x1000_0000n;
+const HUGE = 2 ** 21;
+const HUGE_BASE = 0x4000_0000n;
 const SECOND = BASE + BigInt(PAGE);
 
 /** A thread reads and writes what the main program protects, drops and unmaps. */
@@ -97,7 +108,36 @@ const file = defineScenario({
   },
 });
 
-const SCENARIOS = { threads, family: family(false), pinned: family(true), remote, file } as const;
+/** The page that is dropped becomes that of another address, and another one its. */
+const replaced = defineScenario({
+  title: 'a page replaced',
+  programs: {
+    *main(u) {
+      yield* u.must(u.mmap({ address: BASE, bytes: 2 * PAGE, prot: 'rw', fixed: true }));
+      yield* u.must(u.store(BASE, 1));
+      yield* u.must(u.madvise(BASE, PAGE, 'DONTNEED'));
+      yield* u.must(u.store(SECOND, 2));
+      // By the tables: a store would use what the TLB has kept.
+      yield* u.must(u.madvise(BASE, PAGE, 'POPULATE_WRITE'));
+    },
+  },
+});
+
+/** A huge page is collapsed and split again, in the table that was put by. */
+const collapsed = defineScenario({
+  title: 'collapse and split',
+  programs: {
+    *main(u) {
+      yield* u.must(u.mmap({ address: HUGE_BASE, bytes: HUGE, prot: 'rw', fixed: true }));
+      for (let page = 0n; page < 4n; page++) yield* u.must(u.store(HUGE_BASE + page * BigInt(PAGE), 1));
+      yield* u.must(u.madvise(HUGE_BASE, HUGE, 'COLLAPSE'));
+      yield* u.must(u.mprotect(HUGE_BASE, PAGE, 'r'));
+      yield* u.must(u.load(HUGE_BASE));
+    },
+  },
+});
+
+const SCENARIOS = { threads, family: family(false), pinned: family(true), remote, file, collapsed } as const;
 
 /** Without the lock of tables of the last level. */
 function leaveOutPteLocks({ kernel: { pageTables } }: System): void {
@@ -256,5 +296,47 @@ describe('one thing of the memory manager spoiled', () => {
 describe('the kernel as it is', () => {
   it.each(Object.entries(SCENARIOS))('no check finds anything in %s', (_name, scenario) => {
     expect(firstFindings(scenario, CHECK_NAMES, { seeds: 6 })).toEqual([]);
+  });
+});
+
+describe.runIf(inject('architecture') === 'arm64')('break-before-make', () => {
+  const run = { retention: 'adversarial', seeds: 2 } as const;
+
+  it('finds a page that another one replaces without an invalidation in between', () => {
+    const spoil = (system: System): void => leaveOutFlushes(system, () => true);
+    const [found] = firstFindings(replaced, ['break-before-make'], { ...run, spoil });
+    expect(found?.text).toMatch(/missing: an invalidation/);
+  });
+
+  it('finds nothing in the kernel as it is', () => {
+    expect(firstFindings(replaced, ['break-before-make'], run)).toEqual([]);
+  });
+});
+
+describe('checks that look at one run after another', () => {
+  const architecture = architectureNamed(inject('architecture'));
+
+  it('find in each what checks made for it alone find', () => {
+    const checks = new RunChecks();
+    const runner = new ScenarioRunner(threads, { architecture });
+    const found = (seed: number, attachTo: (system: System) => AttachedChecks): readonly CheckFinding[] => {
+      const attached: AttachedChecks[] = [];
+      const attach = (system: System): void => {
+        if (seed % 2 === 0) leaveOutFlushes(system, () => true);
+        attached.push(attachTo(system));
+      };
+      const { end } = runner.run(new RandomPolicy(seed), { attach });
+      if (end.kind === 'finished') attached[0]?.finish();
+      return attached[0]?.findings ?? [];
+    };
+    for (let seed = 1; seed <= 12; seed++) {
+      const again = found(seed, (system) => checks.attach(system));
+      expect(again).toEqual(found(seed, (system) => attachChecks(system)));
+      if (seed % 2 === 1) expect(again).toEqual([]);
+    }
+  });
+
+  it('refuse the name of a check that there is not', () => {
+    expect(() => new RunChecks(['no-such-check'])).toThrow('there is no check "no-such-check"');
   });
 });
