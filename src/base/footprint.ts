@@ -47,7 +47,7 @@ export class Footprint {
 
   /** The point's object. The end of a wait counts as a change of what was waited for. */
   addPoint(point: SchedPoint): void {
-    this.#add(objectKey(point.object), point.kind === PointKind.Read ? 0 : 1);
+    this.#add(pointKey(point), point.kind === PointKind.Read ? 0 : 1);
   }
 
   #add(key: number, write: 0 | 1): void {
@@ -67,6 +67,12 @@ export class Footprint {
     writes[count] = write;
     this.count = count + 1;
   }
+}
+
+/** The key of the point's object. */
+export function pointKey(point: SchedPoint): number {
+  if (point.footprintKey === 0) point.footprintKey = objectKey(point.object);
+  return point.footprintKey;
 }
 
 /** The key of a shared object: a hash of its name, kept in the object. Two names with one key only cost time. */

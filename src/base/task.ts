@@ -78,6 +78,8 @@ export class SchedPoint {
   declare readonly cost: StepCost;
   /** For `Wait` points: may the task go on? `null` on the others, which always may. */
   declare readonly ready: (() => boolean) | null;
+  /** The object's, once it was asked for: objects are of many classes, and points of one, which is quicker to look at. */
+  declare footprintKey: number;
 
   constructor(
     kind: PointKind,
@@ -91,6 +93,7 @@ export class SchedPoint {
     this.operation = operation;
     this.cost = cost;
     this.ready = ready;
+    this.footprintKey = 0;
   }
 }
 

@@ -13,13 +13,13 @@ export interface MachineOptions {
   /** Its regions; without it there is no memory and every access is a bus error. */
   readonly memory?: PhysicalMemory;
   /** Default: `flat`, one cycle per step. */
-  readonly profile?: CostProfile;
+  readonly profile?: CostProfile | undefined;
   /** Default: a sink that is off. */
-  readonly events?: EventSink;
+  readonly events?: EventSink | undefined;
   /** Where parts come from that an earlier board had; default: all are new. */
-  readonly parts?: SpareParts;
+  readonly parts?: SpareParts | undefined;
   /** What differs from one start of a real board to the next (its counters, its noise), as a number; default 1. */
-  readonly seed?: number;
+  readonly seed?: number | undefined;
 }
 
 export class Machine {
@@ -45,7 +45,9 @@ export class Machine {
     this.footprint = this.parts.take('footprint', newFootprint, renewFootprint);
     this.memory.footprint = this.footprint;
     this.seed = options.seed ?? 1;
-    this.cpus = Array.from({ length: cpus }, (_, id) => new Cpu(id, this.footprint));
+    const made: Cpu[] = [];
+    for (let id = 0; id < cpus; id++) made.push(new Cpu(id, this.footprint));
+    this.cpus = made;
     this.interconnect = new Interconnect(this.cpus, this.profile, this.events, this.footprint);
   }
 

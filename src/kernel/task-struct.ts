@@ -63,7 +63,10 @@ export class TaskStruct extends SchedTask {
   credentials: Credentials;
   /** `real_parent`: who forked it, or who inherited it. */
   parent: TaskStruct | null;
-  readonly children = new Set<TaskStruct>();
+  get children(): Set<TaskStruct> {
+    this.#children ??= new Set();
+    return this.#children;
+  }
   /** `task->files`: open files by number; fork copies it, exec closes some. */
   files = new DescriptorTable();
   /** Set while a debugger is attached. */
@@ -75,7 +78,10 @@ export class TaskStruct extends SchedTask {
   /** In a tracing stop: PEEK and POKE are allowed, its own code does not run. */
   ptraceStopped = false;
   /** Tasks this one traces, in the order of attaching. */
-  readonly tracees = new Set<TaskStruct>();
+  get tracees(): Set<TaskStruct> {
+    this.#tracees ??= new Set();
+    return this.#tracees;
+  }
   /** Faults counted in this thread, also those it causes in another address space by remote access. */
   minFlt = 0;
   majFlt = 0;
@@ -93,6 +99,9 @@ export class TaskStruct extends SchedTask {
   /** Held for write by execve while credentials and mm change, for read by `mm_access`. */
   readonly execUpdateLock: RwSemaphore;
   #fatalSignal = false;
+  /** Made when asked for. */
+  #children: Set<TaskStruct> | null = null;
+  #tracees: Set<TaskStruct> | null = null;
 
   constructor(init: TaskStructInit) {
     super(init.pid, init.name, init.cpu);

@@ -19,11 +19,12 @@ export interface KernelWarning {
 /** `Kernel.warnings`: in the order in which they came. */
 export class KernelWarnings {
   readonly list: KernelWarning[] = [];
-  readonly #told = new Set<string>();
+  #told: Set<string> | null = null;
 
   /** WARN_ON_ONCE of the place, for what is wrong there. No point: a log is nobody's to wait for. */
   once(current: TaskStruct, place: string, text: string): void {
     const key = `${place}: ${text}`;
+    this.#told ??= new Set();
     if (this.#told.has(key)) return;
     this.#told.add(key);
     this.list.push({ place, text, task: current.name });

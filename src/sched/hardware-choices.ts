@@ -62,21 +62,13 @@ export class HardwareChoices {
   kills: Kills | null = null;
   readonly #machine: Machine;
   readonly #slots: readonly CpuSlot[];
-  readonly #points: Readonly<Record<number, SchedPoint>>;
+  #points: Readonly<Record<number, SchedPoint>> | null = null;
   /** By code; made when first offered. */
-  readonly #made = new Map<number, Candidate>();
+  #made: Map<number, Candidate> | null = null;
 
   constructor(machine: Machine, slots: readonly CpuSlot[]) {
     this.#machine = machine;
     this.#slots = slots;
-    const tables = new SharedObject('page tables');
-    this.#points = {
-      [CandidateKind.Fill]: new SchedPoint(PointKind.Read, tables, 'speculative fill'),
-      [CandidateKind.Evict]: new SchedPoint(PointKind.Read, new SharedObject('TLB'), 'eviction'),
-      [CandidateKind.GracePeriod]: point('rcu', 'end of grace period'),
-      [CandidateKind.AllocationFailure]: point('allocator', 'allocation failure'),
-      [CandidateKind.Kill]: point('signals', 'SIGKILL'),
-    };
   }
 
   /** Is there anything to offer? */
@@ -173,8 +165,10 @@ export class HardwareChoices {
   }
 
   #candidate(kind: CandidateKind, code: number, cpu: number): Candidate {
+    this.#made ??= new Map();
     let candidate = this.#made.get(code);
     if (candidate === undefined) {
+      this.#points ??= pointsByKind();
       const point = this.#points[kind] as SchedPoint;
       candidate = { kind, code, cpu, task: null, point, time: 0, switches: false, preempts: false };
       this.#made.set(code, candidate);
@@ -183,6 +177,14 @@ export class HardwareChoices {
     return candidate;
   }
 }
+
+const pointsByKind = (): Readonly<Record<number, SchedPoint>> => ({
+  [CandidateKind.Fill]: new SchedPoint(PointKind.Read, new SharedObject('page tables'), 'speculative fill'),
+  [CandidateKind.Evict]: new SchedPoint(PointKind.Read, new SharedObject('TLB'), 'eviction'),
+  [CandidateKind.GracePeriod]: point('rcu', 'end of grace period'),
+  [CandidateKind.AllocationFailure]: point('allocator', 'allocation failure'),
+  [CandidateKind.Kill]: point('signals', 'SIGKILL'),
+});
 
 const point = (object: string, operation: string): SchedPoint =>
   new SchedPoint(PointKind.Write, new SharedObject(object), operation);

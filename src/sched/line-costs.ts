@@ -33,6 +33,10 @@ export class LineCosts {
       return;
     }
     const cycles = this.#steps[point.cost] as number;
+    if (this.#lineTransfer === 0) {
+      cpu.time += cycles;
+      return;
+    }
     cpu.time += point.object.lineOwner === cpu.id ? cycles : cycles + this.#fetchLine(cpu.id, point);
   }
 

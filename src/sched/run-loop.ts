@@ -203,17 +203,26 @@ export class RunLoop implements RunView {
     while (!this.#isOver(until)) {
       if (this.steps >= limit) return { kind: 'step-limit', ...this.#unfinished() };
       const count = this.#collect();
-      if (count === 0 && mayRest?.() === true) break;
-      if (count === 0) return this.#deadlock();
+      if (count === 0) return mayRest?.() === true ? this.#finished() : this.#deadlock();
       const choice = count === 1 ? 0 : this.policy.choose(this.#candidates, count, this);
       if (typeof choice !== 'number') return this.#notChosen(choice, count);
       this.#make(this.#candidates[choice] as Candidate, count, afterStep === undefined, limit);
-      // What waits, policies and checks look at between steps is no part of a step.
-      this.#footprint.enabled = false;
-      // Who looks on after a step is no task.
-      if (afterStep !== undefined) this.#stepping = null;
-      if (this.#stopping || afterStep?.() === false) return { kind: 'stopped', ...this.#unfinished() };
+      if (this.#isSeen(afterStep)) return { kind: 'stopped', ...this.#unfinished() };
     }
+    return this.#finished();
+  }
+
+  /** Between two steps: has somebody seen enough? */
+  #isSeen(afterStep: RunOptions['afterStep']): boolean {
+    // What waits, policies and checks look at between steps is no part of a step.
+    this.#footprint.enabled = false;
+    if (afterStep === undefined) return this.#stopping;
+    // Who looks on after a step is no task.
+    this.#stepping = null;
+    return this.#stopping || !afterStep();
+  }
+
+  #finished(): RunResult {
     return { kind: 'finished', steps: this.steps };
   }
 

@@ -10,7 +10,7 @@ export class EventCounter extends EventSink {
   readonly events: MachineEvent[] = [];
   /** Events beyond this number are counted, not kept. */
   readonly #capacity: number;
-  readonly #counts = new Map<string, number>();
+  #counts: Map<string, number> | null = null;
 
   constructor(capacity: number, enabled = true) {
     super();
@@ -19,6 +19,7 @@ export class EventCounter extends EventSink {
   }
 
   override emit(event: MachineEvent): void {
+    this.#counts ??= new Map();
     this.#counts.set(event.kind, (this.#counts.get(event.kind) ?? 0) + 1);
     if (this.events.length < this.#capacity) this.events.push(event);
   }
@@ -26,11 +27,11 @@ export class EventCounter extends EventSink {
   /** @throws EventsNeeded when it is switched off */
   count(kind: EventKind | (string & {})): number {
     if (!this.enabled) throw new EventsNeeded(`the number of ${kind} events`);
-    return this.#counts.get(kind) ?? 0;
+    return this.#counts?.get(kind) ?? 0;
   }
 
   /** Every kind that happened, by name, sorted. */
   counts(): Record<string, number> {
-    return Object.fromEntries([...this.#counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+    return Object.fromEntries([...(this.#counts ?? [])].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 }

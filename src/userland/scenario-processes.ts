@@ -33,10 +33,7 @@ export class ScenarioProcesses implements ProcessRun {
   readonly #file: string | undefined;
   readonly #placement: Readonly<Record<string, number>>;
   /** Names that processes began with. */
-  readonly #placed = new Set<string>();
-  readonly #values = new Map<ProcessContext, unknown>();
-  /** Processes whose program has ended and that still have their memory. */
-  readonly #lingering = new Set<ProcessContext>();
+  readonly #placed: string[] = [];
   readonly #end = new SharedObject('the end of the run');
   #released = false;
   active: ProcessContext | null = null;
@@ -60,7 +57,7 @@ export class ScenarioProcesses implements ProcessRun {
 
   /** Has every program ended? */
   get ended(): boolean {
-    return this.contexts.every((context) => context.ended || this.#lingering.has(context));
+    return this.contexts.every(({ ended, lingers }) => ended || lingers);
   }
 
   /** Lets the processes whose programs have ended exit. */
@@ -77,11 +74,11 @@ export class ScenarioProcesses implements ProcessRun {
 
   /** What a program returned, `undefined` when it did not get there. */
   valueOf(context: ProcessContext): unknown {
-    return this.#values.get(context);
+    return context.value;
   }
 
   hasReturned(context: ProcessContext): boolean {
-    return this.#values.has(context);
+    return context.returned;
   }
 
   pidOf(name: string): number {
@@ -95,16 +92,16 @@ export class ScenarioProcesses implements ProcessRun {
   }
 
   cpuFor(name: string): number | undefined {
-    this.#placed.add(name);
+    this.#placed.push(name);
     return this.#placement[name];
   }
 
   /** What `placement` names and no process was: a child that was not made this time, or a name with a mistake. */
   remarks(): string[] {
     return Object.keys(this.#placement)
-      .filter((name) => !this.#placed.has(name))
+      .filter((name) => !this.#placed.includes(name))
       .map((name) => {
-        const near = nearestName(name, [...this.#placed]);
+        const near = nearestName(name, this.#placed);
         const hint = near === undefined ? '' : `; did you mean "${near}"?`;
         return `"placement" names "${name}", and no process had that name${hint}`;
       });
@@ -132,7 +129,8 @@ export class ScenarioProcesses implements ProcessRun {
         continue;
       }
       if (step.done === true) {
-        this.#values.set(context, step.value);
+        context.returned = true;
+        context.value = step.value;
         this.#world.returned(context.task, step.value);
         break;
       }
@@ -155,7 +153,7 @@ export class ScenarioProcesses implements ProcessRun {
     const { task } = context;
     const interrupted = (): boolean => task.fatalSignalPending() || task.ptraceTrapPending;
     const ready = (): boolean => this.#released || interrupted();
-    this.#lingering.add(context);
+    context.lingers = true;
     while (!this.#released && !context.dead) {
       yield new SchedPoint(PointKind.Wait, this.#end, 'end of program', StepCost.None, ready);
       yield* returnToUser(context);

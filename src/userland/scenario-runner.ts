@@ -145,7 +145,7 @@ export class ScenarioRunner {
 
   #begin(policy: Policy, options: ScenarioRunOptions, counter: EventCounter): Run {
     this.#parts.putBack();
-    const system = createSystem({ ...this.#system, policy, events: counter, parts: this.#parts });
+    const system = createSystem(this.#system, { policy, events: counter, parts: this.#parts });
     options.attach?.(system);
     const { kernel, machine } = system;
     if (policy.footprints === true)
@@ -213,7 +213,7 @@ interface RunParts extends Omit<RunOutcome, 'end' | 'report' | 'remarks'> {
 class Run {
   readonly system: System;
   readonly #parts: RunParts;
-  readonly #observer: { readonly afterStep?: () => boolean };
+  readonly #observer: { readonly mayRest: () => boolean; readonly afterStep?: () => boolean };
   #violation: RunEnd | null = null;
   #report: readonly ReportSection[] = [];
   #remarks: readonly string[] = [];
@@ -226,7 +226,10 @@ class Run {
       afterStep?.();
       return this.#holds();
     };
-    this.#observer = parts.always.length === 0 && afterStep === undefined ? {} : { afterStep: holds };
+    const { processes } = parts;
+    const mayRest = (): boolean => processes.ended;
+    const observed = parts.always.length > 0 || afterStep !== undefined;
+    this.#observer = observed ? { mayRest, afterStep: holds } : { mayRest };
   }
 
   *toEnd(firstSlice: number): Slices<RunOutcome> {
@@ -273,12 +276,11 @@ class Run {
   }
 
   *#runOn(firstSlice: number): Slices<RunEnd | null> {
-    const { system, processes, scenario } = this.#parts;
+    const { system, scenario } = this.#parts;
     const result = yield* this.#runSlices(firstSlice);
     if (result === 'interrupted') {
       return { kind: 'interrupted', text: `interrupted after ${system.loop.steps} steps` };
     }
-    if (result.kind === 'deadlock' && processes.ended) return null;
     return this.#violation ?? endOfResult(result, scenario);
   }
 

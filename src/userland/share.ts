@@ -10,8 +10,8 @@ import { PointKind, SchedPoint, SharedObject, StepCost, type Task } from '../bas
 export type SharedValue = bigint | number | string | boolean;
 
 export class Share {
-  readonly #values = new Map<string, SharedValue>();
-  readonly #objects = new Map<string, SharedObject>();
+  #values: Map<string, SharedValue> | null = null;
+  #objects: Map<string, SharedObject> | null = null;
   readonly #footprint: Footprint | null;
 
   /** @param footprint of the steps in which variables are set and read */
@@ -22,13 +22,14 @@ export class Share {
   /** Sets a variable and lets those who wait for it go on. */
   set(name: string, value: SharedValue): void {
     if (this.#footprint?.enabled === true) this.#footprint.writeObject(this.#object(name));
+    this.#values ??= new Map();
     this.#values.set(name, value);
   }
 
   /** The value, or `undefined` while nobody has set it. */
   get(name: string): SharedValue | undefined {
     if (this.#footprint?.enabled === true) this.#footprint.readObject(this.#object(name));
-    return this.#values.get(name);
+    return this.#values?.get(name);
   }
 
   /** The value of a variable that is set and holds a number, as a bigint; `undefined` otherwise. */
@@ -49,7 +50,7 @@ export class Share {
   /** The point at which a process waits for a variable; `interrupted` ends the wait as well. */
   waitPoint(name: string, until: (value: SharedValue) => boolean, interrupted: () => boolean): SchedPoint {
     const ready = (): boolean => {
-      const value = this.#values.get(name);
+      const value = this.#values?.get(name);
       return (value !== undefined && until(value)) || interrupted();
     };
     return new SchedPoint(PointKind.Wait, this.#object(name), 'share.wait', StepCost.None, ready);
@@ -66,10 +67,11 @@ export class Share {
 
   /** Every variable that is set, by name, sorted. */
   entries(): [string, SharedValue][] {
-    return [...this.#values].sort(([a], [b]) => (a < b ? -1 : 1));
+    return [...(this.#values ?? [])].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
   #object(name: string): SharedObject {
+    this.#objects ??= new Map();
     let object = this.#objects.get(name);
     if (object === undefined) {
       object = new SharedObject(`the shared variable "${name}"`);

@@ -57,22 +57,26 @@ export interface SystemArchitecture {
   readonly observeMmus: (arch: KernelArch, options: MmuEventOptions) => void;
 }
 
-/** `cpuModel`, `levels` and `tlbProfile` choose the processor; `InputError` when the architecture has no such one. */
-export interface SystemOptions extends ProcessorOptions {
-  readonly architecture: SystemArchitecture;
-  readonly cpus: number;
-  /** Default: `profile`. */
-  readonly retention?: Retention;
-  /** Bytes of memory, a multiple of 4 MiB; default 256 MiB. Only what is touched is really there. */
-  readonly memoryBytes?: number;
+/** What is new for each of the systems that are made of one configuration, one after the other. */
+export interface SystemRun {
   readonly policy?: Policy;
-  readonly profile?: CostProfile;
   readonly events?: EventSink;
   /**
    * Where parts come from that an earlier system had, of the same configuration, which is used no more. Default: all are
    * new.
    */
   readonly parts?: SpareParts;
+}
+
+/** `cpuModel`, `levels` and `tlbProfile` choose the processor; `InputError` when the architecture has no such one. */
+export interface SystemOptions extends SystemRun, ProcessorOptions {
+  readonly architecture: SystemArchitecture;
+  readonly cpus: number;
+  /** Default: `profile`. */
+  readonly retention?: Retention;
+  /** Bytes of memory, a multiple of 4 MiB; default 256 MiB. Only what is touched is really there. */
+  readonly memoryBytes?: number;
+  readonly profile?: CostProfile;
   /** As the machine's: where the generator of random memory tags begins. Default 1. */
   readonly seed?: number;
   readonly kernel?: Partial<KernelConfig>;
@@ -131,41 +135,42 @@ function offerHardware(
 
 const clearMemory = (memory: PhysicalMemory): void => memory.clear();
 
-export function createSystem(options: SystemOptions): System {
+const unchanged = (): void => undefined;
+
+/** @param run in place of what the options say of a run: a spread of options costs as much as a tenth of a system */
+export function createSystem(options: SystemOptions, run: SystemRun = options): System {
   const memoryBytes = options.memoryBytes ?? DEFAULT_MEMORY_BYTES;
-  const parts = options.parts ?? new SpareParts();
+  const parts = run.parts ?? new SpareParts();
+  const config = parts.take('settings', () => ({ ...defaultKernelConfig, ...options.kernel }), unchanged);
+  const processor = parts.take('processor', () => options.architecture.processor(options), unchanged);
   const memory = parts.take('memory', () => boardMemory(memoryBytes), clearMemory);
   const machine = new Machine({
     cpus: options.cpus,
     memory,
     parts,
-    ...(options.profile === undefined ? {} : { profile: options.profile }),
-    ...(options.events === undefined ? {} : { events: options.events }),
-    ...(options.seed === undefined ? {} : { seed: options.seed }),
+    profile: options.profile,
+    events: run.events,
+    seed: options.seed,
   });
   const frames = new FrameTable({
     memory,
     parts,
     firstFrame: MEMORY_BASE / 4096,
     frameCount: memoryBytes / 4096,
-    movableFrames: options.kernel?.movablePages ?? 0,
-    cmaFrames: options.kernel?.cmaPages ?? 0,
+    movableFrames: config.movablePages,
+    cmaFrames: config.cmaPages,
   });
   const omittedFlushes: OmittedFlush[] = [];
-  const loop = new RunLoop(machine, options.policy === undefined ? {} : { policy: options.policy });
+  const loop = new RunLoop(machine, { policy: run.policy });
   const taskOn = (cpu: number): string => loop.currentTask(cpu)?.name ?? 'idle';
   const initRootFrame = frames.allocateZeroed();
   frames.setFlags(initRootFrame, FrameFlag.Reserved);
-  const hardware = options.architecture.createKernelArch({
-    machine,
-    initRootFrame,
-    retention: options.retention ?? 'profile',
-    ...options.architecture.processor(options),
-  });
+  const { retention = 'profile' } = options;
+  const hardware = options.architecture.createKernelArch({ ...processor, machine, initRootFrame, retention });
   const { omitTlbFlushes = [] } = options;
   const arch =
     omitTlbFlushes.length === 0 ? hardware : withoutFlushes(hardware, omitTlbFlushes, taskOn, omittedFlushes);
-  const kernel = new Kernel(machine, arch, frames, { ...defaultKernelConfig, ...options.kernel });
+  const kernel = new Kernel(machine, arch, frames, config);
   kernel.populate = gupPopulate;
   kernel.directReclaim = tryToFreePages;
   kernel.lastPid = FIRST_PID - 1;

@@ -137,7 +137,9 @@ export class User extends RemoteUser {
   }
 
   *#must<T>(call: Task<Outcome<T>>): Task<T> {
-    const outcome = yield* this.#attempt(call);
+    this.#context.attempts++;
+    const outcome = yield* call;
+    this.#context.attempts--;
     if (outcome.ok) return outcome.value;
     return yield* this.#context.fail(`a call that must succeed gave ${formatFailure(outcome)}`);
   }
@@ -158,10 +160,7 @@ export class User extends RemoteUser {
    * knows them
    */
   sigaction(signal: SignalName, action: 'default' | 'return', exposeTagBits = false): void {
-    if (exposeTagBits) this.#context.exposedSignals.add(signal);
-    else this.#context.exposedSignals.delete(signal);
-    if (action === 'return') this.#context.returnedSignals.add(signal);
-    else this.#context.returnedSignals.delete(signal);
+    this.#context.handleSignal(signal, action === 'return', exposeTagBits);
   }
 
   /** Works for `cycles` cycles of virtual time without touching memory. */

@@ -145,9 +145,13 @@ export class BuddyAllocator {
     if (left === 0) return false;
     const frame = this.firstFrame + this.#mark;
     let order = 0;
-    while (order < MAX_PAGE_ORDER && frame % 2 ** (order + 1) === 0 && 2 ** (order + 1) <= left) order++;
+    let size = 1;
+    while (order < MAX_PAGE_ORDER && frame % (2 * size) === 0 && 2 * size <= left) {
+      order++;
+      size *= 2;
+    }
     const index = this.#mark;
-    this.#mark += 2 ** order;
+    this.#mark += size;
     this.#grow();
     this.#link(index, order);
     return true;

@@ -79,10 +79,10 @@ export abstract class FrameFields {
   protected indexes: Float64Array;
   protected readonly mappings: (FrameMapping | null)[] = [];
   /** One for each frame that was named, null for the others; and how many there are. */
-  protected readonly points = new Array<SchedPoint | null>(INITIAL_CAPACITY).fill(null);
+  protected readonly points: (SchedPoint | null)[] = [];
   protected pointCount = 0;
   /** By name. */
-  protected readonly folioLocks = new Map<string, SharedObject>();
+  #folioLocks: Map<string, SharedObject> | null = null;
 
   /** Told of what steps look at and change of a frame; null: nobody ever asks. */
   protected readonly footprint: Footprint | null;
@@ -193,16 +193,24 @@ export abstract class FrameFields {
     return point;
   }
 
+  /** Of a frame that is free. */
+  protected forgetPoint(at: number): void {
+    if ((this.points[at] ?? null) === null) return;
+    this.points[at] = null;
+    this.pointCount--;
+  }
+
   /** The folio's lock as lockdep knows it; huge pages of a pool have other places in the order. Made on first use. */
   folioLock(frame: number): SharedObject {
     const head = this.head(frame);
     const pooled = this.hasFlag(head, FrameFlag.Hugetlb);
     const kind = this.hasFlag(head, FrameFlag.Anon) ? 'hugetlb anon_folio_lock' : 'hugetlb folio_lock';
     const name = `${pooled ? kind : 'folio_lock'} 0x${head.toString(16)}`;
-    let lock = this.folioLocks.get(name);
+    this.#folioLocks ??= new Map();
+    let lock = this.#folioLocks.get(name);
     if (lock === undefined) {
       lock = new SharedObject(name);
-      this.folioLocks.set(name, lock);
+      this.#folioLocks.set(name, lock);
     }
     return lock;
   }
@@ -211,7 +219,7 @@ export abstract class FrameFields {
   *folioLocksOf(frame: number): Iterable<SharedObject> {
     const number = this.head(frame).toString(16);
     for (const kind of ['folio_lock', 'hugetlb folio_lock', 'hugetlb anon_folio_lock']) {
-      const lock = this.folioLocks.get(`${kind} 0x${number}`);
+      const lock = this.#folioLocks?.get(`${kind} 0x${number}`);
       if (lock !== undefined) yield lock;
     }
   }

@@ -63,7 +63,11 @@ export class FrameTable extends FrameFields {
   pinsReleased = 0;
   override readonly zeroFrame: number;
   /** First frames of large anonymous folios of which a part is mapped no more: worth splitting when memory is short. */
-  readonly deferredSplit = new Set<number>();
+  get deferredSplit(): Set<number> {
+    this.#deferredSplit ??= new Set();
+    return this.#deferredSplit;
+  }
+  #deferredSplit: Set<number> | null = null;
   /** The lists of reclaim; a folio that is freed leaves its list. */
   readonly lru: LruLists;
   observer: FrameObserver | null = null;
@@ -77,7 +81,7 @@ export class FrameTable extends FrameFields {
   readonly #memory: PhysicalMemory;
   readonly #poison: Uint8Array | null;
   /** Of folios of more than one frame, by index of the first. */
-  readonly #large = new Map<number, LargeMapcount>();
+  #large: Map<number, LargeMapcount> | null = null;
 
   /** Takes one frame at once, for the zero page. */
   constructor(init: FrameTableInit) {
@@ -150,7 +154,7 @@ export class FrameTable extends FrameFields {
       this.flagWords[at + tail] = FrameFlag.Tail;
       this.indexes[at + tail] = at;
     }
-    if (order > 0) this.#large.set(at, new LargeMapcount());
+    if (order > 0) this.#setLarge(at);
     this.observer?.allocated(frame, order);
     return frame;
   }
@@ -185,8 +189,13 @@ export class FrameTable extends FrameFields {
       throw new Error(`frame 0x${frame.toString(16)} is no free huge page`);
     }
     this.refcounts[at] = 1;
-    this.#large.set(at, new LargeMapcount());
+    this.#setLarge(at);
     this.observer?.allocated(frame, this.orders[at] as number);
+  }
+
+  #setLarge(at: number): void {
+    this.#large ??= new Map();
+    this.#large.set(at, new LargeMapcount());
   }
 
   #resetHugetlb(at: number, count: number): void {
@@ -301,7 +310,7 @@ export class FrameTable extends FrameFields {
   /** Map counts of the folio of more than one frame that `frame` belongs to. @param changes the caller changes them */
   large(frame: number, changes = false): LargeMapcount {
     const head = this.head(frame);
-    const large = this.#large.get(changes ? this.changed(head) : this.at(head));
+    const large = this.#large?.get(changes ? this.changed(head) : this.at(head));
     if (large === undefined) throw new Error(`frame 0x${frame.toString(16)} is no large folio's`);
     return large;
   }
@@ -391,8 +400,8 @@ export class FrameTable extends FrameFields {
     const folioFlags = (this.flagWords[at] as number) & ~PER_FRAME_FLAGS;
     if (this.large(head).total !== 0) throw new Error(`frame 0x${head.toString(16)} is split while mapped`);
     if (this.maybeDmaPinned(head)) throw new Error(`frame 0x${head.toString(16)} is split while pinned`);
-    this.#large.delete(at);
-    this.deferredSplit.delete(head);
+    this.#large?.delete(at);
+    this.#deferredSplit?.delete(head);
     if (this.lru.listOf(head) !== -1) this.lru.split(head, count);
     for (let i = 0; i < count; i++) {
       const own = (this.flagWords[at + i] as number) & PER_FRAME_FLAGS & ~(FrameFlag.Head | FrameFlag.Tail);
@@ -444,15 +453,12 @@ export class FrameTable extends FrameFields {
     }
     const hugetlb = ((this.flagWords[at] as number) & FrameFlag.Hugetlb) !== 0;
     if (((this.flagWords[at] as number) & FrameFlag.Lru) !== 0) this.lru.remove(head, count);
-    if (order > 0 && this.#large.get(at)?.entire !== 0) {
+    if (order > 0 && this.#large?.get(at)?.entire !== 0) {
       throw new Error(`frame 0x${head.toString(16)} is freed while it is mapped whole`);
     }
-    this.#large.delete(at);
-    this.deferredSplit.delete(head);
-    if (this.pointCount > MOST_POINTS && this.points[at] !== null) {
-      this.points[at] = null;
-      this.pointCount--;
-    }
+    this.#large?.delete(at);
+    this.#deferredSplit?.delete(head);
+    if (this.pointCount > MOST_POINTS) this.forgetPoint(at);
     for (let i = 0; i < count; i++) {
       if ((this.mapcounts[at + i] as number) !== 0) {
         throw new Error(

@@ -90,7 +90,7 @@ export class PageTables implements Halves {
   readonly #pageTags: PageTags | null;
   readonly #tables = new Map<number, TablePage>();
   /** Tables asked for last, by the end of their frame's number: most of a walk would be look-ups in the map. */
-  readonly #recent: (TablePage | null)[] = new Array<TablePage | null>(RECENT).fill(null);
+  readonly #recent: (TablePage | null | undefined)[] = [];
   /** Scratch for entries that are being made. */
   readonly #made: Halves = { hi: 0, lo: 0 };
 
@@ -104,8 +104,8 @@ export class PageTables implements Halves {
 
   /** The table in `frame`; a frame that holds none is our mistake. */
   tableAt(frame: number): TablePage {
-    const recent = this.#recent[frame % RECENT] as TablePage | null;
-    return recent !== null && recent.frame === frame ? recent : this.#remember(frame);
+    const recent = this.#recent[frame % RECENT];
+    return recent !== undefined && recent !== null && recent.frame === frame ? recent : this.#remember(frame);
   }
 
   #remember(frame: number): TablePage {

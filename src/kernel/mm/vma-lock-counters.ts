@@ -38,10 +38,11 @@ export class VmaLockCounters {
   miss = 0;
   /** Why the last attempt failed; good until the next step. */
   last: VmaLockFailure | null = null;
-  readonly #reasons = new Map<VmaLockFailure, number>();
+  #reasons: Map<VmaLockFailure, number> | null = null;
 
   note(reason: VmaLockFailure): void {
     this.last = reason;
+    this.#reasons ??= new Map();
     this.#reasons.set(reason, this.of(reason) + 1);
     if (reason === VmaLockFailure.Detached) this.miss++;
     else this.abort++;
@@ -49,6 +50,6 @@ export class VmaLockCounters {
 
   /** How often for this reason. */
   of(reason: VmaLockFailure): number {
-    return this.#reasons.get(reason) ?? 0;
+    return this.#reasons?.get(reason) ?? 0;
   }
 }

@@ -34,10 +34,12 @@ interface Descriptor {
 const FIRST_DESCRIPTOR = 3;
 
 export class DescriptorTable {
-  readonly #entries = new Map<number, Descriptor>();
+  /** Made with the first descriptor: most processes have none. */
+  #entries: Map<number, Descriptor> | null = null;
 
   /** The lowest free number refers to the file from now on. */
   install(file: OpenFile, closeOnExec = false): number {
+    this.#entries ??= new Map();
     let number = FIRST_DESCRIPTOR;
     while (this.#entries.has(number)) number++;
     this.#entries.set(number, { file, closeOnExec });
@@ -46,24 +48,23 @@ export class DescriptorTable {
   }
 
   get(number: number): OpenFile | undefined {
-    return this.#entries.get(number)?.file;
+    return this.#entries?.get(number)?.file;
   }
 
   /** fork: the same files under the same numbers. One step. */
   duplicate(): DescriptorTable {
     const copy = new DescriptorTable();
-    for (const [number, entry] of this.#entries) {
-      copy.#entries.set(number, entry);
-      entry.file.count++;
-    }
+    if (this.#entries === null) return copy;
+    copy.#entries = new Map(this.#entries);
+    for (const { file } of this.#entries.values()) file.count++;
     return copy;
   }
 
   /** 0 or -EBADF. */
   *close(current: TaskStruct, number: number): Task<number> {
-    const entry = this.#entries.get(number);
+    const entry = this.#entries?.get(number);
     if (entry === undefined) return -EBADF;
-    this.#entries.delete(number);
+    this.#entries?.delete(number);
     const { file } = entry;
     yield file.change;
     file.count--;
@@ -72,11 +73,11 @@ export class DescriptorTable {
   }
 
   *closeAll(current: TaskStruct): Task<void> {
-    for (const number of [...this.#entries.keys()]) yield* this.close(current, number);
+    for (const number of [...(this.#entries?.keys() ?? [])]) yield* this.close(current, number);
   }
 
   *closeOnExec(current: TaskStruct): Task<void> {
-    for (const [number, { closeOnExec }] of [...this.#entries]) {
+    for (const [number, { closeOnExec }] of [...(this.#entries ?? [])]) {
       if (closeOnExec) yield* this.close(current, number);
     }
   }

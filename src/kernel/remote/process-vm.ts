@@ -150,7 +150,7 @@ function* copyPages(
 ): Task<number> {
   const { machine, copyPoints, remoteCounters, watcher } = current.kernel;
   const { memory } = machine;
-  const bounce = new Uint8Array(PAGE_SIZE);
+  const bounce = new Uint8Array(Math.min(PAGE_SIZE, length));
   let offset = firstOffset;
   let left = length;
   for (let slot = 0; left > 0 && iterator.count > 0; slot++) {

@@ -55,19 +55,21 @@ export class RemoteCounters {
   vmaLookups = 0;
   /** Walks of page tables down to one entry, locked and lockless: the lockless one counts for each that it comes to. */
   walks = 0;
-  readonly #fallbacks = new Map<RemoteFallback, number>();
+  #fallbacks: Map<RemoteFallback, number> | null = null;
 
   noteFallback(reason: RemoteFallback): void {
+    this.#fallbacks ??= new Map();
     this.#fallbacks.set(reason, this.fallbacks(reason) + 1);
   }
 
   /** How often for this reason. */
   fallbacks(reason: RemoteFallback): number {
-    return this.#fallbacks.get(reason) ?? 0;
+    return this.#fallbacks?.get(reason) ?? 0;
   }
 
   /** Those that happened, in the order in which they first did. */
   fallbackReasons(): ReadonlyMap<RemoteFallback, number> {
+    this.#fallbacks ??= new Map();
     return this.#fallbacks;
   }
 }

@@ -1,5 +1,5 @@
 /** Lets a policy choose, and counts the states that the run comes through. */
-import { type Footprint, mix, objectKey } from '../../base/footprint.ts';
+import { type Footprint, mix, pointKey } from '../../base/footprint.ts';
 import { PointKind, type SchedPoint } from '../../base/task.ts';
 import type { Candidate, Policy, RunView } from '../policy/policy.ts';
 import { type StateCounter, StateHash } from './state-hash.ts';
@@ -66,7 +66,7 @@ export class CountingPolicy implements Policy {
     if (point === null) return;
     const hash = this.#hash;
     if (this.footprints) touchAll(hash, footprint);
-    else hash.touch(objectKey(point.object), point.kind === PointKind.Read ? 0 : 1);
+    else hash.touch(pointKey(point), point.kind === PointKind.Read ? 0 : 1);
     hash.end();
     this.#states.add(hash.high, hash.low);
     this.#point = null;

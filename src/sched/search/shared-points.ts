@@ -3,7 +3,7 @@
  * of them writing. Only there can the order of two steps matter, so a search that has few changes of order to spend spends
  * them there. Learnt from runs with footprints; a point is told by its operation and the name of its object.
  */
-import { type Footprint, hashText, mix, objectKey } from '../../base/footprint.ts';
+import { type Footprint, hashText, mix, pointKey } from '../../base/footprint.ts';
 import type { SchedPoint } from '../../base/task.ts';
 
 /** `#owners`: more than one actor. */
@@ -68,12 +68,13 @@ export class SharedPoints {
     return this.#owners.get(key) === MANY && this.#written.has(key);
   }
 
-  #keyOf({ operation, object }: SchedPoint): number {
+  #keyOf(point: SchedPoint): number {
+    const { operation } = point;
     let hash = this.#operations.get(operation);
     if (hash === undefined) {
       hash = hashText(operation);
       this.#operations.set(operation, hash);
     }
-    return mix(hash ^ objectKey(object));
+    return mix(hash ^ pointKey(point));
   }
 }

@@ -45,19 +45,72 @@ export class AssertionFailure extends Error {
   override readonly name = 'AssertionFailure';
 }
 
+/**
+ * A call that a program has made. It begins when the program's `yield*` takes it up, which from then on resumes the call
+ * itself: a program's calls are resumed at every step of a run, and a generator around each would cost as much as the step.
+ */
+class Call<T> implements Task<T> {
+  readonly name: string;
+  begun = false;
+  readonly #context: ProcessContext;
+  readonly #task: Task<T>;
+  /** Every other call that was made must have begun before this one. */
+  readonly #isLast: boolean;
+
+  constructor(context: ProcessContext, name: string, task: Task<T>, isLast: boolean) {
+    this.#context = context;
+    this.name = name;
+    this.#task = task;
+    this.#isLast = isLast;
+  }
+
+  [Symbol.iterator](): Task<T> {
+    this.#begin();
+    return this.#task;
+  }
+
+  next(): IteratorResult<SchedPoint, T> {
+    if (!this.begun) this.#begin();
+    return this.#task.next();
+  }
+
+  return(value: T): IteratorResult<SchedPoint, T> {
+    return this.#task.return(value);
+  }
+
+  throw(error: unknown): IteratorResult<SchedPoint, T> {
+    return this.#task.throw(error);
+  }
+
+  get [Symbol.toStringTag](): string {
+    return 'Call';
+  }
+
+  #begin(): void {
+    this.begun = true;
+    const { active } = this.#context.run;
+    if (active !== this.#context) throw new InputError(notOwn(this.name, this.#context, active));
+    if (this.#isLast) this.#context.checkAllRun(`before ${this.name}`);
+  }
+}
+
 export class ProcessContext {
   readonly task: TaskStruct;
   readonly run: ProcessRun;
   /** Depth of `User.attempt`. */
   attempts = 0;
-  /** Signals that come back as values wherever they are raised (`User.sigaction`). */
-  readonly returnedSignals = new Set<string>();
-  /** Signals whose address keeps its tag bits (SA_EXPOSE_TAGBITS). */
-  readonly exposedSignals = new Set<string>();
+  /** Signals that come back as values wherever they are raised, and those whose address keeps its tag bits. */
+  #returnedSignals: readonly string[] = [];
+  #exposedSignals: readonly string[] = [];
   /** The process is gone: its program is not resumed. */
   dead = false;
   /** `dead`, and nothing of it runs any more. */
   ended = false;
+  /** Its program has ended, and it still has its memory. */
+  lingers = false;
+  /** Its program has come to its end, and returned `value`. */
+  returned = false;
+  value: unknown = undefined;
   /** Inside a call: what is thrown now is not the program's mistake. */
   calls = 0;
   /** execve has succeeded: the program that runs in place of the one that made the call. */
@@ -75,8 +128,8 @@ export class ProcessContext {
     this.accessPoint = new SchedPoint(PointKind.Write, task.object, 'user access', StepCost.None);
   }
 
-  /** Names of calls that the program has made and not run yet. */
-  readonly #notRun = new Set<{ readonly name: string }>();
+  /** Calls that the program has made since all that were made had begun. */
+  readonly #made: Call<unknown>[] = [];
 
   pidOf(name: string): number {
     return this.run.pidOf(name);
@@ -85,8 +138,8 @@ export class ProcessContext {
   /** exec: no signal comes back as a value any more. */
   forgetHandlers(): void {
     this.attempts = 0;
-    this.returnedSignals.clear();
-    this.exposedSignals.clear();
+    this.#returnedSignals = [];
+    this.#exposedSignals = [];
   }
 
   /** Another program begins in this process; what the one before was about to do is forgotten. */
@@ -94,7 +147,7 @@ export class ProcessContext {
     this.forgetHandlers();
     this.executes = null;
     this.calls = 0;
-    this.#notRun.clear();
+    this.#made.length = 0;
   }
 
   /** A call of the program: when it begins, every other one that was made must have begun. */
@@ -108,23 +161,18 @@ export class ProcessContext {
   }
 
   #tracked<T>(name: string, call: Task<T>, isLast: boolean): Task<T> {
-    const made = { name };
-    this.#notRun.add(made);
-    return this.#begin(made, call, isLast);
-  }
-
-  *#begin<T>(made: { readonly name: string }, call: Task<T>, isLast: boolean): Task<T> {
-    this.#notRun.delete(made);
-    if (this.run.active !== this) throw new InputError(notOwn(made.name, this, this.run.active));
-    if (isLast) this.checkAllRun(`before ${made.name}`);
-    return yield* call;
+    const made = new Call(this, name, call, isLast);
+    this.#made.push(made);
+    return made;
   }
 
   /** @throws InputError for a call that was made and not run: a generator does nothing by itself */
   checkAllRun(when: string): void {
-    for (const { name } of this.#notRun) {
-      throw new InputError(`${name} was made and not run ${when}: is its yield* missing?`);
+    for (let at = 0; at < this.#made.length; at++) {
+      const { begun, name } = this.#made[at] as Call<unknown>;
+      if (!begun) throw new InputError(`${name} was made and not run ${when}: is its yield* missing?`);
     }
+    this.#made.length = 0;
   }
 
   /** A task like every call, though it never gets to a point. */
@@ -134,14 +182,25 @@ export class ProcessContext {
     });
   }
 
+  /** `User.sigaction`. */
+  handleSignal(name: string, returned: boolean, exposed: boolean): void {
+    this.#returnedSignals = withOrWithout(this.#returnedSignals, name, returned);
+    this.#exposedSignals = withOrWithout(this.#exposedSignals, name, exposed);
+  }
+
   /** Does a signal come back as a value instead of killing the process? */
   returnsSignal(name: string): boolean {
-    return this.attempts > 0 || this.returnedSignals.has(name);
+    return this.attempts > 0 || this.#returnedSignals.includes(name);
   }
 
   exposesTagBits(name: string): boolean {
-    return this.exposedSignals.has(name);
+    return this.#exposedSignals.includes(name);
   }
+}
+
+function withOrWithout(names: readonly string[], name: string, has: boolean): readonly string[] {
+  const others = names.filter((other) => other !== name);
+  return has ? [...others, name] : others;
 }
 
 /**
@@ -159,9 +218,18 @@ export function* systemCall<Raw, T>(
   const { task } = context;
   context.calls++;
   yield context.enterPoint;
-  const interrupted = yield* raiseTagFault(context);
-  const outcome = interrupted ?? (yield* inKernel(context, name, args, body, toOutcome));
-  yield* returnToUser(context);
+  const first = takeTagFault(task);
+  let outcome: Outcome<T>;
+  if (first !== null) outcome = yield* raise(context, first);
+  else {
+    emitEnter(context, name, args);
+    const fault = enterSystemCall(task);
+    outcome = fault === null ? toOutcome(yield* body) : errnoFailure(-ERESTARTNOINTR);
+    emitExit(context, name, outcome);
+    exitToUserMode(task);
+    if (fault !== null) outcome = yield* raise(context, fault);
+  }
+  if (task.fatalSignalPending() || task.ptraceTrapPending) yield* returnToUser(context);
   if (!context.dead) context.calls--;
   else yield task.startPoint;
   return outcome;
@@ -171,22 +239,6 @@ export function* systemCall<Raw, T>(
 export function* raiseTagFault(context: ProcessContext): Task<SignalFailure | null> {
   const fault = takeTagFault(context.task);
   return fault === null ? null : yield* raise(context, fault);
-}
-
-function* inKernel<Raw, T>(
-  context: ProcessContext,
-  name: string,
-  args: readonly string[],
-  body: Task<Raw>,
-  toOutcome: (raw: Raw) => Outcome<T>,
-): Task<Outcome<T>> {
-  const { task } = context;
-  emitEnter(context, name, args);
-  const fault = enterSystemCall(task);
-  const outcome = fault === null ? toOutcome(yield* body) : errnoFailure(-ERESTARTNOINTR);
-  emitExit(context, name, outcome);
-  exitToUserMode(task);
-  return fault === null ? outcome : yield* raise(context, fault);
 }
 
 /**

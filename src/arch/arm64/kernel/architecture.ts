@@ -30,12 +30,12 @@ function processor(options: ProcessorOptions): Required<ProcessorOptions> {
   return { cpuModel, levels: checkedLevels(options.levels ?? 4, cpuModel, modelsByLevels), tlbProfile };
 }
 
-function createKernelArch({ machine, initRootFrame, retention, ...options }: ArchOptions): KernelArch {
+function createKernelArch(options: ArchOptions): KernelArch {
   const { cpuModel, levels, tlbProfile } = processor(options);
   return new Arm64KernelArch({
-    machine,
-    initRootFrame,
-    ...(retention === undefined ? {} : { retention }),
+    machine: options.machine,
+    initRootFrame: options.initRootFrame,
+    retention: options.retention ?? 'profile',
     features: namedIn('CPU model', CPU_MODELS, cpuModel),
     levels: levels === 5 ? 5 : 4,
     tlbProfile: namedIn('TLB profile', TLB_PROFILES, tlbProfile),

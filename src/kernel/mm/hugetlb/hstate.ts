@@ -41,7 +41,7 @@ export class Hstate extends SharedObject {
   readonly #frames: FrameTable;
   readonly #free: number[] = [];
   /** Pages in use whose release gives the promise back that they used up (`HPG_restore_reserve`). */
-  readonly #restoreReserve = new Set<number>();
+  #restoreReserve: Set<number> | null = null;
 
   constructor(frames: FrameTable, format: PagingFormat, level: number) {
     super(`hugetlb ${format.levels[level]?.name}`);
@@ -89,7 +89,7 @@ export class Hstate extends SharedObject {
     this.freeHugePages--;
     if (reserved) {
       this.acctMemory(-1);
-      this.#restoreReserve.add(frame);
+      this.setRestoreReserve(frame);
     }
     this.#frames.useHugetlb(frame);
     return frame;
@@ -97,26 +97,27 @@ export class Hstate extends SharedObject {
 
   /** The last reference of a page is gone: `FrameTable` calls this. */
   enqueue(frame: number): void {
-    if (this.#restoreReserve.delete(frame)) this.resvHugePages++;
+    if (this.#restoreReserve?.delete(frame) === true) this.resvHugePages++;
     this.freeHugePages++;
     this.#free.push(frame);
   }
 
   /** Pages in use whose release makes a promise again. */
   get restoring(): number {
-    return this.#restoreReserve.size;
+    return this.#restoreReserve?.size ?? 0;
   }
 
   restoresReserve(frame: number): boolean {
-    return this.#restoreReserve.has(frame);
+    return this.#restoreReserve?.has(frame) === true;
   }
 
   setRestoreReserve(frame: number): void {
+    this.#restoreReserve ??= new Set();
     this.#restoreReserve.add(frame);
   }
 
   clearRestoreReserve(frame: number): void {
-    this.#restoreReserve.delete(frame);
+    this.#restoreReserve?.delete(frame);
   }
 }
 
