@@ -19,6 +19,8 @@ export interface CheckRun {
   readonly retention?: Retention;
   /** Seeds from 1 on, each with the policies that draw and that stall. */
   readonly seeds: number;
+  /** Who waits in a way that a fatal signal ends may get one. */
+  readonly kills?: boolean;
   /** Breaks something in the kernel before anything runs. */
   readonly spoil?: (system: System) => void;
 }
@@ -27,10 +29,10 @@ export interface CheckRun {
 export function firstFindings(
   scenario: Scenario,
   checks: readonly string[],
-  { design = 'v0', bugs = [], retention = 'profile', seeds, spoil }: CheckRun,
+  { design = 'v0', bugs = [], retention = 'profile', kills = false, seeds, spoil }: CheckRun,
 ): readonly CheckFinding[] {
   const architecture = architectureNamed(inject('architecture'));
-  const settings = { design, kernelBugs: bugs, retention, maxSteps: 100_000 };
+  const settings = { design, kernelBugs: bugs, retention, hardware: { kills }, maxSteps: 100_000 };
   const runner = new ScenarioRunner(scenario, { architecture, ...settings });
   for (let seed = 1; seed <= seeds; seed++) {
     for (const policy of [new RandomPolicy(seed), new StallingPolicy(seed)]) {

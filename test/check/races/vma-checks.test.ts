@@ -60,6 +60,31 @@ describe('one statement of the locks of VMAs left out', () => {
   });
 });
 
+/** Two threads that map and unmap beside each other: each waits for mmap_lock while the other writes. */
+const mappers = defineScenario({
+  title: 'two threads that map',
+  programs: {
+    *main(u) {
+      const place = BASE + BigInt(16 * PAGE);
+      yield* u.must(
+        u.cloneVm(function* (other) {
+          yield* other.mmap({ address: place, bytes: PAGE, prot: 'rw', fixed: true });
+          yield* other.munmap(place, PAGE);
+        }, 'other'),
+      );
+      yield* u.mmap({ address: BASE, bytes: PAGE, prot: 'rw', fixed: true });
+      yield* u.munmap(BASE, PAGE);
+    },
+  },
+});
+
+describe('a task that is killed while it waits for mmap_lock', () => {
+  it('gives back nothing that the writer holds', () => {
+    const checks = ['vma-tree-change', 'anon-page-reachable', 'vma-lock-count'];
+    expect(firstFindings(mappers, checks, { kills: true, seeds: 40 })).toEqual([]);
+  });
+});
+
 /** The kernel as it is, but for one method. */
 function everything(): readonly string[] {
   return firstFindings(single, CHECK_NAMES, { seeds: 1 }).map(({ check, text }) => `${check}: ${text}`);
