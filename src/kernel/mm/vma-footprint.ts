@@ -65,6 +65,13 @@ export class VmaFootprint implements VmaWatcher {
     this.#next?.forked(copy, source);
   }
 
+  /** The VMA's number, against that of mmap_lock's write section. */
+  lookedAtLock(vma: VmArea, mm: MmStruct): void {
+    if (!this.#footprint.enabled) return;
+    this.#footprint.readObject(vma);
+    this.#footprint.readObject(mm.mmapLock);
+  }
+
   speculationBegun(mm: MmStruct): void {
     this.#next?.speculationBegun(mm);
   }

@@ -48,6 +48,7 @@ export function* vmaStartRead(current: TaskStruct, mm: MmStruct, vma: VmArea): T
 
 /** Only a hint, which spares writers a cache line that bounces: the look that counts comes when the reader is counted. */
 export function isSeenWriteLocked(mm: MmStruct, vma: VmArea): boolean {
+  if (vma.watcher !== null) vma.watcher.lookedAtLock?.(vma, mm);
   return isVmaWriteLocked(mm, vma);
 }
 
@@ -68,6 +69,7 @@ export function countReader(current: TaskStruct, vma: VmArea): VmaLockFailure | 
  * refuse us.
  */
 export function mayStay(mm: MmStruct, vma: VmArea): boolean {
+  if (vma.watcher !== null) vma.watcher.lookedAtLock?.(vma, mm);
   return vma.mm === mm && !isVmaWriteLocked(mm, vma);
 }
 

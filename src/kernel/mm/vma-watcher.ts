@@ -38,6 +38,8 @@ export interface VmaWatcher {
   treeChanges(mm: MmStruct, vma: VmArea, change: TreeChange, start: number, end: number): void;
   /** Ptes of `source` are about to be copied for `copy`, by fork. */
   forked(copy: VmArea, source: VmArea): void;
+  /** Somebody without a lock has looked whether it is write-locked, by the number of this mm. */
+  lookedAtLock?(vma: VmArea, mm: MmStruct): void;
   /** `mmap_lock_speculate_try_begin` gave a number. */
   speculationBegun(mm: MmStruct): void;
   /** `mmap_lock_speculate_retry` was asked. */
