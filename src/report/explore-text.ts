@@ -1,9 +1,12 @@
 /** What `tablewalk explore` prints: the picture of each finding, the rule it breaks, how to see it again, how far it went. */
 import type { ExploreResult, Finding } from '../userland/explore/explore.ts';
-import type { TracedRun } from '../userland/explore/traced-run.ts';
-import { type ScheduleTimelineOptions, scheduleTimelineText } from './schedule-timeline.ts';
+import type { TaskPlace, TracedRun } from '../userland/explore/traced-run.ts';
+import { DEFAULT_WIDTH, type ScheduleTimelineOptions, scheduleTimelineText } from './schedule-timeline.ts';
+import { wrapped } from './timeline-text.ts';
 
 export interface ExploreTextOptions extends ScheduleTimelineOptions {
+  /** Every step is shown; default false: those that the finding is about. */
+  readonly all?: boolean;
   /** The command that replays a schedule of this exploration; default: none is shown. */
   readonly command?: (schedule: string) => string;
 }
@@ -20,16 +23,17 @@ export function exploreText(result: ExploreResult, options: ExploreTextOptions =
 }
 
 function findingLines(finding: Finding, result: ExploreResult, options: ExploreTextOptions): string[] {
-  const { text, rule, source, schedule, run, steps, preemptions } = finding;
+  const { text, rule, source, schedule, run, steps, preemptions, traced, remark } = finding;
   const [first = '', ...more] = text.split('\n');
   const command = options.command?.(schedule);
   return [
-    pictureOf(result, finding.traced, finding, options),
-    '',
+    ...(traced.trace.length === 0 ? [] : [pictureOf(result, traced, finding, options), '']),
     `FOUND: ${findingName(finding)}: ${first}`,
     ...more,
     ...(rule === null ? [] : [`  rule: ${rule}`]),
     ...(source === null ? [] : [`  source: ${source}`]),
+    ...traced.places.flatMap((place) => placeLines(place, traced.steps, options)),
+    ...(remark === null ? [] : [`  note: ${remark}`]),
     `  ${count(steps, 'step')}, ${count(preemptions, 'switch', 'switches')} that the schedule makes${found(run, result)}`,
     ...(command === undefined ? [] : [`  replay: ${command}`]),
     `schedule: ${schedule}`,
@@ -37,9 +41,21 @@ function findingLines(finding: Finding, result: ExploreResult, options: ExploreT
   ];
 }
 
+/** Where in the kernel a task was: its functions, from the innermost on. */
+function placeLines(
+  { task, step, functions, at }: TaskPlace,
+  steps: number,
+  { width = DEFAULT_WIDTH }: ExploreTextOptions,
+): string[] {
+  const when = step === steps ? `step ${withCommas(step)}` : `last at step ${withCommas(step)}`;
+  const where = at === null ? '' : ` (${at})`;
+  return wrapped(`  ${task}, ${when}: ${functions.join(' ← ')}${where}`, width);
+}
+
 const found = (run: number, { ended }: ExploreResult): string => {
   if (ended === 'replayed') return '';
-  return run === 0 ? '; every CPU given the same time shows it' : `; first seen in run ${withCommas(run)}`;
+  const first = `; first seen in run ${withCommas(run)}`;
+  return run === 1 ? `${first}, in which every CPU gets the same time` : first;
 };
 
 /** A check has a name; what is no check says what it is. */
@@ -48,18 +64,20 @@ export const findingName = ({ kind, name }: Finding): string =>
 
 function pictureOf(
   { cpus, settings }: ExploreResult,
-  { trace, events }: TracedRun,
+  traced: TracedRun,
   finding: Finding | null,
   options: ExploreTextOptions,
 ): string {
   const timeline = {
     cpus,
     arch: settings.run.architecture.name,
-    steps: trace,
-    events,
+    steps: traced.trace,
+    events: traced.events,
     objects: finding?.objects ?? [],
     waits: finding?.waits ?? [],
+    stands: traced.stands,
     found: finding === null ? null : findingName(finding),
+    all: options.all === true,
   };
   return scheduleTimelineText(timeline, options);
 }
@@ -98,23 +116,23 @@ function verdict(result: ExploreResult): string {
 function spaceOf({ preemptions, schedule, shard }: ExploreResult['settings']): string {
   const bound = preemptions === null ? '' : ` with at most ${count(preemptions, 'preemption')}`;
   const after = schedule === null ? '' : ' that begins as the given one';
-  return `${after}${bound}${shardText(shard)}`.trim() || 'there is';
+  const part = shard.count === 1 ? '' : ` in shard ${shard.index}/${shard.count}`;
+  return `${after}${bound}${part}`.trim() || 'there is';
 }
 
-const shardText = ({ index, count: all }: ExploreResult['settings']['shard']): string =>
-  all === 1 ? '' : ` of shard ${index}/${all}`;
-
-function extent({ settings, distinctStates, redundant, deepest, checks }: ExploreResult): string {
+function extent({ settings, distinctStates, redundant, deepest, checks, runs }: ExploreResult): string {
   const { policy, seed, preemptions, depth, reduction, shard } = settings;
   const own = {
-    dfs: `, ${preemptions === null ? 'any number of' : `at most ${preemptions}`} preemptions, ${reduction ? 'with' : 'without'} reduction`,
+    dfs: `, ${preemptions === null ? 'any number of preemptions' : `at most ${count(preemptions, 'preemption')}`}, ${reduction ? 'with' : 'without'} reduction`,
     pct: `, depth ${depth}, seed ${seed}`,
     auto: `, seed ${seed}`,
     random: `, seed ${seed}`,
     stalling: `, seed ${seed}`,
   }[policy];
+  const part = shard.count === 1 ? '' : `, shard ${shard.index}/${shard.count}`;
+  const seen = runs + redundant <= 1 ? 'not begun' : count(distinctStates, 'distinct state');
   return (
-    `search ${policy}${own}${shardText(shard)}: ${count(distinctStates, 'distinct state')}, ` +
+    `search ${policy}${own}${part}: ${seen}, ` +
     `${redundant === 0 ? '' : `${count(redundant, 'run')} given up as redundant, `}longest run ${count(deepest, 'step')}, ` +
     `${count(checks.on.length, 'check')} on`
   );
@@ -139,6 +157,7 @@ export function exploreJson(result: ExploreResult, command: (schedule: string) =
     checks,
     findings: result.findings.map(({ traced, ...finding }) => ({
       ...finding,
+      places: traced.places,
       command: command(finding.schedule),
       timeline: timelineJson(traced),
     })),

@@ -4,6 +4,7 @@
  * The rest is counted.
  */
 import type { MachineEvent } from '../hardware/event-sink.ts';
+import type { StandingTask } from '../userland/explore/explored-runs.ts';
 import type { TracedStep } from '../userland/explore/traced-run.ts';
 import { eventText } from './timeline-text.ts';
 
@@ -17,8 +18,12 @@ export interface ScheduleTimeline {
   readonly objects: readonly string[];
   /** Who waits for what at the end, in a deadlock. */
   readonly waits: readonly TimelineWait[];
+  /** What tasks that were not at their ends would have done next. */
+  readonly stands: readonly StandingTask[];
   /** What is found at the end; null when nothing is. */
   readonly found: string | null;
+  /** Every step is shown. */
+  readonly all: boolean;
 }
 
 export interface TimelineWait {
@@ -55,13 +60,12 @@ const SILENT_EVENTS: ReadonlySet<MachineEvent['kind']> = new Set([
   'task-switch',
   'lock-acquire',
   'walk',
-  'tlb-fill',
 ]);
 
 export function timelineRows(timeline: ScheduleTimeline): TimelineRow[] {
   const begin = firstTurn(timeline.steps);
   const rows = new RowBuilder(timeline, begin, sharedObjects(timeline.steps, begin)).rows();
-  return rows.length <= MANY_ROWS ? rows : new RowBuilder(timeline, begin, new Set()).rows();
+  return timeline.all || rows.length <= MANY_ROWS ? rows : new RowBuilder(timeline, begin, new Set()).rows();
 }
 
 /** Index of the first step that the schedule has put before one that could have been made instead. */
@@ -131,8 +135,10 @@ class RowBuilder {
   }
 
   #isShown(step: TracedStep, index: number): boolean {
-    const { steps, objects } = this.#timeline;
-    if (step.kind !== 'step' || index === steps.length - 1 || objects.includes(step.object)) return true;
+    const { steps, objects, all } = this.#timeline;
+    if (all || step.kind !== 'step' || index === steps.length - 1 || objects.includes(step.object))
+      return true;
+    if (step.frames.some((frame) => objects.includes(frame))) return true;
     return index >= this.#begin && this.#shown.has(step.object) && !step.inside?.startsWith(SWITCH);
   }
 
@@ -150,17 +156,22 @@ class RowBuilder {
     const { steps } = this.#timeline;
     const before = steps[index - 1] as TracedStep;
     const next = steps.findIndex((later, at) => at > index && actorOf(later) === actorOf(before));
-    const at = next < 0 ? '' : ` before ${this.#upcoming(next)}`;
+    const at = next < 0 ? this.#stand(actorOf(before)) : ` before ${this.#upcoming(next)}`;
     const text = `switch ${++this.#switches}: ${actorOf(before)} stops${at}`;
     this.#rows.push({ kind: 'switch', cpu: step.cpu, text });
   }
 
+  /** Where somebody stood that made no step any more. */
+  #stand(actor: string): string {
+    const stand = this.#timeline.stands.find(({ task }) => task === actor);
+    return stand === undefined ? '' : ` before ${upcomingText(stand)}`;
+  }
+
   /** What a step is about to do. */
   #upcoming(index: number): string {
-    const { operation, object } = this.#timeline.steps[index] as TracedStep;
-    if (operation === 'user access') return 'an access to memory';
     const call = this.#eventsOf(index).find(({ kind }) => kind === 'syscall-enter');
-    return call?.kind === 'syscall-enter' ? `the call ${call.name}` : `${operation} of ${object}`;
+    if (call?.kind === 'syscall-enter') return `the call ${call.name}`;
+    return upcomingText(this.#timeline.steps[index] as TracedStep);
   }
 
   #task({ task, cpu }: TracedStep): void {
@@ -173,14 +184,23 @@ class RowBuilder {
   #eventsOf(index: number): MachineEvent[] {
     const { steps, events } = this.#timeline;
     const first = (steps[index] as TracedStep).firstEvent;
-    return events.slice(first, steps[index + 1]?.firstEvent).filter(({ kind }) => !SILENT_EVENTS.has(kind));
+    return events.slice(first, steps[index + 1]?.firstEvent).filter((event) => this.#isTold(event));
+  }
+
+  /** Of what TLBs take up, only what the finding is about. */
+  #isTold(event: MachineEvent): boolean {
+    const { objects, all } = this.#timeline;
+    if (event.kind !== 'tlb-fill') return !SILENT_EVENTS.has(event.kind);
+    return all || objects.includes(`frame 0x${event.frame.toString(16)}`);
   }
 
   #event(event: MachineEvent, number: number): void {
     const task = 'task' in event ? event.task : null;
     for (const text of eventText(event, { arch: this.#timeline.arch })) {
       const own = task !== null && this.#taskOf.get(event.cpu) === task;
-      this.#add('event', event.cpu, number, own ? withoutName(text, task) : text, event.kind);
+      // Who waits for a lock is in the kernel: among its steps.
+      const lead = event.kind === 'lock-wait' ? '  ' : '';
+      this.#add('event', event.cpu, number, lead + (own ? withoutName(text, task) : text), event.kind);
     }
   }
 
@@ -209,6 +229,9 @@ class RowBuilder {
 /** `mmap(…)` says more than that there is a system call. */
 const repeatsEvent = ({ operation }: TracedStep, events: readonly MachineEvent[]): boolean =>
   events.length > 0 && (operation === 'syscall' || operation === 'user access');
+
+const upcomingText = ({ operation, object }: Pick<TracedStep, 'operation' | 'object'>): string =>
+  operation === 'user access' ? 'an access to memory' : `${operation} of ${object}`;
 
 const stepKind = ({ kind }: TracedStep): RowKind => (kind === 'step' ? 'step' : 'hardware');
 

@@ -24,7 +24,7 @@ export interface ScheduleTimelineOptions {
   readonly paint?: (kind: SchedulePaintKind, text: string, event: EventKind | null) => string;
 }
 
-const DEFAULT_WIDTH = 120;
+export const DEFAULT_WIDTH = 120;
 /** Less, and a column holds no line of a function and an object. */
 const LEAST_COLUMN = 34;
 /** Columns of this width have room for a column of objects. */

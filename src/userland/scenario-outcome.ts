@@ -61,7 +61,10 @@ export function firstViolation(
   return null;
 }
 
-/** What the run loop's result says; null: the tasks have come to their ends. @throws InputError for a schedule that does not fit */
+/** A schedule asks for what cannot be chosen: it is of another run. */
+export class ScheduleMisfit extends InputError {}
+
+/** What the run loop's result says; null: the tasks have come to their ends. @throws ScheduleMisfit */
 export function endOfResult(result: RunResult, scenario: Scenario): RunEnd | null {
   switch (result.kind) {
     case 'finished':
@@ -71,11 +74,18 @@ export function endOfResult(result: RunResult, scenario: Scenario): RunEnd | nul
     case 'step-limit':
       return { kind: 'step bound', text: wordsOf(result) };
     case 'impossible-choice':
-      throw new InputError(describeResult(result).split('\n')[0] as string, inFile(scenario));
+      throw new ScheduleMisfit(misfitOf(result), inFile(scenario));
     case 'stopped':
     case 'redundant':
       return { kind: 'stopped' };
   }
+}
+
+function misfitOf(result: Extract<RunResult, { readonly kind: 'impossible-choice' }>): string {
+  const [what = ''] = describeResult(result).split('\n');
+  return result.wanted === null
+    ? what
+    : `${what}; is it of other options, another architecture, or another version of the scenario?`;
 }
 
 /** Without its last line, the schedule: the result has it. */

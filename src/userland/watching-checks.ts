@@ -1,6 +1,6 @@
 /** The checks of src/check/races on one run after another, and what they found as the outcome of a run. */
 import { InputError } from '../base/input-error.ts';
-import type { CheckFinding } from '../check/races/check.ts';
+import type { CheckDefinition, CheckFinding } from '../check/races/check.ts';
 import { type AttachedChecks, CHECK_NAMES, CHECKS, RunChecks } from '../check/races/registry.ts';
 import type { RunEnd, ScenarioOutcome } from './scenario-outcome.ts';
 import type { System } from './system.ts';
@@ -10,10 +10,13 @@ export class WatchingChecks {
   readonly attach: (system: System) => void;
   #checks: AttachedChecks | null = null;
 
-  /** @throws InputError for a name that no check has */
-  constructor(wanted: boolean | readonly string[]) {
+  /**
+   * @param others that look on beside the checks, and are told first
+   * @throws InputError for a name that no check has
+   */
+  constructor(wanted: boolean | readonly string[], others: readonly CheckDefinition[] = []) {
     const names = wanted === true ? CHECK_NAMES : wanted === false ? [] : checkedNames(wanted);
-    const checks = new RunChecks(names);
+    const checks = new RunChecks(names, others);
     this.attach = (system) => {
       this.#checks = checks.attach(system);
     };

@@ -75,6 +75,8 @@ const masked = (text: string): string =>
     .replaceAll(folder, 'FOLDER')
     .replace(/^ *\d+(?= {2})/gm, (number) => '#'.padStart(number.length))
     .replace(/… \d+ steps alone …/g, '… # steps alone …')
+    .replace(/ last at step [\d,]+:/g, ' last at step #:')
+    .replace(/(\.ts):\d+\)/g, '$1:#)')
     .replace(/[\d,]+ (steps|distinct states?|checks|runs?)\b/g, '# $1')
     .replace(/(in run|--schedule|^schedule:) .*$/gm, '$1 #');
 

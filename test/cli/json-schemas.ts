@@ -89,6 +89,7 @@ const timeline = z.array(
     inside: z.string().nullable(),
     switches: z.boolean(),
     preempts: z.boolean(),
+    frames: lines,
     events: z.array(z.looseObject({ kind: z.string() })),
   }),
 );
@@ -133,6 +134,10 @@ export const explore = z.strictObject({
           holders: z.array(z.strictObject({ name: z.string(), mode: z.string() })),
         }),
       ),
+      places: z.array(
+        z.strictObject({ task: z.string(), step: count, functions: lines, at: z.string().nullable() }),
+      ),
+      remark: z.string().nullable(),
       run: count,
       schedule: z.string(),
       command: z.string(),

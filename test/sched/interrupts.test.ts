@@ -234,7 +234,11 @@ describe('a task that is alone beside a handler of a CPU without a task', () => 
     for (let seed = 0; seed < 20; seed++) {
       const quiet = new RandomPolicy(seed);
       const told = new RandomPolicy(seed);
-      const telling: Policy = { name: 'told', choose: (...asked) => told.choose(...asked), beforeStep() {} };
+      const telling: Policy = {
+        name: 'told',
+        choose: (offered, count) => told.choose(offered, count),
+        beforeStep() {},
+      };
       const recorded = schedule(quiet);
       expect(recorded).toBe(schedule(telling));
       expect(schedule(new ReplayPolicy(parseSchedule(recorded)))).toBe(recorded);

@@ -36,7 +36,7 @@ export function explore(
 export function replay(scenario: Scenario, arch: ArchitectureName, schedule: string): Problem | null {
   const settings = settleExploration({ architecture: architectureNamed(arch) });
   const runs = new ExploredRuns(scenario, settings.run, settings);
-  return traceRun(runs, new ReplayPolicy(parseSchedule(schedule)), 'replay').problem;
+  return traceRun(runs, new ReplayPolicy(parseSchedule(schedule))).problem;
 }
 
 /** What the table of exhibits calls a finding: the name of a check, or the kind of anything else. */

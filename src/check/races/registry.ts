@@ -4,6 +4,7 @@ import { anonPageReachable } from './anon-page-reachable.ts';
 import { audit } from './audit.ts';
 import { breakBeforeMake } from './break-before-make.ts';
 import type { CheckDefinition, CheckFinding } from './check.ts';
+import { entryBeyondMapping } from './entry-beyond-mapping.ts';
 import { foreignData } from './foreign-data.ts';
 import { forkUnlockedVma } from './fork-unlocked-vma.ts';
 import { frameFreedInUse } from './frame-freed-in-use.ts';
@@ -19,8 +20,10 @@ import { pteWithoutLock } from './pte-without-lock.ts';
 import { pteWithoutMappingLock } from './pte-without-mapping-lock.ts';
 import { refcountRules } from './refcount.ts';
 import { rightsAfterCall } from './rights-after-call.ts';
+import { sleepInAtomic } from './sleep-in-atomic.ts';
 import { staleRemoteAccess } from './stale-remote-access.ts';
 import { staleTlbEntry } from './stale-tlb-entry.ts';
+import { deadlock, lostWakeUp } from './stuck.ts';
 import { tornRemoteRead } from './torn-remote-read.ts';
 import { unpinnedMm } from './unpinned-mm.ts';
 import { useAfterFree } from './use-after-free.ts';
@@ -35,6 +38,8 @@ export const CHECKS: readonly CheckDefinition[] = [
   anonPageReachable,
   audit,
   breakBeforeMake,
+  deadlock,
+  entryBeyondMapping,
   foreignData,
   forkUnlockedVma,
   frameFreedInUse,
@@ -43,6 +48,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   lockHeldAtReturn,
   lockOrder,
   lostDirty,
+  lostWakeUp,
   mmUseAfterFree,
   pageTableUseAfterFree,
   pteOverwritten,
@@ -50,6 +56,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   pteWithoutMappingLock,
   refcountRules,
   rightsAfterCall,
+  sleepInAtomic,
   staleRemoteAccess,
   staleTlbEntry,
   tornRemoteRead,
@@ -77,10 +84,13 @@ export class RunChecks {
   readonly #checks: readonly CheckDefinition[];
   #watch: Watch | null = null;
 
-  /** @throws Error for a name that is no check's */
-  constructor(names: readonly string[] = CHECK_NAMES) {
+  /**
+   * @param others put in before the checks, so that they are told of everything first
+   * @throws Error for a name that is no check's
+   */
+  constructor(names: readonly string[] = CHECK_NAMES, others: readonly CheckDefinition[] = []) {
     for (const name of names) if (!CHECK_NAMES.includes(name)) throw new Error(`there is no check "${name}"`);
-    this.#checks = CHECKS.filter(({ name }) => names.includes(name));
+    this.#checks = [...others, ...CHECKS.filter(({ name }) => names.includes(name))];
   }
 
   /** Puts them on a system, before any task runs. What is given ends with the next call. */
@@ -97,7 +107,7 @@ export class RunChecks {
   #watchOf(system: WatchedSystem): Watch {
     const watch = new Watch(system);
     this.#watch = watch;
-    for (const check of this.#checks) check.attach(watch);
+    for (const check of this.#checks) check.attach?.(watch);
     return watch;
   }
 }

@@ -52,6 +52,9 @@ export interface ExploreSettings extends Required<Omit<ExploreOptions, 'runs' | 
   readonly run: RunConfig;
 }
 
+/** Steps of one run, unless it is told otherwise. */
+export const DEFAULT_STEPS = 100_000;
+
 const DEFAULTS: Required<Omit<ExploreOptions, 'runs' | 'schedule' | 'resume'>> = {
   policy: 'auto',
   seed: 1,
@@ -59,7 +62,7 @@ const DEFAULTS: Required<Omit<ExploreOptions, 'runs' | 'schedule' | 'resume'>> =
   depth: 3,
   reduction: true,
   shard: { index: 0, count: 1 },
-  maxSteps: 100_000,
+  maxSteps: DEFAULT_STEPS,
   checksOff: [],
   keepGoing: false,
   shrinkRuns: 2000,
@@ -88,7 +91,7 @@ export function settleExploration(config: ExploreConfig): ExploreSettings {
     schedule: schedule ?? null,
     resume: resume ?? null,
     replays: schedule !== undefined && policy === undefined,
-    run: { ...run, seed: seed ?? DEFAULTS.seed, ...forSchedule(schedule) },
+    run: withFills({ ...run, seed: seed ?? DEFAULTS.seed }, schedule),
   };
   check(settings);
   return settings;
@@ -107,10 +110,10 @@ function check({ policy, shard }: ExploreSettings): void {
   }
 }
 
-/** A schedule with fills needs a machine that offers them. */
-function forSchedule(schedule: string | undefined): Pick<RunConfig, 'speculation'> {
+/** A schedule with fills needs a machine that offers them. Each run has a policy of its own: this is one that may choose them. */
+function withFills(run: RunConfig, schedule: string | undefined): RunConfig {
   const fills = schedule !== undefined && parseSchedule(schedule).codes.some((code) => fillOf(code) !== null);
-  return fills ? { speculation: true } : {};
+  return fills || run.speculation === true ? { ...run, speculation: true, policy: 'random' } : run;
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> };

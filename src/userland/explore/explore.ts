@@ -11,24 +11,28 @@ import { parseSchedule, type Schedule } from '../../sched/schedule-text.ts';
 import { createSearch } from '../../sched/search/create-search.ts';
 import type { Search } from '../../sched/search/search.ts';
 import type { Scenario } from '../scenario.ts';
+import { ScheduleMisfit } from '../scenario-outcome.ts';
 import { checkCheckpoint, type ExploreCheckpoint, identityOf, makeCheckpoint } from './checkpoint.ts';
-import { type ExploreConfig, type ExploreSettings, settleExploration } from './config.ts';
+import { DEFAULT_STEPS, type ExploreConfig, type ExploreSettings, settleExploration } from './config.ts';
 import { type ExploredRun, ExploredRuns } from './explored-runs.ts';
 import { GuidedPolicy } from './guided-policy.ts';
 import { PrefixedPolicy } from './prefixed-policy.ts';
 import { type Problem, problemKey } from './problem.ts';
 import { shrinkPlan } from './shrink.ts';
-import { type TracedRun, traceRun } from './traced-run.ts';
+import { type TracedRun, traceRun, untraced } from './traced-run.ts';
 
 export interface Finding extends Problem {
-  /** The run that had it first, counted from 1; 0 is the one that gives every CPU the same time. */
+  /** The run that had it first, counted from 1, which is the one that gives every CPU the same time. */
   readonly run: number;
   /** Of the simplest run that was found to have it. */
   readonly schedule: string;
   readonly steps: number;
   /** Times that another task or CPU goes on than the one before, where the one before could have gone on itself. */
   readonly preemptions: number;
+  /** Without steps where it could not be made again. */
   readonly traced: TracedRun;
+  /** Why it is not told in its simplest form, or not at all; null as a rule. */
+  readonly remark: string | null;
 }
 
 export interface ExploreProgress {
@@ -90,6 +94,8 @@ class Explorer {
   #deepest = 0;
   #slow = 0;
   #unsupported: string | null = null;
+  /** 1 when the first run, before those of the search, was made. */
+  #first = 0;
   readonly #prefix: Schedule | null;
   readonly #identity: ExploreCheckpoint['of'];
   readonly #before: ExploreCheckpoint | null;
@@ -102,6 +108,7 @@ class Explorer {
     const { policy, seed, preemptions, depth, reduction, shard } = settings;
     this.#identity = identityOf(scenario, settings);
     this.#before = settings.resume === null ? null : checkCheckpoint(settings.resume, this.#identity);
+    this.#first = this.#before === null ? 0 : 1;
     this.#deepest = this.#before?.deepest ?? 0;
     this.#slow = this.#before?.slow ?? 0;
     this.#search = createSearch({ policy, seed, preemptions, depth, reduction, shard }, this.#before?.search);
@@ -114,27 +121,71 @@ class Explorer {
     if (this.#findings.size > 0 && !keepGoing) return 'finding';
     // What is wrong whatever the schedule needs no search, and a mistake of a program that shows here is no finding.
     const first = this.#runs.run(this.#prefixed(new VirtualTimePolicy()));
+    this.#first = 1;
     this.#runs.mistakesAreProblems = true;
-    return (yield* this.#judge(first, 0)) ?? (yield* this.#searchOn());
+    if (first.slow) this.#mustFit();
+    return (yield* this.#judge(first)) ?? (yield* this.#searchOn());
   }
 
   *#searchOn(): Ending {
-    while (this.#search.progress.runs < this.#settings.runs) {
+    while (this.#made < this.#settings.runs) {
       const policy = this.#search.next();
       if (policy === null) return 'exhausted';
-      const run = this.#runs.run(this.#prefixed(policy));
+      const run = this.#searched(policy);
       this.#search.ended();
-      const ended = yield* this.#judge(run, this.#search.progress.runs);
+      const ended = yield* this.#judge(run);
       if (ended !== null) return ended;
       if (yield this.#progress('searching')) return 'stopped';
     }
     return 'runs';
   }
 
+  /** Runs made to their ends: the first one, and those of the search. */
+  get #made(): number {
+    return this.#first + this.#search.progress.runs;
+  }
+
+  /** @throws InputError when the search has met another run than it had before, under the same choices */
+  #searched(policy: Policy): ExploredRun {
+    try {
+      return this.#runs.run(this.#prefixed(policy));
+    } catch (error) {
+      if (error instanceof ScheduleMisfit && this.#prefix === null) throw notRepeated(error.message);
+      throw error;
+    }
+  }
+
+  /** @throws InputError when the bound on steps is below what the first run takes */
+  #mustFit(): void {
+    const { maxSteps } = this.#settings;
+    if (maxSteps >= DEFAULT_STEPS) return;
+    const steps = this.#runs.length(this.#prefixed(new VirtualTimePolicy()), DEFAULT_STEPS);
+    if (steps === null || steps <= maxSteps) return;
+    throw new InputError('the bound on steps is below the length of the first run', {
+      expected: `more than ${steps} steps`,
+      found: String(maxSteps),
+    });
+  }
+
+  /**
+   * Makes a run again, now and then, from its schedule. What is found elsewhere is told all the same.
+   * @throws InputError when that is another run
+   */
+  #mustRepeat(run: ExploredRun): void {
+    const made = this.#made;
+    const isPowerOfTwo = Math.log2(made) % 1 === 0;
+    if (!isPowerOfTwo || run.slow || this.#findings.size > 0) return;
+    const schedule = run.schedule();
+    const again = outcomeOf(() => this.#runs.replay(new ReplayPolicy(parseSchedule(schedule))));
+    if (again instanceof Error) throw notRepeated(again.message);
+    if (again.steps === run.steps && again.schedule() === schedule && again.problem === null) return;
+    throw notRepeated(`${run.steps} steps, then ${again.steps}`);
+  }
+
   /** What was found before the checkpoint is shown again. */
   *#resume(): Generator<ExploreProgress, void, boolean | undefined> {
     for (const { run, schedule, key } of this.#before?.findings ?? []) {
-      const traced = traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule)), 'replay');
+      const traced = traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule)));
       if (traced.problem === null || problemKey(traced.problem) !== key) {
         throw new InputError('the checkpoint is of another version of scenario or kernel', {
           expected: `${key}, with the schedule ${schedule.slice(0, 60)}…`,
@@ -159,7 +210,7 @@ class Explorer {
   #replay(): ExploreResult['ended'] {
     const policy = new ReplayPolicy(this.#prefix as Schedule, new StraightPolicy());
     this.#runs.mistakesAreProblems = true;
-    const traced = traceRun(this.#runs, policy, 'replay');
+    const traced = traceRun(this.#runs, policy);
     this.#deepest = traced.steps;
     this.#slow = traced.slow ? 1 : 0;
     this.#unsupported = traced.unsupported;
@@ -170,13 +221,13 @@ class Explorer {
   }
 
   result(title: string, ended: ExploreResult['ended']): ExploreResult {
-    const { runs, redundant, distinctStates } = this.#search.progress;
+    const { redundant, distinctStates } = this.#search.progress;
     return {
       title,
       settings: this.#settings,
       cpus: this.#runs.settings.cpus,
       ended,
-      runs,
+      runs: this.#made,
       redundant,
       distinctStates,
       deepest: this.#deepest,
@@ -190,42 +241,63 @@ class Explorer {
   }
 
   /** What the run means for the exploration: why it ends, or null when it does not. */
-  *#judge(
-    run: ExploredRun,
-    number: number,
-  ): Generator<ExploreProgress, ExploreResult['ended'] | null, boolean | undefined> {
+  *#judge(run: ExploredRun): Generator<ExploreProgress, ExploreResult['ended'] | null, boolean | undefined> {
     this.#deepest = Math.max(this.#deepest, run.steps);
     if (run.slow) this.#slow++;
     this.#unsupported = run.unsupported;
     if (run.unsupported !== null) return 'unsupported';
     const { problem } = run;
-    if (problem === null) return null;
+    if (problem === null) {
+      this.#mustRepeat(run);
+      return null;
+    }
     const key = problemKey(problem);
     if (!this.#findings.has(key)) {
-      this.#findings.set(key, yield* this.#finding(problem, run.schedule(), number));
+      this.#findings.set(key, yield* this.#finding(problem, run, this.#made));
     }
     return this.#settings.keepGoing ? null : 'finding';
   }
 
   *#finding(
     problem: Problem,
-    schedule: string,
+    found: ExploredRun,
     run: number,
   ): Generator<ExploreProgress, Finding, boolean | undefined> {
-    const original = traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule)), 'replay');
-    mustBeSame(original.problem, problem, schedule);
+    const original = this.#again(found.schedule(), problem);
+    if (typeof original === 'string') return { ...finding(problem, untraced(found), run), remark: original };
+    try {
+      const simple = yield* this.#shortened(problem, original);
+      return finding(problem, simple, run);
+    } catch (error) {
+      // A finding is a finding, whatever goes wrong in making it simple.
+      const why = error instanceof Error ? error.message : String(error);
+      return { ...finding(problem, original, run), remark: `it could not be made simpler: ${why}` };
+    }
+  }
+
+  *#shortened(
+    problem: Problem,
+    original: TracedRun,
+  ): Generator<ExploreProgress, TracedRun, boolean | undefined> {
     const shrinking = shrinkPlan(this.#runs, problem, original.stretches, this.#settings.shrinkRuns);
     let step = shrinking.next();
     while (!step.done) step = shrinking.next(yield this.#progress('shortening'));
-    const simple = traceRun(this.#runs, new GuidedPolicy(step.value), 'run');
-    const same = simple.problem !== null && problemKey(simple.problem) === problemKey(problem);
-    return finding(problem, same ? simple : original, run);
+    const simple = this.#again(this.#runs.run(new GuidedPolicy(step.value)).schedule(), problem);
+    return typeof simple === 'string' ? original : simple;
+  }
+
+  /** The run of a schedule, with the same problem; or, in words, that it is another one. */
+  #again(schedule: string, problem: Problem): TracedRun | string {
+    const again = outcomeOf(() => traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule))));
+    if (again instanceof Error) return notRepeated(again.message).message;
+    const now = again.problem === null ? 'nothing wrong' : problemKey(again.problem);
+    return now === problemKey(problem) ? again : notRepeated(`${problemKey(problem)}, then ${now}`).message;
   }
 
   #progress(phase: ExploreProgress['phase']): ExploreProgress {
-    const { runs, distinctStates } = this.#search.progress;
+    const { distinctStates } = this.#search.progress;
     return {
-      runs,
+      runs: this.#made,
       distinctStates,
       deepest: this.#deepest,
       findings: this.#findings.size,
@@ -243,14 +315,21 @@ function finding(problem: Problem, traced: TracedRun, run: number): Finding {
     steps: traced.steps,
     preemptions: traced.trace.filter(({ preempts }) => preempts).length,
     traced,
+    remark: null,
   };
 }
 
-/** @throws InputError when the same schedule has given another run */
-function mustBeSame(now: Problem | null, before: Problem, schedule: string): void {
-  if (now !== null && problemKey(now) === problemKey(before)) return;
-  throw new InputError('the same schedule gives another run: does the scenario keep state between runs?', {
-    expected: `${before.kind} "${before.name}" with the schedule ${schedule.slice(0, 60)}…`,
-    found: now === null ? 'nothing wrong' : `${now.kind} "${now.name}"`,
-  });
+/** The value, or the error that was thrown on the way. */
+function outcomeOf<T>(run: () => T): T | Error {
+  try {
+    return run();
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
 }
+
+/** Runs are functions of their schedules, unless programs remember something of the run before. */
+const notRepeated = (difference: string): InputError =>
+  new InputError(
+    `the same schedule gives another run: does a program use a variable from outside of it? (${difference})`,
+  );

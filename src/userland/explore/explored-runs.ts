@@ -8,19 +8,19 @@ import type { CheckFinding } from '../../check/races/check.ts';
 import { CHECK_NAMES } from '../../check/races/registry.ts';
 import { nameOfStuck } from '../../check/races/stuck.ts';
 import type { MachineEvent } from '../../hardware/event-sink.ts';
-import type { Policy } from '../../sched/policy/policy.ts';
+import { ALLOCATION_FAILURE_CODE, killOf, type Policy } from '../../sched/policy/policy.ts';
 import { RandomPolicy } from '../../sched/policy/random.ts';
 import { ReplayPolicy } from '../../sched/policy/replay.ts';
 import { TaskFailure, type WaitReport } from '../../sched/run-result.ts';
-import { formatSchedule, parseSchedule } from '../../sched/schedule-text.ts';
+import { formatSchedule, parseSchedule, type Schedule } from '../../sched/schedule-text.ts';
 import type { RunConfig, Settings } from '../run-config.ts';
 import type { Scenario } from '../scenario.ts';
-import type { RunEnd } from '../scenario-outcome.ts';
+import { type RunEnd, ScheduleMisfit } from '../scenario-outcome.ts';
 import { type ExitManner, ScenarioRunner } from '../scenario-runner.ts';
 import type { System } from '../system.ts';
 import { checkedNames, ruleOf, WatchingChecks } from '../watching-checks.ts';
-import { ObservedPolicy } from './observed-policy.ts';
 import type { Problem } from './problem.ts';
+import type { StepTracer } from './step-tracer.ts';
 
 export interface ExploredRun {
   /** Null: nothing is wrong. */
@@ -34,6 +34,16 @@ export interface ExploredRun {
   readonly schedule: () => string;
   /** Those that were asked for. */
   readonly events: readonly MachineEvent[];
+  /** What every task that was not at its end stood before. */
+  readonly standing: () => readonly StandingTask[];
+  /** What the kernel threw; null as a rule. */
+  readonly thrown: Error | null;
+}
+
+export interface StandingTask {
+  readonly task: string;
+  readonly operation: string;
+  readonly object: string;
 }
 
 export interface ExploredRunsOptions {
@@ -44,7 +54,7 @@ export interface ExploredRunsOptions {
 export class ExploredRuns {
   readonly #runner: ScenarioRunner;
   readonly #maxSteps: number;
-  readonly #checks: WatchingChecks;
+  #checks: WatchingChecks;
   /** Names of the checks that watch. */
   readonly checks: readonly string[];
   /** A program that throws is something found, not a mistake of the scenario: it does not under every schedule. */
@@ -76,11 +86,25 @@ export class ExploredRuns {
   }
 
   /**
-   * What a schedule gives, whoever recorded it; past its end `after` goes on.
-   * @throws InputError for a schedule that does not fit
+   * What a schedule gives, whoever recorded it; past its end its policy goes on.
+   * @param tracer looks on beside the checks
+   * @throws ScheduleMisfit for a schedule that does not fit
    */
-  replay(policy: ObservedPolicy, keepEvents?: number): ExploredRun {
-    return this.#twice(policy, { exit: 'chosen', keepEvents });
+  replay(policy: Policy, keepEvents?: number, tracer?: StepTracer): ExploredRun {
+    if (tracer === undefined) return this.#twice(policy, { exit: 'chosen', keepEvents });
+    const checks = this.#checks;
+    this.#checks = new WatchingChecks(this.checks, [tracer]);
+    try {
+      return this.#twice(policy, { exit: 'chosen', keepEvents });
+    } finally {
+      this.#checks = checks;
+    }
+  }
+
+  /** Steps that a run takes to its end; null when it has none within so many. */
+  length(policy: Policy, atMost: number): number | null {
+    const { run, end } = this.#once(policy, atMost, { exit: 'in a row', keepEvents: undefined });
+    return end === 'step bound' ? null : run.steps;
   }
 
   #twice(policy: Policy, options: Options): ExploredRun {
@@ -106,17 +130,18 @@ export class ExploredRuns {
       const { end, system, counter } = this.#runner.run(policy, { exit, maxSteps, attach, ...kept });
       const unsupported = end.kind === 'unsupported' ? end.what : null;
       const found = this.#checks.finding(end);
-      const problem = found === null ? problemOf(end) : problemOfCheck(found);
-      return { run: exploredRun(system, problem, unsupported, counter.events), end: end.kind };
+      const problem = found === null ? problemOf(end, this.checks) : problemOfCheck(found);
+      const own = problem === null || isExcused(end, found, system) ? null : problem;
+      const run = exploredRun(system, own, unsupported, counter.events);
+      return { run: end.kind === 'thrown' ? { ...run, thrown: causeOf(end.error) } : run, end: end.kind };
     } catch (error) {
-      if (system === null || !this.#isProblem(error, policy)) throw error;
+      if (system === null || !this.#isProblem(error)) throw error;
       return { run: exploredRun(system, programError(error as InputError), null, []), end: 'thrown' };
     }
   }
 
-  #isProblem(error: unknown, policy: Policy): boolean {
-    const impossible = policy instanceof ObservedPolicy && policy.impossible;
-    return error instanceof InputError && this.mistakesAreProblems && !impossible;
+  #isProblem(error: unknown): boolean {
+    return error instanceof InputError && this.mistakesAreProblems && !(error instanceof ScheduleMisfit);
   }
 }
 
@@ -125,23 +150,58 @@ interface Options {
   readonly keepEvents: number | undefined;
 }
 
+/**
+ * A program that must succeed and cannot, since the schedule let an allocation fail or killed a task, is none: that is what
+ * was asked for.
+ */
+function isExcused(end: RunEnd, found: CheckFinding | null, { loop }: System): boolean {
+  return (
+    found === null && end.kind === 'assertion failed' && FAILED_CALL.test(end.text) && isHarmed(loop.schedule)
+  );
+}
+
+/** As `User.must` says it. */
+const FAILED_CALL = /^a call that must succeed gave /;
+
+const isHarmed = ({ codes }: Schedule): boolean =>
+  codes.some((code) => code === ALLOCATION_FAILURE_CODE || killOf(code) !== null);
+
 function exploredRun(
-  { loop }: System,
+  { kernel, loop }: System,
   problem: Problem | null,
   unsupported: string | null,
   events: readonly MachineEvent[],
 ): ExploredRun {
   const { steps, schedule } = loop;
-  return { problem, unsupported, steps, slow: false, schedule: () => formatSchedule(schedule), events };
+  return {
+    problem,
+    unsupported,
+    steps,
+    slow: false,
+    schedule: () => formatSchedule(schedule),
+    events,
+    standing: () => standingTasks(kernel),
+    thrown: null,
+  };
 }
 
-function problemOf(end: RunEnd): Problem | null {
+function standingTasks({ tasks }: System['kernel']): StandingTask[] {
+  return [...tasks.values()].flatMap((task) => {
+    const point = task.pendingPoint();
+    if (point === null) return [];
+    return [{ task: task.name, operation: point.operation, object: point.object.name }];
+  });
+}
+
+/** @param checks names of those that are on */
+function problemOf(end: RunEnd, checks: readonly string[]): Problem | null {
   const plain = { rule: null, source: null, objects: [], task: null, waits: [] };
   switch (end.kind) {
     case 'assertion failed':
       return { ...plain, kind: 'assertion', name: end.name, text: end.text };
     case 'deadlock': {
       const { text, ...stuck } = nameOfStuck(end.waits, end.cycle);
+      if (!checks.includes(stuck.name)) return null;
       const waits = end.text.split('\n').slice(1);
       return {
         ...plain,
@@ -196,12 +256,17 @@ function programError(error: InputError): Problem {
   };
 }
 
-function thrown(error: unknown): Problem {
+function causeOf(error: unknown): Error | null {
   const cause = error instanceof TaskFailure ? error.cause : error;
+  return cause instanceof Error ? cause : null;
+}
+
+function thrown(error: unknown): Problem {
+  const cause = causeOf(error);
   return {
     kind: 'broken invariant',
     name: 'broken invariant',
-    text: cause instanceof Error ? cause.message : String(cause),
+    text: cause === null ? String(error) : cause.message,
     rule: 'The kernel never throws: what its code may rely on holds.',
     source: null,
     objects: [],

@@ -7,8 +7,6 @@ export type StepObserver = (candidate: Candidate, preempts: boolean, run: RunVie
 
 export class ObservedPolicy implements Policy {
   readonly name: string;
-  /** The policy wanted what cannot be chosen: the schedule belongs to another run. */
-  impossible = false;
   readonly footprints: boolean;
   readonly #policy: Policy;
   readonly #observe: StepObserver;
@@ -25,8 +23,7 @@ export class ObservedPolicy implements Policy {
     const { lastCode } = run;
     const couldGoOn = lastCode !== null && indexOfCode(candidates, count, lastCode) >= 0;
     const chosen = this.#policy.choose(candidates, count, run);
-    if (typeof chosen === 'object') this.impossible = true;
-    else if (chosen !== 'redundant')
+    if (typeof chosen === 'number')
       this.#preempts = couldGoOn && (candidates[chosen] as Candidate).code !== lastCode;
     return chosen;
   }

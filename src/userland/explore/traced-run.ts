@@ -4,9 +4,10 @@ import { type Candidate, CandidateKind, type Policy, type RunView } from '../../
 import { RunLoop } from '../../sched/run-loop.ts';
 import { FrameKind, type SchedTask } from '../../sched/task.ts';
 import { EventCounter } from '../event-counter.ts';
-import type { ExploredRun, ExploredRuns } from './explored-runs.ts';
+import type { ExploredRun, ExploredRuns, StandingTask } from './explored-runs.ts';
 import { StretchRecorder } from './guided-policy.ts';
 import { ObservedPolicy } from './observed-policy.ts';
+import { type KernelPlace, kernelPlace, StepTracer, withDeepStacks } from './step-tracer.ts';
 
 export interface TracedStep {
   /** `step` of a task or of a handler on its CPU, `interrupt`: one is taken, `hardware`: what a CPU does by itself. */
@@ -24,6 +25,8 @@ export interface TracedStep {
   readonly switches: boolean;
   /** Whoever made the step before could have gone on. */
   readonly preempts: boolean;
+  /** Names of the frames whose entries in page tables it changed. */
+  readonly frames: readonly string[];
   /** Index of the first event of this step or of a later one. */
   readonly firstEvent: number;
 }
@@ -31,6 +34,16 @@ export interface TracedStep {
 export interface TracedRun extends ExploredRun {
   readonly trace: readonly TracedStep[];
   readonly stretches: StretchRecorder['stretches'];
+  /** Where in the kernel its tasks were last, the one that made the last step first. */
+  readonly places: readonly TaskPlace[];
+  /** What they would have done next. */
+  readonly stands: readonly StandingTask[];
+}
+
+export interface TaskPlace extends KernelPlace {
+  readonly task: string;
+  /** Number of the step, from 1. */
+  readonly step: number;
 }
 
 /** Events of one run that are kept; beyond, they are counted only. */
@@ -38,21 +51,58 @@ const MOST_EVENTS = 1_000_000;
 const ACCESS = { [PointKind.Read]: 'read', [PointKind.Write]: 'write', [PointKind.Wait]: 'wait' } as const;
 
 /**
- * @param way `run`: any policy; `replay`: a schedule that a run has recorded, whatever it was
- * @throws InputError for a schedule that does not fit
+ * Of a schedule that a run has recorded, whatever it was.
+ * @throws ScheduleMisfit for a schedule that does not fit
  */
-export function traceRun(runs: ExploredRuns, policy: Policy, way: 'run' | 'replay'): TracedRun {
-  const trace: TracedStep[] = [];
+export function traceRun(runs: ExploredRuns, policy: Policy): TracedRun {
+  const trace: PlainStep[] = [];
   const recorder = new StretchRecorder();
+  const tracer = new StepTracer();
   const observed = new ObservedPolicy(policy, (candidate, preempts, run) => {
     recorder.add(candidate.code);
-    trace.push(tracedStep(candidate, preempts, eventsSoFar(run)));
+    trace.push(plainStep(candidate, preempts, eventsSoFar(run)));
   });
-  const run = way === 'run' ? runs.run(observed, MOST_EVENTS) : runs.replay(observed, MOST_EVENTS);
-  return { ...run, trace, stretches: recorder.stretches };
+  const run = withDeepStacks(() => runs.replay(observed, MOST_EVENTS, tracer));
+  return {
+    ...run,
+    trace: trace.map((step, index) => ({ ...step, frames: frameNames(tracer, index + 1) })),
+    stretches: recorder.stretches,
+    places: placesOf(run, trace, tracer),
+    stands: run.standing(),
+  };
 }
 
-function tracedStep(candidate: Candidate, preempts: boolean, firstEvent: number): TracedStep {
+/** Of a run that cannot be made again. */
+export const untraced = (run: ExploredRun): TracedRun => ({
+  ...run,
+  trace: [],
+  stretches: [],
+  places: [],
+  stands: [],
+});
+
+const frameNames = ({ frames }: StepTracer, step: number): string[] =>
+  [...(frames.get(step) ?? [])].map((frame) => `frame 0x${frame.toString(16)}`);
+
+function placesOf(run: ExploredRun, trace: readonly PlainStep[], tracer: StepTracer): TaskPlace[] {
+  const { thrown, problem } = run;
+  const last = problem?.task ?? trace[trace.length - 1]?.task ?? null;
+  const standing = new Set(run.standing().map(({ task }) => task));
+  const tasks = new Set(trace.flatMap(({ task }) => (task === null ? [] : [task])));
+  const places = [...tasks].flatMap((task) => {
+    const noted = tracer.placeOf(task);
+    const place = task === last && thrown !== null ? { step: trace.length, ...kernelPlace(thrown) } : noted;
+    if (place === null || place.functions.length === 0) return [];
+    // An assertion is no matter of the kernel's, but for the step that it was seen after; who has ended is nowhere.
+    const elsewhere = problem?.kind !== 'assertion' && standing.has(task);
+    return place.step === trace.length || elsewhere ? [{ task, ...place }] : [];
+  });
+  return places.sort((one, other) => Number(other.task === last) - Number(one.task === last));
+}
+
+type PlainStep = Omit<TracedStep, 'frames'>;
+
+function plainStep(candidate: Candidate, preempts: boolean, firstEvent: number): PlainStep {
   const { kind, cpu, task, point, switches } = candidate;
   const taken = kind === CandidateKind.Interrupt ? interruptName(task, cpu) : null;
   return {
