@@ -27,6 +27,8 @@ export interface KernelWatcher {
     endPage: number,
     freedTables: boolean,
   ): void;
+  /** `vma` is going to be used to handle a fault at a page: the program's own, or one that GUP makes. */
+  faults(current: TaskStruct, vma: VmArea, page: number): void;
   /**
    * GUP gives its caller the frame of a page. `vma`: the mapping it was got by, null without a look at one (gup-fast);
    * `gupFlags`: the FOLL_ flags that the caller has given, with FOLL_GET or FOLL_PIN.

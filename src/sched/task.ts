@@ -41,6 +41,8 @@ export interface LockWatcher {
   release(task: SchedTask, lock: SharedObject): void;
   /** `task` has turned its write lock into a read lock. */
   downgrade(task: SchedTask, lock: SharedObject): void;
+  /** `task` comes to where it may sleep, and must not: `text` says where and why. Left out: that is thrown. */
+  sleepsInAtomic?(task: SchedTask, object: SharedObject, text: string): void;
 }
 
 export class SchedTask {
@@ -121,17 +123,20 @@ export class SchedTask {
 
 /**
  * To be called where a path may sleep, whether or not it does this time.
- * @throws Error when it must not: a spinlock is held, interrupts are off, or it is inside an RCU read section.
+ * @throws Error when it must not, and no check looks for that: a spinlock is held, interrupts are off, or it is inside an
+ *   RCU read section.
  * @see Linux `might_sleep`
  */
 export function mightSleep(current: SchedTask, operation: string, object: SharedObject): void {
   if (!current.atomic()) return;
   const interrupts = current.processor?.interruptsDisabled ?? 0;
   const preempt = current.preemptDisabled + (current.processor?.preemptDisabled ?? 0);
-  throw new Error(
+  const text =
     `sleeping in atomic context: ${current.name} in ${operation} on ${object.name} ` +
-      `(preempt disabled ${preempt}, interrupts disabled ${interrupts}${rcuText(current)})`,
-  );
+    `(preempt disabled ${preempt}, interrupts disabled ${interrupts}${rcuText(current)})`;
+  const { lockWatcher } = current;
+  if (lockWatcher?.sleepsInAtomic === undefined) throw new Error(text);
+  lockWatcher.sleepsInAtomic(current, object, text);
 }
 
 function rcuText({ rcuReadDepth }: SchedTask): string {

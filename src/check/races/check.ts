@@ -8,8 +8,11 @@ export interface CheckDefinition {
   readonly rule: string;
   /** Where that is said: Linux file and function, manual, CVE, commit. */
   readonly source: string;
-  /** Puts its listeners in, once for many runs: what it remembers of a run it forgets in `watch.onRun`. */
-  readonly attach: (watch: Watch) => void;
+  /**
+   * Puts its listeners in, once for many runs: what it remembers of a run it forgets in `watch.onRun`. Null: what it looks
+   * for is how a run ends, and is told by whoever makes the runs.
+   */
+  readonly attach: ((watch: Watch) => void) | null;
 }
 
 /** One violation. */

@@ -120,6 +120,7 @@ export class KernelFan implements KernelWatcher {
   readonly #left: readonly KernelWatcher['left'][];
   readonly #flushBegins: readonly KernelWatcher['flushBegins'][];
   readonly #flushEnds: readonly KernelWatcher['flushEnds'][];
+  readonly #faults: readonly KernelWatcher['faults'][];
   readonly #grabbed: readonly KernelWatcher['grabbed'][];
   readonly #copied: readonly KernelWatcher['copied'][];
   readonly #discards: readonly KernelWatcher['discards'][];
@@ -130,6 +131,7 @@ export class KernelFan implements KernelWatcher {
     this.#left = heard<KernelWatcher, 'left'>(listeners, 'left');
     this.#flushBegins = heard<KernelWatcher, 'flushBegins'>(listeners, 'flushBegins');
     this.#flushEnds = heard<KernelWatcher, 'flushEnds'>(listeners, 'flushEnds');
+    this.#faults = heard<KernelWatcher, 'faults'>(listeners, 'faults');
     this.#grabbed = heard<KernelWatcher, 'grabbed'>(listeners, 'grabbed');
     this.#copied = heard<KernelWatcher, 'copied'>(listeners, 'copied');
     this.#discards = heard<KernelWatcher, 'discards'>(listeners, 'discards');
@@ -164,6 +166,10 @@ export class KernelFan implements KernelWatcher {
     for (const listener of this.#flushEnds) listener(current, mm, startPage, endPage, freedTables);
   }
 
+  faults(current: TaskStruct, vma: VmArea, page: number): void {
+    for (const listener of this.#faults) listener(current, vma, page);
+  }
+
   grabbed(
     current: TaskStruct,
     mm: MmStruct,
@@ -194,12 +200,14 @@ export class LockFan implements LockWatcher {
   readonly #acquired: readonly LockWatcher['acquired'][];
   readonly #release: readonly LockWatcher['release'][];
   readonly #downgrade: readonly LockWatcher['downgrade'][];
+  readonly #sleepsInAtomic: readonly Required<LockWatcher>['sleepsInAtomic'][];
 
   constructor(listeners: readonly Partial<LockWatcher>[]) {
     this.#acquire = heard<LockWatcher, 'acquire'>(listeners, 'acquire');
     this.#acquired = heard<LockWatcher, 'acquired'>(listeners, 'acquired');
     this.#release = heard<LockWatcher, 'release'>(listeners, 'release');
     this.#downgrade = heard<LockWatcher, 'downgrade'>(listeners, 'downgrade');
+    this.#sleepsInAtomic = heard<Required<LockWatcher>, 'sleepsInAtomic'>(listeners, 'sleepsInAtomic');
   }
 
   /** For the next run. @param before who is told first; null: nobody */
@@ -226,6 +234,10 @@ export class LockFan implements LockWatcher {
   downgrade(task: SchedTask, lock: SharedObject): void {
     this.#before?.downgrade(task, lock);
     for (const listener of this.#downgrade) listener(task, lock);
+  }
+
+  sleepsInAtomic(task: SchedTask, object: SharedObject, text: string): void {
+    for (const listener of this.#sleepsInAtomic) listener(task, object, text);
   }
 }
 

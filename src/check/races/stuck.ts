@@ -5,6 +5,7 @@
  * an interrupt of another CPU as well, is kept from coming by who stands still.
  */
 import type { WaitReport } from '../../sched/run-result.ts';
+import type { CheckDefinition } from './check.ts';
 
 export interface StuckFinding {
   readonly name: 'deadlock' | 'lost-wake-up';
@@ -12,6 +13,20 @@ export interface StuckFinding {
   readonly rule: string;
   readonly source: string;
 }
+
+export const deadlock: CheckDefinition = {
+  name: 'deadlock',
+  rule: 'Tasks never wait for each other in a circle.',
+  source: 'Linux Documentation/locking/lockdep-design.rst',
+  attach: null,
+};
+
+export const lostWakeUp: CheckDefinition = {
+  name: 'lost-wake-up',
+  rule: 'Whoever makes the condition of a waiter true wakes it, and what was taken is released.',
+  source: 'Linux include/linux/rcuwait.h; kernel/sched/wait.c; kernel/locking/rwsem.c, rwsem_wake',
+  attach: null,
+};
 
 /** @param cycle tasks each of which waits for the next; empty: none was found */
 export function nameOfStuck(waits: readonly WaitReport[], cycle: readonly string[]): StuckFinding {
@@ -26,8 +41,8 @@ export function nameOfStuck(waits: readonly WaitReport[], cycle: readonly string
     return {
       name: 'deadlock',
       text: `nobody can go on: ${ring}`,
-      rule: 'Tasks never wait for each other in a circle.',
-      source: 'Linux Documentation/locking/lockdep-design.rst',
+      rule: deadlock.rule,
+      source: deadlock.source,
     };
   }
   const holders = lost.holders.map(({ name }) => name).join(', ');
@@ -35,8 +50,8 @@ export function nameOfStuck(waits: readonly WaitReport[], cycle: readonly string
   return {
     name: 'lost-wake-up',
     text: `${lost.task} waits in ${lost.operation} for ${lost.object}, ${why}: nobody is left to wake it`,
-    rule: 'Whoever makes the condition of a waiter true wakes it, and what was taken is released.',
-    source: 'Linux include/linux/rcuwait.h; kernel/sched/wait.c; kernel/locking/rwsem.c, rwsem_wake',
+    rule: lostWakeUp.rule,
+    source: lostWakeUp.source,
   };
 }
 

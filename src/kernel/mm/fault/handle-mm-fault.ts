@@ -61,6 +61,8 @@ export function* handleMmFault(
 ): Task<number> {
   if ((flags & FAULT_FLAG_VMA_LOCK) === 0) mmapAssertLocked(current, vma.mm);
   else assertVmaLocked(current, vma);
+  const { watcher } = current.kernel;
+  if (watcher !== null) watcher.faults(current, vma, page);
   const droppable = (vma.flagsHigh & VMH_DROPPABLE) !== 0;
   const clean = sanitizeFaultFlags(vma, flags);
   let result = clean < 0 ? VM_FAULT_SIGSEGV : 0;
