@@ -33,7 +33,9 @@ export function nameOfStuck(waits: readonly WaitReport[], cycle: readonly string
   const blocked = waits.filter((wait) => wait.blocked);
   const spinning = blocked.filter((wait) => wait.spinning);
   const known = cycle.length > 0 || spinning.length > 0;
-  const lost = known ? undefined : blocked.find((wait) => isAbandoned(wait, waits));
+  const abandoned = known ? [] : blocked.filter((wait) => isAbandoned(wait, waits));
+  // What a program waits for in the kernel says more than that another waits for the program.
+  const lost = abandoned.find((wait) => !isOfPrograms(wait)) ?? abandoned[0];
   if (lost === undefined) {
     const stuck = spinning.length > 0 ? spinning : blocked;
     const ring =
@@ -53,6 +55,23 @@ export function nameOfStuck(waits: readonly WaitReport[], cycle: readonly string
     rule: lostWakeUp.rule,
     source: lostWakeUp.source,
   };
+}
+
+/**
+ * Do they only wait for what another program would have done, which has been killed? The kernel owes them nothing.
+ * @param cycle as `nameOfStuck` gets it
+ */
+export function isPartnerGone(waits: readonly WaitReport[], cycle: readonly string[]): boolean {
+  if (cycle.length > 0) return false;
+  const blocked = waits.filter((wait) => wait.blocked);
+  if (blocked.some((wait) => wait.spinning)) return false;
+  const abandoned = blocked.filter((wait) => isAbandoned(wait, waits));
+  return abandoned.length > 0 && abandoned.every(isOfPrograms);
+}
+
+/** For another program, by a call or a variable that is for that: a child's end, an event that is read of a descriptor. */
+function isOfPrograms({ operation, object }: WaitReport): boolean {
+  return operation === 'share.wait' || operation === 'wait4' || object.startsWith('fd_wqh ');
 }
 
 /** Does it wait for nobody who could still do something? */

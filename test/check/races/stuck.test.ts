@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { nameOfStuck } from '../../../src/check/races/stuck.ts';
+import { isPartnerGone, nameOfStuck } from '../../../src/check/races/stuck.ts';
 import type { WaitReport } from '../../../src/sched/run-result.ts';
 
 const wait = (task: string, object: string, holder: string | null): WaitReport => ({
@@ -41,4 +41,22 @@ it.each([
   const found = nameOfStuck(waits, cycle);
   expect(found.name).toBe(name);
   expect(found.text).toMatch(text);
+});
+
+it.each([
+  ['share.wait', 'the shared variable "x"', true],
+  ['wait4', 'process 2', true],
+  ['wait_event', 'fd_wqh userfaultfd 1', true],
+  ['handle_userfault', 'userfaultfd 1', false],
+  ['down_read', 'mmap_lock 1', false],
+])('a program whose partner was killed may wait in %s for %s: %s', (operation, object, isExcused) => {
+  const stuck = { ...wait('a', object, null), operation };
+  expect(isPartnerGone([stuck], [])).toBe(isExcused);
+  expect(isPartnerGone([stuck], ['a'])).toBe(false);
+  expect(isPartnerGone([stuck, { ...stuck, spinning: true }], [])).toBe(false);
+});
+
+it('what a task waits for in the kernel is told before what programs wait for', () => {
+  const program = { ...wait('a', 'the shared variable "x"', null), operation: 'share.wait' };
+  expect(nameOfStuck([program, wait('b', 'mmap_lock 1', null)], []).text).toMatch(/^b waits in down_write/);
 });
