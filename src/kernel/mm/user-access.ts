@@ -182,6 +182,8 @@ function* tryUnderVmaLock(
 
 /** Does the VMA forbid the access? @see `access_error`, `bad_area_access_error` */
 function refusal(current: TaskStruct, info: PageFaultInfo, vma: VmArea): SignalInfo | null {
+  const { watcher } = current.kernel;
+  if (watcher !== null) watcher.faults(current, vma, info.page);
   const verdict = current.kernel.arch.accessError(info, vma.flags, vma.flagsHigh);
   if (verdict === AccessVerdict.Allowed) return null;
   if (verdict === AccessVerdict.Denied) return segmentationFault(info, SEGV_ACCERR);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import forkWithoutLock from '../../../examples/bugs/fork-without-vma-write-lock.ts';
 import newVmaVisible from '../../../examples/bugs/new-vma-visible-before-locked.ts';
 import stackrot from '../../../examples/bugs/stackrot.ts';
@@ -7,6 +7,7 @@ import type { Halves } from '../../../src/base/u64.ts';
 import { CHECK_NAMES } from '../../../src/check/races/registry.ts';
 import type { BugName } from '../../../src/kernel/bugs.ts';
 import { mmgrab } from '../../../src/kernel/mm/mm-count.ts';
+import { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { defineScenario, type Scenario } from '../../../src/userland/scenario.ts';
 import type { System } from '../../../src/userland/system.ts';
 import { firstFindings } from './check-run.ts';
@@ -121,6 +122,93 @@ function withTask(
 ): readonly string[] {
   return firstFindings(scenario, [check], { seeds: 1, spoil: make }).map(({ text }) => text);
 }
+
+/** A thread writes to a page whose mapping is split by another: the VMA that was its own begins behind it then. */
+const splitting = defineScenario({
+  title: 'a mapping that is split while it is written to',
+  cpus: 2,
+  programs: {
+    *main(u) {
+      yield* u.must(u.mmap({ address: BASE, bytes: 4 * PAGE, prot: 'rw', fixed: true }));
+      yield* u.must(
+        u.cloneVm(function* (other) {
+          yield* other.store(BASE, 1);
+        }, 'other'),
+      );
+      yield* u.must(u.mprotect(BASE + BigInt(2 * PAGE), 2 * PAGE, 'r'));
+    },
+  },
+});
+
+/** One process that only looks. */
+const readable = defineScenario({
+  title: 'a page that is read',
+  programs: {
+    *main(u) {
+      yield* u.must(u.mmap({ address: BASE, bytes: PAGE, prot: 'r', fixed: true }));
+      yield* u.must(u.load(BASE));
+    },
+  },
+});
+
+describe('a fault and its mapping', () => {
+  it('belong together', () => {
+    // The look that is taken once the VMA's lock is held is left out.
+    const contains = vi.spyOn(VmArea.prototype, 'contains').mockReturnValue(true);
+    try {
+      const [found] = firstFindings(splitting, ['entry-beyond-mapping'], { seeds: 200 });
+      expect(found?.text).toMatch(
+        /^other handles a fault at page 0x10000 by vma \d+ of mm of main, which does not/,
+      );
+    } finally {
+      contains.mockRestore();
+    }
+    expect(firstFindings(splitting, ['entry-beyond-mapping'], { seeds: 20 })).toEqual([]);
+  });
+
+  it.each([
+    [
+      'writable',
+      EntryFlag.Write,
+      /^the entry of page 0x10000 of mm of main comes to .* for writing: vma \d+ of/,
+    ],
+    ['executable', EntryFlag.Exec, / for execution: vma \d+ of mm of main is not executable$/],
+  ])('what is not to be %s is not', (_, flag, text) => {
+    const spoil = ({ kernel }: System): void => {
+      const { pageTables } = kernel;
+      const { format, lastLevel } = pageTables;
+      const write = pageTables.write.bind(pageTables);
+      const more: Halves = { hi: 0, lo: 0 };
+      pageTables.write = (table, index, hi, lo) => {
+        const isPage =
+          table.level === lastLevel && (format.flagsOf(hi, lo, lastLevel) & EntryFlag.Present) !== 0;
+        if (!isPage) return write(table, index, hi, lo);
+        format.change(hi, lo, table.level, flag, 0, more);
+        write(table, index, more.hi, more.lo);
+      };
+    };
+    expect(withTask('entry-beyond-mapping', spoil, readable)[0]).toMatch(text);
+  });
+});
+
+describe('a task that must not sleep', () => {
+  it('comes to nothing where it may', () => {
+    const spoil = ({ kernel }: System): void => {
+      const { vmaWatcher, tasks } = kernel;
+      if (vmaWatcher === null) throw new Error('nobody watches');
+      vmaWatcher.attached = ({ mm }) => {
+        for (const task of tasks.values()) {
+          task.rcuReadDepth++;
+          mm.mmapLock.downRead(task).next();
+          task.rcuReadDepth--;
+        }
+      };
+    };
+    const [found] = firstFindings(single, ['sleep-in-atomic', 'vma-lock-count'], { seeds: 1, spoil });
+    expect(found?.check).toBe('sleep-in-atomic');
+    expect(found?.text).toMatch(/^sleeping in atomic context: main in down_read on .*rcu read depth 1\)$/);
+  });
+});
 
 describe('a task that goes back to its program', () => {
   it('must not hold a lock', () => {
