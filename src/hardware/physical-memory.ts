@@ -46,6 +46,8 @@ export class PhysicalMemory {
   tags: TagMemory | null = null;
   /** Told of every frame that is read or written by a method of this class; MMUs go past them to entries of tables. */
   footprint: Footprint | null = null;
+  /** Told of frames that are zeroed, copied to or written to by a method of this class, but for single words. */
+  filled: ((frame: number) => void) | null = null;
   /** Result of `read64`. */
   hi = 0;
   lo = 0;
@@ -242,18 +244,21 @@ export class PhysicalMemory {
     checkWithinFrame(offset, source.length);
     if (!this.hasFrame(frame)) return false;
     this.forWriting(frame).bytes.set(source, (frame % CHUNK_FRAMES) * 4096 + offset);
+    if (this.filled !== null) this.filled(frame);
     if (this.footprint?.enabled === true) this.footprint.write(frameDataKey(frame));
     return true;
   }
 
   /** Fills a frame with zeros; its memory is given back when nothing else in its chunk is in use. */
   zeroFrame(frame: number): boolean {
+    if (this.filled !== null) this.filled(frame);
     return this.releaseFrame(frame);
   }
 
   /** Copies a frame. @returns false when either is outside memory */
   copyFrame(from: number, to: number): boolean {
     if (!this.hasFrame(from) || !this.hasFrame(to)) return false;
+    if (this.filled !== null) this.filled(to);
     if (this.footprint?.enabled === true) this.footprint.read(frameDataKey(from));
     const source = this.chunks.get(Math.floor(from / CHUNK_FRAMES));
     const index = from % CHUNK_FRAMES;
@@ -281,6 +286,7 @@ export class PhysicalMemory {
 
   /** Zeros everything, tags too; regions stay. Costs time by the frames written, so that a test runner can start anew each time. */
   clear(): void {
+    this.filled = null;
     for (const [key, chunk] of this.chunks) {
       for (let index = 0; index < CHUNK_FRAMES && chunk.framesWritten > 0; index++) {
         if (chunk.written[index] === 0) continue;

@@ -72,8 +72,8 @@ export const EXHIBITS: readonly Exhibit[] = [
     file: 'gup-fast-thp-collapse.ts',
     bug: 'gup-fast-thp-collapse',
     architectures: ARM64,
-    finding: ['assertion'],
-    text: /does not hold/,
+    finding: ['stale-lookup', 'gup-page'],
+    text: /not mapped any more when the reference was taken|is replaced with all of/,
   },
   {
     file: 'huge-pmd-unshare-gup-fast.ts',
@@ -100,8 +100,8 @@ export const EXHIBITS: readonly Exhibit[] = [
     file: 'nested-tlb-gather.ts',
     bug: 'nested-tlb-gather',
     architectures: BOTH,
-    finding: ['assertion'],
-    text: /it read 1/,
+    finding: ['stale-tlb-entry'],
+    text: /still translates page .* goes back to its program/,
   },
   {
     file: 'new-vma-visible-before-locked.ts',
@@ -170,7 +170,7 @@ export const EXHIBITS: readonly Exhibit[] = [
     file: 'wp-page-copy-late-flush.ts',
     bug: 'wp-page-copy-late-flush',
     architectures: BOTH,
-    finding: ['assertion', 'break-before-make'],
-    text: /./,
+    finding: ['stale-tlb-entry', 'break-before-make'],
+    text: /takes its place|missing: an invalidation/,
   },
 ];

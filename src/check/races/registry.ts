@@ -14,6 +14,7 @@ import { lockHeldAtReturn } from './lock-held-at-return.ts';
 import { lockOrder } from './lock-order.ts';
 import { lostDirty } from './lost-dirty.ts';
 import { mmUseAfterFree } from './mm-use-after-free.ts';
+import { pageContents } from './page-contents.ts';
 import { pageTableUseAfterFree } from './page-table-use-after-free.ts';
 import { pteOverwritten } from './pte-overwritten.ts';
 import { pteWithoutLock } from './pte-without-lock.ts';
@@ -21,6 +22,7 @@ import { pteWithoutMappingLock } from './pte-without-mapping-lock.ts';
 import { refcountRules } from './refcount.ts';
 import { rightsAfterCall } from './rights-after-call.ts';
 import { sleepInAtomic } from './sleep-in-atomic.ts';
+import { staleLookup } from './stale-lookup.ts';
 import { staleRemoteAccess } from './stale-remote-access.ts';
 import { staleTlbEntry } from './stale-tlb-entry.ts';
 import { deadlock, lostWakeUp } from './stuck.ts';
@@ -50,6 +52,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   lostDirty,
   lostWakeUp,
   mmUseAfterFree,
+  pageContents,
   pageTableUseAfterFree,
   pteOverwritten,
   pteWithoutLock,
@@ -57,6 +60,7 @@ export const CHECKS: readonly CheckDefinition[] = [
   refcountRules,
   rightsAfterCall,
   sleepInAtomic,
+  staleLookup,
   staleRemoteAccess,
   staleTlbEntry,
   tornRemoteRead,

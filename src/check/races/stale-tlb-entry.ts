@@ -1,7 +1,9 @@
 /**
  * Finds translations that outlive what should have ended them. When an entry loses rights or its page, each CPU is asked
  * whether its TLB has more: that is a debt, which a flush pays. It is overdue when a flush of its range returns, when the
- * task that made it goes back to its program, and when its frame goes back to the allocator.
+ * task that made it goes back to its program, and when its frame goes back to the allocator. Who throws away or unmaps a page
+ * that another task has cleared before, and comes back to his program, owes the flush as well. A copy on write may not be
+ * seen before the page that it replaces is flushed everywhere.
  * An entry of an address space that the CPU flushes before it runs there again is none. Left out: what the Dirty state of a
  * cached entry allows, and Accessed.
  */
@@ -19,8 +21,9 @@ const RIGHTS = EntryFlag.Write | EntryFlag.Exec | EntryFlag.User;
 
 export const staleTlbEntry: CheckDefinition = {
   name: NAME,
-  rule: 'No TLB holds more than the tables allow when a flush returns, when a call returns, and when a page is freed.',
-  source: 'Linux Documentation/core-api/cachetlb.rst; mm/mmu_gather.c; CVE-2018-18281, CVE-2022-39188',
+  rule: 'No TLB holds more than the tables allow when a flush or a call returns, a copy replaces a page, or one is freed.',
+  source:
+    'Linux Documentation/core-api/cachetlb.rst; mm/mmu_gather.c, `tlb_finish_mmu`; mm/memory.c, `wp_page_copy`; CVE-2018-18281, CVE-2022-39188',
   attach(watch) {
     const debts = new TlbDebts(watch);
     watch.onRun(() => debts.forget());
@@ -29,7 +32,16 @@ export const staleTlbEntry: CheckDefinition = {
     watch.onKernel({
       flushBegins: (current) => debts.flushBegins(current),
       flushEnds: (current, mm, start, end) => debts.flushEnds(current, mm, start, end),
+      discards: (current, mm, start, end) => debts.takesAway(current, mm, start, end, false),
       left: (current) => debts.left(current),
+    });
+    watch.onVmas({
+      treeChanges: (mm, vma, change, start, end) => {
+        if (change === 'remove' && vma.detached) debts.takesAway(watch.stepping(), mm, start, end, true);
+      },
+    });
+    watch.onReplacement((change, frame, cached) => {
+      if (cached) debts.replaced(change, frame);
     });
   },
 };
@@ -46,7 +58,22 @@ interface Debt {
   /** Rights that there were. */
   readonly had: number;
   readonly task: TaskStruct | null;
+  /** A table was taken out with what it maps: others do not wait for the lock that is held meanwhile. */
+  readonly withTable: boolean;
 }
+
+/** Pages that a call takes away when others may have cleared their entries already. */
+interface TakenAway {
+  readonly mm: MmStruct;
+  readonly start: number;
+  readonly end: number;
+  /** By unmapping them: what is mapped again by the end was merged. */
+  readonly unmapped: boolean;
+  /** How many debts there had been. */
+  readonly made: number;
+}
+
+const NOTHING: readonly TakenAway[] = [];
 
 const nameOf = (frame: number): string => `frame 0x${frame.toString(16)}`;
 
@@ -57,6 +84,7 @@ class TlbDebts {
   #made = 0;
   /** For each flush under way, how many debts there had been when it began. */
   #flushes = new Map<TaskStruct, number>();
+  #taken = new Map<TaskStruct, TakenAway[]>();
   // What a CPU is asked for, and its answer: `#visit` is made once.
   #frame = 0;
   #rights = 0;
@@ -69,6 +97,7 @@ class TlbDebts {
   forget(): void {
     this.#debts = new Map();
     this.#flushes = new Map();
+    this.#taken = new Map();
     this.#made = 0;
   }
 
@@ -81,10 +110,17 @@ class TlbDebts {
       if (next.kind !== EntryKind.Table) this.#unlinked(change);
       return;
     }
-    if (isVisible(old)) this.#lost(place.mm, change.page, change.pages, old, next);
+    if (isVisible(old)) this.#lost(place.mm, change.page, change.pages, old, next, false);
   }
 
-  #lost(mm: MmStruct, page: number, pages: number, old: EntryState, next: EntryState): void {
+  #lost(
+    mm: MmStruct,
+    page: number,
+    pages: number,
+    old: EntryState,
+    next: EntryState,
+    withTable: boolean,
+  ): void {
     const kept = isVisible(next) && next.frame === old.frame;
     const rights = kept ? old.flags & ~next.flags & RIGHTS : 0;
     if (kept && rights === 0) return;
@@ -98,6 +134,7 @@ class TlbDebts {
       rights,
       had: old.flags & RIGHTS,
       task: this.#watch.stepping(),
+      withTable,
     };
     const debts = this.#debts.get(old.frame);
     if (debts === undefined) this.#debts.set(old.frame, [debt]);
@@ -120,7 +157,7 @@ class TlbDebts {
       state.flags = pageTables.flags(below.level);
       if ((state.flags & EntryFlag.Present) === 0) continue;
       state.frame = pageTables.frame(below.level);
-      if (isVisible(state)) this.#lost(mm, page + index, 1, state, none);
+      if (isVisible(state)) this.#lost(mm, page + index, 1, state, none, true);
     }
     pageTables.hi = hi;
     pageTables.lo = lo;
@@ -156,9 +193,38 @@ class TlbDebts {
     this.#collect(isDue, `after a flush by ${current.name}`);
   }
 
+  /** Looks at pages of which others may have cleared the entries, and will pass them over. */
+  takesAway(current: TaskStruct | null, mm: MmStruct, start: number, end: number, unmapped: boolean): void {
+    if (current === null || this.#debts.size === 0) return;
+    const range = { mm, start, end, unmapped, made: this.#made };
+    const ranges = this.#taken.get(current);
+    if (ranges === undefined) this.#taken.set(current, [range]);
+    else ranges.push(range);
+  }
+
   left(current: TaskStruct): void {
-    if (this.#debts.size > 0)
-      this.#collect((debt) => debt.task === current, `as ${current.name} goes back to its program`);
+    const ranges = this.#taken.get(current) ?? NOTHING;
+    if (ranges !== NOTHING) this.#taken.delete(current);
+    if (this.#debts.size === 0) return;
+    const isDue = (debt: Debt): boolean =>
+      debt.task === current || ranges.some((range) => this.#isPassedOver(debt, range));
+    this.#collect(isDue, `as ${current.name} goes back to its program`);
+  }
+
+  #isPassedOver(debt: Debt, { mm, start, end, unmapped, made }: TakenAway): boolean {
+    if (debt.mm !== mm || debt.rights !== 0 || debt.withTable || debt.id > made) return false;
+    if (debt.page >= end || debt.page + debt.pages <= start) return false;
+    return !unmapped || this.#watch.unwatched(() => mm.vmas.lookup(debt.page) === null);
+  }
+
+  /** Just before the other page is seen. */
+  replaced({ place: { mm }, page, next }: TableChange, frame: number): void {
+    if (mm === null) return;
+    const cpu = this.#holderOf(mm, page, frame, 0);
+    if (cpu < 0) return;
+    const where = `page 0x${page.toString(16)} of ${mm.name}`;
+    const text = `cpu ${cpu} still translates ${where} to ${nameOf(frame)} when ${nameOf(next.frame)} takes its place`;
+    this.#watch.report(NAME, text, [nameOf(frame), nameOf(next.frame)]);
   }
 
   freed(head: number, order: number): void {

@@ -19,6 +19,7 @@ import type { CheckFinding } from './check.ts';
 import { FrameFan, KernelFan, LockFan, ReferenceFan, RemoteFan, TableFan, VmaFan } from './fans.ts';
 import { MappingCounts } from './mapping-counts.ts';
 import { PinCounts } from './pin-counts.ts';
+import { ReplacedPages, type ReplacementListener } from './replaced-pages.ts';
 import { type ChangeListener, TableChanges } from './table-changes.ts';
 
 /** What is watched: a `System`, or what a test has put together. */
@@ -52,6 +53,7 @@ export class Watch {
   #changes: TableChanges | null = null;
   #mappings: MappingCounts | null = null;
   #pins: PinCounts | null = null;
+  #replaced: ReplacedPages | null = null;
   readonly #tables: Partial<TableWatcher>[] = [];
   readonly #frames: Partial<FrameObserver>[] = [];
   readonly #references: Partial<FrameWatcher>[] = [];
@@ -59,6 +61,7 @@ export class Watch {
   readonly #locks: Partial<LockWatcher>[] = [];
   readonly #vmas: Partial<VmaWatcher>[] = [];
   readonly #remote: Partial<RemoteWatcher>[] = [];
+  readonly #fills: ((frame: number) => void)[] = [];
   readonly #steps: (() => void)[] = [];
   readonly #ends: (() => void)[] = [];
   readonly #runs: (() => void)[] = [];
@@ -134,6 +137,22 @@ export class Watch {
     return this.#pins;
   }
 
+  /** Ptes that get another page while the lock of their table is held, as a copy on write does it. */
+  onReplacement(listener: ReplacementListener): void {
+    if (this.#replaced === null) {
+      const replaced = new ReplacedPages(this.kernel);
+      this.#replaced = replaced;
+      this.onTableChange((change) => replaced.changed(change, this.stepping()));
+      this.onLocks({ release: (task, lock) => replaced.released(task, lock) });
+    }
+    this.#replaced.onReplacement(listener);
+  }
+
+  /** Frames that the kernel has zeroed, copied to or written to, by addresses of its own. */
+  onFills(listener: (frame: number) => void): void {
+    this.#fills.push(listener);
+  }
+
   /** Blocks of frames, when they have left the allocator or have gone back. */
   onFrames(listener: Partial<FrameObserver>): void {
     this.#frames.push(listener);
@@ -194,6 +213,7 @@ export class Watch {
     this.#changes?.begin(kernel);
     this.#mappings?.begin(kernel);
     this.#pins?.begin();
+    this.#replaced?.begin(kernel);
     for (const listener of this.#runs) listener();
     this.#fans ??= this.#makeFans();
     this.#hook(kernel, this.#fans);
@@ -219,10 +239,15 @@ export class Watch {
     if (own !== null) kernel.watcher = own;
     if (vmas !== null) kernel.vmaWatcher = vmas;
     if (remote !== null) kernel.remoteWatcher = remote;
+    kernel.machine.memory.filled = this.#fills.length === 0 ? null : this.#filled;
     if (locks === null) return;
     kernel.lockWatcher = locks.after(kernel.lockWatcher);
     for (const task of kernel.tasks.values()) task.lockWatcher = kernel.lockWatcher;
   }
+
+  readonly #filled = (frame: number): void => {
+    for (const listener of this.#fills) listener(frame);
+  };
 
   /** Does a check want `stepped` to be called after every step? */
   get stepsWanted(): boolean {
