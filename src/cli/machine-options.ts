@@ -27,6 +27,7 @@ export interface MachineOptions {
   readonly vmaLocks?: boolean;
   readonly design?: string;
   readonly bug?: readonly string[];
+  readonly fills?: boolean;
   readonly evictions?: boolean;
   readonly gracePeriods?: boolean;
   readonly failAllocations?: string;
@@ -67,6 +68,10 @@ export function addKernelOptions(command: Command): Command {
 /** What may happen beside the steps of tasks, where the schedule chooses it. A replay needs what the run had. */
 export function addHardwareOptions(command: Command): Command {
   return command
+    .option(
+      '--fills',
+      'CPUs may fill TLB entries ahead of any access; needs --retention adversarial, the default then',
+    )
     .option('--evictions', 'CPUs may forget a TLB entry at any time')
     .option('--grace-periods', 'grace periods of RCU end when the schedule says so, not as soon as they can')
     .option('--fail-allocations <n>', 'so many allocations may fail')

@@ -16,8 +16,11 @@ export function commandLine(
     return !leftOut.includes(name) && command.getOptionValueSource(name) === 'cli';
   });
   const words = given.flatMap((option) => wordsOf(option, command.getOptionValue(option.attributeName())));
-  return ['tablewalk', command.name(), ...[argument, ...words, ...added].map(quoted)].join(' ');
+  return [program, command.name(), ...[argument, ...words, ...added].map(quoted)].join(' ');
 }
+
+/** How the command is called: in a clone it is a script of the package. */
+const program = import.meta.url.endsWith('.ts') ? 'npm run -s tablewalk --' : 'tablewalk';
 
 /** An option and its `--no-` form share a value. */
 function wordsOf({ long, negate }: Option, value: unknown): string[] {

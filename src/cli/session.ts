@@ -109,11 +109,17 @@ export function startSession(terminal: Terminal = process): Session {
   };
 }
 
+/** Signals that come within so many milliseconds are one press of Ctrl-C. */
+const SAME_KEY = 1000;
+
 /** Ctrl-C and readers that go away. Returns what ends the listening. */
 function listen(interruption: AbortController): () => void {
+  let first = 0;
   const onInterrupt = (): void => {
-    // The second Ctrl-C means it.
-    if (interruption.signal.aborted) process.exit(ExitStatus.Interrupted);
+    const now = performance.now();
+    // The second Ctrl-C means it, unless it is the first one again: npm and tsx pass on what the terminal sends to all.
+    if (!interruption.signal.aborted) first = now;
+    else if (now >= first + SAME_KEY) process.exit(ExitStatus.Interrupted);
     interruption.abort();
   };
   process.on('SIGINT', onInterrupt);

@@ -101,7 +101,7 @@ function verdict(result: ExploreResult): string {
     case 'unsupported':
       return `unsupported: ${unsupported}`;
     case 'replayed':
-      return findings.length === 0 ? 'nothing is wrong in this run' : things;
+      return findings.length === 0 ? `nothing is wrong in this run${withoutBugs(settings)}` : things;
     case 'exhausted':
       return `${things}: every schedule ${spaceOf(settings)} was tried, in ${count(runs, 'run')}`;
     case 'runs':
@@ -112,6 +112,10 @@ function verdict(result: ExploreResult): string {
       return `${things} in ${count(runs, 'run')}`;
   }
 }
+
+/** A schedule that was found with a bug may fit without it, too. */
+const withoutBugs = ({ run }: ExploreResult['settings']): string =>
+  run.kernelBugs?.length === 0 ? ' (all bugs of the scenario are off)' : '';
 
 function spaceOf({ preemptions, schedule, shard }: ExploreResult['settings']): string {
   const bound = preemptions === null ? '' : ` with at most ${count(preemptions, 'preemption')}`;

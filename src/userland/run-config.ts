@@ -114,12 +114,26 @@ export function settle(scenario: Scenario, config: RunConfig): Settings {
   if (!Number.isInteger(cpus) || cpus < 1 || cpus > 64) {
     throw new InputError('the number of CPUs is out of range', { expected: '1 to 64', found: `${cpus}` });
   }
+  checkPlacement(scenario, cpus);
   return {
     processor: config.architecture.processor(config),
     cpus,
     ...settleSpeculation(scenario, config),
     policy: policyOf(config),
   };
+}
+
+function checkPlacement(scenario: Scenario, cpus: number): void {
+  for (const [name, cpu] of Object.entries(scenario.placement ?? {})) {
+    if (Number.isInteger(cpu) && cpu >= 0 && cpu < cpus) continue;
+    throw new InputError(
+      `"${name}" has no CPU ${cpu} to run on: there ${cpus === 1 ? 'is' : 'are'} ${cpus}`,
+      {
+        ...inFile(scenario),
+        expected: cpus === 1 ? 'CPU 0' : `0 to ${cpus - 1}`,
+      },
+    );
+  }
 }
 
 function settleSpeculation(

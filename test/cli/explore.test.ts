@@ -140,9 +140,11 @@ describe('an exploration', () => {
   });
 
   it.each([
-    [['--seed', '4'], /: the checkpoint is of another exploration: configuration differs: /],
-    [['--no-check', 'lock-order'], /: checks off differs: expected lock-order, found none/],
-    [['--policy', 'random'], /this search cannot go on from there/],
+    [['--seed', '4'], /other\.json: the checkpoint is of another exploration: configuration: /],
+    [['--no-check', 'lock-order'], /: checks off: none in the file, lock-order here\n$/],
+    [['--policy', 'random'], /: policy: pct in the file, random here\n$/],
+    [['--depth', '4'], /: depth: 3 in the file, 4 here\n$/],
+    [['--shard', '1/2'], /: shard: 0\/1 in the file, 1\/2 here\n$/],
   ])('does not go on from a checkpoint with %j', async (more, says) => {
     const checkpoint = join(folder, 'other.json');
     await runCommand(['explore', fine, '--policy', 'pct', '--runs', '3', '--checkpoint', checkpoint]);
@@ -172,6 +174,28 @@ describe('an exploration', () => {
       status: 2,
       stderr: expect.stringContaining('not a checkpoint'),
     });
+  });
+});
+
+describe('explore of a scenario that was edited since its checkpoint', () => {
+  it('says so', async () => {
+    const path = file('edited.yaml', readFileSync(fine, 'utf8'));
+    const args = ['explore', path, '--runs', '3', '--checkpoint', join(folder, 'edited.json')];
+    await runCommand(args);
+    writeFileSync(path, readFileSync(fine, 'utf8').replace('address: 0', 'address: 4096'));
+    expect(await runCommand(args)).toMatchObject({
+      status: 2,
+      stderr: expect.stringMatching(/edited\.json: .*: the scenario has been edited since\n$/),
+    });
+  });
+});
+
+describe('explore --all', () => {
+  it('has a line for every step', async () => {
+    const { stdout } = await runCommand(['explore', race, '--schedule', '-', '--all']);
+    expect(stdout).not.toContain('steps alone');
+    const numbers = [...stdout.matchAll(/^ +(\d+) {2}/gm)].map(([, number]) => Number(number));
+    expect([...new Set(numbers)]).toEqual(Array.from({ length: Math.max(...numbers) }, (_, at) => at + 1));
   });
 });
 

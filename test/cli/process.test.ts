@@ -1,6 +1,6 @@
 /** What only a process of its own shows: exit status, a reader that goes away, Ctrl-C. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
@@ -41,10 +41,12 @@ function ended(child: ChildProcess, onOutput: (child: ChildProcess) => void = ()
 }
 
 /** Presses Ctrl-C after a while; later, when the process was not even listening, or had done nothing yet, by then. */
-async function interrupted(args: readonly string[], begun: RegExp): Promise<Ended> {
+async function interrupted(args: readonly string[], begun: RegExp, signals = 1): Promise<Ended> {
   for (let delay = 1500; ; delay *= 2) {
     const child = start(args);
-    setTimeout(() => child.kill('SIGINT'), delay);
+    for (let signal = 0; signal < signals; signal++) {
+      setTimeout(() => child.kill('SIGINT'), delay + 30 * signal);
+    }
     const result = await ended(child);
     if ((result.status !== null && begun.test(result.stdout)) || delay > 15_000) return result;
   }
@@ -98,6 +100,20 @@ describe('the command as a process', () => {
     const { status, stdout } = await interrupted(args, /interrupted after/);
     expect(status).toBe(130);
     expect(stdout).toContain('interrupted after');
+  });
+});
+
+describe('an exploration', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'tablewalk-stopped-'));
+  afterAll(() => rmSync(folder, { recursive: true }));
+
+  it('keeps at Ctrl-C what it has, also where the signal comes twice, as under npm', async () => {
+    const checkpoint = join(folder, 'stopped.json');
+    const args = ['explore', 'examples/fork-cow.yaml', '--seconds', '500', '--checkpoint', checkpoint];
+    const { status, stdout } = await interrupted(args, /./, 3);
+    expect(status).toBe(130);
+    expect(stdout).toMatch(/nothing found in [\d,]+ runs, then it was stopped/);
+    expect(JSON.parse(readFileSync(checkpoint, 'utf8'))).toMatchObject({ version: 1 });
   });
 });
 

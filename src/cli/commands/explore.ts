@@ -3,9 +3,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import type { Command } from 'commander';
 import { InputError } from '../../base/input-error.ts';
+import { readTextFile } from '../../conformance/file-errors.ts';
 import { SEARCH_POLICIES } from '../../sched/search/search.ts';
 import type { ExploreConfig } from '../../userland/explore/config.ts';
-import type { ExploreProgress, ExploreResult } from '../../userland/explore/explore.ts';
+import type { Exploration, ExploreProgress, ExploreResult } from '../../userland/explore/explore.ts';
 import type { Scenario } from '../../userland/scenario.ts';
 import { readCheckpoint, writeCheckpoint } from '../checkpoint-file.ts';
 import { jsonText } from '../json.ts';
@@ -17,7 +18,7 @@ import {
   machineChoice,
   scheduleText,
 } from '../machine-options.ts';
-import { exclusive, oneOf, wholeNumber } from '../option-values.ts';
+import { oneOf, wholeNumber } from '../option-values.ts';
 import { schedulePaint } from '../paint.ts';
 import { commandLine } from '../quoted-command.ts';
 import type { Session } from '../session.ts';
@@ -34,9 +35,9 @@ interface Options extends MachineOptions {
   readonly schedule?: string;
   readonly steps?: string;
   readonly check?: readonly string[];
-  readonly fills?: boolean;
   readonly keepGoing?: boolean;
   readonly checkpoint?: string;
+  readonly all?: boolean;
   readonly json?: boolean;
 }
 
@@ -55,6 +56,7 @@ const OF_THE_SEARCH = [
   'schedule',
   'keepGoing',
   'checkpoint',
+  'all',
   'json',
 ];
 
@@ -90,10 +92,6 @@ export function addExploreCommand(program: Command, session: Session): void {
     .option('--shard <i/n>', 'part i of n of the search, i from 0')
     .option('--schedule <text>', 'replay this schedule; with --policy: search among what can come after it')
     .option('--steps <n>', 'steps of a run, at most; default 100000')
-    .option(
-      '--fills',
-      'CPUs may fill TLB entries ahead of any access; needs --retention adversarial, the default then',
-    )
     .option('--no-check <name>', 'leave out a check; may be repeated', (name: string, before: unknown) => [
       ...(Array.isArray(before) ? before : []),
       name,
@@ -104,6 +102,7 @@ export function addExploreCommand(program: Command, session: Session): void {
       'write down now and then how far it is, and go on from there if it exists',
     );
   addHardwareOptions(addKernelOptions(addProcessorOptions(command)))
+    .option('--all', 'show every step of a finding or of a replayed schedule')
     .option('--json', 'print one JSON object')
     .addHelpText('after', examples)
     .action((file: string, options: Options) => explore(file, options, command, session));
@@ -113,15 +112,17 @@ async function explore(file: string, options: Options, command: Command, session
   // Objects of runs that are over are young again: V8 would else put them where old ones are. Measured: half the time.
   setFlagsFromString('--no-allocation-site-pretenuring');
   const { loadScenario } = await import('../load-scenario.ts');
+  mustGoTogether(options);
   const choices = await searchChoices(options);
   const seconds = secondsBound(options);
   const { scenario, config } = await machineChoice(options, () => loadScenario(file));
   const { checkpoint } = options;
   const before = checkpoint === undefined ? null : readCheckpoint(checkpoint);
   const resume = before === null ? {} : { resume: before };
+  const source = checkpoint === undefined ? {} : { source: readTextFile(file) };
   const result = await explored(
     scenario,
-    { ...config, ...choices, ...resume },
+    { ...config, ...choices, ...resume, ...source },
     { seconds, checkpoint },
     session,
   );
@@ -131,13 +132,14 @@ async function explore(file: string, options: Options, command: Command, session
   if (options.json) session.print(jsonText(exploreJson(result, replay)));
   else {
     const paint = schedulePaint(session.colours);
-    session.print(exploreText(result, { width: session.width, paint, command: replay }));
+    const all = options.all === true;
+    session.print(exploreText(result, { width: session.width, paint, command: replay, all }));
   }
   if (result.unsupported !== null) session.nothingChecked(`${file}: ${result.unsupported} is not built`);
   else if (result.findings.length > 0) session.checkFailed();
 }
 
-type SearchChoices = Omit<ExploreConfig, 'architecture' | 'resume'>;
+type SearchChoices = Omit<ExploreConfig, 'architecture' | 'resume' | 'source'>;
 
 async function searchChoices(options: Options): Promise<SearchChoices> {
   const { policy, seed, schedule, steps, check } = options;
@@ -183,11 +185,38 @@ function shardOf(text: string): { readonly index: number; readonly count: number
   return { index: Number(index), count: Number(count) };
 }
 
-function secondsBound({ seconds, runs, schedule, policy }: Options): number {
-  if (schedule !== undefined && policy === undefined) {
-    if (runs !== undefined) exclusive('--schedule without --policy', '--runs');
-    if (seconds !== undefined) exclusive('--schedule without --policy', '--seconds');
+/** Options that only some searches have. */
+const OF_POLICY = [
+  ['preemptions', '--preemptions', 'dfs'],
+  ['reduction', '--no-reduction', 'dfs'],
+  ['depth', '--depth', 'pct'],
+] as const;
+
+/** @throws InputError for an option that would do nothing */
+function mustGoTogether(options: Options): void {
+  const { policy, schedule, runs, seconds, checkpoint, shard } = options;
+  for (const [name, flag, owner] of OF_POLICY) {
+    const given = options[name] !== undefined && options[name] !== true;
+    if (!given || policy === owner) continue;
+    throw new InputError(`option ${flag} is for --policy ${owner}`, {
+      found: policy === undefined ? 'no --policy' : `--policy ${policy}`,
+    });
   }
+  if (schedule === undefined || policy !== undefined) return;
+  const useless = Object.entries({
+    '--runs': runs,
+    '--seconds': seconds,
+    '--checkpoint': checkpoint,
+    '--shard': shard,
+  });
+  const [flag] = useless.find(([, value]) => value !== undefined) ?? [];
+  if (flag === undefined) return;
+  throw new InputError(
+    `--schedule replays one run, and ${flag} is for a search: add --policy to search from the end of the schedule, or leave out ${flag}`,
+  );
+}
+
+function secondsBound({ seconds, runs }: Options): number {
   if (seconds !== undefined) return wholeNumber('option --seconds', seconds, 1, 10 ** 9);
   return runs === undefined ? DEFAULT_SECONDS : Number.POSITIVE_INFINITY;
 }
@@ -203,7 +232,8 @@ async function explored(
   session: Session,
 ): Promise<ExploreResult> {
   const { exploreScenario } = await import('../../userland/explore/explore.ts');
-  const exploration = exploreScenario(scenario, config);
+  const { CheckpointMisfit } = await import('../../userland/explore/checkpoint.ts');
+  const exploration = placed(exploreScenario(scenario, config), CheckpointMisfit, checkpoint);
   const start = performance.now();
   let turn = start;
   let saved = start;
@@ -223,6 +253,20 @@ async function explored(
   }
   if (checkpoint !== undefined) writeCheckpoint(checkpoint, step.value.save());
   return step.value;
+}
+
+/** A checkpoint that does not fit is named. */
+function* placed(
+  exploration: Exploration,
+  Misfit: typeof InputError,
+  checkpoint: string | undefined,
+): Exploration {
+  try {
+    return yield* exploration;
+  } catch (error) {
+    if (error instanceof Misfit && checkpoint !== undefined) throw error.at({ file: checkpoint });
+    throw error;
+  }
 }
 
 function progressLine(

@@ -24,7 +24,6 @@ interface Options extends MachineOptions {
   readonly seeds?: string;
   readonly schedule?: string;
   readonly checks?: boolean;
-  readonly speculate?: boolean;
   readonly steps?: string;
   readonly all?: boolean;
   readonly quiet?: boolean;
@@ -67,10 +66,6 @@ export function addRunCommand(program: Command, session: Session): void {
     )
     .option('--checks', 'watch the run with all checks; the default with --schedule')
     .option('--no-checks', 'without')
-    .option(
-      '--speculate',
-      'CPUs may fill TLB entries ahead of any access, where the random policy chooses it',
-    )
     .option('--steps <n>', 'stop after this many steps');
   addHardwareOptions(addKernelOptions(addProcessorOptions(command)))
     .option('--all', 'show every event: free locks, and each level of each walk')
@@ -190,7 +185,7 @@ async function runChoices(options: Options): Promise<RunChoices> {
     ...(schedule === undefined ? {} : { schedule: await scheduleText(schedule) }),
     // A schedule is there to show what an exploration has found.
     ...((options.checks ?? schedule !== undefined) ? { checks: true } : {}),
-    ...(options.speculate === true ? speculation(options) : {}),
+    ...(options.fills === true ? speculation(options) : {}),
     ...(steps === undefined
       ? {}
       : { maxSteps: wholeNumber('option --steps', steps, 1, Number.MAX_SAFE_INTEGER) }),

@@ -3,7 +3,7 @@
  * It belongs to one scenario and one configuration, and says so itself.
  */
 import { InputError } from '../../base/input-error.ts';
-import type { SearchState } from '../../sched/search/search.ts';
+import type { SearchOptions, SearchState } from '../../sched/search/search.ts';
 import type { Scenario } from '../scenario.ts';
 import type { ExploreSettings } from './config.ts';
 
@@ -26,6 +26,9 @@ interface FoundBefore {
   readonly key: string;
 }
 
+/** It is of something else than what is to go on. */
+export class CheckpointMisfit extends InputError {}
+
 const FORMAT = 'tablewalk explore checkpoint';
 
 export function makeCheckpoint(
@@ -38,12 +41,12 @@ export function makeCheckpoint(
 /** What tells one exploration from another, beside the options of its search. */
 export function identityOf(
   scenario: Scenario,
-  { run, maxSteps, checksOff, schedule }: ExploreSettings,
+  { run, maxSteps, checksOff, schedule, source }: ExploreSettings,
 ): ExploreCheckpoint['of'] {
   const { architecture, profile, ...config } = run;
   return {
     scenario: scenario.title,
-    code: checksum(codeOf(scenario)),
+    code: checksum(codeOf(scenario) + source),
     architecture: architecture.name,
     costs: profile?.name ?? 'flat',
     configuration: JSON.stringify(Object.fromEntries(Object.entries(config).sort())),
@@ -70,21 +73,39 @@ function checksum(text: string): string {
   return (hash >>> 0).toString(16).padStart(8, '0');
 }
 
-/** @throws InputError when it is no checkpoint, or one of something else */
-export function checkCheckpoint(value: unknown, of: ExploreCheckpoint['of']): ExploreCheckpoint {
+/** @throws CheckpointMisfit when it is no checkpoint, or one of something else */
+export function checkCheckpoint(
+  value: unknown,
+  of: ExploreCheckpoint['of'],
+  options: SearchOptions,
+): ExploreCheckpoint {
   const checkpoint = value as Partial<ExploreCheckpoint> | null;
   if (checkpoint?.format !== FORMAT || checkpoint.version !== 1 || checkpoint.of === undefined) {
-    throw new InputError('not a checkpoint of this version', {
+    throw new CheckpointMisfit('not a checkpoint of this version', {
       expected: `"format": "${FORMAT}", "version": 1`,
     });
   }
-  for (const [key, expected] of Object.entries(of)) {
-    const found = checkpoint.of[key];
-    if (found === expected) continue;
-    throw new InputError(`the checkpoint is of another exploration: ${key} differs`, {
-      expected,
-      found: String(found),
-    });
+  for (const [key, here] of Object.entries(of)) {
+    const there = String(checkpoint.of[key]);
+    if (there !== here) throw another(key === 'code' ? EDITED : `${key}: ${there} in the file, ${here} here`);
   }
+  checkSearch(checkpoint.search?.options, options);
   return checkpoint as ExploreCheckpoint;
+}
+
+const EDITED = 'the scenario has been edited since';
+
+const another = (difference: string): CheckpointMisfit =>
+  new CheckpointMisfit(`the checkpoint is of another exploration: ${difference}`);
+
+/** As the command line has them. */
+function checkSearch(there: SearchOptions | undefined, here: SearchOptions): void {
+  for (const key of ['policy', 'seed', 'preemptions', 'depth', 'reduction'] as const) {
+    if (there?.[key] !== here[key])
+      throw another(`${key}: ${there?.[key] ?? 'all'} in the file, ${here[key] ?? 'all'} here`);
+  }
+  const shardOf = ({ shard }: SearchOptions): string => `${shard.index}/${shard.count}`;
+  if (there !== undefined && shardOf(there) !== shardOf(here)) {
+    throw another(`shard: ${shardOf(there)} in the file, ${shardOf(here)} here`);
+  }
 }

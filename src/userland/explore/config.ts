@@ -33,6 +33,8 @@ export interface ExploreOptions {
   readonly keepGoing?: boolean;
   /** Goes on where another exploration with the same scenario and configuration was: what its `save` gave. */
   readonly resume?: unknown;
+  /** Text of the scenario's file: a checkpoint of an exploration that had another one does not fit. */
+  readonly source?: string;
   /** Runs that the shortening of one finding's schedule may take; default 2000. */
   readonly shrinkRuns?: number;
 }
@@ -65,13 +67,14 @@ const DEFAULTS: Required<Omit<ExploreOptions, 'runs' | 'schedule' | 'resume'>> =
   maxSteps: DEFAULT_STEPS,
   checksOff: [],
   keepGoing: false,
+  source: '',
   shrinkRuns: 2000,
 };
 
 /** @throws InputError for a policy or shard that is not there */
 export function settleExploration(config: ExploreConfig): ExploreSettings {
   const { policy, seed, runs, preemptions, depth, reduction, shard, ...rest } = config;
-  const { schedule, resume, maxSteps, checksOff, keepGoing, shrinkRuns, ...run } = rest;
+  const { schedule, resume, maxSteps, checksOff, keepGoing, source, shrinkRuns, ...run } = rest;
   const given = {
     policy,
     seed,
@@ -82,6 +85,7 @@ export function settleExploration(config: ExploreConfig): ExploreSettings {
     maxSteps,
     checksOff,
     keepGoing,
+    source,
     shrinkRuns,
   };
   const settings: ExploreSettings = {

@@ -10,9 +10,16 @@ import { VirtualTimePolicy } from '../../sched/policy/virtual-time.ts';
 import { parseSchedule, type Schedule } from '../../sched/schedule-text.ts';
 import { createSearch } from '../../sched/search/create-search.ts';
 import type { Search } from '../../sched/search/search.ts';
+import { inFile } from '../run-config.ts';
 import type { Scenario } from '../scenario.ts';
 import { ScheduleMisfit } from '../scenario-outcome.ts';
-import { checkCheckpoint, type ExploreCheckpoint, identityOf, makeCheckpoint } from './checkpoint.ts';
+import {
+  CheckpointMisfit,
+  checkCheckpoint,
+  type ExploreCheckpoint,
+  identityOf,
+  makeCheckpoint,
+} from './checkpoint.ts';
 import { DEFAULT_STEPS, type ExploreConfig, type ExploreSettings, settleExploration } from './config.ts';
 import { type ExploredRun, ExploredRuns } from './explored-runs.ts';
 import { GuidedPolicy } from './guided-policy.ts';
@@ -88,6 +95,7 @@ type Ending = Generator<ExploreProgress, ExploreResult['ended'], boolean | undef
 
 class Explorer {
   readonly #settings: ExploreSettings;
+  readonly #place: { readonly file?: string };
   readonly #runs: ExploredRuns;
   readonly #search: Search;
   readonly #findings = new Map<string, Finding>();
@@ -103,11 +111,13 @@ class Explorer {
 
   constructor(scenario: Scenario, settings: ExploreSettings) {
     this.#settings = settings;
+    this.#place = inFile(scenario);
     this.#runs = new ExploredRuns(scenario, settings.run, settings);
     this.#prefix = settings.schedule === null ? null : parseSchedule(settings.schedule);
     const { policy, seed, preemptions, depth, reduction, shard } = settings;
     this.#identity = identityOf(scenario, settings);
-    this.#before = settings.resume === null ? null : checkCheckpoint(settings.resume, this.#identity);
+    this.#before =
+      settings.resume === null ? null : checkCheckpoint(settings.resume, this.#identity, settings);
     this.#first = this.#before === null ? 0 : 1;
     this.#deepest = this.#before?.deepest ?? 0;
     this.#slow = this.#before?.slow ?? 0;
@@ -150,7 +160,7 @@ class Explorer {
     try {
       return this.#runs.run(this.#prefixed(policy));
     } catch (error) {
-      if (error instanceof ScheduleMisfit && this.#prefix === null) throw notRepeated(error.message);
+      if (error instanceof ScheduleMisfit && this.#prefix === null) throw this.#notRepeated(error.reason);
       throw error;
     }
   }
@@ -162,8 +172,9 @@ class Explorer {
     const steps = this.#runs.length(this.#prefixed(new VirtualTimePolicy()), DEFAULT_STEPS);
     if (steps === null || steps <= maxSteps) return;
     throw new InputError('the bound on steps is below the length of the first run', {
-      expected: `more than ${steps} steps`,
+      expected: `at least ${steps} steps`,
       found: String(maxSteps),
+      ...this.#place,
     });
   }
 
@@ -174,12 +185,12 @@ class Explorer {
   #mustRepeat(run: ExploredRun): void {
     const made = this.#made;
     const isPowerOfTwo = Math.log2(made) % 1 === 0;
-    if (!isPowerOfTwo || run.slow || this.#findings.size > 0) return;
+    if (!isPowerOfTwo || run.slow || run.givenUp || this.#findings.size > 0) return;
     const schedule = run.schedule();
     const again = outcomeOf(() => this.#runs.replay(new ReplayPolicy(parseSchedule(schedule))));
-    if (again instanceof Error) throw notRepeated(again.message);
+    if (again instanceof Error) throw this.#notRepeated(reasonOf(again));
     if (again.steps === run.steps && again.schedule() === schedule && again.problem === null) return;
-    throw notRepeated(`${run.steps} steps, then ${again.steps}`);
+    throw this.#notRepeated(`${run.steps} steps, then ${again.steps}`);
   }
 
   /** What was found before the checkpoint is shown again. */
@@ -187,10 +198,10 @@ class Explorer {
     for (const { run, schedule, key } of this.#before?.findings ?? []) {
       const traced = traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule)));
       if (traced.problem === null || problemKey(traced.problem) !== key) {
-        throw new InputError('the checkpoint is of another version of scenario or kernel', {
-          expected: `${key}, with the schedule ${schedule.slice(0, 60)}…`,
-          found: traced.problem === null ? 'nothing wrong' : problemKey(traced.problem),
-        });
+        const now = traced.problem === null ? 'nothing wrong' : problemKey(traced.problem);
+        throw new CheckpointMisfit(
+          `the checkpoint is of another version of the scenario or of tablewalk: ${key} in the file, ${now} here`,
+        );
       }
       this.#findings.set(key, finding(traced.problem, traced, run));
       yield this.#progress('shortening');
@@ -286,12 +297,16 @@ class Explorer {
     return typeof simple === 'string' ? original : simple;
   }
 
+  #notRepeated(difference: string): InputError {
+    return new InputError(notRepeated(difference), this.#place);
+  }
+
   /** The run of a schedule, with the same problem; or, in words, that it is another one. */
   #again(schedule: string, problem: Problem): TracedRun | string {
     const again = outcomeOf(() => traceRun(this.#runs, new ReplayPolicy(parseSchedule(schedule))));
-    if (again instanceof Error) return notRepeated(again.message).message;
+    if (again instanceof Error) return notRepeated(reasonOf(again));
     const now = again.problem === null ? 'nothing wrong' : problemKey(again.problem);
-    return now === problemKey(problem) ? again : notRepeated(`${problemKey(problem)}, then ${now}`).message;
+    return now === problemKey(problem) ? again : notRepeated(`${problemKey(problem)}, then ${now}`);
   }
 
   #progress(phase: ExploreProgress['phase']): ExploreProgress {
@@ -329,7 +344,7 @@ function outcomeOf<T>(run: () => T): T | Error {
 }
 
 /** Runs are functions of their schedules, unless programs remember something of the run before. */
-const notRepeated = (difference: string): InputError =>
-  new InputError(
-    `the same schedule gives another run: does a program use a variable from outside of it? (${difference})`,
-  );
+const notRepeated = (difference: string): string =>
+  `the same schedule gives another run: does a program use a variable from outside of it? (${difference})`;
+
+const reasonOf = (error: Error): string => (error instanceof InputError ? error.reason : error.message);

@@ -30,6 +30,8 @@ export interface ExploredRun {
   readonly steps: number;
   /** Its tasks were at their ends only after the bound on steps. */
   readonly slow: boolean;
+  /** The search ended it: others show the rest. */
+  readonly givenUp: boolean;
   /** Made when it is asked for: replaying it gives the same run. */
   readonly schedule: () => string;
   /** Those that were asked for. */
@@ -133,7 +135,9 @@ export class ExploredRuns {
       const problem = found === null ? problemOf(end, this.checks) : problemOfCheck(found);
       const own = problem === null || isExcused(end, found, system) ? null : problem;
       const run = exploredRun(system, own, unsupported, counter.events);
-      return { run: end.kind === 'thrown' ? { ...run, thrown: causeOf(end.error) } : run, end: end.kind };
+      if (end.kind === 'thrown') return { run: { ...run, thrown: causeOf(end.error) }, end: end.kind };
+      const givenUp = end.kind === 'stopped' && found === null;
+      return { run: givenUp ? { ...run, givenUp } : run, end: end.kind };
     } catch (error) {
       if (system === null || !this.#isProblem(error)) throw error;
       return { run: exploredRun(system, programError(error as InputError), null, []), end: 'thrown' };
@@ -178,6 +182,7 @@ function exploredRun(
     unsupported,
     steps,
     slow: false,
+    givenUp: false,
     schedule: () => formatSchedule(schedule),
     events,
     standing: () => standingTasks(kernel),

@@ -23,11 +23,11 @@ export const explore: Rows = {
       says: "option --seconds: expected a whole number from 1 to 1000000000, found '1.5'",
     },
     {
-      command: 'explore page.yaml --preemptions few',
+      command: 'explore page.yaml --policy dfs --preemptions few',
       says: "option --preemptions: expected a whole number from 0 to 1000, found 'few'",
     },
     {
-      command: 'explore page.yaml --depth 0',
+      command: 'explore page.yaml --policy pct --depth 0',
       says: "option --depth: expected a whole number from 1 to 100, found '0'",
     },
     {
@@ -56,7 +56,19 @@ export const explore: Rows = {
     },
     {
       command: 'explore page.yaml --schedule 2*3 --runs 5',
-      says: 'options --schedule without --policy and --runs exclude each other: expected one of them',
+      says: '--schedule replays one run, and --runs is for a search: add --policy to search from the end of the schedule, or leave out --runs',
+    },
+    {
+      command: 'explore page.yaml --policy pct --preemptions 3',
+      says: 'option --preemptions is for --policy dfs: found --policy pct',
+    },
+    {
+      command: 'explore page.yaml --policy dfs --depth 3',
+      says: 'option --depth is for --policy pct: found --policy dfs',
+    },
+    {
+      command: 'explore page.yaml --no-reduction',
+      says: 'option --no-reduction is for --policy dfs: found no --policy',
     },
     {
       command: 'explore page.yaml --schedule zzz',

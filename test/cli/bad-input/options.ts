@@ -109,7 +109,7 @@ export const options: Rows = {
       says: "option --levels: expected a whole number from 4 to 5, found '6'",
     },
     {
-      command: 'run loop.yaml --speculate --policy virtual-time',
+      command: 'run loop.yaml --fills --policy virtual-time',
       says: "the policy virtual-time never chooses speculative fills: expected policy 'random'",
     },
     {
