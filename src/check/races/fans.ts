@@ -3,7 +3,8 @@
  * was there already in a run is told first.
  */
 import type { SharedObject } from '../../base/task.ts';
-import type { FrameObserver, FrameWatcher } from '../../kernel/frame/frame-table.ts';
+import type { FrameWatcher } from '../../kernel/frame/frame-map-counts.ts';
+import type { FrameObserver } from '../../kernel/frame/frame-table.ts';
 import type { KernelWatcher } from '../../kernel/kernel-watcher.ts';
 import type { MmStruct } from '../../kernel/mm/mm.ts';
 import type { TablePage, TableWatcher } from '../../kernel/mm/page-table.ts';

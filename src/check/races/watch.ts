@@ -5,7 +5,8 @@
  * of one run, and is forgotten in `onRun`. Making all checks anew took longer than a short run.
  */
 import type { TlbView } from '../../arch/tlb-view.ts';
-import type { FrameObserver, FrameWatcher } from '../../kernel/frame/frame-table.ts';
+import type { FrameWatcher } from '../../kernel/frame/frame-map-counts.ts';
+import type { FrameObserver } from '../../kernel/frame/frame-table.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { KernelWatcher } from '../../kernel/kernel-watcher.ts';
 import type { TableWatcher } from '../../kernel/mm/page-table.ts';

@@ -1,5 +1,5 @@
 /**
- * Every frame of memory that the kernel manages: allocating it, references, pins, map counts. A frame goes back to the
+ * Every frame of memory that the kernel manages: allocating it, references, pins. A frame goes back to the
  * allocator in the very step in which its reference count reaches 0; a count that would become negative is our mistake and
  * throws, one that becomes too large wraps around as Linux's does, and nobody gets a reference any more.
  * A block of more than one frame (order > 0) is one folio: references and pins are counted at its first frame, map
@@ -11,9 +11,8 @@ import { hashText } from '../../base/footprint.ts';
 import type { PhysicalMemory } from '../../hardware/physical-memory.ts';
 import { SpareParts } from '../../hardware/spare-parts.ts';
 import { NO_FRAME } from './buddy.ts';
-import { FrameFields } from './frame-fields.ts';
 import { FrameFlag, PER_FRAME_FLAGS } from './frame-flags.ts';
-import { LargeMapcount } from './large-mapcount.ts';
+import { FrameMapCounts } from './frame-map-counts.ts';
 import { LruLists } from './lru-lists.ts';
 import { type Zone, type ZoneSizes, Zones } from './zones.ts';
 
@@ -24,14 +23,6 @@ export const GUP_PIN_COUNTING_BIAS = 1024;
 export interface FrameObserver {
   allocated(frame: number, order: number): void;
   freed(frame: number, order: number): void;
-}
-
-/** Told of counts just after they have changed; changes nothing. */
-export interface FrameWatcher {
-  /** References and pins of a folio have become more or less; the reference that comes with an allocation is not told. */
-  counted(head: number, references: number, pins: number): void;
-  /** Entries that map the frame, or with it the folio that it is the first of, have become more or less. */
-  mapped(frame: number, entries: number): void;
 }
 
 export interface FrameTableInit extends ZoneSizes {
@@ -55,7 +46,7 @@ const ALLOCATOR = hashText('allocator');
 /** @see Linux include/linux/poison.h, `PAGE_POISON` */
 const PAGE_POISON = 0xaa;
 
-export class FrameTable extends FrameFields {
+export class FrameTable extends FrameMapCounts {
   readonly frameCount: number;
   readonly #zones: Zones;
   /** Pins taken and given back so far by GUP, each as often as pages were handed out (NR_FOLL_PIN_ACQUIRED, _RELEASED). */
@@ -75,13 +66,10 @@ export class FrameTable extends FrameFields {
   scarce = false;
   /** The next allocation fails, as if there were no memory. */
   failsNext = false;
-  watcher: FrameWatcher | null = null;
   /** Told of a huge page whose last reference is gone; its pool sets it (`free_huge_folio`). */
   freeHugetlb: ((frame: number, order: number) => void) | null = null;
   readonly #memory: PhysicalMemory;
   readonly #poison: Uint8Array | null;
-  /** Of folios of more than one frame, by index of the first. */
-  #large: Map<number, LargeMapcount> | null = null;
 
   /** Takes one frame at once, for the zero page. */
   constructor(init: FrameTableInit) {
@@ -154,7 +142,7 @@ export class FrameTable extends FrameFields {
       this.flagWords[at + tail] = FrameFlag.Tail;
       this.indexes[at + tail] = at;
     }
-    if (order > 0) this.#setLarge(at);
+    if (order > 0) this.setLarge(at);
     this.observer?.allocated(frame, order);
     return frame;
   }
@@ -189,13 +177,8 @@ export class FrameTable extends FrameFields {
       throw new Error(`frame 0x${frame.toString(16)} is no free huge page`);
     }
     this.refcounts[at] = 1;
-    this.#setLarge(at);
+    this.setLarge(at);
     this.observer?.allocated(frame, this.orders[at] as number);
-  }
-
-  #setLarge(at: number): void {
-    this.#large ??= new Map();
-    this.#large.set(at, new LargeMapcount());
   }
 
   #resetHugetlb(at: number, count: number): void {
@@ -297,98 +280,6 @@ export class FrameTable extends FrameFields {
     return (this.refcounts[at] as number) >>> 0 >= GUP_PIN_COUNTING_BIAS;
   }
 
-  // --- mappings in page tables ---
-
-  /** Page-table entries that map this frame, alone or with all of its folio (`folio_precise_page_mapcount`). */
-  mapcount(frame: number): number {
-    const at = this.at(frame);
-    const alone = this.mapcounts[at] as number;
-    if (((this.flagWords[at] as number) & (FrameFlag.Head | FrameFlag.Tail)) === 0) return alone;
-    return alone + this.large(frame).entire;
-  }
-
-  /** Map counts of the folio of more than one frame that `frame` belongs to. @param changes the caller changes them */
-  large(frame: number, changes = false): LargeMapcount {
-    const head = this.head(frame);
-    const large = this.#large?.get(changes ? this.changed(head) : this.at(head));
-    if (large === undefined) throw new Error(`frame 0x${frame.toString(16)} is no large folio's`);
-    return large;
-  }
-
-  /** Is the frame one of a folio of more than one (`folio_test_large`)? */
-  isLarge(frame: number): boolean {
-    return this.hasFlag(frame, FrameFlag.Head | FrameFlag.Tail);
-  }
-
-  /** All entries that map the folio or a part of it (`folio_mapcount`). */
-  folioMapcount(frame: number): number {
-    return this.isLarge(frame) ? this.large(frame).total : this.mapcount(frame);
-  }
-
-  /** Does an entry map the folio, or any page of it (`folio_mapped`)? */
-  isMapped(frame: number): boolean {
-    return this.folioMapcount(frame) > 0;
-  }
-
-  /**
-   * May the folio be mapped by more than one mm? False is certain. @see include/linux/mm.h, `folio_maybe_mapped_shared`
-   */
-  maybeMappedShared(frame: number): boolean {
-    if (!this.isLarge(frame)) return this.mapcount(frame) > 1;
-    const large = this.large(frame);
-    return large.total > 1 && large.maybeMappedShared;
-  }
-
-  /**
-   * One more pte maps the frame; it holds a reference of its own. Not for the zero page.
-   * @param mm whose pte it is; of a large folio it must be known
-   */
-  addMap(frame: number, mm: object | null = null): void {
-    const at = this.changed(frame);
-    if (this.isZeroFrame(frame)) throw new Error('the zero page has no map count');
-    const count = (this.mapcounts[at] as number) + 1;
-    this.mapcounts[at] = count;
-    if (this.watcher !== null) this.watcher.mapped(frame, 1);
-    if (!this.isLarge(frame)) return;
-    if (mm === null)
-      throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, mapped by no mm`);
-    const large = this.large(frame, true);
-    if (count === 1) large.pagesMapped++;
-    large.add(mm, 1);
-  }
-
-  /** One pte less maps the frame. */
-  removeMap(frame: number, mm: object | null = null): void {
-    const at = this.changed(frame);
-    const count = (this.mapcounts[at] as number) - 1;
-    if (count < 0) throw new Error(`frame 0x${frame.toString(16)} is unmapped more often than mapped`);
-    this.mapcounts[at] = count;
-    if (this.watcher !== null) this.watcher.mapped(frame, -1);
-    if (!this.isLarge(frame)) return;
-    if (mm === null)
-      throw new Error(`a page of a large folio, frame 0x${frame.toString(16)}, unmapped by no mm`);
-    const large = this.large(frame, true);
-    if (count === 0) large.pagesMapped--;
-    large.remove(mm, 1);
-  }
-
-  /** One more entry above the last level maps the whole folio. */
-  addEntireMap(head: number, mm: object): void {
-    const large = this.large(head, true);
-    large.entire++;
-    large.add(mm, 1);
-    if (this.watcher !== null) this.watcher.mapped(head, 1);
-  }
-
-  /** One entry less maps the whole folio. */
-  removeEntireMap(head: number, mm: object): void {
-    const large = this.large(head, true);
-    large.remove(mm, 1);
-    large.entire--;
-    if (this.watcher !== null) this.watcher.mapped(head, -1);
-    if (large.entire < 0) throw new Error(`frame 0x${head.toString(16)} is unmapped more often than mapped`);
-  }
-
   /**
    * Makes each frame of a large folio a folio of its own, of the same mapping, with `references` each. Nothing may map
    * it, and nobody but the caller have a reference. @see Linux mm/huge_memory.c, `__split_unmapped_folio`
@@ -400,7 +291,7 @@ export class FrameTable extends FrameFields {
     const folioFlags = (this.flagWords[at] as number) & ~PER_FRAME_FLAGS;
     if (this.large(head).total !== 0) throw new Error(`frame 0x${head.toString(16)} is split while mapped`);
     if (this.maybeDmaPinned(head)) throw new Error(`frame 0x${head.toString(16)} is split while pinned`);
-    this.#large?.delete(at);
+    this.forgetLarge(at);
     this.#deferredSplit?.delete(head);
     if (this.lru.listOf(head) !== -1) this.lru.split(head, count);
     for (let i = 0; i < count; i++) {
@@ -448,29 +339,20 @@ export class FrameTable extends FrameFields {
     this.#noteAllocation(true);
     const order = this.orders[at] as number;
     const count = 2 ** order;
-    if (((this.flagWords[at] as number) & FrameFlag.Reserved) !== 0) {
-      throw new Error(`reserved frame 0x${head.toString(16)} is freed`);
-    }
     const hugetlb = ((this.flagWords[at] as number) & FrameFlag.Hugetlb) !== 0;
+    this.#checkFree(head, at, order);
     if (((this.flagWords[at] as number) & FrameFlag.Lru) !== 0) this.lru.remove(head, count);
-    if (order > 0 && this.#large?.get(at)?.entire !== 0) {
-      throw new Error(`frame 0x${head.toString(16)} is freed while it is mapped whole`);
-    }
-    this.#large?.delete(at);
+    this.forgetLarge(at);
     this.#deferredSplit?.delete(head);
-    if (this.pointCount > MOST_POINTS) this.forgetPoint(at);
+    if (this.pointCount > MOST_POINTS && (this.points[at] ?? null) !== null) {
+      this.points[at] = null;
+      this.pointCount--;
+    }
+    this.flagWords.fill(0, at, at + count);
     for (let i = 0; i < count; i++) {
-      if ((this.mapcounts[at + i] as number) !== 0) {
-        throw new Error(
-          `frame 0x${(head + i).toString(16)} is freed while ${this.mapcount(head + i)} entries map it`,
-        );
-      }
-      this.flagWords[at + i] = 0;
       if (this.#poison !== null) this.#memory.writeBytes(head + i, 0, this.#poison);
       else this.#memory.releaseFrame(head + i);
     }
-    if ((this.pincounts[at] as number) !== 0)
-      throw new Error(`frame 0x${head.toString(16)} is freed while pinned`);
     this.refcounts[at] = 0;
     if (hugetlb) {
       this.#resetHugetlb(at, count);
@@ -481,5 +363,21 @@ export class FrameTable extends FrameFields {
       this.#zones.free(head, order);
     }
     this.observer?.freed(head, order);
+  }
+
+  /** @throws Error when something still refers to the folio */
+  #checkFree(head: number, at: number, order: number): void {
+    const name = (frame: number): string => `frame 0x${frame.toString(16)}`;
+    if (((this.flagWords[at] as number) & FrameFlag.Reserved) !== 0)
+      throw new Error(`reserved ${name(head)} is freed`);
+    if (((this.flagWords[at] as number) & FrameFlag.Locked) !== 0)
+      throw new Error(`${name(head)} is freed while it is locked`);
+    if (order > 0 && this.isMappedWhole(at))
+      throw new Error(`${name(head)} is freed while it is mapped whole`);
+    for (let i = 0; i < 2 ** order; i++) {
+      if ((this.mapcounts[at + i] as number) === 0) continue;
+      throw new Error(`${name(head + i)} is freed while ${this.mapcount(head + i)} entries map it`);
+    }
+    if ((this.pincounts[at] as number) !== 0) throw new Error(`${name(head)} is freed while pinned`);
   }
 }
