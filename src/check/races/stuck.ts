@@ -4,8 +4,11 @@
  * would wake it: a wake-up was lost, or a lock never released. While somebody spins it is a deadlock too: what he spins for,
  * an interrupt of another CPU as well, is kept from coming by who stands still.
  */
+import { RwSemaphore } from '../../kernel/lock/rwsem.ts';
 import type { WaitReport } from '../../sched/run-result.ts';
+import type { SchedTask } from '../../sched/task.ts';
 import type { CheckDefinition } from './check.ts';
+import type { Watch } from './watch.ts';
 
 export interface StuckFinding {
   readonly name: 'deadlock' | 'lost-wake-up';
@@ -25,7 +28,7 @@ export const lostWakeUp: CheckDefinition = {
   name: 'lost-wake-up',
   rule: 'Whoever makes the condition of a waiter true wakes it, and what was taken is released.',
   source: 'Linux include/linux/rcuwait.h; kernel/sched/wait.c; kernel/locking/rwsem.c, rwsem_wake',
-  attach: null,
+  attach: watchDowngrades,
 };
 
 /** @param cycle tasks each of which waits for the next; empty: none was found */
@@ -72,6 +75,29 @@ export function isPartnerGone(waits: readonly WaitReport[], cycle: readonly stri
 /** For another program, by a call or a variable that is for that: a child's end, an event that is read of a descriptor. */
 function isOfPrograms({ operation, object }: WaitReport): boolean {
   return operation === 'share.wait' || operation === 'wait4' || object.startsWith('fd_wqh ');
+}
+
+/** Whoever turns a write lock into a read lock lets the readers in: they do not wait on until it gives that back, too. */
+function watchDowngrades(watch: Watch): void {
+  let kept = new Map<SchedTask, { readonly lock: RwSemaphore; readonly reader: string }>();
+  watch.onRun(() => {
+    kept = new Map();
+  });
+  watch.onLocks({
+    downgrade: (task, lock) => {
+      const first = lock instanceof RwSemaphore ? lock.waiters()[0] : undefined;
+      if (first?.mode === 'read') kept.set(task, { lock: lock as RwSemaphore, reader: first.name });
+    },
+    release: (task, lock) => {
+      const seen = kept.size === 0 ? undefined : kept.get(task);
+      if (seen === undefined || seen.lock !== lock) return;
+      kept.delete(task);
+      const [first] = seen.lock.waiters();
+      if (first?.mode !== 'read' || first.name !== seen.reader) return;
+      const text = `${first.name} waits for ${lock.name} to read, though ${task.name} has held it for reading only`;
+      watch.report(lostWakeUp.name, text, [lock.name]);
+    },
+  });
 }
 
 /** Does it wait for nobody who could still do something? */

@@ -6,6 +6,7 @@ import { EntryFlag } from '../../../src/arch/paging-format.ts';
 import type { Halves } from '../../../src/base/u64.ts';
 import { CHECK_NAMES } from '../../../src/check/races/registry.ts';
 import type { BugName } from '../../../src/kernel/bugs.ts';
+import type { RwSemaphore } from '../../../src/kernel/lock/rwsem.ts';
 import { mmgrab } from '../../../src/kernel/mm/mm-count.ts';
 import { VmArea } from '../../../src/kernel/mm/vma.ts';
 import { defineScenario, type Scenario } from '../../../src/userland/scenario.ts';
@@ -188,6 +189,44 @@ describe('a fault and its mapping', () => {
       };
     };
     expect(withTask('entry-beyond-mapping', spoil, readable)[0]).toMatch(text);
+  });
+});
+
+/** A thread looks at the pages of a mapping, under mmap_lock held for reading, while another takes it away. */
+const looking = defineScenario({
+  title: 'a look at pages that are unmapped',
+  cpus: 2,
+  programs: {
+    *main(u) {
+      yield* u.must(u.mmap({ address: BASE, bytes: 4 * PAGE, prot: 'rw', fixed: true }));
+      yield* u.must(
+        u.cloneVm(function* (other) {
+          yield* other.mincore(BASE, PAGE);
+        }, 'other'),
+      );
+      yield* u.must(u.munmap(BASE, 4 * PAGE));
+    },
+  },
+});
+
+describe('a reader that waits for a writer', () => {
+  it('goes on when that has become a reader', () => {
+    // What wakes the readers comes last in the step of the downgrade: it is kept from it.
+    const spoil = ({ kernel }: System): void => {
+      const { lockWatcher } = kernel;
+      if (lockWatcher === null) throw new Error('nobody watches');
+      const { downgrade } = lockWatcher;
+      lockWatcher.downgrade = (task, lock) => {
+        downgrade.call(lockWatcher, task, lock);
+        const real = lock as RwSemaphore;
+        vi.spyOn(real, 'waiters').mockReturnValue(real.waiters());
+      };
+    };
+    const [found] = firstFindings(looking, ['lost-wake-up'], { seeds: 200, spoil });
+    expect(found?.text).toMatch(
+      / waits for mmap_lock mm of main to read, though .* has held it for reading only$/,
+    );
+    expect(firstFindings(looking, ['lost-wake-up'], { seeds: 20 })).toEqual([]);
   });
 });
 
