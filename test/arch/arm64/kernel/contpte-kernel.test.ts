@@ -11,6 +11,7 @@ import { EntryFlag } from '../../../../src/arch/paging-format.ts';
 import { atomically, type Task } from '../../../../src/base/task.ts';
 import { staleTranslations } from '../../../../src/check/stale-translation.ts';
 import { FrameFlag } from '../../../../src/kernel/frame/frame-flags.ts';
+import { mmapReadLock, mmapReadUnlock } from '../../../../src/kernel/lock/mmap-lock.ts';
 import { anonVmaPrepare } from '../../../../src/kernel/mm/anon-vma-prepare.ts';
 import { endsRun, foldRun } from '../../../../src/kernel/mm/contiguous-ptes.ts';
 import { fileTruncate } from '../../../../src/kernel/mm/ftruncate.ts';
@@ -135,6 +136,7 @@ class World {
     const { task, mm } = this;
     const { kernel } = this.system;
     const first = Number(AT >> 12n);
+    yield* mmapReadLock(task, mm);
     yield* anonVmaPrepare(task, vma);
     yield* pteAlloc(task, mm, first);
     const table = yield* pteOffsetMapLock(task, mm, first);
@@ -151,6 +153,7 @@ class World {
     }
     kernel.frames.setMapping(head, vma.anonVma, vma.indexOf(first));
     yield* pteUnmapUnlock(task, table);
+    yield* mmapReadUnlock(task, mm);
   }
 
   store(page: number, value: number, task = this.task): boolean {
