@@ -25,16 +25,20 @@ describe('docs/library.md', () => {
     expect(printed(0)).toBe(`${said}\n`);
   });
 
+  it('has an example of exploring that finds the lost addition', () => {
+    expect(printed(1)).toMatch(/^no addition is lost [\d* ]+\n$/);
+  });
+
   it('has an example of the MMU by itself that prints what its comments say', () => {
-    const lines = printed(1).split('\n');
+    const lines = printed(2).split('\n');
     expect(lines.slice(0, 2)).toEqual(['0 5123', 'true 7']);
     expect(lines.slice(2).join('\n')).toMatch(/^PTE at 0x4000 = 0x0000000000005025$/m);
   });
 
   it.each([
-    ['the arm64 MMU', 2],
-    ['memory tags', 3],
-    ['TLB maintenance on several CPUs', 4],
+    ['the arm64 MMU', 3],
+    ['memory tags', 4],
+    ['TLB maintenance on several CPUs', 5],
   ])('has an example of %s that prints what its comments say', (_, example) => {
     const said = [...(examples[example] as string).matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)];
     // What follows a colon explains.
@@ -43,12 +47,12 @@ describe('docs/library.md', () => {
     const lines = printed(example).trimEnd().split('\n');
     expect(lines.slice(0, expected.length)).toEqual(expected);
     const rest = lines.slice(expected.length).join('\n');
-    if (example === 2)
+    if (example === 3)
       expect(rest).toMatch(/^stage 1 page descriptor, 4 KiB granule at 0x3000 = 0x00000000000057c3$/m);
     else expect(rest).toBe('');
   });
 
   it('has no other examples', () => {
-    expect(examples).toHaveLength(5);
+    expect(examples).toHaveLength(6);
   });
 });
