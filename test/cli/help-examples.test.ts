@@ -1,5 +1,5 @@
 /** The examples of each command's help do what they say, in a clone. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { runCommand } from '../support/command.ts';
 
@@ -34,6 +34,33 @@ describe('the timeline in the README', () => {
     const pieces = shown.split('      ...\n').map(masked);
     expect(pieces).toHaveLength(3);
     for (const piece of pieces) expect(masked(stdout)).toContain(piece);
+  });
+});
+
+describe('what the README shows of explore', () => {
+  it('is what the command prints, line by line', async () => {
+    const shown =
+      /```\n( +\.\.\.\n[^`]*schedule: [^`]*)```/.exec(readFileSync('README.md', 'utf8'))?.[1] ?? '';
+    const { stdout, status } = await runCommand([
+      'explore',
+      'examples/questions/two-vmas.ts',
+      '--design',
+      'v1',
+    ]);
+    expect(status).toBe(1);
+    // Steps and frames change with every step that a kernel path gains.
+    const masked = (text: string) =>
+      text
+        .replace(/^ *\d+(?= )/gm, '#')
+        .replace(/0x1[0-9a-f]{2}\b|@1[0-9a-f]{2}|\d+ steps|step \d+|\d\*\d+/g, '#');
+    const pieces = shown.split('      ...\n').filter((piece) => piece !== '');
+    expect(pieces).toHaveLength(3);
+    for (const piece of pieces) expect(masked(stdout)).toContain(masked(piece).trimEnd());
+  });
+
+  it('counts the exhibits of the museum', () => {
+    const files = readdirSync('examples/bugs').filter((name) => name.endsWith('.ts'));
+    expect(readFileSync('README.md', 'utf8')).toContain(`: ${files.length} documented kernel bugs`);
   });
 });
 
