@@ -26,7 +26,7 @@ export interface ScheduleTimeline {
   readonly all: boolean;
 }
 
-export interface TimelineWait {
+interface TimelineWait {
   readonly task: string;
   readonly cpu: number;
   readonly operation: string;

@@ -5,7 +5,7 @@ import { parseSchedule } from '../../sched/schedule-text.ts';
 import { SEARCH_POLICIES, type SearchOptions, type SearchPolicy } from '../../sched/search/search.ts';
 import type { RunConfig } from '../run-config.ts';
 
-export interface ExploreOptions {
+interface ExploreOptions {
   /** Default: `auto`, several searches by turns. */
   readonly policy?: SearchPolicy;
   /** Default 1. The same seed gives the same runs on any machine. */

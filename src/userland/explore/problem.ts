@@ -4,7 +4,7 @@
  */
 import type { WaitReport } from '../../sched/run-result.ts';
 
-export type ProblemKind =
+type ProblemKind =
   /** A check of src/check/races found something. */
   | 'check'
   /** A sentence of the scenario's `always` or `finally`, or a check that a program makes itself, does not hold. */
