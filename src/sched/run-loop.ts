@@ -285,7 +285,9 @@ export class RunLoop implements RunView {
     this.#footprint.clear();
     this.#footprint.enabled = true;
     this.#footprint.addPoint(point);
-    if (kind >= CandidateKind.GracePeriod) this.#footprint.everything = true;
+    // A failing allocation is only the allocator's business, which its point says.
+    const everything = kind === CandidateKind.GracePeriod || kind === CandidateKind.Kill;
+    if (everything) this.#footprint.everything = true;
   }
 
   /** Resumes the topmost path of a task up to its next point. */

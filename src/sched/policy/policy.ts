@@ -75,6 +75,9 @@ export interface IndexedChoice {
   readonly index: number;
 }
 
+/** Of a fill, an eviction, the end of a grace period, a failing allocation or a kill. */
+export const isHardwareCode = (code: number): boolean => code <= FIRST_FILL;
+
 /** CPU and index of a fill; null of any other code. */
 export function fillOf(code: number): IndexedChoice | null {
   if (code > FIRST_FILL || code <= FIRST_EVICTION) return null;

@@ -1,11 +1,10 @@
 /**
  * Any candidate, each as likely as the others, as a function of the seed. Speculative fills, where the run has them, get
- * one choice in sixteen together, so that tasks still get on.
+ * one choice in sixteen together with whatever else happens beside steps, so that tasks still get on.
  */
 import { SeededRandom } from '../../base/random.ts';
+import { hardwareShare } from './hardware-share.ts';
 import { type Candidate, type Policy, withoutHardware } from './policy.ts';
-
-const CHOICES_PER_FILL = 16;
 
 export class RandomPolicy implements Policy {
   readonly name = 'random';
@@ -18,8 +17,7 @@ export class RandomPolicy implements Policy {
 
   choose(candidates: readonly Candidate[], count: number): number {
     const others = withoutHardware(candidates, count);
-    if (others === count) return this.#random.below(count);
-    if (this.#random.below(CHOICES_PER_FILL) > 0) return this.#random.below(others);
-    return others + this.#random.below(count - others);
+    const hardware = hardwareShare(this.#random, others, count);
+    return hardware < 0 ? this.#random.below(others) : hardware;
   }
 }

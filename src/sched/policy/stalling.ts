@@ -1,9 +1,10 @@
 /**
  * Any candidate, but now and then one CPU does nothing for a long while, as a virtual CPU that the host does not run: what
  * a task does between two of its steps may then be as much as others can do at all. A fair choice at each step hardly
- * ever gives more than a few steps in a row. A function of the seed. Left out: speculative fills.
+ * ever gives more than a few steps in a row. What the hardware does goes on meanwhile. A function of the seed.
  */
 import { SeededRandom } from '../../base/random.ts';
+import { hardwareShare } from './hardware-share.ts';
 import { type Candidate, type Policy, withoutHardware } from './policy.ts';
 
 /** One choice in so many begins a stall. */
@@ -29,6 +30,8 @@ export class StallingPolicy implements Policy {
 
   choose(candidates: readonly Candidate[], offered: number): number {
     const count = withoutHardware(candidates, offered);
+    const hardware = hardwareShare(this.#random, count, offered);
+    if (hardware >= 0) return hardware;
     if (this.#left-- <= 0 && this.#random.below(CHOICES_PER_STALL) === 0) {
       this.#cpu = (candidates[this.#random.below(count)] as Candidate).cpu;
       this.#left = this.#random.below(this.#longest);

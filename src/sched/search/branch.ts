@@ -91,6 +91,11 @@ export class Branch {
     if (this.fates[index] === Fate.Open) this.fates[index] = Fate.Wanted;
   }
 
+  /** Somebody else tries it. */
+  leave(index: number): void {
+    this.fates[index] = Fate.Asleep;
+  }
+
   wantAll(): void {
     for (let index = 0; index < this.fates.length; index++) this.want(index);
   }

@@ -8,13 +8,22 @@
  * is made may be one too many, so that races ask at the beginning of the stretch, too, and only steps that are no
  * preemption sleep.
  *
- * What the hardware does on its own account is tried at every choice, and counts as a preemption.
- * A shard tries everything at its first choices and keeps to the paths whose hash is its own.
+ * What the hardware does on its own account is tried at every choice, and counts as a preemption. With reduction the next
+ * allocation fails only just before steps that allocate.
+ * Shards: with a bound on preemptions everything is tried at each choice of the first run, and each shard takes every so
+ * many-th of what is tried there. Without a bound a shard tries everything at its first choices and keeps to the paths
+ * whose hash is its own.
  * @see tokio-rs/loom src/rt/path.rs; Musuvathi, Qadeer, "Iterative context bounding for systematic testing of
  * multithreaded programs", PLDI 2007; Coons, Musuvathi, McKinley, "Bounded partial-order reduction", OOPSLA 2013
  */
-import { mix } from '../../base/footprint.ts';
-import { type Candidate, CandidateKind, type Policy, type RunView } from '../policy/policy.ts';
+import { mix, pointKey } from '../../base/footprint.ts';
+import {
+  ALLOCATION_FAILURE_CODE,
+  type Candidate,
+  CandidateKind,
+  type Policy,
+  type RunView,
+} from '../policy/policy.ts';
 import { Branch, Fate, type SavedBranch } from './branch.ts';
 import { Continuity } from './continuity.ts';
 import { Races } from './races.ts';
@@ -22,12 +31,13 @@ import type { SearchOptions, Strategy } from './search.ts';
 import { type Sleeper, sleeperOf, wakes } from './sleeper.ts';
 import { actorCode, Trace } from './trace.ts';
 
-/** Paths for each shard, at least: the more, the more evenly the work is shared out. */
-const PATHS_PER_SHARD = 8;
+/** Without a bound, paths for each shard, at least: the more, the more evenly the work is shared out. */
+const PATHS_PER_SHARD = 32;
 
 interface SavedDepthFirst {
   readonly path: readonly SavedBranch[];
   readonly over: boolean;
+  readonly begun: boolean;
 }
 
 export class DepthFirst implements Strategy, Policy {
@@ -36,8 +46,15 @@ export class DepthFirst implements Strategy, Policy {
   readonly #bound: number;
   readonly #reduction: boolean;
   readonly #shard: SearchOptions['shard'];
-  /** Choices at which a shard tries everything. */
+  /** Each shard takes a part of what the choices of the first run offer. */
+  readonly #dealsOut: boolean;
+  /** Without a bound: choices at which a shard tries everything. */
   readonly #freeChoices: number;
+  /** The first run has been made; what its choices offer beside it, so far. */
+  #begun = false;
+  #dealt = 0;
+  /** What failing allocations touch. */
+  #allocator = 0;
   readonly #path: Branch[] = [];
   readonly #trace = new Trace();
   readonly #races = new Races(this.#trace);
@@ -61,11 +78,14 @@ export class DepthFirst implements Strategy, Policy {
     this.#reduction = reduction;
     this.footprints = reduction;
     this.#shard = shard;
-    this.#freeChoices = shard.count === 1 ? 0 : Math.ceil(Math.log2(shard.count * PATHS_PER_SHARD));
+    this.#dealsOut = shard.count > 1 && preemptions !== null;
+    const whole = shard.count === 1 || this.#dealsOut;
+    this.#freeChoices = whole ? 0 : Math.ceil(Math.log2(shard.count * PATHS_PER_SHARD));
     if (saved === undefined) return;
-    const { path, over } = saved as SavedDepthFirst;
+    const { path, over, begun } = saved as SavedDepthFirst;
     this.#path.push(...path.map((branch) => Branch.of(branch)));
     this.#over = over;
+    this.#begun = begun;
   }
 
   next(): Policy | null {
@@ -108,18 +128,20 @@ export class DepthFirst implements Strategy, Policy {
   }
 
   ended(): boolean {
-    const whole = !this.#redundant && (this.#at > this.#freeChoices || this.#isOwn(this.#at));
+    const whole = !this.#redundant && this.#isWhole();
     if (this.#reduction) {
       if (this.#lastRun !== null) this.#endStep(this.#lastRun);
       this.#lastRun = null;
       this.#races.find(this.#leaves, this.#turn);
+      if (this.#allocator !== 0) this.#failAllocations();
     }
+    this.#begun = true;
     this.#advance();
     return whole;
   }
 
   save(): unknown {
-    return { path: this.#path.map((branch) => branch.save()), over: this.#over } satisfies SavedDepthFirst;
+    return { path: this.#path.map((branch) => branch.save()), over: this.#over, begun: this.#begun } satisfies SavedDepthFirst;
   }
 
   /** Goes back to the last choice that has something left to try. */
@@ -130,7 +152,7 @@ export class DepthFirst implements Strategy, Policy {
       const branch = path[at] as Branch;
       const tried = branch.chosen;
       if (branch.advance()) {
-        if (this.#reduction && !branch.free) this.#putToSleep(branch, at, tried);
+        if (this.#reduction && (!branch.free || this.#dealsOut)) this.#putToSleep(branch, at, tried);
         return;
       }
       path.pop();
@@ -159,7 +181,7 @@ export class DepthFirst implements Strategy, Policy {
   /** A choice that no run has come to. @returns null when whatever can be chosen sleeps */
   #grow(candidates: readonly Candidate[], count: number): Branch | null {
     const before = this.#path.at(-1)?.spent ?? 0;
-    const free = this.#path.length < this.#freeChoices;
+    const free = this.#path.length < this.#freeChoices || (this.#dealsOut && !this.#begun);
     if (this.#sleepers.length > 0) this.#wakeThoseNotOffered(candidates, count);
     const branch = new Branch(before, free ? [] : this.#sleepers, free);
     const current = this.#continuity.current(candidates, count);
@@ -168,13 +190,47 @@ export class DepthFirst implements Strategy, Policy {
       const candidate = candidates[index] as Candidate;
       const hardware = candidate.kind >= CandidateKind.Fill;
       const cost = hardware || (current >= 0 && index !== current) ? 1 : 0;
-      branch.add(candidate, cost, this.#bound, all || hardware);
+      branch.add(candidate, cost, this.#bound, all || (hardware && !this.#isFailure(candidate)));
     }
     const first = this.#firstOf(branch, candidates, count, current);
     if (first < 0) return null;
     branch.take(first);
+    if (free && this.#dealsOut) this.#dealOut(branch);
     this.#path.push(branch);
     return branch;
+  }
+
+  /** An allocation that fails is put off until a step asks for it. */
+  #isFailure({ code, point }: Candidate): boolean {
+    if (code !== ALLOCATION_FAILURE_CODE) return false;
+    this.#allocator = pointKey(point);
+    return true;
+  }
+
+  /** Before steps that allocate, the allocation is to fail. */
+  #failAllocations(): void {
+    const { branches, count } = this.#trace;
+    for (let step = this.#leaves; step < count; step++) {
+      const choice = branches[step] as number;
+      if (choice < 0 || !this.#trace.touches(step, this.#allocator)) continue;
+      const branch = this.#path[choice] as Branch;
+      const index = branch.codes.indexOf(ALLOCATION_FAILURE_CODE);
+      if (index >= 0) branch.want(index);
+    }
+  }
+
+  /** Leaves other shards' part of what is to be tried here to them. */
+  #dealOut(branch: Branch): void {
+    const { index, count } = this.#shard;
+    for (let at = 0; at < branch.codes.length; at++) {
+      if (branch.fates[at] === Fate.Wanted && this.#dealt++ % count !== index) branch.leave(at);
+    }
+  }
+
+  /** Does the run count as one of this shard's? The first run is the first shard's. */
+  #isWhole(): boolean {
+    if (this.#dealsOut) return this.#begun || this.#shard.index === 0;
+    return this.#at > this.#freeChoices || this.#isOwn(this.#at);
   }
 
   /** Whoever goes on if he may; else the cheapest who may, and among those who has waited for longest. */

@@ -5,6 +5,7 @@
  */
 import { mix } from '../../base/footprint.ts';
 import { SeededRandom } from '../../base/random.ts';
+import { hardwareShare } from '../policy/hardware-share.ts';
 import { type Candidate, type Policy, withoutHardware } from '../policy/policy.ts';
 import type { RunShape } from './pct.ts';
 import type { SharedPoints } from './shared-points.ts';
@@ -45,6 +46,8 @@ export class OneStallPolicy implements Policy {
   choose(candidates: readonly Candidate[], offered: number): number {
     const count = withoutHardware(candidates, offered);
     if (count === 0) return 0;
+    const hardware = hardwareShare(this.#random, count, offered);
+    if (hardware >= 0) return hardware;
     let chosen = this.#stalled >= 0 ? this.#whileStalled(candidates, count) : this.#next(candidates, count);
     if (this.#begins(candidates[chosen] as Candidate)) {
       this.#stalled = (candidates[chosen] as Candidate).cpu;

@@ -11,6 +11,7 @@ import {
   evictionCode,
   evictionOf,
   fillOf,
+  isHardwareCode,
   type RunView,
 } from '../policy/policy.ts';
 import type { SchedTask } from '../task.ts';
@@ -24,7 +25,7 @@ const FIRST_TOUCHES = 1024;
  * translations has which index changes from state to state.
  */
 export function actorCode(code: number): number {
-  if (code >= -0x8000_0000) return code;
+  if (!isHardwareCode(code)) return code;
   const which = fillOf(code) ?? evictionOf(code);
   return which === null ? code : evictionCode(which.cpu, 0);
 }
@@ -108,6 +109,13 @@ export class Trace {
     this.#open = false;
     this.#close(footprint);
     return true;
+  }
+
+  /** Does step `step` touch what `key` stands for? */
+  touches(step: number, key: number): boolean {
+    const end = this.starts[step + 1] as number;
+    for (let at = this.starts[step] as number; at < end; at++) if (this.keys[at] === key) return true;
+    return false;
   }
 
   index(code: number): number {
