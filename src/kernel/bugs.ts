@@ -141,7 +141,7 @@ export const BUGS = {
   },
 } as const satisfies Readonly<Record<string, BugDescription>>;
 
-export type BugSwitch = keyof typeof BUGS;
+type BugSwitch = keyof typeof BUGS;
 export type BugName = (typeof BUGS)[BugSwitch]['name'];
 /** Which bugs a kernel has. */
 export type KernelBugs = Readonly<Record<BugSwitch, boolean>>;

@@ -30,7 +30,7 @@ import { startTasks } from './start.ts';
 import { createSystem, type System, type SystemOptions } from './system.ts';
 import { WorldView } from './world-view.ts';
 
-export const DEFAULT_MAX_STEPS = 10_000_000;
+const DEFAULT_MAX_STEPS = 10_000_000;
 /** Steps of the first slice; each further one is twice as long, so that a long run is not slowed by its slices. */
 export const FIRST_SLICE = 100_000;
 

@@ -19,7 +19,7 @@ import { getTaskMm } from '../process/task-mm.ts';
 import type { TaskStruct } from '../task-struct.ts';
 
 /** What the body gets to see of a VMA. Pages, `end` exclusive. */
-export interface TaskVma {
+interface TaskVma {
   readonly start: number;
   readonly end: number;
 }

@@ -9,7 +9,7 @@ import type { TaskStruct } from '../task-struct.ts';
 import { rootTable } from './page-table-alloc.ts';
 
 /** To be called just before `current` accesses `page` with user rights. Changes `hi` and `lo` of the page tables. */
-export function noteTranslation(current: TaskStruct, page: number, write: boolean): void {
+function noteTranslation(current: TaskStruct, page: number, write: boolean): void {
   const { machine, pageTables, arch } = current.kernel;
   const { footprint } = machine;
   if (!footprint.enabled) return;
