@@ -3,13 +3,15 @@
  * whether its TLB has more: that is a debt, which a flush pays. It is overdue when a flush of its range returns, when the
  * task that made it goes back to its program, and when its frame goes back to the allocator. Who throws away or unmaps a page
  * that another task has cleared before, and comes back to his program, owes the flush as well. A copy on write may not be
- * seen before the page that it replaces is flushed everywhere.
+ * seen before the page that it replaces is flushed everywhere, and a page of a file counts as mapped, unless it is locked, while
+ * somebody may still write to it by an entry that was dirty.
  * An entry of an address space that the CPU flushes before it runs there again is none. Left out: what the Dirty state of a
  * cached entry allows, and Accessed.
  */
 
 import { EntryFlag } from '../../arch/paging-format.ts';
 import type { TranslationVisitor } from '../../arch/tlb-view.ts';
+import { FrameFlag } from '../../kernel/frame/frame-flags.ts';
 import type { MmStruct } from '../../kernel/mm/mm.ts';
 import type { TaskStruct } from '../../kernel/task-struct.ts';
 import type { CheckDefinition } from './check.ts';
@@ -17,6 +19,7 @@ import { EntryKind, type EntryState, isVisible, type TableChange } from './table
 import type { Watch } from './watch.ts';
 
 const NAME = 'stale-tlb-entry';
+const DIRTY = EntryFlag.Write | EntryFlag.Dirty;
 const RIGHTS = EntryFlag.Write | EntryFlag.Exec | EntryFlag.User;
 
 export const staleTlbEntry: CheckDefinition = {
@@ -40,6 +43,11 @@ export const staleTlbEntry: CheckDefinition = {
         if (change === 'remove' && vma.detached) debts.takesAway(watch.stepping(), mm, start, end, true);
       },
     });
+    watch.onReferences({
+      mapped: (frame, entries) => {
+        if (entries < 0) debts.unmapped(frame);
+      },
+    });
     watch.onReplacement((change, frame, cached) => {
       if (cached) debts.replaced(change, frame);
     });
@@ -58,6 +66,8 @@ interface Debt {
   /** Rights that there were. */
   readonly had: number;
   readonly task: TaskStruct | null;
+  /** Who writes by it does not look at the tables. */
+  readonly dirty: boolean;
   /** A table was taken out with what it maps: others do not wait for the lock that is held meanwhile. */
   readonly withTable: boolean;
 }
@@ -134,6 +144,7 @@ class TlbDebts {
       rights,
       had: old.flags & RIGHTS,
       task: this.#watch.stepping(),
+      dirty: (old.flags & DIRTY) === DIRTY,
       withTable,
     };
     const debts = this.#debts.get(old.frame);
@@ -215,6 +226,19 @@ class TlbDebts {
     if (debt.mm !== mm || debt.rights !== 0 || debt.withTable || debt.id > made) return false;
     if (debt.page >= end || debt.page + debt.pages <= start) return false;
     return !unmapped || this.#watch.unwatched(() => mm.vmas.lookup(debt.page) === null);
+  }
+
+  /** An entry less counts: who writes the page back will not find it. Under the lock of the folio nobody does meanwhile. */
+  unmapped(frame: number): void {
+    const debts = this.#debts.get(frame);
+    if (debts === undefined) return;
+    const { frames } = this.#watch.kernel;
+    if (frames.hasFlag(frame, FrameFlag.Anon) || frames.hasFlag(frames.head(frame), FrameFlag.Locked)) return;
+    const task = this.#watch.stepping();
+    for (const debt of debts) {
+      if (debt.task !== task || debt.rights !== 0 || !debt.dirty) continue;
+      this.#look(debt, 'when its map count falls, though the entry was dirty');
+    }
   }
 
   /** Just before the other page is seen. */
