@@ -140,7 +140,10 @@ export class ExploredRuns {
       return { run: givenUp ? { ...run, givenUp } : run, end: end.kind };
     } catch (error) {
       if (system === null || !this.#isProblem(error)) throw error;
-      return { run: exploredRun(system, programError(error as InputError), null, []), end: 'thrown' };
+      // A sentence or a program that does not expect what was asked for is none either.
+      const excused = isHarmed((system as System).loop.schedule);
+      const problem = excused ? null : programError(error as InputError);
+      return { run: exploredRun(system, problem, null, []), end: 'thrown' };
     }
   }
 
