@@ -236,7 +236,8 @@ class TlbDebts {
     if (frames.hasFlag(frame, FrameFlag.Anon) || frames.hasFlag(frames.head(frame), FrameFlag.Locked)) return;
     const task = this.#watch.stepping();
     for (const debt of debts) {
-      if (debt.task !== task || debt.rights !== 0 || !debt.dirty) continue;
+      // A huge page of a file is no longer counted before the flush (`zap_huge_pmd`).
+      if (debt.task !== task || debt.rights !== 0 || !debt.dirty || debt.pages > 1) continue;
       this.#look(debt, 'when its map count falls, though the entry was dirty');
     }
   }
