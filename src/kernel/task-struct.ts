@@ -144,10 +144,10 @@ export class TaskStruct extends SchedTask {
    * @see Linux kernel/signal.c, `send_signal_locked` and `complete_signal`
    */
   sendSignal(info: SignalInfo): void {
-    // Ignored by default, and a signal that is ignored is not queued (`sig_ignored`); whoever waits sees the child.
-    if (info.signal === SIGCHLD) return;
     const { footprint } = this.kernel.machine;
     if (footprint.enabled) footprint.writeObject(this.object);
+    // Ignored by default, and a signal that is ignored is not queued (`sig_ignored`); whoever waits sees the child.
+    if (info.signal === SIGCHLD) return;
     this.pendingSignals.push(info);
     if (info.signal === SIGKILL) this.#fatalSignal = true;
   }

@@ -8,6 +8,7 @@ import { exitLazyMm } from '../mm/context-switch.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { SIGCHLD } from '../signal.ts';
 import { ExitState, type TaskStruct } from '../task-struct.ts';
+import { notePid } from './pid-footprint.ts';
 import { exitPtrace } from './ptrace-link.ts';
 import { completeVforkDone } from './vfork.ts';
 
@@ -49,7 +50,9 @@ function* exitMm(current: TaskStruct): Task<void> {
 function forgetOriginalParent(current: TaskStruct): void {
   const init = current.kernel.tasks.get(1) ?? null;
   const reaper = init === current || init?.exitState !== ExitState.Running ? null : init;
+  const { footprint } = current.kernel.machine;
   for (const child of current.children) {
+    if (footprint.enabled) footprint.writeObject(child.object);
     child.parent = reaper;
     if (reaper !== null) reaper.children.add(child);
     else if (child.exitState === ExitState.Zombie) releaseTask(child);
@@ -62,5 +65,6 @@ export function releaseTask(task: TaskStruct): void {
   task.exitState = ExitState.Dead;
   task.parent?.children.delete(task);
   task.parent = null;
+  notePid(task.kernel, task.pid, true);
   task.kernel.tasks.delete(task.pid);
 }

@@ -11,6 +11,7 @@ import type { MmStruct } from '../mm/mm.ts';
 import { mmput } from '../mm/mm-lifetime.ts';
 import { TaskStruct } from '../task-struct.ts';
 import type { Credentials } from './credentials.ts';
+import { notePid } from './pid-footprint.ts';
 
 /** `pid_max` of a 64-bit kernel. */
 const PID_MAX = 4_194_304;
@@ -64,6 +65,7 @@ export function* addChild(
   const { kernel, credentials } = current;
   const child = new TaskStruct({ kernel, pid, credentials, parent: current, mm, name, cpu });
   child.files = current.files.duplicate();
+  notePid(kernel, pid, true);
   kernel.tasks.set(pid, child);
   current.children.add(child);
   return child;

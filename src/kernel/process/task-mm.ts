@@ -7,6 +7,7 @@ import type { Task } from '../../base/task.ts';
 import type { MmStruct } from '../mm/mm.ts';
 import { mmget } from '../mm/mm-lifetime.ts';
 import type { TaskStruct } from '../task-struct.ts';
+import { notePid } from './pid-footprint.ts';
 
 /** The task's mm with one more user, or null when it has none (kernel thread, exited). */
 export function* getTaskMm(current: TaskStruct, task: TaskStruct): Task<MmStruct | null> {
@@ -20,5 +21,6 @@ export function* getTaskMm(current: TaskStruct, task: TaskStruct): Task<MmStruct
 
 /** `find_get_task_by_vpid`: null when no task has this pid (never had, or was reaped). Zombies are found. */
 export function findTaskByPid(current: TaskStruct, pid: number): TaskStruct | null {
+  notePid(current.kernel, pid, false);
   return current.kernel.tasks.get(pid) ?? null;
 }
