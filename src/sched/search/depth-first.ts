@@ -10,8 +10,8 @@
  *
  * What the hardware does on its own account is tried at every choice, and counts as a preemption. With reduction the next
  * allocation fails only just before steps that allocate.
- * Shards: with a bound on preemptions everything is tried at each choice of the first run, and each shard takes every so
- * many-th of what is tried there. Without a bound a shard tries everything at its first choices and keeps to the paths
+ * Shards: with a bound on preemptions all make the runs without any, and everything is tried at each of their choices; each
+ * shard takes every so many-th of those runs and of the first preemptions. Without a bound a shard tries everything at its first choices and keeps to the paths
  * whose hash is its own.
  * @see tokio-rs/loom src/rt/path.rs; Musuvathi, Qadeer, "Iterative context bounding for systematic testing of
  * multithreaded programs", PLDI 2007; Coons, Musuvathi, McKinley, "Bounded partial-order reduction", OOPSLA 2013
@@ -37,7 +37,7 @@ const PATHS_PER_SHARD = 32;
 interface SavedDepthFirst {
   readonly path: readonly SavedBranch[];
   readonly over: boolean;
-  readonly begun: boolean;
+  readonly dealt: number;
 }
 
 export class DepthFirst implements Strategy, Policy {
@@ -46,12 +46,11 @@ export class DepthFirst implements Strategy, Policy {
   readonly #bound: number;
   readonly #reduction: boolean;
   readonly #shard: SearchOptions['shard'];
-  /** Each shard takes a part of what the choices of the first run offer. */
+  /** Each shard takes a part of the first preemptions. */
   readonly #dealsOut: boolean;
   /** Without a bound: choices at which a shard tries everything. */
   readonly #freeChoices: number;
-  /** The first run has been made; what its choices offer beside it, so far. */
-  #begun = false;
+  /** First preemptions, and runs without any, so far: the same in all shards. */
   #dealt = 0;
   /** What failing allocations touch. */
   #allocator = 0;
@@ -82,10 +81,10 @@ export class DepthFirst implements Strategy, Policy {
     const whole = shard.count === 1 || this.#dealsOut;
     this.#freeChoices = whole ? 0 : Math.ceil(Math.log2(shard.count * PATHS_PER_SHARD));
     if (saved === undefined) return;
-    const { path, over, begun } = saved as SavedDepthFirst;
+    const { path, over, dealt } = saved as SavedDepthFirst;
     this.#path.push(...path.map((branch) => Branch.of(branch)));
     this.#over = over;
-    this.#begun = begun;
+    this.#dealt = dealt;
   }
 
   next(): Policy | null {
@@ -135,13 +134,16 @@ export class DepthFirst implements Strategy, Policy {
       this.#races.find(this.#leaves, this.#turn);
       if (this.#allocator !== 0) this.#failAllocations();
     }
-    this.#begun = true;
     this.#advance();
     return whole;
   }
 
   save(): unknown {
-    return { path: this.#path.map((branch) => branch.save()), over: this.#over, begun: this.#begun } satisfies SavedDepthFirst;
+    return {
+      path: this.#path.map((branch) => branch.save()),
+      over: this.#over,
+      dealt: this.#dealt,
+    } satisfies SavedDepthFirst;
   }
 
   /** Goes back to the last choice that has something left to try. */
@@ -181,7 +183,7 @@ export class DepthFirst implements Strategy, Policy {
   /** A choice that no run has come to. @returns null when whatever can be chosen sleeps */
   #grow(candidates: readonly Candidate[], count: number): Branch | null {
     const before = this.#path.at(-1)?.spent ?? 0;
-    const free = this.#path.length < this.#freeChoices || (this.#dealsOut && !this.#begun);
+    const free = this.#isFree();
     if (this.#sleepers.length > 0) this.#wakeThoseNotOffered(candidates, count);
     const branch = new Branch(before, free ? [] : this.#sleepers, free);
     const current = this.#continuity.current(candidates, count);
@@ -198,6 +200,11 @@ export class DepthFirst implements Strategy, Policy {
     if (free && this.#dealsOut) this.#dealOut(branch);
     this.#path.push(branch);
     return branch;
+  }
+
+  /** Is the next choice on the path one at which everything is tried? */
+  #isFree(): boolean {
+    return this.#path.length < this.#freeChoices || (this.#dealsOut && !this.#hasPreempted());
   }
 
   /** An allocation that fails is put off until a step asks for it. */
@@ -219,17 +226,23 @@ export class DepthFirst implements Strategy, Policy {
     }
   }
 
+  #hasPreempted(): boolean {
+    return (this.#path.at(-1)?.spent ?? 0) > 0;
+  }
+
   /** Leaves other shards' part of what is to be tried here to them. */
   #dealOut(branch: Branch): void {
     const { index, count } = this.#shard;
     for (let at = 0; at < branch.codes.length; at++) {
-      if (branch.fates[at] === Fate.Wanted && this.#dealt++ % count !== index) branch.leave(at);
+      if (branch.fates[at] !== Fate.Wanted || branch.costs[at] === 0) continue;
+      if (this.#dealt++ % count !== index) branch.leave(at);
     }
   }
 
-  /** Does the run count as one of this shard's? The first run is the first shard's. */
+  /** Does the run count as one of this shard's? */
   #isWhole(): boolean {
-    if (this.#dealsOut) return this.#begun || this.#shard.index === 0;
+    const { index, count } = this.#shard;
+    if (this.#dealsOut) return this.#hasPreempted() || this.#dealt++ % count === index;
     return this.#at > this.#freeChoices || this.#isOwn(this.#at);
   }
 
@@ -335,7 +348,7 @@ export class DepthFirst implements Strategy, Policy {
   /** Is the path of the first choices one of this shard's? */
   #isOwn(choices: number): boolean {
     const { index, count } = this.#shard;
-    if (count === 1) return true;
+    if (this.#freeChoices === 0) return true;
     let hash = 0;
     for (let at = 0; at < Math.min(choices, this.#freeChoices); at++) {
       const branch = this.#path[at] as Branch;

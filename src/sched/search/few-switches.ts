@@ -4,7 +4,13 @@
  */
 import { SeededRandom } from '../../base/random.ts';
 import { hardwareShare } from '../policy/hardware-share.ts';
-import { type Candidate, isHardwareCode, type Policy, type RunView, withoutHardware } from '../policy/policy.ts';
+import {
+  type Candidate,
+  isHardwareCode,
+  type Policy,
+  type RunView,
+  withoutHardware,
+} from '../policy/policy.ts';
 import type { SharedPoints } from './shared-points.ts';
 
 /** Shared choices between two switches, on average. */

@@ -72,6 +72,14 @@ const someToy: Toy = {
   ],
 };
 
+/** Two tasks that write the same objects in turns. */
+const longToy: Toy = {
+  tasks: [0, 1].map((cpu) => ({
+    cpu,
+    ops: Array.from({ length: 16 }, (_, at) => ({ op: at % 2 === 0 ? 'write' : 'read', object: at % 3 })),
+  })),
+};
+
 /** Starts count as steps, and are choices like the others. */
 const interleavings = (tasks: number, steps: number): number => {
   const factorial = (n: number): number => (n < 2 ? 1 : n * factorial(n - 1));
@@ -131,6 +139,27 @@ describe.each([true, false])('shards, with reduction: %s,', (reduction) => {
     expect(new Set(schedules).size).toBe(schedules.length);
     expect(new Set(parts.flatMap((part) => [...part.ends.keys()]))).toEqual(new Set(whole.ends.keys()));
     if (!reduction) expect(new Set(schedules)).toEqual(new Set(whole.schedules));
+  });
+});
+
+describe.each([
+  { reduction: false, preemptions: 1 },
+  { reduction: false, preemptions: 2 },
+  { reduction: true, preemptions: 2 },
+])('shards of a search with %o', (bounds) => {
+  it.each([2, 3, 5])('of %i have about as much to do each', (count) => {
+    const build = buildToy(longToy);
+    const whole = explore(build, bounds);
+    expect(whole.runs).toBeGreaterThanOrEqual(bounds.preemptions === 1 ? 30 : 100);
+    const parts = Array.from({ length: count }, (_, index) =>
+      explore(build, { ...bounds, shard: { index, count } }),
+    );
+    const runs = parts.map((part) => part.runs);
+    expect(Math.max(...runs)).toBeLessThanOrEqual(2 * Math.min(...runs));
+    const schedules = parts.flatMap((part) => part.schedules);
+    expect(new Set(schedules).size).toBe(schedules.length);
+    expect(new Set(parts.flatMap((part) => [...part.ends.keys()]))).toEqual(new Set(whole.ends.keys()));
+    if (!bounds.reduction) expect(new Set(schedules)).toEqual(new Set(whole.schedules));
   });
 });
 
