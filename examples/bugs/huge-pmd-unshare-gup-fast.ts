@@ -14,7 +14,7 @@
  *
  * Source: CVE-2025-38085; commit 1013af4f585f ("mm/hugetlb: fix huge_pmd_unshare() vs GUP-fast race"), mm/hugetlb.c.
  * Switch: huge-pmd-unshare-gup-fast. No tlb_remove_table_sync_one when a table is left to its last user. arm64.
- * Expected: a walker is in a table that its address space has left, or the thread has pinned the other process’ page.
+ * Expected: `stale-lookup`, the thread has pinned a page that is not its own; or the sentence below, that it holds the secret.
  *
  *   tablewalk explore examples/bugs/huge-pmd-unshare-gup-fast.ts
  *   tablewalk explore examples/bugs/huge-pmd-unshare-gup-fast.ts --no-bugs

@@ -79,8 +79,8 @@ export const EXHIBITS: readonly Exhibit[] = [
     file: 'huge-pmd-unshare-gup-fast.ts',
     bug: 'huge-pmd-unshare-gup-fast',
     architectures: ARM64,
-    finding: ['assertion'],
-    text: /the page with the secret/,
+    finding: ['stale-lookup'],
+    text: /pinner gets frame .* where it was not mapped any more/,
   },
   {
     file: 'lock-vma-anon-vma-check.ts',
