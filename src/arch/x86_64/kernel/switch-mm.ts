@@ -41,10 +41,12 @@ export function* switchMmIrqsOff(kernelCpu: X86KernelCpu, next: X86MmContext): T
   if (wasLazy) {
     yield state.change;
     state.isLazy = false;
+    state.leavesLazy = true;
   }
   if (previous === next) {
     if (!wasLazy) return;
     yield next.readGeneration;
+    state.leavesLazy = false;
     const generation = next.tlbGeneration;
     if (state.generations[state.loadedAsid] === generation) return;
     loadNewMm(kernelCpu, next, choice, generation);
@@ -64,6 +66,7 @@ export function* switchMmIrqsOff(kernelCpu: X86KernelCpu, next: X86MmContext): T
   state.loadedMm = next;
   state.loadedAsid = choice.asid;
   state.switching = false;
+  state.leavesLazy = false;
 }
 
 /** `switch_mm`: for the scheduler; turns interrupts off around it. */

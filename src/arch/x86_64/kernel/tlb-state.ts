@@ -61,6 +61,11 @@ export class CpuTlbState extends SharedObject {
   loadedAsid = 0;
   /** The mm stays loaded although a kernel thread runs. */
   isLazy = false;
+  /**
+   * Lazy until just now, and the generation has not been looked at since: programs do not run yet. Linux has no such
+   * field; it is for those who look at the TLBs.
+   */
+  leavesLazy = false;
   nextAsid = 1;
   /** `ctxs[]`. */
   readonly contextIds = new Float64Array(DYNAMIC_ASIDS).fill(-1);

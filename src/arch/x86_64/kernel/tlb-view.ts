@@ -66,7 +66,9 @@ export class X86TlbView implements TlbView {
     for (let slot = 0; slot < DYNAMIC_ASIDS; slot++) {
       if (state.contextIds[slot] !== contextId) continue;
       const current = (state.generations[slot] as number) >= tlbGeneration;
-      const running = state.loadedMm === context && state.loadedAsid === slot && !state.isLazy;
+      const loaded = state.loadedMm === context && state.loadedAsid === slot;
+      // A lazy CPU is not interrupted; until it has left that state it runs no program and compares generations first.
+      const running = loaded && !state.isLazy && !state.leavesLazy;
       if (current || running) visitEntries(tlbs, cpu, hasPcid ? slot + 1 : 0, page, visit);
     }
   }
