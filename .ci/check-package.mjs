@@ -38,7 +38,7 @@ const WANTED = [
   'examples/mte/detection-rate.ts',
   'examples/mte/lib/allocator.ts',
 ];
-const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(bugs\/|mm\/|questions\/|remote\/|complaints\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
+const ALLOWED = [/^dist\/.*\.(js|d\.ts)$/, /^docs\/.*\.md$/, /^examples\/(bugs\/|explore\/|mm\/|questions\/|remote\/|complaints\/|mte\/(lib\/)?)?[^/]+\.(ts|yaml)$/, /^[^/]+$/];
 
 const JAVASCRIPT_SCENARIO = `
 import { defineScenario } from 'tablewalk';

@@ -59,8 +59,7 @@ const found = (run: number, { ended }: ExploreResult): string => {
 };
 
 /** A check has a name; what is no check says what it is. */
-const findingName = ({ kind, name }: Finding): string =>
-  kind === 'assertion' ? `${kind} "${name}"` : name;
+const findingName = ({ kind, name }: Finding): string => (kind === 'assertion' ? `${kind} "${name}"` : name);
 
 function pictureOf(
   { cpus, settings }: ExploreResult,
