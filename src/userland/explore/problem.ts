@@ -34,7 +34,7 @@ export interface Problem {
 }
 
 /** Who waits at the end of a deadlock, and for what. */
-export type ProblemWait = Pick<WaitReport, 'task' | 'cpu' | 'operation' | 'object' | 'holders'>;
+type ProblemWait = Pick<WaitReport, 'task' | 'cpu' | 'operation' | 'object' | 'holders'>;
 
 /** Two problems with the same key are the same finding, found on two ways. */
 export function problemKey({ kind, name, text }: Problem): string {
