@@ -32,7 +32,7 @@ describe('without a command', () => {
       status: 2,
       stdout: '',
       stderr:
-        "tablewalk: no command: expected one of run, verify, replay, walk, maps, decode, bench; 'tablewalk --help' tells more\n",
+        "tablewalk: no command: expected one of run, explore, verify, replay, walk, maps, decode, bench; 'tablewalk --help' tells more\n",
     });
   });
 });
