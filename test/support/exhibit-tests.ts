@@ -37,7 +37,7 @@ export function testExhibits(arch: ArchitectureName): void {
           most = Math.max(most, result.runs);
         }
       },
-      2 * MINUTES,
+      5 * MINUTES,
     );
 
     it(
@@ -51,7 +51,7 @@ export function testExhibits(arch: ArchitectureName): void {
           findings: [],
         });
       },
-      2 * MINUTES,
+      5 * MINUTES,
     );
   });
 }
