@@ -12,7 +12,6 @@
  */
 import type { Footprint } from '../base/footprint.ts';
 import type { SchedPoint, Task } from '../base/task.ts';
-import type { Cpu } from '../hardware/cpu.ts';
 import type { Machine } from '../hardware/machine.ts';
 import { CpuSlot } from './cpu-slot.ts';
 import { HardwareChoices } from './hardware-choices.ts';
@@ -26,40 +25,18 @@ import {
   type RunView,
 } from './policy/policy.ts';
 import { VirtualTimePolicy } from './policy/virtual-time.ts';
+import type { RunLoopOptions, RunOptions, SwitchHook } from './run-options.ts';
 import {
   findCycle,
-  formatOffered,
+  impossibleChoice,
   type RunResult,
-  reportPending,
-  reportWaits,
   TaskFailure,
   type Unfinished,
   UnfinishedRun,
+  unfinished,
 } from './run-result.ts';
 import { formatSchedule, type Schedule, ScheduleRecorder } from './schedule-text.ts';
-import type { Speculation } from './speculation.ts';
 import { type Frame, FrameKind, type SchedTask, TaskState } from './task.ts';
-
-/** Work of a context switch (the kernel's switch_mm); it runs on `cpu` with interrupts disabled, before `next` does. */
-export type SwitchHook = (cpu: Cpu, previous: SchedTask | null, next: SchedTask) => Task<void> | null;
-
-export interface RunLoopOptions {
-  /** Default: `VirtualTimePolicy`. */
-  readonly policy?: Policy | undefined;
-  /** A pending interrupt is the only thing that can happen on its CPU: fewer interleavings, late delivery unseen. */
-  readonly promptInterrupts?: boolean;
-}
-
-export interface RunOptions {
-  /** Bound on steps of this call; default none. */
-  readonly maxSteps?: number;
-  /** End as soon as this task is at its end, whatever the others do. */
-  readonly until?: SchedTask;
-  /** Asked where nothing can happen any more: is that the end, and no deadlock? */
-  readonly mayRest?: () => boolean;
-  /** Looks at the state after every step; false stops the run. A run with it is slower. */
-  readonly afterStep?: () => boolean;
-}
 
 export class RunLoop implements RunView {
   readonly machine: Machine;
@@ -68,6 +45,7 @@ export class RunLoop implements RunView {
   onSwitch: SwitchHook | null = null;
   /** What can happen beside steps and interrupts. Its parts are set before tasks run; then every step is a choice. */
   readonly hardware: HardwareChoices;
+  readonly footprint: Footprint;
   steps = 0;
   lastCode: number | null = null;
   readonly #slots: readonly CpuSlot[];
@@ -75,7 +53,6 @@ export class RunLoop implements RunView {
   readonly #recorder = new ScheduleRecorder();
   readonly #candidates: Candidate[] = [];
   readonly #costs: LineCosts;
-  readonly #footprint: Footprint;
   /** The policy of this run looks at it. */
   #wantsFootprints = false;
   #hasHardware = false;
@@ -96,24 +73,12 @@ export class RunLoop implements RunView {
     this.#late = options.promptInterrupts !== true;
     this.#slots = machine.cpus.map((cpu) => new CpuSlot(cpu));
     this.#costs = new LineCosts(machine.profile);
-    this.#footprint = machine.footprint;
+    this.footprint = machine.footprint;
     this.hardware = new HardwareChoices(machine, this.#slots);
     for (const { idle, cpu } of this.#slots) {
       idle.machine = machine;
       idle.processor = cpu;
     }
-  }
-
-  get speculation(): Speculation | null {
-    return this.hardware.speculation;
-  }
-
-  set speculation(speculation: Speculation | null) {
-    this.hardware.speculation = speculation;
-  }
-
-  get footprint(): Footprint {
-    return this.#footprint;
   }
 
   get choices(): number {
@@ -177,7 +142,7 @@ export class RunLoop implements RunView {
     } finally {
       this.#running = false;
       this.#stepping = null;
-      this.#footprint.enabled = false;
+      this.footprint.enabled = false;
     }
   }
 
@@ -215,7 +180,7 @@ export class RunLoop implements RunView {
   /** Between two steps: has somebody seen enough? */
   #isSeen(afterStep: RunOptions['afterStep']): boolean {
     // What waits, policies and checks look at between steps is no part of a step.
-    this.#footprint.enabled = false;
+    this.footprint.enabled = false;
     if (afterStep === undefined) return this.#stopping;
     // Who looks on after a step is no task.
     this.#stepping = null;
@@ -282,12 +247,12 @@ export class RunLoop implements RunView {
   }
 
   #beginFootprint({ kind, point }: Candidate): void {
-    this.#footprint.clear();
-    this.#footprint.enabled = true;
-    this.#footprint.addPoint(point);
+    this.footprint.clear();
+    this.footprint.enabled = true;
+    this.footprint.addPoint(point);
     // A failing allocation is only the allocator's business, which its point says.
     const everything = kind === CandidateKind.GracePeriod || kind === CandidateKind.Kill;
-    if (everything) this.#footprint.everything = true;
+    if (everything) this.footprint.everything = true;
   }
 
   /** Resumes the topmost path of a task up to its next point. */
@@ -419,23 +384,12 @@ export class RunLoop implements RunView {
 
   #notChosen(choice: ImpossibleChoice | Redundant, count: number): RunResult {
     if (choice === 'redundant') return { kind: 'redundant', steps: this.steps };
-    const { position, wanted } = choice;
-    return {
-      kind: 'impossible-choice',
-      position,
-      wanted: wanted === null ? null : (formatOffered([wanted])[0] as string),
-      offered: formatOffered(this.#candidates.slice(0, count).map((candidate) => candidate.code)),
-      ...this.#unfinished(),
-    };
+    const offered = this.#candidates.slice(0, count).map(({ code }) => code);
+    return impossibleChoice(choice.position, choice.wanted, offered, this.#unfinished());
   }
 
   #unfinished(): Unfinished {
-    return {
-      steps: this.steps,
-      schedule: formatSchedule(this.#recorder),
-      waits: reportWaits(this.#slots),
-      pending: reportPending(this.#slots),
-    };
+    return unfinished(this.steps, this.#recorder, this.#slots);
   }
 
   #slot(cpu: number): CpuSlot {

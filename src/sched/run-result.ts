@@ -1,7 +1,7 @@
 /** How a run ended, as data and in words. Only a broken invariant is thrown (`TaskFailure`). */
 import type { Holder, SchedPoint } from '../base/task.ts';
 import type { CpuSlot } from './cpu-slot.ts';
-import { formatChoice } from './schedule-text.ts';
+import { formatChoice, formatSchedule, type Schedule } from './schedule-text.ts';
 import { FrameKind, type SchedTask } from './task.ts';
 
 /** A live task at the end of a run that did not finish, and what it stands before. */
@@ -23,7 +23,7 @@ export interface WaitReport {
 }
 
 /** An interrupt nobody could take: its CPU has them disabled. */
-export interface PendingReport {
+interface PendingReport {
   readonly cpu: number;
   readonly from: number;
   readonly name: string;
@@ -83,7 +83,33 @@ export class UnfinishedRun extends Error {
   }
 }
 
-export function reportWaits(slots: readonly CpuSlot[]): WaitReport[] {
+/** Where every live task stands. */
+export function unfinished(steps: number, schedule: Schedule, slots: readonly CpuSlot[]): Unfinished {
+  return {
+    steps,
+    schedule: formatSchedule(schedule),
+    waits: reportWaits(slots),
+    pending: reportPending(slots),
+  };
+}
+
+/** @param wanted code of the choice, null at the end of a schedule @param offered codes of the candidates */
+export function impossibleChoice(
+  position: number,
+  wanted: number | null,
+  offered: readonly number[],
+  rest: Unfinished,
+): RunResult {
+  return {
+    kind: 'impossible-choice',
+    position,
+    wanted: wanted === null ? null : formatChoice(wanted),
+    offered: offered.map(formatChoice),
+    ...rest,
+  };
+}
+
+function reportWaits(slots: readonly CpuSlot[]): WaitReport[] {
   const reports: WaitReport[] = [];
   for (const slot of slots) {
     for (const task of [...slot.tasks, slot.idle]) {
@@ -110,7 +136,7 @@ function reportWait(slot: CpuSlot, task: SchedTask, point: SchedPoint): WaitRepo
   };
 }
 
-export function reportPending(slots: readonly CpuSlot[]): PendingReport[] {
+function reportPending(slots: readonly CpuSlot[]): PendingReport[] {
   return slots.flatMap(({ cpu }) =>
     cpu.pendingInterrupts.map(({ from, name }) => ({ cpu: cpu.id, from, name })),
   );
@@ -172,6 +198,3 @@ function describeWait(wait: WaitReport): string {
   const by = held === '' ? '' : `, held by ${held}`;
   return `  ${wait.task} on cpu ${wait.cpu} ${verb} ${wait.operation} of ${wait.object}${inside}${by}`;
 }
-
-/** The codes of the candidates as schedules write them. */
-export const formatOffered = (codes: readonly number[]): string[] => codes.map(formatChoice);

@@ -128,7 +128,7 @@ function offerHardware(
   arch: KernelArch,
 ): void {
   if (speculation === true) {
-    loop.speculation = new PageTableSpeculation(kernel, architecture.createSpeculativeFills(arch));
+    loop.hardware.speculation = new PageTableSpeculation(kernel, architecture.createSpeculativeFills(arch));
   }
   if (hardware !== undefined) offerChoices(loop.hardware, hardware, kernel, architecture.tlbsOf(arch));
 }

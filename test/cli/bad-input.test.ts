@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { linkPackage, runCommandsIn } from '../support/child.ts';
 import type { CommandResult } from '../support/command.ts';
+import { bench } from './bad-input/bench.ts';
 import { dumps } from './bad-input/dumps.ts';
 import { explore } from './bad-input/explore.ts';
 import { options } from './bad-input/options.ts';
@@ -17,7 +18,7 @@ import type { Rows } from './bad-input/row.ts';
 import { scenarios } from './bad-input/scenarios.ts';
 import { writeBadInput } from './bad-input-files.ts';
 
-const table: Rows = { ...recordings, ...scenarios, ...dumps, ...options, ...explore };
+const table: Rows = { ...recordings, ...scenarios, ...dumps, ...options, ...bench, ...explore };
 
 const rows = Object.values(table).flat();
 const folder = mkdtempSync(join(tmpdir(), 'tablewalk-bad-input-'));
